@@ -1,0 +1,50 @@
+//! Codecs: bytes to smaller bytes and exactly back.
+//!
+//! | number | codec | where |
+//! |---|---|---|
+//! | 0 | raw: the bytes themselves | here |
+//! | 1 | zstd, one frame inside the profile of spec section 6.4 | [`zstd`] |
+//!
+//! A decoder is told the exact length of what it must make; more or less is a fault. The profile
+//! is checked before the decoder sees the bytes ([`profile`]) and by the decoder once more.
+
+pub mod profile;
+pub mod zstd;
+
+use crate::fault::Fault;
+
+/// How a frame's payload is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codec {
+    /// The bytes themselves.
+    Raw = 0,
+    /// One zstd frame.
+    Zstd = 1,
+}
+
+impl Codec {
+    /// The codec of a registry number.
+    pub fn from_number(number: u8) -> Result<Self, Fault> {
+        match number {
+            0 => Ok(Self::Raw),
+            1 => Ok(Self::Zstd),
+            found => Err(Fault::Codec { found }),
+        }
+    }
+
+    /// Fills `plain` exactly from `payload`.
+    pub fn decode(self, payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
+        match self {
+            Self::Raw if payload.len() == plain.len() => {
+                plain.copy_from_slice(payload);
+                Ok(())
+            }
+            Self::Raw => Err(Fault::RawLength { expected: plain.len() as u64, found: payload.len() as u64 }),
+            Self::Zstd => {
+                profile::check(payload, plain.len())?;
+                zstd::decode(payload, plain)
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! zstd: with [`super::profile`]'s tests, the only module that names `zstd`.
+//!
+//! Contexts are kept per thread and used again: making one costs more than decoding a chunk.
+
+use std::cell::RefCell;
+use std::io;
+
+use ::zstd::bulk::{Compressor, Decompressor};
+
+use crate::fault::Fault;
+
+thread_local! {
+    static DECODER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static ENCODER: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+}
+
+/// The levels that an encoder takes.
+pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+
+/// Fills `plain` exactly from one zstd frame that [`super::profile::check`] has passed.
+pub(super) fn decode(payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
+    DECODER.with_borrow_mut(|slot| {
+        let refused = |error: io::Error| Fault::ZstdDecode { reason: error.to_string() };
+        let decoder = match slot {
+            Some(decoder) => decoder,
+            None => slot.insert(Decompressor::new().map_err(refused)?),
+        };
+        let made = decoder.decompress_to_buffer(payload, plain).map_err(refused)?;
+        if made == plain.len() {
+            Ok(())
+        } else {
+            Err(Fault::DecodedLength { expected: plain.len() as u64, found: made as u64 })
+        }
+    })
+}
+
+/// Appends the zstd frame of `plain` to `out`.
+///
+/// # Errors
+/// When zstd refuses the level or has no memory.
+pub fn encode(plain: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
+    ENCODER.with_borrow_mut(|slot| {
+        let encoder = match slot {
+            Some((made_for, encoder)) if *made_for == level => encoder,
+            _ => &mut slot.insert((level, Compressor::new(level)?)).1,
+        };
+        let start = out.len();
+        out.resize(start + zstd_bound(plain.len()), 0);
+        let made = encoder.compress_to_buffer(plain, &mut out[start..])?;
+        out.truncate(start + made);
+        Ok(())
+    })
+}
+
+/// The most that zstd can make of `len` bytes (its `ZSTD_COMPRESSBOUND`).
+fn zstd_bound(len: usize) -> usize {
+    len + (len >> 8) + if len < 128 << 10 { ((128 << 10) - len) >> 11 } else { 0 }
+}

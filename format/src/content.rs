@@ -1,0 +1,125 @@
+//! The content id: the digest of what the guest reads, whatever holds it (spec section 4.3).
+//!
+//! ```text
+//! span digest = BLAKE3 derive-key "melv 2026 span v1" over, in order,
+//!               each maximal run of zero blocks  00, u64 count
+//!               each other block                 01, its digest
+//! content id  = BLAKE3 derive-key "melv 2026 content v1" over u64 disk size in bytes and, in order,
+//!               each maximal run of zero spans   00, u64 count
+//!               each other span                  01, its digest
+//! ```
+
+use crate::digest::{Digest, Hasher};
+
+/// A digest over runs of zeros and digests of what is not zero.
+#[derive(Debug, Clone)]
+struct RunHasher {
+    hasher: Hasher,
+    zeros: u64,
+}
+
+impl RunHasher {
+    fn zeros(&mut self, count: u64) {
+        self.zeros += count;
+    }
+
+    fn digest(&mut self, digest: &Digest) {
+        self.settle();
+        self.hasher.update(&[1]);
+        self.hasher.update(&digest.0);
+    }
+
+    fn settle(&mut self) {
+        if self.zeros > 0 {
+            self.hasher.update(&[0]);
+            self.hasher.update(&self.zeros.to_le_bytes());
+            self.zeros = 0;
+        }
+    }
+
+    fn finish(mut self) -> Digest {
+        self.settle();
+        self.hasher.finish()
+    }
+}
+
+/// Digest of a span from its blocks in order, `None` for a zero block; `None` when all are zero.
+#[must_use]
+pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
+    if blocks.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut runs = RunHasher { hasher: Hasher::span(), zeros: 0 };
+    for block in blocks {
+        match block {
+            None => runs.zeros(1),
+            Some(digest) => runs.digest(digest),
+        }
+    }
+    Some(runs.finish())
+}
+
+/// Builds a content id from the spans of a disk, fed in ascending order.
+///
+/// The size may become known only at the end (a pipe), so spans are absorbed into a state that
+/// begins with the size: where it is not known yet, use [`ContentHasher::of_spans`] once it is.
+#[derive(Debug, Clone)]
+pub struct ContentHasher {
+    runs: RunHasher,
+    next_span: u64,
+    spans: u64,
+}
+
+impl ContentHasher {
+    /// For a disk of `size_bytes` with `spans` spans.
+    #[must_use]
+    pub fn new(size_bytes: u64, spans: u64) -> Self {
+        let mut hasher = Hasher::content();
+        hasher.update(&size_bytes.to_le_bytes());
+        Self { runs: RunHasher { hasher, zeros: 0 }, next_span: 0, spans }
+    }
+
+    /// Span `number`, which is not zero; the spans passed over since the last one are.
+    pub fn span(&mut self, number: u64, digest: &Digest) {
+        self.runs.zeros(number - self.next_span);
+        self.runs.digest(digest);
+        self.next_span = number + 1;
+    }
+
+    /// The content id; the spans after the last one fed are zero.
+    #[must_use]
+    pub fn finish(mut self) -> Digest {
+        self.runs.zeros(self.spans - self.next_span);
+        self.runs.finish()
+    }
+
+    /// The content id of a disk from its non-zero spans in ascending order.
+    pub fn of_spans(size_bytes: u64, spans: u64, found: impl IntoIterator<Item = (u64, Digest)>) -> Digest {
+        let mut hasher = Self::new(size_bytes, spans);
+        for (number, digest) in found {
+            hasher.span(number, &digest);
+        }
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::block_digest;
+
+    #[test]
+    fn zero_runs_are_maximal_whatever_the_feeding() {
+        let digest = block_digest(b"x");
+        let one = ContentHasher::of_spans(3 << 20, 3, [(2, digest)]);
+        let other = ContentHasher::of_spans(3 << 20, 3, [(1, digest)]);
+        assert_ne!(one, other);
+        assert_ne!(one, ContentHasher::of_spans(4 << 20, 4, [(2, digest)]));
+    }
+
+    #[test]
+    fn a_span_of_zeros_has_no_digest() {
+        assert_eq!(span_digest(&[None; 256]), None);
+        assert_ne!(span_digest(&[None, Some(block_digest(b"x"))]), span_digest(&[Some(block_digest(b"x")), None]));
+    }
+}

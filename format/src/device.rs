@@ -1,0 +1,80 @@
+//! The one trait that front ends and tools see: a disk that is read by position.
+
+use std::fmt::Debug;
+
+use crate::error::{Error, Result};
+
+/// What a run of a disk holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunKind {
+    /// Data; it may happen to be zeros.
+    Data,
+    /// Zeros, known without reading.
+    Zero,
+}
+
+/// What is at a place, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// What.
+    pub kind: RunKind,
+    /// For how many bytes, at least one.
+    pub len: u64,
+}
+
+/// A disk: an image, or a foreign file being imported. Used from many threads at once.
+pub trait BlockDevice: Send + Sync + Debug {
+    /// Bytes in the disk.
+    fn size(&self) -> u64;
+
+    /// Fills `buf` from byte `offset`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] past the end; damage and refusals of the medium otherwise. After an
+    /// error the content of `buf` is not specified.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// What the disk holds from byte `offset` on; the run is cut after `len` bytes. Runs of one
+    /// kind may follow each other.
+    ///
+    /// # Errors
+    /// As [`BlockDevice::read_at`]; `len` must not be zero.
+    fn map(&self, offset: u64, len: u64) -> Result<Run>;
+
+    /// What to call the disk in messages.
+    fn name(&self) -> String;
+}
+
+/// Checks that a range lies inside a disk of `size` bytes.
+pub(crate) fn check_range(offset: u64, len: u64, size: u64) -> Result<()> {
+    match offset.checked_add(len) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(Error::OutOfRange { offset, len, size }),
+    }
+}
+
+/// Calls `each` with the start and the run of every maximal run of one kind, front to back.
+///
+/// # Errors
+/// Those of the device and of `each`.
+pub fn for_each_run(device: &dyn BlockDevice, mut each: impl FnMut(u64, Run) -> Result<()>) -> Result<()> {
+    let size = device.size();
+    let mut pending: Option<(u64, Run)> = None;
+    let mut offset = 0;
+    while offset < size {
+        let run = device.map(offset, size - offset)?;
+        pending = match pending {
+            Some((start, last)) if last.kind == run.kind => {
+                Some((start, Run { kind: run.kind, len: last.len + run.len }))
+            }
+            other => {
+                if let Some((start, last)) = other {
+                    each(start, last)?;
+                }
+                Some((offset, run))
+            }
+        };
+        offset += run.len;
+    }
+    pending.map_or(Ok(()), |(start, run)| each(start, run))
+}

@@ -1,0 +1,188 @@
+//! Digests: the only module that names `blake3`.
+//!
+//! | of | computed as (spec section 4) |
+//! |---|---|
+//! | block | plain BLAKE3-256 of its 4096 bytes |
+//! | chunk id | derive-key `melv 2026 chunk v1` over u64 block count and the blocks' digests |
+//! | object | derive-key `melv 2026 object v1` over the object's bytes: list, manifest, map and span pages |
+//! | table page | derive-key `melv 2026 page v1` over the page's records |
+//! | span, content id | derive-key `melv 2026 span v1`, `melv 2026 content v1`: see [`crate::content`] |
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+/// Bytes in a digest.
+pub const DIGEST_LEN: usize = 32;
+
+/// A BLAKE3-256 digest. All zeros stands for "none" where the format allows none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Digest(pub [u8; DIGEST_LEN]);
+
+impl Digest {
+    /// The digest that stands for "none".
+    pub const ZERO: Self = Self([0; DIGEST_LEN]);
+
+    /// Whether this is [`Digest::ZERO`].
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        *self == Self::ZERO
+    }
+
+    /// The first eight bytes as a little-endian number: the key of the block index, and the seed
+    /// of a frame's guard.
+    #[must_use]
+    pub fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// The first twelve hexadecimal digits, for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate(12);
+        text
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 lower-case hexadecimal digits")]
+pub struct ParseDigestError;
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 2 * DIGEST_LEN {
+            return Err(ParseDigestError);
+        }
+        let nibble = |digit: u8| match digit {
+            b'0'..=b'9' => Ok(digit - b'0'),
+            b'a'..=b'f' => Ok(digit - b'a' + 10),
+            _ => Err(ParseDigestError),
+        };
+        let mut digest = [0; DIGEST_LEN];
+        for (out, pair) in digest.iter_mut().zip(bytes.chunks_exact(2)) {
+            *out = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+/// A BLAKE3 state that has absorbed its context; cloning it is cheaper than deriving it again.
+type Derived = LazyLock<blake3::Hasher>;
+
+static CHUNK: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 chunk v1"));
+static OBJECT: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 object v1"));
+static PAGE: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 page v1"));
+static SPAN: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 span v1"));
+static CONTENT: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 content v1"));
+
+/// Digest of one block: plain BLAKE3-256, so that anyone can check it with common tools.
+#[must_use]
+pub fn block_digest(block: &[u8]) -> Digest {
+    Digest(*blake3::hash(block).as_bytes())
+}
+
+/// Id of a chunk: its blocks' digests, in order, and their count.
+#[must_use]
+pub fn chunk_id(blocks: &[Digest]) -> Digest {
+    let mut hasher = Hasher::chunk();
+    hasher.update(&(blocks.len() as u64).to_le_bytes());
+    for block in blocks {
+        hasher.update(&block.0);
+    }
+    hasher.finish()
+}
+
+/// Digest of a whole object: its id where it has one, else the checksum that ends it.
+#[must_use]
+pub fn object_digest(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::object();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// Digest of one page of a table of fixed-size records.
+#[must_use]
+pub fn page_digest(records: &[u8]) -> Digest {
+    let mut hasher = Hasher(PAGE.clone());
+    hasher.update(records);
+    hasher.finish()
+}
+
+/// A running digest.
+#[derive(Clone, Debug)]
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    /// For chunk ids.
+    #[must_use]
+    pub fn chunk() -> Self {
+        Self(CHUNK.clone())
+    }
+
+    /// For objects.
+    #[must_use]
+    pub fn object() -> Self {
+        Self(OBJECT.clone())
+    }
+
+    /// For span digests.
+    #[must_use]
+    pub fn span() -> Self {
+        Self(SPAN.clone())
+    }
+
+    /// For content ids.
+    #[must_use]
+    pub fn content() -> Self {
+        Self(CONTENT.clone())
+    }
+
+    /// Absorbs bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was absorbed.
+    #[must_use]
+    pub fn finish(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_digest_convert_both_ways() {
+        let digest = block_digest(b"abc");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert_eq!("AB".repeat(32).parse::<Digest>(), Err(ParseDigestError));
+        assert_eq!("ab".parse::<Digest>(), Err(ParseDigestError));
+    }
+
+    #[test]
+    fn a_chunk_id_depends_on_count_and_order() {
+        let (a, b) = (block_digest(b"a"), block_digest(b"b"));
+        assert_ne!(chunk_id(&[a, b]), chunk_id(&[b, a]));
+        assert_ne!(chunk_id(&[a]), chunk_id(&[a, b]));
+    }
+}

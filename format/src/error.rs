@@ -1,0 +1,189 @@
+//! What can go wrong, sorted by what the caller will do about it.
+
+use std::io;
+
+use crate::digest::Digest;
+use crate::fault::Fault;
+
+/// The result of almost every fallible call of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that a call of this library can fail with.
+///
+/// Variants are divided by what a caller does next: retry, free space, wait, correct the call,
+/// report damage, or upgrade. Texts say what, where, what was expected; the cause is kept as
+/// the source and never repeated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system or the storage refused an operation.
+    #[error("cannot {operation} {object}")]
+    Io {
+        /// What was tried: `read`, `append to`, `sync`, …
+        operation: &'static str,
+        /// The object or file, with its offset where there is one.
+        object: String,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// The storage is full; what was stored before is unharmed.
+    #[error("no space left to {operation} {object}; free some and run it again, nothing was changed")]
+    NoSpace {
+        /// What was tried.
+        operation: &'static str,
+        /// The object or file.
+        object: String,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no store at this place.
+    #[error("{path} is not a melv store; the first import creates one")]
+    NoStore {
+        /// Where it was looked for.
+        path: String,
+    },
+    /// Another process held the lock for longer than the caller would wait.
+    #[error("{object} is locked by another process (waited {waited_seconds} s); try again or wait longer")]
+    Locked {
+        /// The lock.
+        object: String,
+        /// How long was waited.
+        waited_seconds: u64,
+    },
+    /// No such image, reference or object.
+    #[error("{what} {name} is not in this store")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A short image id fits several images.
+    #[error("{prefix} is short for {count} images; give more digits")]
+    Ambiguous {
+        /// The digits given.
+        prefix: String,
+        /// How many images begin so.
+        count: usize,
+    },
+    /// The name is taken.
+    #[error("{what} {name} exists already")]
+    Exists {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// An argument is not acceptable.
+    #[error("{what} {found:?} is not acceptable: {expected}")]
+    Invalid {
+        /// Which argument.
+        what: &'static str,
+        /// What was given.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// Sound, but of a kind or version that this release cannot handle.
+    #[error("{object} needs a feature that this version of melv does not have: {feature}")]
+    Unsupported {
+        /// The file or object.
+        object: String,
+        /// What it needs.
+        feature: String,
+    },
+    /// Bytes break a rule of the format.
+    #[error("{object} is damaged at byte {offset} (rule {})", fault.rule())]
+    Corrupt {
+        /// The file or object.
+        object: String,
+        /// Where the damaged structure begins in it.
+        offset: u64,
+        /// The broken rule.
+        #[source]
+        fault: Fault,
+    },
+    /// Content does not have the digest under which it was asked for.
+    #[error("{what} has digest {found}, expected {expected}")]
+    DigestMismatch {
+        /// What was hashed, and where it lies.
+        what: String,
+        /// The digest asked for.
+        expected: Digest,
+        /// The digest of what was found.
+        found: Digest,
+    },
+    /// The input changed while it was read.
+    #[error("{object} changed while it was read; nothing was stored")]
+    Changed {
+        /// The input.
+        object: String,
+    },
+    /// A range lies outside the disk.
+    #[error("range {offset}+{len} is outside the disk of {size} bytes")]
+    OutOfRange {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+        /// The disk's size in bytes.
+        size: u64,
+    },
+    /// A limit of the format or of this implementation.
+    #[error("{what} is {found}, the limit is {max}")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// How much was wanted.
+        found: u64,
+        /// How much is possible.
+        max: u64,
+    },
+    /// The caller asked to stop; nothing was changed.
+    #[error("interrupted; nothing was changed")]
+    Interrupted,
+    /// An earlier sync of this store handle failed, so nothing more may be written through it.
+    #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
+    Poisoned,
+}
+
+impl Error {
+    /// Wraps a refusal of the operating system, telling a full disk from the rest.
+    pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
+        let object = object.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::NoSpace { operation, object, source }
+            }
+            _ => Self::Io { operation, object, source },
+        }
+    }
+
+    /// Wraps a broken rule with its place; what merely needs a newer reader is told apart.
+    pub fn corrupt(object: impl Into<String>, offset: u64, fault: Fault) -> Self {
+        let object = object.into();
+        if fault.is_unsupported() {
+            Self::Unsupported { object, feature: fault.to_string() }
+        } else {
+            Self::Corrupt { object, offset, fault }
+        }
+    }
+
+    /// Whether the error says that stored bytes are damaged.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::DigestMismatch { .. })
+    }
+
+    /// Whether the error is a missing object or file.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Out of the store: any disk as raw bytes, to a sparse file, a block device or a stream.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rayon::prelude::*;
+use rustix::fs::FallocateFlags;
+
+use crate::device::{BlockDevice, RunKind, for_each_run};
+use crate::error::{Error, Result};
+
+/// Data is read and written in pieces of this size, one to a thread.
+const PIECE_LEN: u64 = 1 << 20;
+/// Pieces in work at once, for each thread.
+const PIECES_PER_THREAD: usize = 2;
+
+/// How to export.
+#[derive(Default)]
+pub struct ExportOptions<'a> {
+    /// Replace a file that exists. A block device is written without this being asked.
+    pub force: bool,
+    /// Called with the bytes done so far and the disk's size.
+    pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
+    /// Set from outside to stop.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+impl std::fmt::Debug for ExportOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExportOptions").field("force", &self.force).finish_non_exhaustive()
+    }
+}
+
+impl ExportOptions<'_> {
+    fn check(&self) -> Result<()> {
+        match self.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes `device` to the file or block device `path`, reading on all threads of the current
+/// `rayon` pool; zeros become holes. The data is synced on return; a new file that could not be
+/// finished is removed. Memory: 2 MiB a thread.
+///
+/// # Errors
+/// [`Error::Exists`] for a file that is there; [`Error::NoSpace`]; what reading the disk gives.
+pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
+    let name = path.display().to_string();
+    let is_device = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device());
+    if is_device {
+        return export_to_device(device, path, &name, options);
+    }
+    let temporary = temporary_path(path);
+    if !options.force && path.symlink_metadata().is_ok() {
+        return Err(Error::Exists { what: "file", name });
+    }
+    let written = File::create_new(&temporary)
+        .map_err(|error| Error::io("create", temporary.display().to_string(), error))
+        .and_then(|file| {
+            file.set_len(device.size()).map_err(|error| Error::io("extend", &name, error))?;
+            write_data(device, &file, &name, options)?;
+            file.sync_all().map_err(|error| Error::io("sync", &name, error))
+        })
+        .and_then(|()| finish_file(&temporary, path, options.force, &name));
+    if let Err(error) = written {
+        let ours = !matches!(&error, Error::Io { operation: "create", .. });
+        if ours {
+            let _ = std::fs::remove_file(&temporary);
+        }
+        return Err(error);
+    }
+    Ok(device.size())
+}
+
+/// Beside the target, so that it can be renamed to it.
+fn temporary_path(path: &Path) -> std::path::PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.part", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Gives the finished file its name. Without `force` it must not take another's.
+fn finish_file(temporary: &Path, path: &Path, force: bool, name: &str) -> Result<()> {
+    if force {
+        return std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error));
+    }
+    match std::fs::hard_link(temporary, path) {
+        Ok(()) => std::fs::remove_file(temporary).map_err(|error| Error::io("remove", name, error)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(Error::Exists { what: "file", name: name.into() })
+        }
+        // A file system without links: the name was free when this began.
+        Err(_) => std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error)),
+    }
+}
+
+fn export_to_device(device: &dyn BlockDevice, path: &Path, name: &str, options: &ExportOptions<'_>) -> Result<u64> {
+    let mut file =
+        File::options().read(true).write(true).open(path).map_err(|error| Error::io("open", name, error))?;
+    let room = file.seek(std::io::SeekFrom::End(0)).map_err(|error| Error::io("measure", name, error))?;
+    if room < device.size() {
+        return Err(Error::Limit { what: "size of the disk for this block device", found: device.size(), max: room });
+    }
+    for_each_run(device, |start, run| {
+        if run.kind == RunKind::Zero { clear(&file, name, start, run.len) } else { Ok(()) }
+    })?;
+    write_data(device, &file, name, options)?;
+    file.sync_all().map_err(|error| Error::io("sync", name, error))?;
+    Ok(device.size())
+}
+
+/// Makes a range of a block device zero: by the kernel where it can, else by writing.
+fn clear(file: &File, name: &str, start: u64, len: u64) -> Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if rustix::fs::fallocate(file, flags, start, len).is_ok() {
+        return Ok(());
+    }
+    let zeros = vec![0; PIECE_LEN as usize];
+    let mut done = 0;
+    while done < len {
+        let now = (len - done).min(PIECE_LEN);
+        file.write_all_at(&zeros[..now as usize], start + done)
+            .map_err(|error| Error::io("write", format!("{name} at byte {}", start + done), error))?;
+        done += now;
+    }
+    Ok(())
+}
+
+/// The data of a disk as pieces of at most [`PIECE_LEN`], in ascending order.
+struct Pieces<'a> {
+    device: &'a dyn BlockDevice,
+    offset: u64,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Result<(u64, u64, RunKind)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let size = self.device.size();
+        if self.offset >= size {
+            return None;
+        }
+        let start = self.offset;
+        let run = match self.device.map(start, size - start) {
+            Ok(run) => run,
+            Err(error) => {
+                self.offset = size;
+                return Some(Err(error));
+            }
+        };
+        let mut len = run.len;
+        if run.kind == RunKind::Data {
+            // Neighbouring runs of data make one piece, which ends at a multiple of its size.
+            let end = (start / PIECE_LEN + 1).saturating_mul(PIECE_LEN).min(size);
+            while start + len < end {
+                match self.device.map(start + len, end - start - len) {
+                    Ok(next) if next.kind == RunKind::Data => len += next.len,
+                    _ => break,
+                }
+            }
+            len = len.min(end - start);
+        }
+        self.offset = start + len;
+        Some(Ok((start, len, run.kind)))
+    }
+}
+
+fn write_data(device: &dyn BlockDevice, file: &File, name: &str, options: &ExportOptions<'_>) -> Result<()> {
+    let done = AtomicU64::new(0);
+    let pieces = Pieces { device, offset: 0 };
+    pieces.par_bridge().try_for_each_init(Vec::new, |buffer, piece| {
+        let (start, len, kind) = piece?;
+        options.check()?;
+        if kind == RunKind::Data {
+            buffer.resize(len as usize, 0);
+            device.read_at(start, buffer)?;
+            file.write_all_at(buffer, start)
+                .map_err(|error| Error::io("write", format!("{name} at byte {start}"), error))?;
+        }
+        let done = done.fetch_add(len, Ordering::Relaxed) + len;
+        if let Some(progress) = options.progress {
+            progress(done, device.size());
+        }
+        Ok(())
+    })
+}
+
+/// Writes `device` to a stream, zeros included; pieces are read on all threads of the current
+/// `rayon` pool and written in order.
+///
+/// # Errors
+/// Those of the stream and of reading the disk.
+pub fn export_stream(device: &dyn BlockDevice, out: &mut dyn Write, name: &str, options: &ExportOptions<'_>) -> Result<u64> {
+    let batch_len = PIECE_LEN * (rayon::current_num_threads() * PIECES_PER_THREAD) as u64;
+    let mut batch = vec![0; batch_len.min(device.size()) as usize];
+    let mut offset = 0;
+    while offset < device.size() {
+        options.check()?;
+        let len = batch_len.min(device.size() - offset) as usize;
+        let pieces = batch[..len].par_chunks_mut(PIECE_LEN as usize).enumerate();
+        pieces.try_for_each(|(number, piece)| device.read_at(offset + number as u64 * PIECE_LEN, piece))?;
+        out.write_all(&batch[..len])
+            .map_err(|error| Error::io("write", format!("{name} at byte {offset}"), error))?;
+        offset += len as u64;
+        if let Some(progress) = options.progress {
+            progress(offset, device.size());
+        }
+    }
+    out.flush().map_err(|error| Error::io("write", name, error))?;
+    Ok(device.size())
+}

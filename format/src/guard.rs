@@ -1,0 +1,19 @@
+//! The frame guard: the only module that names `xxhash-rust`.
+//!
+//! XXH3-64 of a frame's stored bytes, seeded with the first eight bytes of its chunk id, so that
+//! the bytes of another chunk never pass. It is no defence against a forger, whom the chunk id
+//! stops; it finds accidents before the decoder sees them (spec section 6.3).
+
+use crate::digest::Digest;
+
+/// The guard of `stored`, the bytes of a frame of chunk `id`.
+#[must_use]
+pub fn guard(id: &Digest, stored: &[u8]) -> u64 {
+    guard_by_key(id.prefix(), stored)
+}
+
+/// The guard of `stored` where only the first eight bytes of the chunk id are at hand.
+#[must_use]
+pub fn guard_by_key(key: u64, stored: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(stored, key)
+}

@@ -1,0 +1,152 @@
+//! Which generation each extent of an image comes from.
+//!
+//! The depth of a guest block is the number of steps up the lineage over which its source does not
+//! change: 0 where this image differs from its parent, 1 where it equals its parent but not its
+//! grandparent. Only ancestors that are in the store count. Leaves that are equal are compared by
+//! their digests alone.
+
+use super::walk::Piece;
+use super::{Image, read};
+use crate::device::{BlockDevice, RunKind};
+use crate::error::Result;
+use crate::limits::BLOCK_LEN;
+use crate::store::Store;
+
+/// An image and its ancestors, nearest first, as far as the store has them.
+#[derive(Debug, Clone)]
+pub struct Lineage(Vec<Image>);
+
+/// A run of a disk of one kind and one generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DepthRun {
+    /// First byte.
+    pub start: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Data or zeros.
+    pub kind: RunKind,
+    /// Steps up the lineage.
+    pub depth: u32,
+}
+
+/// Ancestors looked at: deeper ones count as the last of these.
+const GENERATIONS_MAX: usize = 1 << 16;
+
+impl Lineage {
+    /// The lineage of `image`.
+    ///
+    /// # Errors
+    /// Damage of an ancestor's record. An ancestor that is not there ends the lineage.
+    pub fn of(store: &Store, image: &read::Image) -> Result<Self> {
+        let mut images = vec![image.clone()];
+        while let Some(last) = images.last()
+            && !last.manifest().parent.is_zero()
+            && images.len() < GENERATIONS_MAX
+        {
+            match store.image_by_id(last.manifest().parent) {
+                Ok(parent) => images.push(parent),
+                Err(error) if error.is_not_found() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self(images))
+    }
+
+    /// The images, this one first.
+    #[must_use]
+    pub fn images(&self) -> &[Image] {
+        &self.0
+    }
+
+    /// Calls `each` with every maximal run of one kind and depth, front to back.
+    ///
+    /// # Errors
+    /// Damage of a map page, and what `each` gives.
+    pub fn for_each_run(&self, mut each: impl FnMut(DepthRun) -> Result<()>) -> Result<()> {
+        let Some(image) = self.0.first() else { return Ok(()) };
+        let size = image.size();
+        let mut pending: Option<DepthRun> = None;
+        for leaf in 0..image.manifest().geometry.leaves() {
+            let mut pieces = Vec::new();
+            self.leaf_pieces(leaf, &mut pieces)?;
+            for (piece, depth) in pieces {
+                let start = piece.start * BLOCK_LEN as u64;
+                let len = (piece.blocks * BLOCK_LEN as u64).min(size - start);
+                let kind = if piece.source.is_some() { RunKind::Data } else { RunKind::Zero };
+                match &mut pending {
+                    Some(last) if last.kind == kind && last.depth == depth => last.len += len,
+                    _ => {
+                        if let Some(last) = pending.replace(DepthRun { start, len, kind, depth }) {
+                            each(last)?;
+                        }
+                    }
+                }
+            }
+        }
+        pending.map_or(Ok(()), each)
+    }
+
+    /// The pieces of a leaf with their depths, in ascending order.
+    fn leaf_pieces(&self, leaf: u64, done: &mut Vec<(Piece, u32)>) -> Result<()> {
+        let mut open = pieces_of(&self.0[0], leaf)?;
+        let mut settled = Vec::new();
+        let mut depth = 0;
+        for pair in self.0.windows(2) {
+            let [child, parent] = pair else { break };
+            if child.manifest().geometry.leaf_bits() != parent.manifest().geometry.leaf_bits() {
+                break;
+            }
+            if leaf_digest(child, leaf) != leaf_digest(parent, leaf) || leaf_digest(child, leaf).is_none() {
+                let (same, changed) = split(open, &pieces_of(parent, leaf)?);
+                settled.extend(changed.into_iter().map(|piece| (piece, depth)));
+                open = same;
+            }
+            depth += 1;
+        }
+        settled.extend(open.into_iter().map(|piece| (piece, depth)));
+        settled.sort_unstable_by_key(|(piece, _)| piece.start);
+        done.append(&mut settled);
+        Ok(())
+    }
+}
+
+fn leaf_digest(image: &Image, leaf: u64) -> Option<crate::Digest> {
+    image.slot_of(leaf).map(|slot| image.record.map_root[slot].digest)
+}
+
+fn pieces_of(image: &Image, leaf: u64) -> Result<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    if leaf < image.manifest().geometry.leaves() {
+        image.for_each_piece(leaf, |piece| {
+            pieces.push(piece);
+            Ok(())
+        })?;
+    }
+    Ok(pieces)
+}
+
+/// Splits `pieces` into the parts whose source is the same in `others`, which covers a range
+/// without gaps, and the parts whose source is not.
+fn split(pieces: Vec<Piece>, others: &[Piece]) -> (Vec<Piece>, Vec<Piece>) {
+    let (mut same, mut changed) = (Vec::new(), Vec::new());
+    for mut piece in pieces {
+        let end = piece.start + piece.blocks;
+        let mut at = others.partition_point(|other| other.start + other.blocks <= piece.start);
+        while piece.blocks > 0 {
+            let Some(other) = others.get(at) else {
+                changed.push(piece);
+                break;
+            };
+            let other = other.from(piece.start);
+            let blocks = piece.blocks.min(other.blocks);
+            let part = Piece { blocks, ..piece };
+            if part.source == other.source { same.push(part) } else { changed.push(part) }
+            if part.start + blocks == end {
+                break;
+            }
+            piece = piece.from(part.start + blocks);
+            at += 1;
+        }
+    }
+    (same, changed)
+}

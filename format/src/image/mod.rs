@@ -1,0 +1,15 @@
+//! The disk as the guest sees it.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `read` | an image opened, and its bytes: map leaf, chunks, copy |
+//! | `walk` | an image's extents front to back, for those who look at sources, not bytes |
+//! | `lineage` | which generation each extent comes from |
+
+mod lineage;
+mod read;
+mod walk;
+
+pub use lineage::{DepthRun, Lineage};
+pub use read::Image;
+pub(crate) use walk::{Piece, SourceCursor};

@@ -1,0 +1,117 @@
+//! An image's sources front to back, for those who compare or count them and read no data.
+
+use std::sync::Arc;
+
+use super::Image;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::ondisk::map_leaf::MapLeaf;
+use crate::store::list::List;
+
+/// A run of guest blocks with one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// First guest block.
+    pub start: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// List and first block in it; `None` for zeros.
+    pub source: Option<(Digest, u64)>,
+}
+
+impl Piece {
+    /// The part of the piece from guest block `start` on, which lies in it.
+    pub fn from(self, start: u64) -> Self {
+        let skip = start - self.start;
+        let source = self.source.map(|(list, block)| (list, block + skip));
+        Self { start, blocks: self.blocks - skip, source }
+    }
+
+    /// Whether `next` goes on where this ends, in the same source.
+    pub fn continues_with(&self, next: &Self) -> bool {
+        let same = match (self.source, next.source) {
+            (None, None) => true,
+            (Some((list, block)), Some((other, at))) => list == other && block + self.blocks == at,
+            _ => false,
+        };
+        same && self.start + self.blocks == next.start
+    }
+}
+
+impl Image {
+    /// Calls `each` with every piece of leaf `leaf`, gaps included.
+    pub(crate) fn for_each_piece(&self, leaf: u64, mut each: impl FnMut(Piece) -> Result<()>) -> Result<()> {
+        let geometry = &self.record.manifest.geometry;
+        let base = leaf * geometry.leaf_blocks();
+        let end = (base + geometry.leaf_blocks()).min(geometry.blocks());
+        let mut at = base;
+        if let Some(slot) = self.slot_of(leaf) {
+            let leaf = self.record.leaf(slot)?;
+            for extent in &leaf.extents {
+                let start = base + extent.start;
+                if start > at {
+                    each(Piece { start: at, blocks: start - at, source: None })?;
+                }
+                let list = leaf.lists.get(extent.list as usize).copied().unwrap_or_default();
+                each(Piece { start, blocks: extent.blocks, source: Some((list, extent.source)) })?;
+                at = start + extent.blocks;
+            }
+        }
+        if at < end {
+            each(Piece { start: at, blocks: end - at, source: None })?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every extent of the image that is not zeros, and its list.
+    pub(crate) fn for_each_extent(&self, mut each: impl FnMut(u64, u64, &Arc<List>, u64) -> Result<()>) -> Result<()> {
+        let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
+        for slot in 0..self.record.map_root.len() {
+            let leaf = self.record.leaf(slot)?;
+            let base = u64::from(self.record.map_root[slot].index) * leaf_blocks;
+            let lists = (0..leaf.lists.len()).map(|list| self.list_of(&leaf, list as u32)).collect::<Result<Vec<_>>>()?;
+            for extent in &leaf.extents {
+                if let Some(list) = lists.get(extent.list as usize) {
+                    each(base + extent.start, extent.blocks, list, extent.source)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells the source of guest blocks asked for in ascending order.
+#[derive(Debug)]
+pub(crate) struct SourceCursor {
+    image: Image,
+    leaf: Option<(u64, Option<Arc<MapLeaf>>)>,
+    /// The first extent of the leaf that may still matter.
+    next: usize,
+}
+
+impl SourceCursor {
+    pub fn new(image: Image) -> Self {
+        Self { image, leaf: None, next: 0 }
+    }
+
+    /// The list and block that guest block `block` comes from; `None` for zeros and past the end.
+    pub fn at(&mut self, block: u64) -> Result<Option<(Digest, u64)>> {
+        let leaf_blocks = self.image.record.manifest.geometry.leaf_blocks();
+        let number = block / leaf_blocks;
+        if self.leaf.as_ref().is_none_or(|(current, _)| *current != number) {
+            let slot = self.image.slot_of(number);
+            let leaf = slot.map(|slot| self.image.record.leaf(slot)).transpose()?;
+            self.leaf = Some((number, leaf));
+            self.next = 0;
+        }
+        let Some((_, Some(leaf))) = &self.leaf else { return Ok(None) };
+        let within = block % leaf_blocks;
+        while leaf.extents.get(self.next).is_some_and(|extent| extent.end() <= within) {
+            self.next += 1;
+        }
+        Ok(leaf.extents.get(self.next).filter(|extent| extent.start <= within).map(|extent| {
+            let list = leaf.lists.get(extent.list as usize).copied().unwrap_or_default();
+            (list, extent.source + within - extent.start)
+        }))
+    }
+}

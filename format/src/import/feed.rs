@@ -1,0 +1,195 @@
+//! The disk as spans that hold data, in order.
+
+use std::io::Read;
+
+use crate::device::{BlockDevice, RunKind};
+use crate::error::{Error, Result};
+use crate::limits::{BLOCK_LEN, SPAN_LEN};
+use crate::source::{SourceKind, padded_size};
+
+/// A span to be hashed.
+pub(super) struct Ticket {
+    /// Its number in the disk.
+    pub span: u64,
+    /// Its bytes, where the feed had to read them itself.
+    pub data: Option<Vec<u8>>,
+    /// Else where in the span its data lies: offsets and lengths in bytes.
+    pub runs: Vec<(u32, u32)>,
+    /// Bytes in the span.
+    pub len: usize,
+}
+
+/// Hands out spans with data, front to back.
+pub(super) enum Feed<'a> {
+    Device { device: &'a dyn BlockDevice, offset: u64, pending: Option<(u64, u64)> },
+    Stream { stream: Box<dyn Read + Send + 'a>, name: String, offset: u64, pad: bool, ended: bool },
+}
+
+impl<'a> Feed<'a> {
+    pub fn new(kind: SourceKind<'a>, name: String, pad: bool) -> Self {
+        match kind {
+            SourceKind::Device(device) => Self::Device { device, offset: 0, pending: None },
+            SourceKind::Stream(stream) => Self::Stream { stream, name, offset: 0, pad, ended: false },
+        }
+    }
+
+    /// Bytes passed so far, holes included; after the last ticket, the disk's size.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Device { offset, .. } | Self::Stream { offset, .. } => *offset,
+        }
+    }
+
+    /// The next span with data. `buffer` gives room where the feed must read.
+    pub fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<Ticket>> {
+        match self {
+            Self::Device { device, offset, pending } => next_of_device(*device, offset, pending),
+            Self::Stream { stream, name, offset, pad, ended } => {
+                if *ended {
+                    return Ok(None);
+                }
+                let mut data = buffer();
+                let len = fill(stream, &mut data).map_err(|error| {
+                    Error::io("read", format!("{name} at byte {offset}"), error)
+                })?;
+                let span = *offset / SPAN_LEN as u64;
+                *offset += len as u64;
+                if len < SPAN_LEN {
+                    *ended = true;
+                    let size = padded_size(*offset, *pad, name)?;
+                    data.resize(len + (size - *offset) as usize, 0);
+                    *offset = size;
+                }
+                let len = data.len();
+                Ok((len > 0).then_some(Ticket { span, data: Some(data), runs: Vec::new(), len }))
+            }
+        }
+    }
+}
+
+/// Reads a span's bytes, fewer only at the end of the stream.
+fn fill(stream: &mut dyn Read, data: &mut Vec<u8>) -> std::io::Result<usize> {
+    data.clear();
+    stream.take(SPAN_LEN as u64).read_to_end(data)
+}
+
+fn next_of_device(
+    device: &dyn BlockDevice,
+    offset: &mut u64,
+    pending: &mut Option<(u64, u64)>,
+) -> Result<Option<Ticket>> {
+    let mut ticket: Option<Ticket> = None;
+    loop {
+        let Some((start, end)) = pending.take().map_or_else(|| next_data(device, offset), |run| Ok(Some(run)))? else {
+            return Ok(ticket);
+        };
+        let span = start / SPAN_LEN as u64;
+        let span_start = span * SPAN_LEN as u64;
+        if ticket.as_ref().is_some_and(|ticket| ticket.span != span) {
+            *pending = Some((start, end));
+            return Ok(ticket);
+        }
+        let span_end = (span_start + SPAN_LEN as u64).min(device.size());
+        let ticket = ticket.get_or_insert_with(|| Ticket {
+            span,
+            data: None,
+            runs: Vec::new(),
+            len: (span_end - span_start) as usize,
+        });
+        let now = end.min(span_end);
+        ticket.runs.push(((start - span_start) as u32, (now - start) as u32));
+        if end > now {
+            *pending = Some((now, end));
+        }
+    }
+}
+
+/// The next run of data as whole blocks (the disk's last may be short): start and end.
+fn next_data(device: &dyn BlockDevice, offset: &mut u64) -> Result<Option<(u64, u64)>> {
+    let size = device.size();
+    while *offset < size {
+        let start = *offset;
+        let run = device.map(start, size - start)?;
+        if run.kind == RunKind::Zero {
+            *offset = start + run.len;
+            continue;
+        }
+        let start = start - start % BLOCK_LEN as u64;
+        let end = (*offset + run.len).next_multiple_of(BLOCK_LEN as u64).min(size);
+        *offset = end;
+        return Ok(Some((start, end)));
+    }
+    Ok(None)
+}
+
+impl Ticket {
+    /// The span's bytes, read now if the feed did not.
+    pub fn read(&mut self, device: Option<&dyn BlockDevice>, buffer: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
+        if let Some(data) = self.data.take() {
+            return Ok(data);
+        }
+        let mut data = buffer();
+        data.resize(self.len, 0);
+        let start = self.span * SPAN_LEN as u64;
+        let mut filled = 0;
+        for &(offset, len) in &self.runs {
+            let (offset, end) = (offset as usize, (offset + len) as usize);
+            data[filled..offset].fill(0);
+            if let Some(device) = device {
+                device.read_at(start + offset as u64, &mut data[offset..end])?;
+            }
+            filled = end;
+        }
+        data[filled..].fill(0);
+        Ok(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Run;
+
+    /// Data in the given byte ranges, of ones; reading anything else fails.
+    #[derive(Debug)]
+    struct Sparse(u64, Vec<(u64, u64)>);
+
+    impl BlockDevice for Sparse {
+        fn size(&self) -> u64 {
+            self.0
+        }
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+            let block = BLOCK_LEN as u64;
+            let end = offset + buf.len() as u64;
+            let near = |&(from, to): &(u64, u64)| from / block * block <= offset && end <= to.next_multiple_of(block).min(self.0);
+            assert!(self.1.iter().any(near), "{offset}+{} is a hole", buf.len());
+            buf.fill(1);
+            Ok(())
+        }
+        fn map(&self, offset: u64, len: u64) -> Result<Run> {
+            let inside = self.1.iter().find(|(from, to)| (*from..*to).contains(&offset));
+            let next = self.1.iter().map(|run| run.0).find(|&from| from > offset).unwrap_or(self.0);
+            Ok(match inside {
+                Some((_, to)) => Run { kind: RunKind::Data, len: (to - offset).min(len) },
+                None => Run { kind: RunKind::Zero, len: (next - offset).min(len) },
+            })
+        }
+        fn name(&self) -> String {
+            "sparse".into()
+        }
+    }
+
+    #[test]
+    fn holes_are_never_read_and_data_is_read_once() {
+        let span = SPAN_LEN as u64;
+        let disk = Sparse(5 * span + 512, vec![(4096, 8192), (12288, 16384), (span - 4096, span + 4096), (4 * span, 5 * span + 512)]);
+        let mut feed = Feed::new(SourceKind::Device(&disk), "sparse".into(), false);
+        let mut spans = Vec::new();
+        while let Some(mut ticket) = feed.next(Vec::new).unwrap() {
+            let data = ticket.read(Some(&disk), Vec::new).unwrap();
+            spans.push((ticket.span, data.len(), data.iter().map(|&byte| u64::from(byte)).sum::<u64>()));
+        }
+        assert_eq!(spans, [(0, SPAN_LEN, 12288), (1, SPAN_LEN, 4096), (4, SPAN_LEN, span), (5, 512, 512)]);
+        assert_eq!(feed.offset(), disk.0);
+    }
+}

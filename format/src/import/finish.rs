@@ -1,0 +1,205 @@
+//! From sources and span digests to pages: the image's two trees.
+
+use std::collections::HashMap;
+
+use crate::content::ContentHasher;
+use crate::digest::{Digest, object_digest};
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::limits::{PAGE_LEN_MAX, SPAN_BLOCKS};
+use crate::map::{BuiltLeaf, LeafBuilder};
+use crate::ondisk::digest_table::{self, Entry};
+use crate::ondisk::header::Kind;
+use crate::ondisk::record::{PagePlace, Places};
+use crate::store::page_writer::PageWriter;
+use crate::store::stage::Stage;
+
+/// Pages that exist already, by digest: the parent's.
+#[derive(Debug, Default)]
+pub(super) struct KnownPages {
+    pages: HashMap<Digest, (Digest, PagePlace)>,
+}
+
+impl KnownPages {
+    /// All pages of `image`.
+    pub fn of(image: &Image) -> Result<Self> {
+        let record = &image.record;
+        let places = &record.places;
+        let spans = record.span_root()?;
+        let mut pages = HashMap::new();
+        let both = [(&record.map_root, &places.map), (&spans, &places.span)];
+        for (entry, place) in both.iter().flat_map(|(root, places)| root.iter().zip(places.iter())) {
+            let file = places.files.get(place.file as usize).copied().unwrap_or_default();
+            pages.insert(entry.digest, (file, *place));
+        }
+        Ok(Self { pages })
+    }
+}
+
+/// A page's place before the page file of this commit has its id.
+#[derive(Debug, Clone, Copy)]
+enum Placed {
+    Known(Digest, PagePlace),
+    New { offset: u64, len: u32 },
+}
+
+/// One tree being built.
+#[derive(Debug, Default)]
+struct Tree {
+    entries: Vec<Entry>,
+    places: Vec<Placed>,
+}
+
+/// Builds the map tree and the span tree side by side, front to back.
+#[derive(Debug)]
+pub(super) struct TreeBuilder<'a> {
+    pages: PageWriter<'a>,
+    known: KnownPages,
+    leaves: LeafBuilder,
+    /// Built leaves that name lists whose ids are not known yet.
+    waiting: Vec<BuiltLeaf>,
+    map: Tree,
+    span: Tree,
+}
+
+impl<'a> TreeBuilder<'a> {
+    pub fn new(stage: &'a Stage, leaf_blocks: u64, known: KnownPages) -> Self {
+        Self {
+            pages: PageWriter::new(stage),
+            known,
+            leaves: LeafBuilder::new(leaf_blocks),
+            waiting: Vec::new(),
+            map: Tree::default(),
+            span: Tree::default(),
+        }
+    }
+
+    /// The next guest block that is not zero, and its source.
+    pub fn block(&mut self, guest: u64, list: u32, block: u64) -> Result<()> {
+        if let Some(leaf) = self.leaves.push(guest, list, block) {
+            self.waiting.push(leaf);
+        }
+        Ok(())
+    }
+
+    /// A finished span page of leaf `leaf`.
+    fn span_page(&mut self, leaf: u64, entries: &[Entry]) -> Result<()> {
+        let bytes = digest_table::encode(Kind::SpanPage, entries);
+        add_page(&mut self.span, &mut self.pages, &self.known, leaf, &bytes)
+    }
+
+    /// Writes all leaves, with the ids of the lists that they name.
+    pub fn finish_leaves(&mut self, id_of: impl Fn(u32) -> Digest) -> Result<()> {
+        let last = self.leaves.take();
+        for leaf in std::mem::take(&mut self.waiting).into_iter().chain(last) {
+            let index = leaf.index;
+            let bytes = leaf.resolve(&id_of).encode();
+            if bytes.len() as u64 > PAGE_LEN_MAX {
+                return Err(Error::Limit { what: "bytes of a map page", found: bytes.len() as u64, max: PAGE_LEN_MAX });
+            }
+            add_page(&mut self.map, &mut self.pages, &self.known, index, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the page file; gives the roots and all places.
+    pub fn finish(self, moves: &mut Vec<(String, String)>) -> FinishedTrees {
+        let new_file = self.pages.finish(moves).unwrap_or_default();
+        let mut files: Vec<Digest> = Vec::new();
+        let mut resolve = |placed: &Placed| {
+            let (file, place) = match *placed {
+                Placed::Known(file, place) => (file, place),
+                Placed::New { offset, len } => (new_file, PagePlace { file: 0, offset, len }),
+            };
+            let number = files.iter().position(|known| *known == file).unwrap_or_else(|| {
+                files.push(file);
+                files.len() - 1
+            });
+            PagePlace { file: number as u32, ..place }
+        };
+        let map = self.map.places.iter().map(&mut resolve).collect();
+        let span = self.span.places.iter().map(&mut resolve).collect();
+        let root = |kind, tree: &Tree| {
+            if tree.entries.is_empty() { Vec::new() } else { digest_table::encode(kind, &tree.entries) }
+        };
+        FinishedTrees {
+            map_root: root(Kind::MapRoot, &self.map),
+            span_root: root(Kind::SpanRoot, &self.span),
+            places: Places { files, map, span },
+        }
+    }
+}
+
+fn add_page(tree: &mut Tree, pages: &mut PageWriter<'_>, known: &KnownPages, index: u64, bytes: &[u8]) -> Result<()> {
+    let digest = object_digest(bytes);
+    let placed = match known.pages.get(&digest) {
+        Some((file, place)) => Placed::Known(*file, *place),
+        None => Placed::New { offset: pages.page(&digest, bytes)?, len: bytes.len() as u32 },
+    };
+    tree.entries.push(Entry { index: index as u32, digest });
+    tree.places.push(placed);
+    Ok(())
+}
+
+/// Both trees' roots, and where their pages lie.
+#[derive(Debug)]
+pub(super) struct FinishedTrees {
+    pub map_root: Vec<u8>,
+    pub span_root: Vec<u8>,
+    pub places: Places,
+}
+
+/// The digest of a root; zero for none.
+pub(super) fn root_digest(root: &[u8]) -> Digest {
+    if root.is_empty() { Digest::ZERO } else { object_digest(root) }
+}
+
+/// Spans in order: pages of the span tree, and what the content id needs.
+#[derive(Debug)]
+pub(super) struct SpanTable {
+    leaf_spans: u64,
+    leaf: u64,
+    entries: Vec<Entry>,
+    /// Where the disk's size is known.
+    content: Option<ContentHasher>,
+    /// Where it is not: all spans, 40 bytes each.
+    kept: Vec<(u64, Digest)>,
+}
+
+impl SpanTable {
+    pub fn new(leaf_blocks: u64, content: Option<ContentHasher>) -> Self {
+        Self { leaf_spans: leaf_blocks / SPAN_BLOCKS, leaf: 0, entries: Vec::new(), content, kept: Vec::new() }
+    }
+
+    /// The next span that is not zero.
+    pub fn span(&mut self, number: u64, digest: &Digest, trees: &mut TreeBuilder<'_>) -> Result<()> {
+        match &mut self.content {
+            Some(content) => content.span(number, digest),
+            None => self.kept.push((number, *digest)),
+        }
+        let (leaf, index) = (number / self.leaf_spans, (number % self.leaf_spans) as u32);
+        if leaf != self.leaf {
+            self.flush(trees)?;
+            self.leaf = leaf;
+        }
+        self.entries.push(Entry { index, digest: *digest });
+        Ok(())
+    }
+
+    fn flush(&mut self, trees: &mut TreeBuilder<'_>) -> Result<()> {
+        if !self.entries.is_empty() {
+            trees.span_page(self.leaf, &self.entries)?;
+            self.entries.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes the last page and gives the content id of the disk of `size_bytes`.
+    pub fn finish(mut self, trees: &mut TreeBuilder<'_>, size_bytes: u64, spans: u64) -> Result<Digest> {
+        self.flush(trees)?;
+        Ok(match self.content {
+            Some(content) => content.finish(),
+            None => ContentHasher::of_spans(size_bytes, spans, self.kept),
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! Frames into packs, ids into lists, in order.
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::codec::{Codec, zstd};
+use crate::ondisk::frame;
+use crate::store::list_writer::{ListWriter, WrittenList};
+use crate::store::pack_writer::PackWriter;
+use crate::store::stage::Stage;
+
+use super::sequencer::ChunkJob;
+
+/// A chunk that was compressed.
+pub(super) struct EncodedChunk {
+    pub list: u32,
+    pub id: Digest,
+    pub blocks: u32,
+    pub frame: Vec<u8>,
+    /// The chunk's buffer, to be used again.
+    pub plain: Vec<u8>,
+}
+
+/// Compresses a chunk into `frame`; what does not become smaller is kept as it is.
+pub(super) fn encode(job: ChunkJob, level: i32, mut frame: Vec<u8>) -> Result<EncodedChunk> {
+    frame.clear();
+    frame::encode_head(Codec::Zstd, &mut frame);
+    zstd::encode(&job.plain, level, &mut frame)
+        .map_err(|error| Error::io("compress", format!("chunk {}", job.id), error))?;
+    if frame.len() - frame::HEAD_LEN >= job.plain.len() {
+        frame.clear();
+        frame::encode_head(Codec::Raw, &mut frame);
+        frame.extend_from_slice(&job.plain);
+    }
+    Ok(EncodedChunk { list: job.list, id: job.id, blocks: job.blocks, frame, plain: job.plain })
+}
+
+/// Writes what the import brings.
+pub(super) struct Packer<'a> {
+    stage: &'a Stage,
+    packs: PackWriter<'a>,
+    lists: Vec<ListWriter>,
+    chunk_blocks: u32,
+}
+
+impl<'a> Packer<'a> {
+    pub fn new(stage: &'a Stage, chunk_blocks: u32) -> Self {
+        Self { stage, packs: PackWriter::new(stage), lists: Vec::new(), chunk_blocks }
+    }
+
+    /// Takes the next chunk.
+    pub fn chunk(&mut self, chunk: &EncodedChunk) -> Result<()> {
+        while self.lists.len() <= chunk.list as usize {
+            self.lists.push(ListWriter::begin(self.stage, self.lists.len(), self.chunk_blocks)?);
+        }
+        let placed = self.packs.frame(&chunk.id, &chunk.frame)?;
+        match self.lists.get_mut(chunk.list as usize) {
+            Some(list) => list.chunk(self.stage, &chunk.id, chunk.blocks, &placed),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes packs and lists; gives the lists and what is to be published.
+    pub fn finish(self) -> Result<(Vec<WrittenList>, Vec<(String, String)>)> {
+        let (pack_ids, mut moves) = self.packs.finish()?;
+        let stage = self.stage;
+        let finish = |list: ListWriter| list.finish(stage, &pack_ids, &mut moves);
+        let lists = self.lists.into_iter().map(finish).collect::<Result<_>>()?;
+        Ok((lists, moves))
+    }
+}

@@ -1,0 +1,269 @@
+//! The threads, and what each of them takes next.
+//!
+//! One mutex holds the state of the plan, never a byte of data; every thread asks it for a task,
+//! does the task without the lock, and puts the result back. Tasks of later stages come first, so
+//! that what is in flight drains before more is read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::feed::{Feed, Ticket};
+use super::options::{ImportOptions, Progress};
+use super::packer::{EncodedChunk, Packer, encode};
+use super::sequencer::{ChunkJob, HashedSpan, Sequencer};
+use crate::compare::span_blocks;
+use crate::content::span_digest;
+use crate::device::BlockDevice;
+use crate::error::{Error, Result};
+use crate::limits::{BLOCK_LEN, SPAN_LEN};
+
+/// Bytes of chunks between sequencing and packing, for each thread.
+const CHUNK_BYTES_PER_THREAD: usize = 4 << 20;
+/// Spans between reading and sequencing, for each thread, and how many more.
+const SPANS_PER_THREAD: usize = 2;
+const SPANS_MORE: usize = 2;
+
+/// One import's pipeline.
+pub(super) struct Pipeline<'a> {
+    options: &'a ImportOptions<'a>,
+    device: Option<&'a dyn BlockDevice>,
+    plan: Mutex<Plan>,
+    wake: Condvar,
+    feed: Mutex<Feed<'a>>,
+    sequencer: Mutex<Sequencer<'a>>,
+    packer: Mutex<Packer<'a>>,
+    spans_max: usize,
+    chunks_max: usize,
+}
+
+/// What is waiting where. Tickets and chunks are numbered in the order of the disk.
+#[derive(Default)]
+struct Plan {
+    feed_ended: bool,
+    feeding: bool,
+    sequencing: bool,
+    packing: bool,
+    sequence_ended: bool,
+    error: Option<Error>,
+    tickets: u64,
+    sequenced: u64,
+    chunks: u64,
+    packed: u64,
+    hashed: BTreeMap<u64, HashedSpan>,
+    jobs: VecDeque<(u64, ChunkJob)>,
+    encoded: BTreeMap<u64, EncodedChunk>,
+    /// Buffers to be used again: spans, chunks, frames.
+    spare_spans: Vec<Vec<u8>>,
+    spare_chunks: Vec<Vec<u8>>,
+    spare_frames: Vec<Vec<u8>>,
+}
+
+enum Task {
+    Pack(EncodedChunk),
+    Sequence(HashedSpan),
+    EndSequence,
+    Compress(u64, ChunkJob, Vec<u8>),
+    Feed(u64, Vec<u8>),
+    Done,
+}
+
+impl<'a> Pipeline<'a> {
+    pub fn new(
+        options: &'a ImportOptions<'a>,
+        device: Option<&'a dyn BlockDevice>,
+        feed: Feed<'a>,
+        sequencer: Sequencer<'a>,
+        packer: Packer<'a>,
+    ) -> Self {
+        let threads = rayon::current_num_threads();
+        let chunk_len = options.chunk_blocks as usize * BLOCK_LEN;
+        Self {
+            options,
+            device,
+            plan: Mutex::default(),
+            wake: Condvar::new(),
+            feed: Mutex::new(feed),
+            sequencer: Mutex::new(sequencer),
+            packer: Mutex::new(packer),
+            spans_max: threads * SPANS_PER_THREAD + SPANS_MORE,
+            chunks_max: (threads * CHUNK_BYTES_PER_THREAD / chunk_len).max(2 * threads),
+        }
+    }
+
+    /// Runs the import on all threads of the current `rayon` pool.
+    pub fn run(self) -> Result<(Feed<'a>, Sequencer<'a>, Packer<'a>)> {
+        rayon::broadcast(|_| self.work());
+        let plan = self.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = plan.error {
+            return Err(error);
+        }
+        let inner = |_| Error::Interrupted;
+        Ok((
+            self.feed.into_inner().map_err(|error| inner(drop(error)))?,
+            self.sequencer.into_inner().map_err(|error| inner(drop(error)))?,
+            self.packer.into_inner().map_err(|error| inner(drop(error)))?,
+        ))
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        loop {
+            let done = match self.next_task() {
+                Task::Done => return,
+                Task::Pack(chunk) => self.pack(chunk),
+                Task::Sequence(span) => self.sequence(span),
+                Task::EndSequence => self.end_sequence(),
+                Task::Compress(number, job, frame) => self.compress(number, job, frame),
+                Task::Feed(number, buffer) => self.feed(number, buffer),
+            };
+            if let Err(error) = done {
+                self.plan().error.get_or_insert(error);
+            }
+            self.wake.notify_all();
+        }
+    }
+
+    fn next_task(&self) -> Task {
+        let mut plan = self.plan();
+        loop {
+            if let Some(task) = plan.take(self.spans_max, self.chunks_max) {
+                return task;
+            }
+            plan = self.wake.wait(plan).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn pack(&self, chunk: EncodedChunk) -> Result<()> {
+        let packed = match self.packer.lock() {
+            Ok(mut packer) => packer.chunk(&chunk),
+            Err(_) => Err(Error::Interrupted),
+        };
+        let mut plan = self.plan();
+        plan.packing = false;
+        plan.packed += 1;
+        plan.spare_chunks.push(chunk.plain);
+        plan.spare_frames.push(chunk.frame);
+        packed
+    }
+
+    fn sequence(&self, span: HashedSpan) -> Result<()> {
+        let mut jobs = Vec::new();
+        let spare = std::mem::take(&mut self.plan().spare_chunks);
+        let sequenced = match self.sequencer.lock() {
+            Ok(mut sequencer) => {
+                sequencer.spare.extend(spare);
+                sequencer.span(&span, &mut jobs)
+            }
+            Err(_) => Err(Error::Interrupted),
+        };
+        let mut plan = self.plan();
+        plan.add_jobs(jobs);
+        plan.sequencing = false;
+        plan.sequenced += 1;
+        plan.spare_spans.push(span.data);
+        sequenced
+    }
+
+    fn end_sequence(&self) -> Result<()> {
+        let job = match self.sequencer.lock() {
+            Ok(mut sequencer) => sequencer.end(),
+            Err(_) => return Err(Error::Interrupted),
+        };
+        let mut plan = self.plan();
+        plan.add_jobs(job.into_iter().collect());
+        plan.sequencing = false;
+        plan.sequence_ended = true;
+        Ok(())
+    }
+
+    fn compress(&self, number: u64, job: ChunkJob, frame: Vec<u8>) -> Result<()> {
+        let chunk = encode(job, self.options.level, frame)?;
+        self.plan().encoded.insert(number, chunk);
+        Ok(())
+    }
+
+    /// Takes a span from the feed, lets others at it, and reads and hashes the span.
+    fn feed(&self, number: u64, buffer: Vec<u8>) -> Result<()> {
+        let mut buffer = Some(buffer);
+        let fed = self.options.check_cancel().and_then(|()| match self.feed.lock() {
+            Ok(mut feed) => {
+                let ticket = feed.next(|| buffer.take().unwrap_or_default())?;
+                Ok((ticket, feed.offset()))
+            }
+            Err(_) => Err(Error::Interrupted),
+        });
+        let mut plan = self.plan();
+        plan.feeding = false;
+        let (ticket, offset) = match fed {
+            Ok((Some(ticket), offset)) => (ticket, offset),
+            other => {
+                plan.feed_ended = true;
+                return other.map(drop);
+            }
+        };
+        plan.tickets += 1;
+        drop(plan);
+        self.wake.notify_all();
+        if let Some(progress) = self.options.progress {
+            progress(Progress { done_bytes: offset, size_bytes: self.device.map(|device| device.size()) });
+        }
+        let span = hash(ticket, self.device, buffer.unwrap_or_default())?;
+        self.plan().hashed.insert(number, span);
+        Ok(())
+    }
+}
+
+fn hash(mut ticket: Ticket, device: Option<&dyn BlockDevice>, buffer: Vec<u8>) -> Result<HashedSpan> {
+    let data = ticket.read(device, || buffer)?;
+    let mut blocks = Vec::with_capacity(SPAN_LEN / BLOCK_LEN);
+    span_blocks(&data, &mut blocks);
+    let digest = span_digest(&blocks);
+    Ok(HashedSpan { number: ticket.span, data, blocks, digest })
+}
+
+impl Plan {
+    fn add_jobs(&mut self, jobs: Vec<ChunkJob>) {
+        for job in jobs {
+            self.jobs.push_back((self.chunks, job));
+            self.chunks += 1;
+        }
+    }
+
+    /// The most pressing task that can be done now.
+    fn take(&mut self, spans_max: usize, chunks_max: usize) -> Option<Task> {
+        if self.error.is_some() {
+            return Some(Task::Done);
+        }
+        if !self.packing
+            && let Some(chunk) = self.encoded.remove(&self.packed)
+        {
+            self.packing = true;
+            return Some(Task::Pack(chunk));
+        }
+        let room = (self.chunks - self.packed) < chunks_max as u64;
+        if !self.sequencing && room {
+            if let Some(span) = self.hashed.remove(&self.sequenced) {
+                self.sequencing = true;
+                return Some(Task::Sequence(span));
+            }
+            if self.feed_ended && self.sequenced == self.tickets && !self.sequence_ended {
+                self.sequencing = true;
+                return Some(Task::EndSequence);
+            }
+        }
+        if let Some((number, job)) = self.jobs.pop_front() {
+            let frame = self.spare_frames.pop().unwrap_or_default();
+            return Some(Task::Compress(number, job, frame));
+        }
+        let in_flight = self.tickets - self.sequenced;
+        if !self.feed_ended && !self.feeding && in_flight < spans_max as u64 {
+            self.feeding = true;
+            let buffer = self.spare_spans.pop().unwrap_or_default();
+            return Some(Task::Feed(self.tickets, buffer));
+        }
+        (self.sequence_ended && self.packed == self.chunks).then_some(Task::Done)
+    }
+}

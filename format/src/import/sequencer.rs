@@ -1,0 +1,201 @@
+//! Shared or new? Spans in order; every block gets its source, new blocks fill chunks.
+
+use std::sync::Arc;
+
+use super::finish::{SpanTable, TreeBuilder};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::image::SourceCursor;
+use crate::index::{CommittedIndex, PendingIndex};
+use crate::limits::{BLOCK_LEN, LIST_CHUNKS_MAX, SPAN_BLOCKS};
+
+/// A span that was read and hashed.
+pub(super) struct HashedSpan {
+    pub number: u64,
+    pub data: Vec<u8>,
+    /// The digest of each block, `None` for zeros.
+    pub blocks: Vec<Option<Digest>>,
+    pub digest: Option<Digest>,
+}
+
+/// A chunk to be compressed.
+pub(super) struct ChunkJob {
+    /// Which of the import's lists.
+    pub list: u32,
+    pub id: Digest,
+    pub blocks: u32,
+    pub plain: Vec<u8>,
+}
+
+/// A place among the committed lists, then the new ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    list: u32,
+    block: u64,
+}
+
+/// Decides, span by span, where each block comes from.
+pub(super) struct Sequencer<'a> {
+    committed: CommittedIndex,
+    pending: PendingIndex<'a>,
+    parent: Option<SourceCursor>,
+    /// Committed lists; new ones are numbered from here on.
+    known: u32,
+    ids: Vec<Digest>,
+    chunk_blocks: u32,
+    list_chunks_max: u64,
+    /// The new list being filled, and its blocks so far.
+    list: u32,
+    list_blocks: u64,
+    plain: Vec<u8>,
+    digests: Vec<Digest>,
+    last: Option<Place>,
+    pub trees: TreeBuilder<'a>,
+    pub spans: SpanTable,
+    pub data_blocks: u64,
+    pub new_blocks: u64,
+    /// Buffers to be used again for chunks.
+    pub spare: Vec<Vec<u8>>,
+}
+
+impl<'a> Sequencer<'a> {
+    pub fn new(
+        committed: CommittedIndex,
+        pending: PendingIndex<'a>,
+        parent: Option<SourceCursor>,
+        chunk_blocks: u32,
+        trees: TreeBuilder<'a>,
+        spans: SpanTable,
+    ) -> Self {
+        let ids: Vec<_> = committed.lists().map(|list| list.id).collect();
+        Self {
+            known: ids.len() as u32,
+            ids,
+            committed,
+            pending,
+            parent,
+            chunk_blocks,
+            list_chunks_max: LIST_CHUNKS_MAX,
+            list: 0,
+            list_blocks: 0,
+            plain: Vec::new(),
+            digests: Vec::new(),
+            last: None,
+            trees,
+            spans,
+            data_blocks: 0,
+            new_blocks: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Takes the next span; full chunks are added to `jobs`.
+    pub fn span(&mut self, span: &HashedSpan, jobs: &mut Vec<ChunkJob>) -> Result<()> {
+        if let Some(digest) = &span.digest {
+            self.spans.span(span.number, digest, &mut self.trees)?;
+        }
+        let first = span.number * SPAN_BLOCKS;
+        for ((digest, data), guest) in span.blocks.iter().zip(span.data.chunks(BLOCK_LEN)).zip(first..) {
+            if let Some(digest) = digest {
+                self.data_blocks += 1;
+                let place = match self.find(digest, guest)? {
+                    Some(place) => place,
+                    None => self.add(digest, data, jobs)?,
+                };
+                self.last = Some(place);
+                self.trees.block(guest, place.list, place.block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the store, or this import so far, has the block: the parent's own place first, then
+    /// the one after the last, then wherever the index finds it.
+    fn find(&mut self, digest: &Digest, guest: u64) -> Result<Option<Place>> {
+        if let Some(parent) = &mut self.parent
+            && let Some((list, block)) = parent.at(guest)?
+            && let Ok(list) = self.ids.binary_search(&list)
+        {
+            let place = Place { list: list as u32, block };
+            if self.digest_at(place)? == Some(*digest) {
+                return Ok(Some(place));
+            }
+        }
+        if let Some(last) = self.last {
+            let next = Place { list: last.list, block: last.block + 1 };
+            if self.digest_at(next)? == Some(*digest) {
+                return Ok(Some(next));
+            }
+        }
+        if let Some(found) = self.committed.find(digest)? {
+            return Ok(Some(Place { list: found.list, block: found.block }));
+        }
+        let found = self.pending.find(digest)?;
+        Ok(found.map(|(list, block)| Place { list: self.known + list, block }))
+    }
+
+    fn digest_at(&mut self, place: Place) -> Result<Option<Digest>> {
+        match place.list.checked_sub(self.known) {
+            None => Ok(self.committed.digest_at(place.list, place.block)),
+            Some(new) => self.pending.digest_at(new, place.block),
+        }
+    }
+
+    /// Adds a new block.
+    fn add(&mut self, digest: &Digest, data: &[u8], jobs: &mut Vec<ChunkJob>) -> Result<Place> {
+        if self.list_blocks == self.list_chunks_max * u64::from(self.chunk_blocks) {
+            self.list += 1;
+            self.list_blocks = 0;
+        }
+        let place = Place { list: self.known + self.list, block: self.list_blocks };
+        self.pending.add(digest, self.list, self.list_blocks)?;
+        self.list_blocks += 1;
+        self.new_blocks += 1;
+        self.plain.extend_from_slice(data);
+        self.plain.resize(self.plain.len().next_multiple_of(BLOCK_LEN), 0);
+        self.digests.push(*digest);
+        if self.digests.len() == self.chunk_blocks as usize {
+            jobs.push(self.end_chunk());
+        }
+        Ok(place)
+    }
+
+    fn end_chunk(&mut self) -> ChunkJob {
+        let room = self.spare.pop().unwrap_or_default();
+        let plain = std::mem::replace(&mut self.plain, room);
+        self.plain.clear();
+        let id = crate::digest::chunk_id(&self.digests);
+        let blocks = self.digests.len() as u32;
+        self.digests.clear();
+        ChunkJob { list: self.list, id, blocks, plain }
+    }
+
+    /// The last chunk, if it has any block.
+    pub fn end(&mut self) -> Option<ChunkJob> {
+        (!self.digests.is_empty()).then(|| self.end_chunk())
+    }
+
+    /// Hands on what the finish needs.
+    pub fn into_parts(self) -> SequencerParts<'a> {
+        self.committed.drop_damaged_logs();
+        SequencerParts {
+            lists: self.committed.lists().cloned().collect(),
+            pending: self.pending,
+            trees: self.trees,
+            spans: self.spans,
+            data_blocks: self.data_blocks,
+            new_blocks: self.new_blocks,
+        }
+    }
+}
+
+/// What is left of a sequencer when all spans went through it.
+pub(super) struct SequencerParts<'a> {
+    /// The committed lists, by number.
+    pub lists: Vec<Arc<crate::store::list::List>>,
+    pub pending: PendingIndex<'a>,
+    pub trees: TreeBuilder<'a>,
+    pub spans: SpanTable,
+    pub data_blocks: u64,
+    pub new_blocks: u64,
+}

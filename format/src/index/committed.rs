@@ -1,0 +1,178 @@
+//! The index over all committed lists.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quick_cache::unsync::Cache;
+
+use super::entry::Entry;
+use super::log::{self, Log};
+use super::segment::{Damaged, Segment};
+use super::update;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::store::Shared;
+use crate::store::list::List;
+
+/// Pages of logs kept: 8 MiB of digests.
+const LOG_PAGES_MAX: usize = 2048;
+
+/// Where a block lies in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Number of the list among the committed ones, in ascending order of ids.
+    pub list: u32,
+    /// Block in the list.
+    pub block: u64,
+}
+
+/// The index, open for one import: a fixed set of lists, those committed when it began.
+#[derive(Debug)]
+pub(crate) struct CommittedIndex {
+    shared: Arc<Shared>,
+    /// By number.
+    logs: Vec<Log>,
+    segments: Vec<OpenSegment>,
+    pages: Cache<(u32, u64), Arc<[Digest]>>,
+    /// The page looked at last: runs stay on one page for long.
+    last: Option<(u32, u64, Arc<[Digest]>)>,
+    candidates: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    segment: Segment,
+    /// The segment's list numbers to ours; lists that are gone are dropped from it.
+    numbers: Vec<Option<u32>>,
+}
+
+impl CommittedIndex {
+    /// Opens the index over `lists`, making again what is missing or damaged of it. Lists that
+    /// cannot be read are left out: they cost sharing, not the import.
+    pub fn open(shared: &Arc<Shared>, lists: &[Digest]) -> Result<Self> {
+        let mut logs = BTreeMap::new();
+        for id in lists {
+            match shared.list(id, None) {
+                Ok(list) => drop(logs.insert(*id, Log::open(shared, list))),
+                Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list cannot be read"),
+            }
+        }
+        let segments = update::open_segments(shared)?;
+        let mut index = Self {
+            shared: shared.clone(),
+            segments: Vec::new(),
+            logs: Vec::new(),
+            pages: Cache::new(LOG_PAGES_MAX),
+            last: None,
+            candidates: Vec::new(),
+        };
+        let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.contains(id));
+        let missing: Vec<_> =
+            logs.values().filter(|log| !log.is_sound() || !covered(&log.list.id)).map(|log| log.list.clone()).collect();
+        let rebuilt = if missing.is_empty() { Vec::new() } else { update::rebuild(shared, &missing, &segments)? };
+        for list in &missing {
+            logs.insert(list.id, Log::open(shared, list.clone()));
+        }
+        let numbers: BTreeMap<Digest, u32> = logs.keys().copied().zip(0..).collect();
+        index.logs = logs.into_values().collect();
+        index.segments = segments.into_iter().chain(rebuilt).map(|segment| OpenSegment::new(segment, &numbers)).collect();
+        Ok(index)
+    }
+
+    /// The lists, by number.
+    pub fn lists(&self) -> impl Iterator<Item = &Arc<List>> {
+        self.logs.iter().map(|log| &log.list)
+    }
+
+    /// The digest of a block; `None` where it cannot be had.
+    pub fn digest_at(&mut self, list: u32, block: u64) -> Option<Digest> {
+        let log = self.logs.get_mut(list as usize)?;
+        if block >= log.list.shape.blocks {
+            return None;
+        }
+        let per_page = log::page_blocks(&log.list.shape);
+        let (number, within) = (block / per_page, (block % per_page) as usize);
+        if let Some((last_list, last_number, page)) = &self.last
+            && (*last_list, *last_number) == (list, number)
+        {
+            return page.get(within).copied();
+        }
+        let page = match self.pages.get(&(list, number)) {
+            Some(page) => page.clone(),
+            None => {
+                let made = log.page(&self.shared, number).unwrap_or_else(|error| {
+                    tracing::warn!(list = %log.list.id, %error, "not shared with: the frames are damaged");
+                    Arc::from([])
+                });
+                self.pages.insert((list, number), made.clone());
+                made
+            }
+        };
+        let digest = page.get(within).copied();
+        self.last = Some((list, number, page));
+        digest
+    }
+
+    /// Where a block with this digest lies: of several places, in the list with the lowest id,
+    /// and there the first.
+    pub fn find(&mut self, digest: &Digest) -> Result<Option<Found>> {
+        let key = digest.prefix();
+        let mut places: Vec<Found> = Vec::new();
+        for number in 0..self.segments.len() {
+            let mut candidates = std::mem::take(&mut self.candidates);
+            candidates.clear();
+            if self.segments[number].segment.find(key, &mut candidates) == Err(Damaged) {
+                self.replace(number)?;
+                candidates.clear();
+                if self.segments[number].segment.find(key, &mut candidates) == Err(Damaged) {
+                    candidates.clear();
+                }
+            }
+            let numbers = &self.segments[number].numbers;
+            let place = |entry: &Entry| {
+                let list = (*numbers.get(entry.list() as usize)?)?;
+                Some(Found { list, block: entry.block() })
+            };
+            places.extend(candidates.iter().filter_map(place));
+            self.candidates = candidates;
+        }
+        places.sort_unstable_by_key(|place| (place.list, place.block));
+        Ok(places.into_iter().find(|place| self.digest_at(place.list, place.block) == Some(*digest)))
+    }
+
+    /// Makes a damaged segment again.
+    fn replace(&mut self, number: usize) -> Result<()> {
+        let damaged = &self.segments[number];
+        tracing::warn!(segment = damaged.segment.name, "the block index is damaged here; making it again");
+        let present = |list: &&u32| self.logs.get(**list as usize).is_some();
+        let lists: Vec<_> = damaged
+            .numbers
+            .iter()
+            .flatten()
+            .filter(present)
+            .map(|&list| self.logs[list as usize].list.clone())
+            .collect();
+        update::remove_segment(&self.shared, &damaged.segment);
+        let numbers: BTreeMap<Digest, u32> = self.logs.iter().map(|log| log.list.id).zip(0..).collect();
+        let mut made = update::rebuild(&self.shared, &lists, &[])?.into_iter();
+        if let Some(segment) = made.next() {
+            self.segments[number] = OpenSegment::new(segment, &numbers);
+        }
+        self.segments.extend(made.map(|segment| OpenSegment::new(segment, &numbers)));
+        Ok(())
+    }
+
+    /// Removes the logs that were found wrong, so that the next import makes them again.
+    pub fn drop_damaged_logs(&self) {
+        for log in self.logs.iter().filter(|log| !log.is_sound()) {
+            let _ = self.shared.storage.remove(&[log::object_name(&log.list.id)]);
+        }
+    }
+}
+
+impl OpenSegment {
+    fn new(segment: Segment, numbers: &BTreeMap<Digest, u32>) -> Self {
+        let numbers = segment.lists.iter().map(|id| numbers.get(id).copied()).collect();
+        Self { segment, numbers }
+    }
+}

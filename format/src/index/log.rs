@@ -1,0 +1,115 @@
+//! Digest logs: the digests of a list's blocks in the list's order, proved by its chunk ids.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::digest::{DIGEST_LEN, Digest, block_digest, chunk_id};
+use crate::error::Result;
+use crate::limits::BLOCK_LEN;
+use crate::ondisk::list::ListShape;
+use crate::storage::ReadAt;
+use crate::store::list::List;
+use crate::store::names;
+use crate::store::{Shared, VerifyMode};
+
+/// Digests to a page: 4 KiB, or a whole chunk's where that is more.
+const PAGE_BLOCKS: u64 = 128;
+
+/// The log of one list.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub list: Arc<List>,
+    /// `None` where the file is missing or was found wrong.
+    object: Option<Arc<dyn ReadAt>>,
+}
+
+/// The object that holds the log of list `id`.
+pub(crate) fn object_name(id: &Digest) -> String {
+    format!("{}/logs/{id}", names::INDEX)
+}
+
+/// Blocks to a page of a log, a multiple of the chunk's.
+pub(crate) fn page_blocks(shape: &ListShape) -> u64 {
+    PAGE_BLOCKS.max(u64::from(shape.chunk_blocks))
+}
+
+impl Log {
+    pub fn open(shared: &Shared, list: Arc<List>) -> Self {
+        let object = shared.storage.open(&object_name(&list.id)).ok();
+        let object = object.filter(|object| object.len() == list.shape.blocks * DIGEST_LEN as u64);
+        Self { list, object }
+    }
+
+    /// Whether the file was there, and right as far as it was read.
+    pub fn is_sound(&self) -> bool {
+        self.object.is_some()
+    }
+
+    /// Page `number`, proved. Where the file is missing or wrong, it is made from the frames.
+    ///
+    /// # Errors
+    /// When the frames are damaged too.
+    pub fn page(&mut self, shared: &Shared, number: u64) -> Result<Arc<[Digest]>> {
+        let per_page = page_blocks(&self.list.shape);
+        let first = number * per_page;
+        let count = (self.list.shape.blocks - first).min(per_page) as usize;
+        if let Some(object) = &self.object {
+            let mut bytes = vec![0; count * DIGEST_LEN];
+            if object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64).is_ok() {
+                let digests: Vec<_> =
+                    bytes.chunks_exact(DIGEST_LEN).map(|digest| Digest(digest.try_into().unwrap_or_default())).collect();
+                if self.proves(first, &digests)? {
+                    return Ok(digests.into());
+                }
+            }
+            tracing::warn!(list = %self.list.id, "the block index is damaged here; making it again");
+            self.object = None;
+        }
+        let chunk_blocks = u64::from(self.list.shape.chunk_blocks);
+        let chunks = first / chunk_blocks..(first + count as u64).div_ceil(chunk_blocks);
+        let digests = chunks.map(|chunk| chunk_digests(shared, &self.list, chunk)).collect::<Result<Vec<_>>>()?;
+        Ok(digests.concat().into())
+    }
+
+    /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids.
+    fn proves(&self, first: u64, digests: &[Digest]) -> Result<bool> {
+        let chunk_blocks = self.list.shape.chunk_blocks as usize;
+        let mut chunk = first / chunk_blocks as u64;
+        for blocks in digests.chunks(chunk_blocks) {
+            if chunk_id(blocks) != self.list.chunk_id(chunk)? {
+                return Ok(false);
+            }
+            chunk += 1;
+        }
+        Ok(true)
+    }
+}
+
+/// The digests of a chunk's blocks, from its frame. Blocks of which this store holds only the
+/// digest, as after loading a bundle, count as not held: their digest is left zero.
+fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>> {
+    let id = list.chunk_id(chunk)?;
+    let loaded = shared.load_chunk(list, chunk, &id, VerifyMode::Full)?;
+    let digest = |(block, number): (&[u8], u32)| match loaded.check_held(number, 1) {
+        Ok(()) => block_digest(block),
+        Err(_) => Digest::ZERO,
+    };
+    Ok(loaded.bytes.chunks_exact(BLOCK_LEN).zip(0u32..).map(digest).collect())
+}
+
+/// Calls `each` with all digests of a list in order, made from its frames, many at a time.
+pub(crate) fn rebuild(shared: &Shared, list: &List, mut each: impl FnMut(&[Digest]) -> Result<()>) -> Result<()> {
+    // Enough chunks for every thread, few enough to hold.
+    const BATCH: u64 = 256;
+    let chunks = list.shape.chunks();
+    for first in (0..chunks).step_by(BATCH as usize) {
+        let batch = first..(first + BATCH).min(chunks);
+        let made: Vec<_> = batch
+            .into_par_iter()
+            .map(|chunk| chunk_digests(shared, list, chunk))
+            .collect::<Result<_>>()?;
+        made.iter().try_for_each(|digests| each(digests))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! The block index: does the store hold this block already? A cache for writing, in `index/`;
+//! nothing here is part of the format, nothing here is needed for reading.
+//!
+//! ```text
+//! index/logs/LIST       the digests of a list's blocks, in the list's order
+//! index/segments/NAME   for some lists: (first 8 bytes of a digest, list, block), sorted, with a filter
+//! ```
+//!
+//! A block is found in three steps: the filter says whether it can be in a segment (no: it is
+//! new); the segment gives where it may be; the log gives the digest there. **The log proves
+//! itself**: the digests of a chunk's blocks hash to its chunk id, which the list's id binds. So
+//! whatever happens to these files, a block is never taken for another one. What a damaged file
+//! costs is time: it is made again from the list or from the frames.
+//!
+//! Most blocks never get that far: the block after one just found is mostly the next one of the
+//! same list, and the log's page is at hand.
+//!
+//! Which of several equal blocks is chosen depends on the store's content alone, never on how the
+//! index is laid out: the parent's own, else the one that follows the last one chosen, else the
+//! one in the list of the lowest id, and there the first.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `entry` | what a segment says of a block |
+//! | `filter` | is it worth looking? ten bits a block in memory |
+//! | `segment` | sorted entries on disk |
+//! | `log` | digests on disk, proved by chunk ids |
+//! | `committed` | all committed lists together |
+//! | `pending` | the blocks that the import under way has brought so far |
+//! | `update` | after a commit: a new segment, and fewer, larger ones |
+
+mod committed;
+mod entry;
+mod filter;
+mod log;
+mod pending;
+mod segment;
+mod update;
+
+pub(crate) use committed::{CommittedIndex, Found};
+pub(crate) use pending::PendingIndex;
+pub(crate) use update::add_lists;

@@ -1,0 +1,76 @@
+//! # melv
+//!
+//! A content-addressed, layered, compressed disk image format for virtual appliances.
+//!
+//! A [`Store`] keeps many images in the space of a few: every 4 KiB block that several of them
+//! hold is stored once, wherever it lies and wherever it came from. An [`Image`] is a disk that is
+//! read by position from any number of threads, decoded and checked on the way.
+//!
+//! ```
+//! use melv::{BlockDevice, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
+//!
+//! # fn main() -> melv::Result<()> {
+//! let store = Store::create(MemoryStorage::new(), StoreOptions::default())?;
+//! let disk = vec![7u8; 1 << 20];
+//! let report = store.import(Source::stream(&disk[..], "disk"), &ImportOptions::named("web".parse()?))?;
+//! assert_eq!(report.data_bytes, 1 << 20);
+//! assert_eq!(report.new_bytes, 4096, "256 equal blocks are one");
+//!
+//! let image = store.image(&"web".parse()?)?;
+//! let mut block = [0; 4096];
+//! image.read_at(8192, &mut block)?;
+//! assert_eq!(block, [7; 4096]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ## How it is built
+//!
+//! Calls go down this ladder only; a test of the crate holds it to that.
+//!
+//! | room | the question it answers |
+//! |---|---|
+//! | [`verify`], [`space`], `import`, `export`, [`mod@compare`] | what a user wants done |
+//! | [`image`] | what does the guest read here? |
+//! | `index` | does the store hold this block already? (a cache: never needed for reading) |
+//! | [`store`] | where is this chunk, this page, this name? what is committed? |
+//! | [`storage`] | which object has this name, what bytes are at this position? |
+//! | [`ondisk`], `codec`, [`digest`], [`content`], [`limits`], [`fault`] | pure: bytes to values |
+//!
+//! The format itself is `spec/format.md`; the modules of [`ondisk`] follow its sections.
+
+mod cache;
+mod codec;
+pub mod compare;
+pub mod content;
+pub mod device;
+pub mod digest;
+mod error;
+mod export;
+pub mod fault;
+mod guard;
+pub mod image;
+mod import;
+mod index;
+pub mod limits;
+mod map;
+pub mod ondisk;
+pub mod source;
+pub mod space;
+pub mod storage;
+pub mod store;
+pub mod verify;
+
+pub use cache::Cache;
+pub use codec::zstd::LEVELS;
+pub use compare::{Comparison, compare, content_of};
+pub use device::{BlockDevice, Run, RunKind};
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use export::{ExportOptions, export};
+pub use fault::Fault;
+pub use image::Image;
+pub use import::{ImportOptions, ImportReport, Progress};
+pub use source::Source;
+pub use storage::{FileStorage, MemoryStorage, Storage};
+pub use store::{ImageRef, RefName, Store, StoreOptions, VerifyMode};

@@ -1,0 +1,62 @@
+//! Map root, span root and span page: numbers in ascending order, each with a digest (spec
+//! section 7.3). What is all zeros has no entry.
+
+use super::cursor::Put;
+use super::header::{self, HEADER_LEN, Kind};
+use crate::digest::{DIGEST_LEN, Digest};
+use crate::fault::Fault;
+
+/// Bytes in one entry.
+pub const ENTRY_LEN: usize = 4 + DIGEST_LEN;
+
+/// One entry: a leaf of the disk or a span of a leaf, and its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Number of the leaf in the disk, or of the span in the leaf.
+    pub index: u32,
+    /// Digest of the page or span.
+    pub digest: Digest,
+}
+
+/// Bytes in a table of `entries`.
+#[must_use]
+pub fn encoded_len(entries: usize) -> u64 {
+    (HEADER_LEN + entries * ENTRY_LEN) as u64
+}
+
+/// The table's bytes; their object digest names it.
+#[must_use]
+pub fn encode(kind: Kind, entries: &[Entry]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_LEN + entries.len() * ENTRY_LEN);
+    header::encode(kind, (entries.len() * ENTRY_LEN) as u64, &mut out);
+    for entry in entries {
+        out.put_u32(entry.index);
+        out.put_digest(&entry.digest);
+    }
+    out
+}
+
+/// Checks a table whose indexes must be below `index_max`.
+pub fn decode(kind: Kind, bytes: &[u8], index_max: u64) -> Result<Vec<Entry>, Fault> {
+    let (_, mut cursor) = header::decode_whole(kind, bytes)?;
+    let body_len = cursor.rest().len();
+    if body_len == 0 {
+        return Err(Fault::EmptyPage);
+    }
+    let count = body_len / ENTRY_LEN;
+    let mut entries = Vec::with_capacity(count);
+    let mut least = 0;
+    for _ in 0..count {
+        let entry = Entry { index: cursor.u32()?, digest: cursor.digest()? };
+        if u64::from(entry.index) < least {
+            return Err(Fault::TableOrder { index: entry.index });
+        }
+        if u64::from(entry.index) >= index_max {
+            return Err(Fault::TableRange { index: u64::from(entry.index), max: index_max });
+        }
+        least = u64::from(entry.index) + 1;
+        entries.push(entry);
+    }
+    cursor.end()?;
+    Ok(entries)
+}

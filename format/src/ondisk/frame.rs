@@ -1,0 +1,111 @@
+//! A frame: a chunk, or some blocks of one, as stored (spec section 6.3).
+//!
+//! ```text
+//! codec u8 | transform u8 | flags u8 | 0 | [mask | digests of the absent blocks] | payload
+//! ```
+
+use super::cursor::{Cursor, Put};
+use crate::codec::Codec;
+use crate::digest::{DIGEST_LEN, Digest};
+use crate::fault::Fault;
+use crate::limits::BLOCK_LEN;
+
+/// Bytes before the mask or the payload.
+pub const HEAD_LEN: usize = 4;
+const FLAG_PARTIAL: u8 = 1;
+
+/// Which blocks of its chunk a frame holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// All of them.
+    Whole,
+    /// Some; of the others it holds the digests, so that the chunk id can be checked.
+    Partial {
+        /// Bit *b* of byte *b* / 8 is set where block *b* is held.
+        mask: Vec<u8>,
+        /// Digests of the blocks that are not held, in ascending order.
+        absent: Vec<Digest>,
+    },
+}
+
+/// Whether bit `block` of `mask` is set.
+#[must_use]
+pub fn has(mask: &[u8], block: u32) -> bool {
+    mask.get(block as usize / 8).is_some_and(|byte| byte >> (block % 8) & 1 == 1)
+}
+
+/// A frame taken apart; the payload is not decoded yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// How the payload is encoded.
+    pub codec: Codec,
+    /// Which blocks it holds.
+    pub presence: Presence,
+    /// The encoded blocks.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Checks a frame of a chunk of `blocks` blocks.
+    pub fn decode(bytes: &'a [u8], blocks: u32) -> Result<Self, Fault> {
+        let mut cursor = Cursor::new(bytes);
+        let codec = Codec::from_number(cursor.u8()?)?;
+        let transform = cursor.u8()?;
+        if transform != 0 {
+            return Err(Fault::Transform { found: transform });
+        }
+        let flags = cursor.u8()?;
+        if flags & !FLAG_PARTIAL != 0 {
+            return Err(Fault::Reserved { offset: 2 });
+        }
+        cursor.reserved(1)?;
+        let presence = if flags & FLAG_PARTIAL == 0 {
+            Presence::Whole
+        } else {
+            let mask = cursor.bytes(blocks.div_ceil(8) as usize)?.to_vec();
+            let held: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+            let within = (0..blocks).filter(|&block| has(&mask, block)).count();
+            if held == 0 || held >= blocks || within != held as usize {
+                return Err(Fault::FrameMask);
+            }
+            let absent = (held..blocks).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
+            Presence::Partial { mask, absent }
+        };
+        Ok(Self { codec, presence, payload: cursor.rest() })
+    }
+
+    /// Blocks that the frame of a chunk of `blocks` blocks holds.
+    #[must_use]
+    pub fn held(&self, blocks: u32) -> u32 {
+        match &self.presence {
+            Presence::Whole => blocks,
+            Presence::Partial { mask, .. } => mask.iter().map(|byte| byte.count_ones()).sum(),
+        }
+    }
+
+    /// Decodes the blocks held, back to back, into `plain`, which has exactly their length.
+    pub fn decode_payload(&self, plain: &mut [u8]) -> Result<(), Fault> {
+        self.codec.decode(self.payload, plain)
+    }
+}
+
+/// Appends the head of a whole frame; the payload follows.
+pub fn encode_head(codec: Codec, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[codec as u8, 0, 0, 0]);
+}
+
+/// Appends the head, mask and digests of a partial frame; the payload follows.
+pub fn encode_partial_head(codec: Codec, mask: &[u8], absent: &[Digest], out: &mut Vec<u8>) {
+    out.reserve(HEAD_LEN + mask.len() + absent.len() * DIGEST_LEN);
+    out.extend_from_slice(&[codec as u8, 0, FLAG_PARTIAL, 0]);
+    out.extend_from_slice(mask);
+    for digest in absent {
+        out.put_digest(digest);
+    }
+}
+
+/// Bytes of `blocks` blocks.
+#[must_use]
+pub fn plain_len(blocks: u32) -> usize {
+    blocks as usize * BLOCK_LEN
+}

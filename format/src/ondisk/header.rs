@@ -1,0 +1,139 @@
+//! The 32 bytes that begin every object (spec section 3).
+
+use super::cursor::{Cursor, Put};
+use crate::fault::Fault;
+
+/// Bytes in a header.
+pub const HEADER_LEN: usize = 32;
+/// The version that this library writes, and the only major one that it reads.
+pub const MAJOR: u8 = 1;
+const MINOR: u8 = 0;
+const ALGORITHM_BLAKE3: u8 = 1;
+
+/// What kind of object follows; the last four bytes of the magic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `melv.store`.
+    Store,
+    /// A reference record.
+    Reference,
+    /// A manifest.
+    Manifest,
+    /// A manifest as stored.
+    Record,
+    /// A map tree's root.
+    MapRoot,
+    /// A map tree's leaf.
+    MapLeaf,
+    /// A span tree's root.
+    SpanRoot,
+    /// A span tree's page.
+    SpanPage,
+    /// A chunk list's root.
+    List,
+    /// A locator's root.
+    Locator,
+    /// A pack.
+    Pack,
+    /// A file of map and span pages.
+    PageFile,
+}
+
+impl Kind {
+    /// The magic: `melv` and four letters of the kind.
+    #[must_use]
+    pub fn magic(self) -> &'static str {
+        match self {
+            Self::Store => "melvstor",
+            Self::Reference => "melvrefr",
+            Self::Manifest => "melvmani",
+            Self::Record => "melvrecd",
+            Self::MapRoot => "melvmapr",
+            Self::MapLeaf => "melvmapl",
+            Self::SpanRoot => "melvspnr",
+            Self::SpanPage => "melvspnp",
+            Self::List => "melvlist",
+            Self::Locator => "melvloca",
+            Self::Pack => "melvpack",
+            Self::PageFile => "melvpage",
+        }
+    }
+}
+
+/// Appends the header of an object whose body has `body_len` bytes.
+pub fn encode(kind: Kind, body_len: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(kind.magic().as_bytes());
+    out.extend_from_slice(&[MAJOR, MINOR, ALGORITHM_BLAKE3, 0]);
+    out.put_u32(0); // refuse mask
+    out.put_u32(0); // ignore mask
+    out.put_u32(0); // writer mask, reserved but in the store's header
+    out.put_u64(body_len);
+}
+
+/// Begins an object with a body length to be filled in by [`finish`].
+#[must_use]
+pub fn begin(kind: Kind) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(kind, 0, &mut out);
+    out
+}
+
+/// Fills in the body length of an object begun by [`begin`], all of which is there.
+pub fn finish(object: &mut [u8]) {
+    let body_len = (object.len() - HEADER_LEN) as u64;
+    if let Some(field) = object.get_mut(24..HEADER_LEN) {
+        field.copy_from_slice(&body_len.to_le_bytes());
+    }
+}
+
+/// What a header says beyond what was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The writer mask: bits unknown to a writer forbid it to write. Zero but in a store's header.
+    pub writer_mask: u32,
+    /// How many bytes follow the header; for a pack, which is written in one pass, zero.
+    pub body_len: u64,
+}
+
+/// Takes a header off the front.
+pub fn decode(kind: Kind, cursor: &mut Cursor<'_>) -> Result<Header, Fault> {
+    let magic = cursor.bytes(8)?;
+    if magic != kind.magic().as_bytes() {
+        let found = magic.escape_ascii().to_string();
+        return Err(Fault::Magic { expected: kind.magic(), found });
+    }
+    let major = cursor.u8()?;
+    if major != MAJOR {
+        return Err(Fault::Version { found: major, known: MAJOR });
+    }
+    let _minor = cursor.u8()?; // newer minor versions add only what may be ignored
+    let algorithm = cursor.u8()?;
+    if algorithm != ALGORITHM_BLAKE3 {
+        return Err(Fault::DigestAlgorithm { found: algorithm });
+    }
+    cursor.reserved(1)?;
+    let refuse = cursor.u32()?;
+    if refuse != 0 {
+        return Err(Fault::RefuseBit { found: refuse });
+    }
+    let _ignore = cursor.u32()?;
+    let writer_mask = if kind == Kind::Store {
+        cursor.u32()?
+    } else {
+        cursor.reserved(4)?;
+        0
+    };
+    Ok(Header { writer_mask, body_len: cursor.u64()? })
+}
+
+/// Takes a header off the front of a whole object, which must end where the header says.
+pub fn decode_whole<'a>(kind: Kind, bytes: &'a [u8]) -> Result<(Header, Cursor<'a>), Fault> {
+    let mut cursor = Cursor::new(bytes);
+    let header = decode(kind, &mut cursor)?;
+    let found = cursor.rest().len() as u64;
+    if header.body_len == found {
+        Ok((header, cursor))
+    } else {
+        Err(Fault::BodyLength { declared: header.body_len, found })
+    }
+}

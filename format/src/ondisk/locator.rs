@@ -1,0 +1,158 @@
+//! A locator: in which packs a list's chunks lie (spec section 6.5).
+//!
+//! ```text
+//! page 0 | page 1 | … | root | u64 length of the root
+//! ```
+//!
+//! A page holds 1024 records of 24 bytes. Record *n* is chunk *n*'s; further frames of a chunk
+//! hang on it by links to records beyond the last chunk's.
+
+use super::cursor::{Cursor, Put};
+use super::header::{self, Kind};
+use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::fault::Fault;
+use crate::limits::{FRAME_LEN_MAX, LIST_CHUNKS_MAX, LOCATOR_PACKS_MAX, TABLE_PAGE_RECORDS};
+
+/// Bytes in a record.
+pub const RECORD_LEN: usize = 24;
+/// Bytes of the number that ends the file.
+pub const TRAILER_LEN: u64 = 8;
+/// The pack number of a chunk that has no frame in this store.
+pub const ABSENT: u32 = u32::MAX;
+const TARGET_PACK: u32 = 0;
+const TARGET_LEN: usize = 4 + DIGEST_LEN;
+
+/// Where one frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePlace {
+    /// Which of the locator's packs, or [`ABSENT`].
+    pub pack: u32,
+    /// First byte in the pack.
+    pub offset: u32,
+    /// Bytes.
+    pub len: u32,
+    /// Record of a further frame of the same chunk, or zero.
+    pub next: u32,
+    /// The guard of the frame's bytes.
+    pub guard: u64,
+}
+
+impl FramePlace {
+    /// The record of a chunk that has no frame.
+    pub const NONE: Self = Self { pack: ABSENT, offset: 0, len: 0, next: 0, guard: 0 };
+
+    /// Appends the record.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.pack);
+        out.put_u32(self.offset);
+        out.put_u32(self.len);
+        out.put_u32(self.next);
+        out.put_u64(self.guard);
+    }
+
+    /// Checks record `number` of a page of the locator that `root` describes.
+    pub fn decode(page: &[u8], number: u64, root: &LocatorRoot) -> Result<Self, Fault> {
+        let within = usize::try_from(number % TABLE_PAGE_RECORDS).unwrap_or(usize::MAX) * RECORD_LEN;
+        let mut cursor = Cursor::new(page.get(within..).unwrap_or_default());
+        let place = Self {
+            pack: cursor.u32()?,
+            offset: cursor.u32()?,
+            len: cursor.u32()?,
+            next: cursor.u32()?,
+            guard: cursor.u64()?,
+        };
+        if place.pack == ABSENT {
+            return if place == Self::NONE { Ok(place) } else { Err(Fault::Reserved { offset: within as u64 + 4 }) };
+        }
+        let packs = u32::try_from(root.packs.len()).unwrap_or(u32::MAX);
+        if place.pack >= packs {
+            return Err(Fault::LocatorPack { found: place.pack, max: packs });
+        }
+        if u64::from(place.len) > FRAME_LEN_MAX {
+            return Err(Fault::Limit { what: "frame length", found: u64::from(place.len), max: FRAME_LEN_MAX });
+        }
+        let next = u64::from(place.next);
+        let later = next > number && next >= root.chunks && next < root.records;
+        if next != 0 && !later {
+            return Err(Fault::LocatorLink { found: next, max: root.records });
+        }
+        Ok(place)
+    }
+}
+
+/// A locator's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocatorRoot {
+    /// The list whose chunks are located.
+    pub list: Digest,
+    /// Chunks in the list.
+    pub chunks: u64,
+    /// Records, of which those beyond `chunks` are further frames.
+    pub records: u64,
+    /// Packs that records refer to by number.
+    pub packs: Vec<Digest>,
+    /// The digest of each page of records.
+    pub pages: Vec<Digest>,
+}
+
+impl LocatorRoot {
+    /// The root's bytes, which end in their own digest.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = header::begin(Kind::Locator);
+        out.put_digest(&self.list);
+        out.put_u64(self.chunks);
+        out.put_u64(self.records);
+        out.put_u32(u32::try_from(self.packs.len()).unwrap_or(u32::MAX));
+        out.put_u32(0);
+        for pack in &self.packs {
+            out.put_u32(TARGET_PACK);
+            out.put_digest(pack);
+        }
+        for page in &self.pages {
+            out.put_digest(page);
+        }
+        out.extend_from_slice(&[0; DIGEST_LEN]);
+        header::finish(&mut out);
+        out.truncate(out.len() - DIGEST_LEN);
+        let checksum = object_digest(&out);
+        out.put_digest(&checksum);
+        out
+    }
+
+    /// Checks a root.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let (_, mut cursor) = header::decode_whole(Kind::Locator, bytes)?;
+        let (list, chunks, records) = (cursor.digest()?, cursor.u64()?, cursor.u64()?);
+        if chunks > LIST_CHUNKS_MAX {
+            return Err(Fault::Limit { what: "chunks of a locator", found: chunks, max: LIST_CHUNKS_MAX });
+        }
+        if records < chunks || records > u64::from(u32::MAX) {
+            return Err(Fault::Limit { what: "records of a locator", found: records, max: u64::from(u32::MAX) });
+        }
+        let pack_count = u64::from(cursor.u32()?);
+        cursor.reserved(4)?;
+        if pack_count > LOCATOR_PACKS_MAX {
+            return Err(Fault::Limit { what: "packs of a locator", found: pack_count, max: LOCATOR_PACKS_MAX });
+        }
+        let pack_count = cursor.count("packs of a locator", pack_count, TARGET_LEN)?;
+        let packs = (0..pack_count).map(|_| target(&mut cursor)).collect::<Result<_, _>>()?;
+        let page_count =
+            cursor.count("pages of a locator", records.div_ceil(TABLE_PAGE_RECORDS), DIGEST_LEN)?;
+        let pages = (0..page_count).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
+        let covered = bytes.get(..cursor.position()).unwrap_or_default();
+        let checksum = cursor.digest()?;
+        cursor.end()?;
+        if object_digest(covered) != checksum {
+            return Err(Fault::Checksum);
+        }
+        Ok(Self { list, chunks, records, packs, pages })
+    }
+}
+
+fn target(cursor: &mut Cursor<'_>) -> Result<Digest, Fault> {
+    match cursor.u32()? {
+        TARGET_PACK => cursor.digest(),
+        found => Err(Fault::TargetKind { found }),
+    }
+}

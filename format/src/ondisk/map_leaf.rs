@@ -1,0 +1,161 @@
+//! A map leaf: the extents of one fixed range of the guest disk (spec section 7.4).
+//!
+//! Blocks that no extent covers are zero. Extents are in ascending order and as long as they can
+//! be; their sources are coded as differences from where the previous extent of the same list
+//! ended, so that a run of neighbours costs three to four bytes.
+
+use super::cursor::{Cursor, Put, unzigzag, zigzag};
+use super::header::{self, Kind};
+use crate::digest::Digest;
+use crate::fault::Fault;
+use crate::limits::LIST_BLOCKS_MAX;
+
+/// Bytes that one extent takes at least.
+const EXTENT_LEN_MIN: usize = 2;
+const GAP: u64 = 1;
+const LIST_CHANGES: u64 = 2;
+
+/// A run of guest blocks whose source is consecutive blocks of one chunk list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First block, counted from the leaf's start.
+    pub start: u64,
+    /// Blocks, at least one.
+    pub blocks: u64,
+    /// Which of the leaf's lists.
+    pub list: u32,
+    /// First block in the list.
+    pub source: u64,
+}
+
+impl Extent {
+    /// The block after the last.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.start + self.blocks
+    }
+
+    /// Whether `next` could be part of this extent.
+    #[must_use]
+    pub fn continues_with(&self, next: &Self) -> bool {
+        self.end() == next.start && self.list == next.list && self.source + self.blocks == next.source
+    }
+}
+
+/// A leaf: the lists it uses, in the order of their first use, and its extents.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MapLeaf {
+    /// Chunk lists.
+    pub lists: Vec<Digest>,
+    /// Extents in ascending order, merged.
+    pub extents: Vec<Extent>,
+}
+
+impl MapLeaf {
+    /// The leaf's bytes; their object digest names it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = header::begin(Kind::MapLeaf);
+        out.put_u32(u32::try_from(self.lists.len()).unwrap_or(u32::MAX));
+        out.put_u32(u32::try_from(self.extents.len()).unwrap_or(u32::MAX));
+        for list in &self.lists {
+            out.put_digest(list);
+        }
+        let mut expected = vec![0u64; self.lists.len()];
+        let (mut end, mut list) = (0, 0);
+        for extent in &self.extents {
+            let (gap, changes) = (extent.start - end, extent.list != list);
+            let flags = if gap > 0 { GAP } else { 0 } | if changes { LIST_CHANGES } else { 0 };
+            out.put_varint((extent.blocks - 1) << 2 | flags);
+            if gap > 0 {
+                out.put_varint(gap - 1);
+            }
+            if changes {
+                out.put_varint(u64::from(extent.list));
+            }
+            if let Some(expected) = expected.get_mut(extent.list as usize) {
+                out.put_varint(zigzag(extent.source.cast_signed() - expected.cast_signed()));
+                *expected = extent.source + extent.blocks;
+            }
+            (end, list) = (extent.end(), extent.list);
+        }
+        header::finish(&mut out);
+        out
+    }
+
+    /// Checks a leaf of `leaf_blocks` blocks.
+    pub fn decode(bytes: &[u8], leaf_blocks: u64) -> Result<Self, Fault> {
+        let (_, mut cursor) = header::decode_whole(Kind::MapLeaf, bytes)?;
+        let (lists, extents) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
+        let lists = cursor.count("list count", lists, crate::digest::DIGEST_LEN)?;
+        let lists = (0..lists).map(|_| cursor.digest()).collect::<Result<Vec<_>, _>>()?;
+        let count = cursor.count("extent count", extents, EXTENT_LEN_MIN)?;
+        if count == 0 {
+            return Err(Fault::EmptyPage);
+        }
+        let mut decoder = ExtentDecoder { expected: vec![0; lists.len()], used: 0, last: None, leaf_blocks };
+        let extents =
+            (0..count).map(|_| decoder.next(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
+        cursor.end()?;
+        if decoder.used != lists.len() as u64 {
+            return Err(Fault::ListUnused { lists: lists.len() as u64, used: decoder.used });
+        }
+        let mut sorted = lists.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err(Fault::ListTwice);
+        }
+        Ok(Self { lists, extents })
+    }
+}
+
+/// The state that extents are coded against.
+struct ExtentDecoder {
+    /// Per list, the block after the last extent's source.
+    expected: Vec<u64>,
+    /// How many lists extents have named so far.
+    used: u64,
+    last: Option<Extent>,
+    leaf_blocks: u64,
+}
+
+impl ExtentDecoder {
+    fn next(&mut self, cursor: &mut Cursor<'_>) -> Result<Extent, Fault> {
+        let head = cursor.varint()?;
+        let end = self.last.map_or(0, |last| last.end());
+        let start = if head & GAP != 0 { cursor.varint()?.checked_add(end + 1) } else { Some(end) };
+        let start = start.ok_or(Fault::VarintOverflow)?;
+        let list = self.list(head & LIST_CHANGES != 0, start, cursor)?;
+        let blocks = (head >> 2) + 1;
+        let range = |end: Option<u64>, max: u64| match end {
+            Some(end) if end <= max => Ok(()),
+            _ => Err(Fault::ExtentRange { block: end.unwrap_or(u64::MAX), max }),
+        };
+        range(start.checked_add(blocks), self.leaf_blocks)?;
+        let expected =
+            self.expected.get_mut(list as usize).ok_or(Fault::ListUnused { lists: 0, used: self.used })?;
+        let delta = unzigzag(cursor.varint()?);
+        let source = expected.checked_add_signed(delta).ok_or(Fault::ExtentRange { block: 0, max: LIST_BLOCKS_MAX })?;
+        range(source.checked_add(blocks), LIST_BLOCKS_MAX)?;
+        *expected = source + blocks;
+        let extent = Extent { start, blocks, list, source };
+        if self.last.is_some_and(|last| last.continues_with(&extent)) {
+            return Err(Fault::ExtentUnmerged { block: start });
+        }
+        self.last = Some(extent);
+        Ok(extent)
+    }
+
+    fn list(&mut self, changes: bool, start: u64, cursor: &mut Cursor<'_>) -> Result<u32, Fault> {
+        let last = self.last.map_or(0, |last| last.list);
+        let list = if changes { cursor.varint()? } else { u64::from(last) };
+        if changes && list == u64::from(last) {
+            return Err(Fault::ListUnchanged { block: start });
+        }
+        if list > self.used {
+            return Err(Fault::ListFirstUse { found: list, max: self.used });
+        }
+        self.used = self.used.max(list + 1);
+        u32::try_from(list).map_err(|_| Fault::VarintOverflow)
+    }
+}

@@ -1,0 +1,31 @@
+//! Structures to bytes and back, as `spec/format.md` lays them out. Pure: bytes in, value or
+//! [`Fault`](crate::fault::Fault) out; no file, no policy, no allocation beyond the evidence.
+//!
+//! | module | object | spec |
+//! |---|---|---|
+//! | [`header`] | the 32 bytes that begin every object | 3 |
+//! | [`store_header`] | `melv.store` | 5.1 |
+//! | [`reference`] | one name of an image | 5.2 |
+//! | [`manifest`] | what an image is | 7.1 |
+//! | [`record`] | a manifest as stored, with its roots and its pages' places | 7.2 |
+//! | [`digest_table`] | map root, span root, span page: numbers and digests | 7.3 |
+//! | [`map_leaf`] | the extents of one leaf | 7.4 |
+//! | [`list`] | a chunk list's root and pages | 6.1 |
+//! | [`locator`] | where a list's chunks are stored | 6.5 |
+//! | [`pack`] | header, index and trailer of a pack | 6.2 |
+//! | [`frame`] | a chunk as stored | 6.3 |
+
+#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+
+pub mod cursor;
+pub mod digest_table;
+pub mod frame;
+pub mod header;
+pub mod list;
+pub mod locator;
+pub mod manifest;
+pub mod map_leaf;
+pub mod pack;
+pub mod record;
+pub mod reference;
+pub mod store_header;

@@ -1,0 +1,191 @@
+//! A manifest record: a manifest as a store or bundle holds it (spec section 7.2).
+//!
+//! ```text
+//! header | lengths | checksum | manifest | places of the pages | map root | span root
+//! ```
+//!
+//! The places are outside every id: moving pages about rewrites them and nothing else. What is
+//! needed to begin reading lies in front, in one piece.
+
+use super::cursor::{Cursor, Put};
+use super::header::{self, HEADER_LEN, Kind};
+use crate::digest::{DIGEST_LEN, Digest, Hasher};
+use crate::fault::Fault;
+use crate::limits::{LEAVES_MAX, MANIFEST_LEN_MAX, PAGE_FILES_MAX, PAGE_LEN_MAX};
+
+/// Bytes before the manifest.
+pub const HEAD_LEN: u64 = HEADER_LEN as u64 + 32 + DIGEST_LEN as u64;
+const PLACE_LEN: usize = 16;
+
+/// Where a page lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PagePlace {
+    /// Which of the record's page files.
+    pub file: u32,
+    /// First byte in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u32,
+}
+
+/// The lengths at the front of a record, from which all places in it follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordHead {
+    /// Bytes of the manifest.
+    pub manifest_len: u32,
+    /// Bytes of the map root, or zero.
+    pub map_root_len: u32,
+    /// Bytes of the span root, or zero.
+    pub span_root_len: u32,
+    /// Page files named.
+    pub files: u32,
+    /// Map leaves placed.
+    pub map_pages: u32,
+    /// Span pages placed.
+    pub span_pages: u32,
+    checksum: Digest,
+}
+
+impl RecordHead {
+    /// Checks the first [`HEAD_LEN`] bytes of a record of `record_len` bytes.
+    pub fn decode(bytes: &[u8], record_len: u64) -> Result<Self, Fault> {
+        let mut cursor = Cursor::new(bytes);
+        let header = header::decode(Kind::Record, &mut cursor)?;
+        let found = record_len.saturating_sub(HEADER_LEN as u64);
+        if header.body_len != found {
+            return Err(Fault::BodyLength { declared: header.body_len, found });
+        }
+        let head = Self {
+            manifest_len: cursor.u32()?,
+            map_root_len: cursor.u32()?,
+            span_root_len: cursor.u32()?,
+            files: cursor.u32()?,
+            map_pages: cursor.u32()?,
+            span_pages: cursor.u32()?,
+            checksum: {
+                cursor.reserved(8)?;
+                cursor.digest()?
+            },
+        };
+        let limit = |what, found: u32, max: u64| {
+            if u64::from(found) <= max { Ok(()) } else { Err(Fault::Limit { what, found: u64::from(found), max }) }
+        };
+        limit("manifest length", head.manifest_len, MANIFEST_LEN_MAX)?;
+        limit("page files", head.files, PAGE_FILES_MAX)?;
+        limit("map pages", head.map_pages, LEAVES_MAX)?;
+        limit("span pages", head.span_pages, LEAVES_MAX)?;
+        let expected = head.span_root_offset() + u64::from(head.span_root_len);
+        if expected == record_len {
+            Ok(head)
+        } else {
+            Err(Fault::BodyLength { declared: expected.saturating_sub(HEADER_LEN as u64), found })
+        }
+    }
+
+    /// Where the places begin.
+    #[must_use]
+    pub fn places_offset(&self) -> u64 {
+        HEAD_LEN + u64::from(self.manifest_len)
+    }
+
+    /// Bytes of the places.
+    #[must_use]
+    pub fn places_len(&self) -> u64 {
+        u64::from(self.files) * DIGEST_LEN as u64
+            + (u64::from(self.map_pages) + u64::from(self.span_pages)) * PLACE_LEN as u64
+    }
+
+    /// Where the map root begins.
+    #[must_use]
+    pub fn map_root_offset(&self) -> u64 {
+        self.places_offset() + self.places_len()
+    }
+
+    /// Where the span root begins.
+    #[must_use]
+    pub fn span_root_offset(&self) -> u64 {
+        self.map_root_offset() + u64::from(self.map_root_len)
+    }
+}
+
+/// Where an image's pages lie in this store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// Page files, by id.
+    pub files: Vec<Digest>,
+    /// The place of each map leaf, in the map root's order.
+    pub map: Vec<PagePlace>,
+    /// The place of each span page, in the span root's order.
+    pub span: Vec<PagePlace>,
+}
+
+impl Places {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for file in &self.files {
+            out.put_digest(file);
+        }
+        for place in self.map.iter().chain(&self.span) {
+            out.put_u32(place.file);
+            out.put_u32(place.len);
+            out.put_u64(place.offset);
+        }
+        out
+    }
+
+    /// Checks the places that lie behind the manifest; `head` is the record's first bytes.
+    pub fn decode(bytes: &[u8], head_bytes: &[u8], head: &RecordHead) -> Result<Self, Fault> {
+        let covered = head_bytes.get(..HEADER_LEN + 32).unwrap_or_default();
+        if places_checksum(covered, bytes) != head.checksum {
+            return Err(Fault::Checksum);
+        }
+        let mut cursor = Cursor::new(bytes);
+        let files = (0..head.files).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
+        let mut places =
+            |count: u32| (0..count).map(|_| decode_place(&mut cursor, head.files)).collect::<Result<_, _>>();
+        let places = Self { files, map: places(head.map_pages)?, span: places(head.span_pages)? };
+        cursor.end()?;
+        Ok(places)
+    }
+}
+
+fn decode_place(cursor: &mut Cursor<'_>, files: u32) -> Result<PagePlace, Fault> {
+    let place = PagePlace { file: cursor.u32()?, len: cursor.u32()?, offset: cursor.u64()? };
+    if place.file >= files {
+        return Err(Fault::PagePlace { found: u64::from(place.file), max: u64::from(files) });
+    }
+    if u64::from(place.len) > PAGE_LEN_MAX {
+        return Err(Fault::Limit { what: "page length", found: u64::from(place.len), max: PAGE_LEN_MAX });
+    }
+    Ok(place)
+}
+
+fn places_checksum(head: &[u8], places: &[u8]) -> Digest {
+    let mut hasher = Hasher::object();
+    hasher.update(head);
+    hasher.update(places);
+    hasher.finish()
+}
+
+/// A record's bytes.
+#[must_use]
+pub fn encode(manifest: &[u8], places: &Places, map_root: &[u8], span_root: &[u8]) -> Vec<u8> {
+    let len32 = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let coded = places.encode();
+    let body_len = 64 + manifest.len() + coded.len() + map_root.len() + span_root.len();
+    let mut out = Vec::with_capacity(HEADER_LEN + body_len);
+    header::encode(Kind::Record, body_len as u64, &mut out);
+    for len in [manifest.len(), map_root.len(), span_root.len()] {
+        out.put_u32(len32(len));
+    }
+    for count in [places.files.len(), places.map.len(), places.span.len()] {
+        out.put_u32(len32(count));
+    }
+    out.put_u64(0);
+    let checksum = places_checksum(&out, &coded);
+    out.put_digest(&checksum);
+    for part in [manifest, &coded, map_root, span_root] {
+        out.extend_from_slice(part);
+    }
+    out
+}

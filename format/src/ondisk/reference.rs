@@ -1,0 +1,62 @@
+//! A reference record: one name of one image (spec section 5.2).
+
+use super::cursor::Put;
+use super::header::{self, Kind};
+use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::fault::Fault;
+use crate::limits::NAME_LEN_MAX;
+
+/// What a reference record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// `NAME:TAG`, so that a record moved under another name is noticed.
+    pub name: String,
+    /// The image.
+    pub image: Digest,
+    /// When the name was given, in seconds since 1970 UTC.
+    pub created_seconds: u64,
+}
+
+impl Reference {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = header::begin(Kind::Reference);
+        out.put_digest(&self.image);
+        out.put_u64(self.created_seconds);
+        out.put_u32(u32::try_from(self.name.len()).unwrap_or(u32::MAX));
+        out.put_u32(0);
+        out.extend_from_slice(self.name.as_bytes());
+        out.extend_from_slice(&[0; DIGEST_LEN]);
+        header::finish(&mut out);
+        out.truncate(out.len() - DIGEST_LEN);
+        let checksum = object_digest(&out);
+        out.put_digest(&checksum);
+        out
+    }
+
+    /// Checks a record that is stored under the name `expected`.
+    pub fn decode(bytes: &[u8], expected: &str) -> Result<Self, Fault> {
+        let (_, mut cursor) = header::decode_whole(Kind::Reference, bytes)?;
+        let image = cursor.digest()?;
+        let created_seconds = cursor.u64()?;
+        let name_len = cursor.u32()?;
+        cursor.reserved(4)?;
+        let max = 2 * NAME_LEN_MAX as u64 + 1;
+        if u64::from(name_len) > max {
+            return Err(Fault::Limit { what: "name length", found: u64::from(name_len), max });
+        }
+        let name = cursor.bytes(name_len as usize)?;
+        let covered = bytes.get(..cursor.position()).unwrap_or_default();
+        let checksum = cursor.digest()?;
+        cursor.end()?;
+        if object_digest(covered) != checksum {
+            return Err(Fault::Checksum);
+        }
+        let name = std::str::from_utf8(name).map_err(|_| Fault::Text { what: "the name" })?;
+        if name != expected {
+            return Err(Fault::ReferenceName { expected: expected.into(), found: name.into() });
+        }
+        Ok(Self { name: name.into(), image, created_seconds })
+    }
+}

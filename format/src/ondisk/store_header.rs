@@ -1,0 +1,42 @@
+//! `melv.store`: what makes a folder a store (spec section 5.1).
+
+use super::cursor::Put;
+use super::header::{self, Kind};
+use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::fault::Fault;
+
+/// What a store's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreHeader {
+    /// Bits that forbid an older writer to write.
+    pub writer_mask: u32,
+}
+
+/// The header of a new store: always the same bytes.
+#[must_use]
+pub fn encode() -> Vec<u8> {
+    let mut out = header::begin(Kind::Store);
+    out.put_digest(&Digest::ZERO); // domain
+    out.extend_from_slice(&[0; DIGEST_LEN]);
+    header::finish(&mut out);
+    let checksum = object_digest(out.split_at(out.len() - DIGEST_LEN).0);
+    out.truncate(out.len() - DIGEST_LEN);
+    out.put_digest(&checksum);
+    out
+}
+
+/// Checks a store's header.
+pub fn decode(bytes: &[u8]) -> Result<StoreHeader, Fault> {
+    let (header, mut cursor) = header::decode_whole(Kind::Store, bytes)?;
+    let domain = cursor.digest()?;
+    let covered = bytes.get(..cursor.position()).unwrap_or_default();
+    let checksum = cursor.digest()?;
+    cursor.end()?;
+    if object_digest(covered) != checksum {
+        return Err(Fault::Checksum);
+    }
+    if !domain.is_zero() {
+        return Err(Fault::Domain);
+    }
+    Ok(StoreHeader { writer_mask: header.writer_mask })
+}

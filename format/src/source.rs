@@ -1,0 +1,233 @@
+//! Where disks come from: raw files, block devices, streams; and telling foreign formats apart.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::SeekFrom;
+
+use crate::device::{BlockDevice, Run, RunKind, check_range};
+use crate::error::{Error, Result};
+
+/// A disk to import.
+pub struct Source<'a> {
+    pub(crate) name: String,
+    pub(crate) kind: SourceKind<'a>,
+}
+
+pub(crate) enum SourceKind<'a> {
+    Device(&'a dyn BlockDevice),
+    Stream(Box<dyn Read + Send + 'a>),
+}
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Source<'a> {
+    /// A disk read by position, from many threads.
+    #[must_use]
+    pub fn device(device: &'a dyn BlockDevice) -> Self {
+        Self { name: device.name(), kind: SourceKind::Device(device) }
+    }
+
+    /// A disk read front to back, whose size is known when it ends.
+    pub fn stream(stream: impl Read + Send + 'a, name: impl Into<String>) -> Self {
+        Self { name: name.into(), kind: SourceKind::Stream(Box::new(stream)) }
+    }
+}
+
+/// A raw file or a block device as a disk.
+#[derive(Debug)]
+pub struct RawFile {
+    file: File,
+    name: String,
+    /// Bytes of the disk: the file's, or with padding the next multiple of 512.
+    size: u64,
+    file_size: u64,
+    is_regular: bool,
+    stamp: (i64, i64, i64, i64),
+}
+
+impl RawFile {
+    /// Opens a regular file or a block device for reading. With `pad`, a size that is no multiple
+    /// of 512 is made one with zeros; without, it is refused.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for other kinds of files and for odd sizes.
+    pub fn open(path: &Path, pad: bool) -> Result<Self> {
+        let name = path.display().to_string();
+        let failed = |operation| {
+            let name = name.clone();
+            move |error| Error::io(operation, name, error)
+        };
+        // Without waiting: opening a named pipe for reading would hang for a writer.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = std::os::unix::fs::OpenOptionsExt::custom_flags(File::options().read(true), flags)
+            .open(path)
+            .map_err(failed("open"))?;
+        let metadata = file.metadata().map_err(failed("look at"))?;
+        let is_regular = metadata.is_file();
+        if !is_regular && !metadata.file_type().is_block_device() {
+            let expected = "a regular file or a block device (a pipe is read as -)";
+            return Err(Error::Invalid { what: "disk", found: name, expected });
+        }
+        let file_size = if is_regular {
+            metadata.len()
+        } else {
+            rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|error| failed("measure")(error.into()))?
+        };
+        let size = padded_size(file_size, pad, &name)?;
+        Ok(Self { file, name, size, file_size, is_regular, stamp: stamp(&metadata) })
+    }
+
+    /// Fails where the file was written to since it was opened, as far as its times and size show
+    /// it; a block device has neither.
+    ///
+    /// # Errors
+    /// [`Error::Changed`].
+    pub fn check_unchanged(&self) -> Result<()> {
+        if !self.is_regular {
+            return Ok(());
+        }
+        let metadata = self.file.metadata().map_err(|error| Error::io("look at", &self.name, error))?;
+        if metadata.len() == self.file_size && stamp(&metadata) == self.stamp {
+            Ok(())
+        } else {
+            Err(Error::Changed { object: self.name.clone() })
+        }
+    }
+
+    /// The first or last bytes of the file, fewer where it is smaller: for telling formats apart.
+    fn edge(&self, from_end: bool) -> Result<Vec<u8>> {
+        let len = self.file_size.min(1024);
+        let mut bytes = vec![0; len as usize];
+        let offset = if from_end { self.file_size - len } else { 0 };
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(|error| Error::io("read", format!("{} at byte {offset}", self.name), error))?;
+        Ok(bytes)
+    }
+
+    /// The foreign format that the file seems to be in, if any.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub fn foreign_format(&self) -> Result<Option<&'static str>> {
+        Ok(foreign_format(&self.edge(false)?, &self.edge(true)?))
+    }
+}
+
+fn stamp(metadata: &std::fs::Metadata) -> (i64, i64, i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// `size` as a disk's size.
+pub(crate) fn padded_size(size: u64, pad: bool, name: &str) -> Result<u64> {
+    if size.is_multiple_of(512) {
+        Ok(size)
+    } else if pad {
+        Ok(size.next_multiple_of(512))
+    } else {
+        Err(Error::Invalid {
+            what: "disk size",
+            found: format!("{size} bytes of {name}"),
+            expected: "a multiple of 512 (--pad adds zeros up to the next one)",
+        })
+    }
+}
+
+impl BlockDevice for RawFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        check_range(offset, buf.len() as u64, self.size)?;
+        let there = (self.file_size.saturating_sub(offset)).min(buf.len() as u64) as usize;
+        let (data, padding) = buf.split_at_mut(there);
+        padding.fill(0);
+        self.file.read_exact_at(data, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Error::Changed { object: self.name.clone() },
+            _ => Error::io("read", format!("{} at byte {offset}", self.name), error),
+        })
+    }
+
+    fn map(&self, offset: u64, len: u64) -> Result<Run> {
+        check_range(offset, len, self.size)?;
+        let whole = Run { kind: RunKind::Data, len };
+        if !self.is_regular {
+            return Ok(whole);
+        }
+        let seek = |to| rustix::fs::seek(&self.file, to);
+        let failed = |error: rustix::io::Errno| {
+            Error::io("look for holes in", format!("{} at byte {offset}", self.name), error.into())
+        };
+        match seek(SeekFrom::Data(offset)) {
+            Ok(data) if data > offset => Ok(Run { kind: RunKind::Zero, len: (data - offset).min(len) }),
+            Ok(_) => match seek(SeekFrom::Hole(offset)) {
+                Ok(hole) => Ok(Run { kind: RunKind::Data, len: (hole - offset).clamp(1, len) }),
+                Err(rustix::io::Errno::NXIO) => Err(Error::Changed { object: self.name.clone() }),
+                Err(error) => Err(failed(error)),
+            },
+            // No data from here to the end.
+            Err(rustix::io::Errno::NXIO) => Ok(Run { kind: RunKind::Zero, len }),
+            // A file system that cannot tell: all may be data.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => Ok(whole),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+/// The format that a file with these first and last bytes seems to be in, if it is not raw.
+#[must_use]
+pub fn foreign_format(first: &[u8], last: &[u8]) -> Option<&'static str> {
+    const BY_MAGIC: &[(usize, &[u8], &str)] = &[
+        (0, b"QFI\xfb", "qcow2"),
+        (0, b"KDMV", "VMDK"),
+        (0, b"COWD", "VMDK (ESX copy-on-write)"),
+        (0, b"\xbe\xba\xfe\xca\0\0\0\0\x01\0\0\0\x02\0\0\0", "VMDK (seSparse)"),
+        (0, b"# Disk DescriptorFile", "VMDK (descriptor)"),
+        (0, b"vhdxfile", "VHDX"),
+        (0, b"conectix", "VHD"),
+        (0x40, b"\x7f\x10\xda\xbe", "VDI"),
+        (0, b"QED\0", "QED"),
+        (0, b"WithoutFreeSpace", "Parallels"),
+        (0, b"WithouFreSpacExt", "Parallels"),
+        (0, b"melvbndl", "melv bundle"),
+        (0, b"LZIP", "lzip"),
+        (0, b"\x1f\x8b\x08", "gzip"),
+        (0, b"\xfd7zXZ\0", "xz"),
+        (0, b"\x28\xb5\x2f\xfd", "zstd"),
+        (0, b"BZh", "bzip2"),
+        (0, b"PK\x03\x04", "zip"),
+        (257, b"ustar", "tar or OVA"),
+    ];
+    let at = |bytes: &[u8], offset: usize, magic: &[u8]| {
+        bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic))
+    };
+    let found = BY_MAGIC.iter().find(|(offset, magic, _)| at(first, *offset, magic)).map(|(_, _, name)| *name);
+    let footer = last.len().checked_sub(512).is_some_and(|start| at(last, start, b"conectix"));
+    found.or(footer.then_some("VHD"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_formats_are_known_by_their_marks() {
+        assert_eq!(foreign_format(b"QFI\xfb\0\0\0\x03", &[]), Some("qcow2"));
+        assert_eq!(foreign_format(&[0; 1024], &[0; 1024]), None);
+        let mut footer = vec![0; 1024];
+        footer[512..520].copy_from_slice(b"conectix");
+        assert_eq!(foreign_format(&[0; 1024], &footer), Some("VHD"));
+    }
+}

@@ -1,0 +1,71 @@
+//! What every back end must do, as one function that its tests call.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use super::{Listed, LockMode, Storage};
+
+/// Runs `storage`, which must be empty, through every promise of the seam.
+///
+/// # Panics
+/// At the first promise that is not kept; this is a test.
+pub fn check_contract(storage: &dyn Storage) {
+    objects(storage);
+    names(storage);
+    locks(storage);
+}
+
+fn put(storage: &dyn Storage, name: &str, parts: &[&[u8]]) {
+    let object = storage.create(name).expect("create");
+    for part in parts {
+        object.append(part).expect("append");
+    }
+    object.sync().expect("sync");
+}
+
+fn objects(storage: &dyn Storage) {
+    assert_eq!(storage.open("a/none").map(|_| ()).expect_err("no such object").kind(), ErrorKind::NotFound);
+    put(storage, "a/one", &[b"hello ", b"", b"world"]);
+    assert_eq!(storage.create("a/one").map(|_| ()).expect_err("taken").kind(), ErrorKind::AlreadyExists);
+    let object = storage.open("a/one").expect("open");
+    assert_eq!(object.len(), 11);
+    let mut buf = [0; 5];
+    object.read_exact_at(&mut buf, 6).expect("read");
+    assert_eq!(&buf, b"world");
+    object.read_exact_at(&mut [], 11).expect("an empty read at the end");
+    let past = object.read_exact_at(&mut buf, 7).expect_err("past the end");
+    assert_eq!(past.kind(), ErrorKind::UnexpectedEof);
+}
+
+fn names(storage: &dyn Storage) {
+    put(storage, "a/two", &[b"2"]);
+    put(storage, "ab", &[b"ab"]);
+    let reader = storage.open("a/one").expect("open");
+    storage.publish(&[("a/two".into(), "a/one".into()), ("ab".into(), "b/c/d".into())]).expect("publish");
+    let listed = |prefix| storage.list(prefix).expect("list");
+    let one = Listed { name: "a/one".into(), len: 1 };
+    let deep = Listed { name: "b/c/d".into(), len: 2 };
+    assert_eq!(listed("a"), [one.clone()], "a prefix ends at a slash, and publish replaces");
+    assert_eq!(listed(""), [one.clone(), deep]);
+    assert_eq!(listed("nothing"), []);
+    let mut old = [0; 5];
+    reader.read_exact_at(&mut old, 0).expect("an object that was replaced stays readable");
+    assert_eq!(&old, b"hello");
+    storage.remove(&["b/c/d".into(), "b/none".into()]).expect("remove");
+    assert_eq!(listed(""), [one]);
+    storage.remove(&["a/one".into()]).expect("remove");
+    assert_eq!(listed(""), []);
+}
+
+fn locks(storage: &dyn Storage) {
+    let take = |mode| storage.lock("lock", mode, Duration::ZERO);
+    let blocked = |mode| take(mode).map(|_| ()).expect_err("held elsewhere").kind();
+    let one = take(LockMode::Shared).expect("free");
+    let two = take(LockMode::Shared).expect("shared");
+    assert_eq!(blocked(LockMode::Exclusive), ErrorKind::WouldBlock);
+    drop((one, two));
+    let alone = take(LockMode::Exclusive).expect("free again");
+    assert_eq!(blocked(LockMode::Shared), ErrorKind::WouldBlock);
+    drop(alone);
+    take(LockMode::Shared).expect("free again");
+}

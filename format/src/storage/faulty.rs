@@ -1,0 +1,160 @@
+//! Storage whose *n*th operation fails, once or for ever: for tests of every path of failure.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
+
+/// What fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultMode {
+    /// The *n*th operation alone.
+    Once,
+    /// The *n*th and all after it, as when a disk or a machine dies.
+    Forever,
+}
+
+/// Which operations are counted and can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Those that change something: create, append, sync, publish, remove.
+    Writes,
+    /// Those that read: open, read, list.
+    Reads,
+    /// All but taking locks.
+    All,
+}
+
+/// Passes everything on to `inner`, and counts; operation number `fail_at` fails.
+///
+/// A failing append has written half of its bytes, and a failing publish half of its names.
+#[derive(Debug, Clone)]
+pub struct FaultyStorage<S> {
+    inner: S,
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug)]
+struct Faults {
+    count: AtomicU64,
+    fail_at: u64,
+    mode: FaultMode,
+    counted: Operation,
+    kind: io::ErrorKind,
+}
+
+impl Faults {
+    fn check(&self, writes: bool) -> io::Result<()> {
+        let counted = match self.counted {
+            Operation::All => true,
+            Operation::Writes => writes,
+            Operation::Reads => !writes,
+        };
+        if !counted {
+            return Ok(());
+        }
+        let number = self.count.fetch_add(1, Ordering::SeqCst);
+        let fails = match self.mode {
+            FaultMode::Once => number == self.fail_at,
+            FaultMode::Forever => number >= self.fail_at,
+        };
+        if fails { Err(io::Error::new(self.kind, format!("injected fault at operation {number}"))) } else { Ok(()) }
+    }
+}
+
+impl<S: Storage> FaultyStorage<S> {
+    /// Storage whose operation number `fail_at`, counted from 0 among `counted`, fails with `kind`.
+    pub fn new(inner: S, counted: Operation, fail_at: u64, mode: FaultMode, kind: io::ErrorKind) -> Self {
+        let faults = Arc::new(Faults { count: AtomicU64::new(0), fail_at, mode, counted, kind });
+        Self { inner, faults }
+    }
+
+    /// Storage that never fails, but counts.
+    pub fn counting(inner: S, counted: Operation) -> Self {
+        Self::new(inner, counted, u64::MAX, FaultMode::Once, io::ErrorKind::Other)
+    }
+
+    /// Operations so far.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.faults.count.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Debug)]
+struct FaultyRead {
+    inner: Arc<dyn ReadAt>,
+    faults: Arc<Faults>,
+}
+
+impl ReadAt for FaultyRead {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.faults.check(false)?;
+        self.inner.read_exact_at(buf, offset)
+    }
+}
+
+#[derive(Debug)]
+struct FaultyAppend {
+    inner: Arc<dyn Append>,
+    faults: Arc<Faults>,
+}
+
+impl Append for FaultyAppend {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(fault) = self.faults.check(true) {
+            self.inner.append(&bytes[..bytes.len() / 2])?;
+            return Err(fault);
+        }
+        self.inner.append(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.faults.check(true)?;
+        self.inner.sync()
+    }
+}
+
+impl<S: Storage> Storage for FaultyStorage<S> {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        self.faults.check(true)?;
+        Ok(Arc::new(FaultyAppend { inner: self.inner.create(name)?, faults: self.faults.clone() }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        self.faults.check(false)?;
+        Ok(Arc::new(FaultyRead { inner: self.inner.open(name)?, faults: self.faults.clone() }))
+    }
+
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        if let Err(fault) = self.faults.check(true) {
+            self.inner.publish(&moves[..moves.len() / 2])?;
+            return Err(fault);
+        }
+        self.inner.publish(moves)
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        self.faults.check(false)?;
+        self.inner.list(prefix)
+    }
+
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        self.faults.check(true)?;
+        self.inner.remove(names)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+        self.inner.lock(name, mode, wait)
+    }
+}

@@ -1,0 +1,205 @@
+//! A folder as storage: the one place that names `std::fs` for stores.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
+
+/// How long to sleep between two tries for a lock; the kernel offers no wait with a limit.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// Objects as files in a folder.
+///
+/// Files are opened without following a symbolic link in their last part, and are made readable
+/// to whom the process's umask allows.
+#[derive(Debug, Clone)]
+pub struct FileStorage {
+    root: PathBuf,
+}
+
+impl FileStorage {
+    /// Storage in the folder `root`, which is made when the first object is.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Makes the folders above `path`, each durable in the one above it.
+    fn make_parents(&self, path: &Path) -> io::Result<()> {
+        let Some(parent) = path.parent() else { return Ok(()) };
+        if parent.is_dir() {
+            return Ok(());
+        }
+        self.make_parents(parent)?;
+        match fs::create_dir(parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        parent.parent().map_or(Ok(()), sync_folder)
+    }
+
+    fn collect(&self, folder: &Path, name: &str, found: &mut Vec<Listed>) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(());
+            }
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(part) = entry.file_name().into_string() else { continue };
+            let name = if name.is_empty() { part } else { format!("{name}/{part}") };
+            // A file may be removed between the listing and the look at it.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                self.collect(&entry.path(), &name, found)?;
+            } else if metadata.is_file() {
+                found.push(Listed { name, len: metadata.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
+}
+
+#[derive(Debug)]
+struct FileObject {
+    file: File,
+    len: u64,
+}
+
+impl ReadAt for FileObject {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+}
+
+#[derive(Debug)]
+struct FileAppend(File);
+
+impl Append for FileAppend {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.0).write_all(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[derive(Debug)]
+struct FileHeld(#[expect(dead_code, reason = "closing the file frees the lock")] File);
+
+impl Held for FileHeld {}
+
+impl Storage for FileStorage {
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        let path = self.path(name);
+        self.make_parents(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        Ok(Arc::new(FileAppend(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path(name))?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        Ok(Arc::new(FileObject { len: metadata.len(), file }))
+    }
+
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        let mut folders = BTreeSet::new();
+        for (from, to) in moves {
+            let to = self.path(to);
+            self.make_parents(&to)?;
+            fs::rename(self.path(from), &to)?;
+            folders.extend(to.parent().map(Path::to_path_buf));
+        }
+        folders.iter().try_for_each(|folder| sync_folder(folder))
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        self.collect(&self.path(prefix), prefix, &mut found)?;
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        let mut folders = BTreeSet::new();
+        for name in names {
+            let path = self.path(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            folders.extend(path.parent().map(Path::to_path_buf));
+        }
+        // Deepest first, so that a folder is tried after the folders in it.
+        for folder in folders.iter().rev() {
+            let mut folder = folder.as_path();
+            while folder != self.root && fs::remove_dir(folder).is_ok() {
+                let Some(parent) = folder.parent() else { break };
+                folder = parent;
+            }
+            match sync_folder(folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+        let path = self.path(name);
+        let file = match mode {
+            // A reader of somebody else's store may hold a shared lock without the right to write.
+            LockMode::Shared if path.is_file() => File::open(&path)?,
+            _ => {
+                self.make_parents(&path)?;
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?
+            }
+        };
+        let deadline = Instant::now() + wait;
+        loop {
+            let tried = match mode {
+                LockMode::Shared => file.try_lock_shared(),
+                LockMode::Exclusive => file.try_lock(),
+            };
+            match tried {
+                Ok(()) => return Ok(Box::new(FileHeld(file))),
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+                Err(fs::TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Objects in memory, with a model of what a loss of power leaves.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
+
+/// Objects in memory, shared by all clones of the value.
+///
+/// It remembers what was synced and which names were published, so that [`power_loss`] can make
+/// one of the states in which a real machine might come up again.
+///
+/// [`power_loss`]: MemoryStorage::power_loss
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStorage {
+    state: Arc<Mutex<State>>,
+    locks: Arc<Locks>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: BTreeMap<String, Arc<Object>>,
+    durable: BTreeMap<String, Arc<Object>>,
+}
+
+#[derive(Debug, Default)]
+struct Object(Mutex<Content>);
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    bytes: Vec<u8>,
+    synced_len: usize,
+}
+
+impl Object {
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryStorage {
+    /// Empty storage.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything in it, by name.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state().live.iter().map(|(name, object)| (name.clone(), object.content().bytes.clone())).collect()
+    }
+
+    /// Replaces an object's bytes, or makes it: for tests that damage things.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        let object = Arc::new(Object(Mutex::new(Content { synced_len: bytes.len(), bytes })));
+        let mut state = self.state();
+        state.live.insert(name.into(), object.clone());
+        state.durable.insert(name.into(), object);
+    }
+
+    /// One of the states in which the storage may come up after the power went, chosen by `seed`.
+    ///
+    /// Published names and synced bytes are there. Bytes that were not synced are there in part,
+    /// cut or scribbled; names that were not published may be there or not; locks are free.
+    #[must_use]
+    pub fn power_loss(&self, seed: u64) -> Self {
+        let mut random = seed | 1;
+        let mut next = move || {
+            // xorshift64: good enough to pick states, and the same everywhere.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        let mut settle = |object: &Object| {
+            let Content { mut bytes, synced_len } = object.content().clone();
+            let unsynced = bytes.len() - synced_len;
+            let kept = if unsynced == 0 { 0 } else { (next() % (unsynced as u64 + 1)) as usize };
+            bytes.truncate(synced_len + kept);
+            if kept > 0 && next() % 2 == 0 {
+                let at = synced_len + (next() % kept as u64) as usize;
+                bytes[at..].fill(0);
+            }
+            (next() % 2 == 0, bytes)
+        };
+        let after = Self::new();
+        let state = self.state();
+        for (name, object) in &state.durable {
+            after.put(name, settle(object).1);
+        }
+        for (name, object) in state.live.iter().filter(|(name, _)| !state.durable.contains_key(*name)) {
+            let (there, bytes) = settle(object);
+            if there {
+                after.put(name, bytes);
+            }
+        }
+        drop(state);
+        after
+    }
+}
+
+#[derive(Debug)]
+struct Reader(Vec<u8>);
+
+impl ReadAt for Reader {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let found = self.0.get(start..).and_then(|rest| rest.get(..buf.len()));
+        buf.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Writer(Arc<Object>);
+
+impl Append for Writer {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.content().bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut content = self.0.content();
+        content.synced_len = content.bytes.len();
+        Ok(())
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn place(&self) -> String {
+        "memory".into()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        let mut state = self.state();
+        if state.live.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let object = Arc::<Object>::default();
+        state.live.insert(name.into(), object.clone());
+        Ok(Arc::new(Writer(object)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        let state = self.state();
+        let object = state.live.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let bytes = object.content().bytes.clone();
+        Ok(Arc::new(Reader(bytes)))
+    }
+
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        let mut state = self.state();
+        for (from, to) in moves {
+            let object = state.live.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            state.durable.remove(from);
+            state.live.insert(to.clone(), object.clone());
+            state.durable.insert(to.clone(), object);
+        }
+        Ok(())
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        let inside = |name: &str| {
+            prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let listed = |(name, object): (&String, &Arc<Object>)| Listed {
+            name: name.clone(),
+            len: object.content().bytes.len() as u64,
+        };
+        Ok(self.state().live.iter().filter(|(name, _)| inside(name)).map(listed).collect())
+    }
+
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        let mut state = self.state();
+        for name in names {
+            state.live.remove(name);
+            state.durable.remove(name);
+        }
+        Ok(())
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+        self.locks.take(name, mode, wait)?;
+        Ok(Box::new(MemoryHeld { locks: self.locks.clone(), name: name.into(), mode }))
+    }
+}
+
+/// Holders by lock name: how many shared ones, or -1 for an exclusive one.
+#[derive(Debug, Default)]
+struct Locks {
+    holders: Mutex<BTreeMap<String, i64>>,
+    freed: Condvar,
+}
+
+impl Locks {
+    fn take(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + wait;
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let count = holders.entry(name.into()).or_default();
+            match mode {
+                LockMode::Shared if *count >= 0 => {
+                    *count += 1;
+                    return Ok(());
+                }
+                LockMode::Exclusive if *count == 0 => {
+                    *count = -1;
+                    return Ok(());
+                }
+                _ => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            holders = self.freed.wait_timeout(holders, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MemoryHeld {
+    locks: Arc<Locks>,
+    name: String,
+    mode: LockMode,
+}
+
+impl Held for MemoryHeld {}
+
+impl Drop for MemoryHeld {
+    fn drop(&mut self) {
+        let mut holders = self.locks.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = holders.get_mut(&self.name) {
+            match self.mode {
+                LockMode::Shared => *count -= 1,
+                LockMode::Exclusive => *count = 0,
+            }
+        }
+        self.locks.freed.notify_all();
+    }
+}

@@ -1,0 +1,254 @@
+//! A chunk list opened for reading: the ids of its chunks, and where their frames lie.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+
+use bytes::Bytes;
+
+use super::names;
+use super::open::{Shared, read_range};
+use crate::cache::KeyKind;
+use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::limits::TABLE_PAGE_RECORDS;
+use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
+use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
+use crate::storage::ReadAt;
+
+/// A list. Its root, its locator's root and their pages are read when they are first needed.
+#[derive(Debug)]
+pub(crate) struct List {
+    shared: Weak<Shared>,
+    pub id: Digest,
+    pub shape: ListShape,
+    opened: OnceLock<Opened>,
+    locator: RwLock<Option<Arc<Locator>>>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    object: Arc<dyn ReadAt>,
+    root: ListRoot,
+}
+
+/// A list's locator, as it was when it was loaded.
+#[derive(Debug)]
+pub(crate) struct Locator {
+    object: Arc<dyn ReadAt>,
+    name: String,
+    pub root: LocatorRoot,
+}
+
+impl List {
+    /// Opens list `id`; its root is read now only if `shape` is not known.
+    pub fn open(shared: &Arc<Shared>, id: Digest, shape: Option<ListShape>) -> Result<Self> {
+        let opened = OnceLock::new();
+        let shape = match shape {
+            Some(shape) => shape,
+            None => {
+                let found = load_by_trailer(shared, &id)?;
+                let shape = found.root.shape;
+                let _ = opened.set(found);
+                shape
+            }
+        };
+        Ok(Self { shared: Arc::downgrade(shared), id, shape, opened, locator: RwLock::default() })
+    }
+
+    pub fn object_name(&self) -> String {
+        names::object(names::LISTS, &self.id)
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        self.shared.upgrade().expect("a list is reached through its store only")
+    }
+
+    /// A manifest's claim about the list must be the list's own.
+    pub fn check_shape(&self, claimed: Option<ListShape>) -> Result<()> {
+        match claimed {
+            Some(claimed) if claimed != self.shape => {
+                let fault = Fault::ListShape { expected: claimed.blocks, found: self.shape.blocks };
+                Err(Error::corrupt(self.object_name(), 0, fault))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn opened(&self) -> Result<&Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = load_by_shape(&self.shared(), &self.id, self.shape)?;
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// The list's root.
+    pub fn root(&self) -> Result<&ListRoot> {
+        Ok(&self.opened()?.root)
+    }
+
+    /// The id of chunk `chunk`.
+    pub fn chunk_id(&self, chunk: u64) -> Result<Digest> {
+        let page = self.page(chunk / TABLE_PAGE_RECORDS)?;
+        let within = (chunk % TABLE_PAGE_RECORDS) as usize * DIGEST_LEN;
+        let id = page.get(within..within + DIGEST_LEN).and_then(|id| id.try_into().ok());
+        id.map(Digest).ok_or_else(|| self.out_of_list(chunk))
+    }
+
+    fn out_of_list(&self, chunk: u64) -> Error {
+        let fault = Fault::ExtentRange { block: chunk * u64::from(self.shape.chunk_blocks), max: self.shape.blocks };
+        Error::corrupt(self.object_name(), 0, fault)
+    }
+
+    /// Page `number` of the chunk ids, checked.
+    pub fn page(&self, number: u64) -> Result<Bytes> {
+        let opened = self.opened()?;
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let expected =
+            *opened.root.pages.get(index).ok_or_else(|| self.out_of_list(number * TABLE_PAGE_RECORDS))?;
+        self.shared().cache.page(KeyKind::ListPage, expected, || {
+            let first = number * TABLE_PAGE_RECORDS;
+            let records = (self.shape.chunks() - first).min(TABLE_PAGE_RECORDS);
+            let (offset, len) = (first * DIGEST_LEN as u64, records * DIGEST_LEN as u64);
+            read_page(opened.object.as_ref(), &self.object_name(), offset, len, &expected)
+        })
+    }
+
+    /// The places of the frames that together hold chunk `chunk`.
+    pub fn places(&self, locator: &Locator, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
+        let mut places = Vec::with_capacity(1);
+        let mut number = chunk;
+        loop {
+            let place = locator.record(&self.shared(), number)?;
+            if place.pack == locator::ABSENT {
+                return Err(Error::corrupt(&locator.name, 0, Fault::ChunkAbsent { chunk }));
+            }
+            let pack = locator.root.packs.get(place.pack as usize).copied().unwrap_or_default();
+            places.push((place, pack));
+            // Links lead strictly forwards, so this ends.
+            match place.next {
+                0 => return Ok(places),
+                next => number = u64::from(next),
+            }
+        }
+    }
+
+    /// The locator as last loaded.
+    pub fn locator(&self) -> Result<Arc<Locator>> {
+        if let Some(locator) = self.locator.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return Ok(locator.clone());
+        }
+        self.reload_locator()
+    }
+
+    /// The locator as it is now: after a collection, frames lie elsewhere.
+    pub fn reload_locator(&self) -> Result<Arc<Locator>> {
+        let locator = Arc::new(Locator::load(&self.shared(), &self.id, &self.shape)?);
+        *self.locator.write().unwrap_or_else(PoisonError::into_inner) = Some(locator.clone());
+        Ok(locator)
+    }
+}
+
+impl Locator {
+    fn load(shared: &Shared, list: &Digest, shape: &ListShape) -> Result<Self> {
+        let name = names::object(names::LOCATORS, list);
+        let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
+        let len = object.len();
+        // One read takes the root and mostly the whole of a small locator.
+        let guess = (shape.pages() * DIGEST_LEN as u64 + shape.chunks() / 8 + (16 << 10)).min(len);
+        let mut tail = read_range(object.as_ref(), &name, len - guess, guess)?;
+        let root_len = trailer(&tail, &name, len)?;
+        let needed = root_len + locator::TRAILER_LEN;
+        if needed > guess {
+            tail = read_range(object.as_ref(), &name, len - needed, needed)?;
+        }
+        let root_start = tail.len() - needed as usize;
+        let root_bytes = tail.slice(root_start..tail.len() - locator::TRAILER_LEN as usize);
+        let corrupt = |fault| Error::corrupt(&name, len - needed, fault);
+        let root = LocatorRoot::decode(&root_bytes).map_err(corrupt)?;
+        if root.list != *list {
+            let (expected, found) = (list.to_string(), root.list.to_string());
+            return Err(corrupt(Fault::LocatorList { expected, found }));
+        }
+        let expected = root.records * locator::RECORD_LEN as u64 + needed;
+        if root.chunks != shape.chunks() || expected != len {
+            return Err(corrupt(Fault::ListShape { expected: shape.chunks(), found: root.chunks }));
+        }
+        Ok(Self { object, name, root })
+    }
+
+    /// Record `number`, checked.
+    pub fn record(&self, shared: &Shared, number: u64) -> Result<FramePlace> {
+        let page_number = number / TABLE_PAGE_RECORDS;
+        let outside = || {
+            let fault = Fault::LocatorLink { found: number, max: self.root.records };
+            Error::corrupt(&self.name, 0, fault)
+        };
+        let expected = *self.root.pages.get(page_number as usize).ok_or_else(outside)?;
+        let first = page_number * TABLE_PAGE_RECORDS;
+        let offset = first * locator::RECORD_LEN as u64;
+        let page = shared.cache.page(KeyKind::LocatorPage, expected, || {
+            let records = (self.root.records - first).min(TABLE_PAGE_RECORDS);
+            let len = records * locator::RECORD_LEN as u64;
+            read_page(self.object.as_ref(), &self.name, offset, len, &expected)
+        })?;
+        FramePlace::decode(&page, number, &self.root).map_err(|fault| Error::corrupt(&self.name, offset, fault))
+    }
+}
+
+/// Reads a page of a table and checks its digest.
+fn read_page(object: &dyn ReadAt, name: &str, offset: u64, len: u64, expected: &Digest) -> Result<Bytes> {
+    let page = read_range(object, name, offset, len)?;
+    let found = page_digest(&page);
+    if found == *expected {
+        return Ok(page);
+    }
+    let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
+    Err(Error::corrupt(name, offset, fault))
+}
+
+/// The root's length, from the eight bytes that end a file of `len` bytes.
+fn trailer(tail: &[u8], name: &str, len: u64) -> Result<u64> {
+    let truncated = || Error::corrupt(name, 0, Fault::Truncated { needed: TRAILER_LEN, found: len });
+    let root_len = u64::from_le_bytes(*tail.last_chunk().ok_or_else(truncated)?);
+    match root_len.checked_add(TRAILER_LEN) {
+        Some(needed) if needed <= len => Ok(root_len),
+        _ => Err(Error::corrupt(name, len - TRAILER_LEN, Fault::Truncated { needed: root_len, found: len })),
+    }
+}
+
+fn load_by_trailer(shared: &Shared, id: &Digest) -> Result<Opened> {
+    let name = names::object(names::LISTS, id);
+    let object = shared.open_object(&name)?;
+    let len = object.len();
+    let tail_len = TRAILER_LEN.min(len);
+    let tail = read_range(object.as_ref(), &name, len - tail_len, tail_len)?;
+    let root_len = trailer(&tail, &name, len)?;
+    load_root(object, &name, id, len - TRAILER_LEN - root_len, root_len)
+}
+
+fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<Opened> {
+    let name = names::object(names::LISTS, id);
+    let object = shared.open_object(&name)?;
+    let opened = load_root(object, &name, id, shape.root_offset(), shape.root_len())?;
+    if opened.root.shape == shape {
+        return Ok(opened);
+    }
+    let fault = Fault::ListShape { expected: shape.blocks, found: opened.root.shape.blocks };
+    Err(Error::corrupt(name, shape.root_offset(), fault))
+}
+
+fn load_root(object: Arc<dyn ReadAt>, name: &str, id: &Digest, offset: u64, len: u64) -> Result<Opened> {
+    let bytes = read_range(object.as_ref(), name, offset, len)?;
+    let found = object_digest(&bytes);
+    let corrupt = |fault| Error::corrupt(name, offset, fault);
+    if found != *id {
+        return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
+    }
+    let root = ListRoot::decode(&bytes).map_err(corrupt)?;
+    if root.shape.file_len() != object.len() {
+        let fault = Fault::BodyLength { declared: root.shape.file_len(), found: object.len() };
+        return Err(corrupt(fault));
+    }
+    Ok(Opened { object, root })
+}

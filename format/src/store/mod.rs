@@ -1,0 +1,42 @@
+//! The store: which names, manifests, pages, lists and frames are committed, and where they lie.
+//!
+//! ```text
+//! melv.store            what makes the folder a store
+//! refs/NAME/TAG         a name of an image
+//! manifests/ID          an image: manifest, roots, places of its pages
+//! pages/ID              map and span pages that one import brought
+//! lists/ID              chunk ids, in the order in which an import met new blocks
+//! locators/ID           per list, the pack and place of each chunk; rewritten when frames move
+//! packs/ID              frames
+//! index/                the block index: a cache, see the `index` room
+//! lock, tmp/N/          the kernel lock, and what writers have not committed yet
+//! ```
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`open`](Store) | opening, creating, and what all handles of a store share |
+//! | `names` | names of objects, of images, as people write them |
+//! | `refs` | references: resolve, list, set, remove |
+//! | `stage` | a writer's folder, the commit that is all or nothing, and what is left of the dead |
+//! | `pack_writer`, `list_writer`, `page_writer` | making packs; lists with locators; page files |
+//! | `list` | a list opened for reading: chunk ids and places |
+//! | `frames` | from a chunk's place to its checked, decoded bytes |
+//! | `record` | manifest records: opening one, reading its pages |
+//!
+//! The store does not know what an extent or a guest is beyond the pages it hands out.
+
+pub(crate) mod frames;
+pub(crate) mod list;
+pub(crate) mod list_writer;
+pub(crate) mod names;
+mod open;
+pub(crate) mod pack_writer;
+pub(crate) mod page_writer;
+pub(crate) mod record;
+mod refs;
+pub(crate) mod stage;
+
+pub use names::{ImageRef, RefName};
+pub use open::{Store, StoreOptions, VerifyMode};
+pub(crate) use open::{Shared, read_object};
+pub use refs::NamedImage;

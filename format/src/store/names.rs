@@ -1,0 +1,166 @@
+//! Names: of objects in the storage, and of images as people write them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::limits::NAME_LEN_MAX;
+
+/// The store's header.
+pub(crate) const STORE: &str = "melv.store";
+/// The lock under which references change and objects are published.
+pub(crate) const LOCK: &str = "lock";
+/// Work in progress, a folder for each writer.
+pub(crate) const TMP: &str = "tmp";
+pub(crate) const PACKS: &str = "packs";
+pub(crate) const LISTS: &str = "lists";
+pub(crate) const LOCATORS: &str = "locators";
+pub(crate) const PAGES: &str = "pages";
+pub(crate) const MANIFESTS: &str = "manifests";
+pub(crate) const REFS: &str = "refs";
+/// The block index: a cache.
+pub(crate) const INDEX: &str = "index";
+
+/// `folder/digest`.
+pub(crate) fn object(folder: &str, id: &Digest) -> String {
+    format!("{folder}/{id}")
+}
+
+/// The digest in the last part of an object's name.
+pub(crate) fn digest_of(name: &str) -> Option<Digest> {
+    name.rsplit('/').next()?.parse().ok()
+}
+
+/// `NAME:TAG`, checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RefName {
+    name: String,
+    tag: String,
+}
+
+impl RefName {
+    /// The part before the colon.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The part after the colon.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    pub(crate) fn object(&self) -> String {
+        format!("{REFS}/{}/{}", self.name, self.tag)
+    }
+
+    pub(crate) fn from_object(object: &str) -> Option<Self> {
+        let (name, tag) = object.strip_prefix(REFS)?.strip_prefix('/')?.split_once('/')?;
+        format!("{name}:{tag}").parse().ok()
+    }
+
+    /// A name made from a file's stem: what does not fit becomes a dash, nothing more than one in
+    /// a row; `None` where nothing is left.
+    #[must_use]
+    pub fn from_stem(stem: &str) -> Option<Self> {
+        let mut name = String::new();
+        for char in stem.chars().flat_map(char::to_lowercase) {
+            match char {
+                'a'..='z' | '0'..='9' => name.push(char),
+                '.' | '_' if name.ends_with(|last: char| last.is_ascii_alphanumeric()) => name.push(char),
+                _ if name.ends_with(|last: char| last.is_ascii_alphanumeric()) => name.push('-'),
+                _ => {}
+            }
+        }
+        name.truncate(NAME_LEN_MAX);
+        name.trim_matches(|last: char| !last.is_ascii_alphanumeric()).parse().ok()
+    }
+}
+
+impl fmt::Display for RefName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.tag)
+    }
+}
+
+/// `[a-z0-9]+([._-][a-z0-9]+)*`, at most 255 bytes.
+fn is_name(text: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    text.len() <= NAME_LEN_MAX && text.split(['.', '_', '-']).all(part)
+}
+
+impl FromStr for RefName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, tag) = text.split_once(':').unwrap_or((text, "latest"));
+        if is_name(name) && is_name(tag) {
+            Ok(Self { name: name.into(), tag: tag.into() })
+        } else {
+            Err(Error::Invalid {
+                what: "name",
+                found: text.chars().take(300).collect(),
+                expected: "NAME or NAME:TAG of lower-case letters and digits with single . _ - between them, \
+                           at most 255 bytes each",
+            })
+        }
+    }
+}
+
+/// An image as a user names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageRef {
+    /// `NAME[:TAG]`, which may also be the first digits of an image id.
+    Name(RefName),
+    /// `@IMAGE-ID`.
+    Id(Digest),
+}
+
+/// Fewest digits of a short image id.
+pub(crate) const PREFIX_DIGITS_MIN: usize = 6;
+
+impl FromStr for ImageRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(id) = text.strip_prefix('@') {
+            let id = id.parse().map_err(|_| Error::Invalid {
+                what: "image id",
+                found: text.into(),
+                expected: "@ and 64 lower-case hexadecimal digits",
+            })?;
+            return Ok(Self::Id(id));
+        }
+        let path = text.split('#').next().unwrap_or(text);
+        if path.ends_with(".melv") {
+            return Err(Error::Unsupported { object: path.into(), feature: "reading bundles (.melv files)".into() });
+        }
+        Ok(Self::Name(text.parse()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_contract() {
+        for good in ["a", "web-1", "debian_12.base:v1.2", "0", &"a".repeat(255)] {
+            assert!(good.parse::<RefName>().is_ok(), "{good}");
+        }
+        for bad in ["", "A", "a..b", "../a", "a/b", "-a", "a-", "a:", ":a", "a:b:c", "a\0", "ä", &"a".repeat(256)] {
+            assert!(bad.parse::<RefName>().is_err(), "{bad}");
+        }
+        assert_eq!("a".parse::<RefName>().map(|name| name.to_string()).ok(), Some("a:latest".into()));
+    }
+
+    #[test]
+    fn stems_are_made_to_fit() {
+        let made = |stem: &str| RefName::from_stem(stem).map(|name| name.name().to_owned());
+        assert_eq!(made("My Disk (1)"), Some("my-disk-1".into()));
+        assert_eq!(made("..web__server--"), Some("web_server".into()));
+        assert_eq!(made("___"), None);
+    }
+}

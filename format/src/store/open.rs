@@ -1,0 +1,247 @@
+//! Opening and creating a store, and what all its handles share.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::list::List;
+use super::names;
+use crate::cache::Cache;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::limits::CACHE_BYTES_DEFAULT;
+use crate::ondisk::list::ListShape;
+use crate::ondisk::store_header;
+use crate::storage::{FileStorage, Held, LockMode, ReadAt, Storage};
+
+/// Open packs and page files kept, so that a store of thousands of packs needs few descriptors.
+const OPEN_OBJECTS_MAX: usize = 128;
+
+/// How thoroughly frames are checked before their bytes are handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VerifyMode {
+    /// The stored bytes against their guard, and everything the decoder checks: finds accidents.
+    #[default]
+    Guard,
+    /// Also the decoded blocks against the chunk id: finds a forger too.
+    Full,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The cache to use; share one between all stores of a process.
+    pub cache: Cache,
+    /// How frames are checked.
+    pub verify: VerifyMode,
+    /// How long to wait for another process's lock.
+    pub lock_wait: Duration,
+}
+
+impl Default for StoreOptions {
+    /// A cache of 64 MiB of its own, guards, and 30 seconds.
+    fn default() -> Self {
+        Self {
+            cache: Cache::new(CACHE_BYTES_DEFAULT),
+            verify: VerifyMode::default(),
+            lock_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An open store. Clones are handles of the same one; all methods may be called from many threads.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all handles of one opened store share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub storage: Arc<dyn Storage>,
+    pub cache: Cache,
+    pub verify: VerifyMode,
+    pub lock_wait: Duration,
+    lists: Mutex<HashMap<Digest, Arc<List>>>,
+    objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
+    poisoned: AtomicBool,
+    writer_mask: u32,
+}
+
+impl Store {
+    /// Opens the store in `storage`.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`] where there is none, [`Error::Unsupported`] where it needs a newer melv.
+    pub fn open(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
+        Self::open_shared(Arc::new(storage), options)
+    }
+
+    /// Opens the store in the folder `path`.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_folder(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
+        Self::open(FileStorage::new(path.as_ref()), options)
+    }
+
+    /// Opens the store in `storage`, making it first where there is none and nothing else.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`Error::NoStore`] also where the place holds other things.
+    pub fn create(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        match Self::open_shared(storage.clone(), options.clone()) {
+            Err(Error::NoStore { .. }) => {
+                make_store(storage.as_ref(), options.lock_wait)?;
+                Self::open_shared(storage, options)
+            }
+            other => other,
+        }
+    }
+
+    /// Opens the store in the folder `path`, making it where there is none.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub fn create_folder(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
+        Self::create(FileStorage::new(path.as_ref()), options)
+    }
+
+    fn open_shared(storage: Arc<dyn Storage>, options: StoreOptions) -> Result<Self> {
+        let bytes = match read_object(storage.as_ref(), names::STORE, 4096) {
+            Err(error) if error.is_not_found() => return Err(Error::NoStore { path: storage.place() }),
+            other => other?,
+        };
+        let object = format!("{}/{}", storage.place(), names::STORE);
+        let header = store_header::decode(&bytes).map_err(|fault| Error::corrupt(object, 0, fault))?;
+        let shared = Shared {
+            storage,
+            cache: options.cache,
+            verify: options.verify,
+            lock_wait: options.lock_wait,
+            lists: Mutex::default(),
+            objects: Mutex::default(),
+            poisoned: AtomicBool::new(false),
+            writer_mask: header.writer_mask,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The cache that this store's images use.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.shared.cache
+    }
+}
+
+/// Makes the header of a new store in a place that holds nothing else.
+fn make_store(storage: &dyn Storage, wait: Duration) -> Result<()> {
+    let _lock = take_lock(storage, wait)?;
+    let listed = storage.list("").map_err(|error| Error::io("list", storage.place(), error))?;
+    if listed.iter().any(|object| object.name == names::STORE) {
+        return Ok(());
+    }
+    let ours = |name: &str| name == names::LOCK || name.starts_with("tmp/");
+    if listed.iter().any(|object| !ours(&object.name)) {
+        return Err(Error::NoStore { path: format!("{} (which holds other files)", storage.place()) });
+    }
+    let temporary = format!("{}/{}", names::TMP, names::STORE);
+    let failed = |operation| move |error| Error::io(operation, names::STORE, error);
+    storage.remove(std::slice::from_ref(&temporary)).map_err(failed("clear"))?;
+    let object = storage.create(&temporary).map_err(failed("create"))?;
+    object.append(&store_header::encode()).map_err(failed("append to"))?;
+    object.sync().map_err(failed("sync"))?;
+    storage.publish(&[(temporary, names::STORE.into())]).map_err(failed("publish"))
+}
+
+fn take_lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn Held>> {
+    storage.lock(names::LOCK, LockMode::Exclusive, wait).map_err(|error| {
+        let object = format!("{}/{}", storage.place(), names::LOCK);
+        match error.kind() {
+            std::io::ErrorKind::WouldBlock => Error::Locked { object, waited_seconds: wait.as_secs() },
+            _ => Error::io("lock", object, error),
+        }
+    })
+}
+
+/// Reads all of a small object.
+pub(crate) fn read_object(storage: &dyn Storage, name: &str, len_max: u64) -> Result<Bytes> {
+    let object = storage.open(name).map_err(|error| Error::io("open", name, error))?;
+    if object.len() > len_max {
+        let fault = Fault::Limit { what: "object length", found: object.len(), max: len_max };
+        return Err(Error::corrupt(name, 0, fault));
+    }
+    read_range(object.as_ref(), name, 0, object.len())
+}
+
+/// Reads a range of an object that is known to have it or is checked to.
+pub(crate) fn read_range(object: &dyn ReadAt, name: &str, offset: u64, len: u64) -> Result<Bytes> {
+    let needed = offset.saturating_add(len);
+    if needed > object.len() {
+        return Err(Error::corrupt(name, offset, Fault::Truncated { needed, found: object.len() }));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    object
+        .read_exact_at(&mut bytes, offset)
+        .map_err(|error| Error::io("read", format!("{name} at byte {offset}"), error))?;
+    Ok(bytes.into())
+}
+
+impl Shared {
+    /// Takes the lock under which references change.
+    pub fn lock(&self) -> Result<Box<dyn Held>> {
+        take_lock(self.storage.as_ref(), self.lock_wait)
+    }
+
+    /// Fails where this handle must not write.
+    pub fn check_writable(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::SeqCst) {
+            return Err(Error::Poisoned);
+        }
+        if self.writer_mask != 0 {
+            let fault = Fault::WriterBit { found: self.writer_mask };
+            return Err(Error::corrupt(format!("{}/{}", self.storage.place(), names::STORE), 0, fault));
+        }
+        Ok(())
+    }
+
+    /// After a failed sync nobody knows what is on the disk: no more writes through this handle.
+    pub fn poison(&self) {
+        self.poisoned.store(true, Ordering::SeqCst);
+    }
+
+    /// An object for reading, from the few that are kept open.
+    pub fn open_object(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
+        if let Some(object) = self.objects().get(name) {
+            return Ok(object.clone());
+        }
+        let object = self.storage.open(name).map_err(|error| Error::io("open", name, error))?;
+        let mut objects = self.objects();
+        if objects.len() >= OPEN_OBJECTS_MAX {
+            objects.clear();
+        }
+        objects.insert(name.into(), object.clone());
+        Ok(object)
+    }
+
+    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<dyn ReadAt>>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list `id`; `shape` is what a manifest says of it, if one is at hand.
+    pub fn list(self: &Arc<Self>, id: &Digest, shape: Option<ListShape>) -> Result<Arc<List>> {
+        let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lists().get(id) {
+            list.check_shape(shape)?;
+            return Ok(list.clone());
+        }
+        let list = Arc::new(List::open(self, *id, shape)?);
+        Ok(lists().entry(*id).or_insert(list).clone())
+    }
+}

@@ -1,0 +1,175 @@
+//! Writing packs: frames in order, a new pack whenever one is full, each synced behind the
+//! writer's back while the next frames are made.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use super::names;
+use super::stage::Stage;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::guard::guard;
+use crate::limits::{PACK_FRAMES_MAX, PACK_LEN_TARGET};
+use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord};
+use crate::storage::Append;
+
+/// Frames are handed to the storage in pieces of this size.
+const BUFFER_LEN: usize = 1 << 20;
+/// The storage is told to begin writing to its medium after so many bytes.
+const SYNC_EVERY_BYTES: u64 = 16 << 20;
+
+/// Where a frame was put: the pack by its number among those of this writer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    pub pack: u32,
+    pub offset: u32,
+    pub len: u32,
+    pub guard: u64,
+}
+
+/// Writes frames into packs of a stage.
+#[derive(Debug)]
+pub(crate) struct PackWriter<'a> {
+    stage: &'a Stage,
+    current: Option<Current>,
+    /// Ids of the finished packs, by number.
+    finished: Vec<Digest>,
+    moves: Vec<(String, String)>,
+    syncer: Syncer,
+    pack_len_target: u64,
+}
+
+#[derive(Debug)]
+struct Current {
+    name: String,
+    object: Arc<dyn Append>,
+    buffer: Vec<u8>,
+    records: Vec<FrameRecord>,
+    /// Where the next frame goes.
+    offset: u64,
+    synced: u64,
+}
+
+impl<'a> PackWriter<'a> {
+    pub fn new(stage: &'a Stage) -> Self {
+        Self {
+            stage,
+            current: None,
+            finished: Vec::new(),
+            moves: Vec::new(),
+            syncer: Syncer::start(),
+            pack_len_target: PACK_LEN_TARGET,
+        }
+    }
+
+    /// Appends a frame of chunk `id`.
+    pub fn frame(&mut self, id: &Digest, frame: &[u8]) -> Result<Placed> {
+        if self.current.as_ref().is_some_and(|current| self.is_full(current, frame.len())) {
+            self.finish_pack()?;
+        }
+        let pack = u32::try_from(self.finished.len()).unwrap_or(u32::MAX);
+        let current = match &mut self.current {
+            Some(current) => current,
+            none => none.insert(Current::begin(self.stage, pack)?),
+        };
+        let guard = guard(id, frame);
+        let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let offset = u32::try_from(current.offset).unwrap_or(u32::MAX);
+        current.records.push(FrameRecord { key: id.prefix(), len, guard });
+        current.offset += u64::from(len);
+        current.buffer.extend_from_slice(frame);
+        if current.buffer.len() >= BUFFER_LEN {
+            current.flush(self.stage)?;
+            if current.offset - current.synced >= SYNC_EVERY_BYTES {
+                current.synced = current.offset;
+                self.syncer.sync(&current.object, &current.name);
+            }
+        }
+        Ok(Placed { pack, offset, len, guard })
+    }
+
+    fn is_full(&self, current: &Current, next_len: usize) -> bool {
+        current.offset + next_len as u64 > self.pack_len_target || current.records.len() as u64 >= PACK_FRAMES_MAX
+    }
+
+    fn finish_pack(&mut self) -> Result<()> {
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        let (tail, id) = pack::encode_tail(&current.records);
+        current.buffer.extend_from_slice(&tail);
+        current.flush(self.stage)?;
+        self.syncer.sync(&current.object, &current.name);
+        self.finished.push(id);
+        self.moves.push((self.stage.staged(&current.name), names::object(names::PACKS, &id)));
+        Ok(())
+    }
+
+    /// Closes the last pack. All packs are synced on return.
+    pub fn finish(mut self) -> Result<(Vec<Digest>, Vec<(String, String)>)> {
+        self.finish_pack()?;
+        let synced = self.syncer.finish();
+        synced.map_err(|(name, error)| {
+            self.stage.shared.poison();
+            Error::io("sync", name, error)
+        })?;
+        Ok((self.finished, self.moves))
+    }
+}
+
+impl Current {
+    fn begin(stage: &Stage, number: u32) -> Result<Self> {
+        let name = format!("pack-{number}");
+        // Not `create`: the syncer takes care of packs.
+        let object = stage.create_cache(&name)?;
+        let buffer = pack::encode_head();
+        Ok(Self { name, object, buffer, records: Vec::new(), offset: FRAMES_OFFSET, synced: 0 })
+    }
+
+    fn flush(&mut self, stage: &Stage) -> Result<()> {
+        stage.append(self.object.as_ref(), &self.name, &self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+type SyncResult = std::result::Result<(), (String, std::io::Error)>;
+
+/// A thread that syncs what it is told to, so that the medium works while frames are made.
+#[derive(Debug)]
+struct Syncer {
+    jobs: Option<Sender<(String, Arc<dyn Append>)>>,
+    thread: Option<JoinHandle<SyncResult>>,
+}
+
+impl Syncer {
+    fn start() -> Self {
+        Self { jobs: None, thread: None }
+    }
+
+    fn sync(&mut self, object: &Arc<dyn Append>, name: &str) {
+        let jobs = self.jobs.get_or_insert_with(|| {
+            let (jobs, queue) = channel::<(String, Arc<dyn Append>)>();
+            // Ends at the first failure: what comes after it is not worth waiting for.
+            let work = move || queue.iter().try_for_each(|(name, object)| object.sync().map_err(|error| (name, error)));
+            self.thread = Some(std::thread::spawn(work));
+            jobs
+        });
+        // The thread is gone only after a failure, which `finish` reports.
+        let _ = jobs.send((name.into(), object.clone()));
+    }
+
+    fn finish(&mut self) -> SyncResult {
+        self.jobs = None;
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(("pack".into(), std::io::Error::other("the syncing thread panicked"))),
+        }
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        let _ = self.finish();
+    }
+}

@@ -1,0 +1,55 @@
+//! Writing a page file: map and span pages of one commit, back to back.
+
+use std::sync::Arc;
+
+use super::names;
+use super::stage::Stage;
+use crate::digest::{Digest, Hasher};
+use crate::error::Result;
+use crate::ondisk::header::{self, HEADER_LEN, Kind};
+use crate::storage::Append;
+
+const NAME: &str = "pages";
+
+/// Writes pages; the file is made with the first one.
+#[derive(Debug)]
+pub(crate) struct PageWriter<'a> {
+    stage: &'a Stage,
+    object: Option<Arc<dyn Append>>,
+    offset: u64,
+    names: Hasher,
+}
+
+impl<'a> PageWriter<'a> {
+    pub fn new(stage: &'a Stage) -> Self {
+        Self { stage, object: None, offset: HEADER_LEN as u64, names: Hasher::object() }
+    }
+
+    /// Appends a page and gives its offset in the file.
+    pub fn page(&mut self, digest: &Digest, bytes: &[u8]) -> Result<u64> {
+        let object = match &self.object {
+            Some(object) => object,
+            None => {
+                let object = self.stage.create(NAME)?;
+                let mut head = Vec::new();
+                // Pages are found by the manifests' places, so the length need not be known here.
+                header::encode(Kind::PageFile, 0, &mut head);
+                self.stage.append(object.as_ref(), NAME, &head)?;
+                self.object.insert(object)
+            }
+        };
+        self.stage.append(object.as_ref(), NAME, bytes)?;
+        self.names.update(&digest.0);
+        let offset = self.offset;
+        self.offset += bytes.len() as u64;
+        Ok(offset)
+    }
+
+    /// Closes the file and gives its id, the digest of its pages' digests; `None` without pages.
+    pub fn finish(self, moves: &mut Vec<(String, String)>) -> Option<Digest> {
+        self.object?;
+        let id = self.names.finish();
+        moves.push((self.stage.staged(NAME), names::object(names::PAGES, &id)));
+        Some(id)
+    }
+}

@@ -1,0 +1,171 @@
+//! Manifest records opened for reading, and the pages that they place.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::names;
+use super::open::{Shared, read_range};
+use crate::digest::{Digest, object_digest};
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::ondisk::digest_table::{self, Entry};
+use crate::ondisk::header::Kind;
+use crate::ondisk::list::ListShape;
+use crate::ondisk::manifest::Manifest;
+use crate::ondisk::map_leaf::MapLeaf;
+use crate::ondisk::record::{HEAD_LEN, PagePlace, Places, RecordHead};
+use crate::storage::ReadAt;
+
+/// What is read of a record at once, before its lengths are known: mostly all of it.
+const FIRST_READ_LEN: u64 = 64 << 10;
+
+/// An image's record: its manifest, its map root, and where its pages lie.
+#[derive(Debug)]
+pub(crate) struct Record {
+    shared: Arc<Shared>,
+    object: Arc<dyn ReadAt>,
+    name: String,
+    head: RecordHead,
+    pub id: Digest,
+    pub manifest: Manifest,
+    pub places: Places,
+    /// Leaves that are not all zeros, in ascending order.
+    pub map_root: Vec<Entry>,
+}
+
+impl Record {
+    /// Opens the record of image `id`: at most two reads.
+    pub fn open(shared: &Arc<Shared>, id: Digest) -> Result<Self> {
+        let name = names::object(names::MANIFESTS, &id);
+        let object = shared.storage.open(&name).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::NotFound { what: "image", name: format!("@{id}") },
+            _ => Error::io("open", &name, error),
+        })?;
+        let len = object.len();
+        let mut front = read_range(object.as_ref(), &name, 0, len.min(FIRST_READ_LEN))?;
+        let head = RecordHead::decode(&front, len).map_err(|fault| Error::corrupt(&name, 0, fault))?;
+        let needed = head.span_root_offset();
+        if needed > front.len() as u64 {
+            let rest = read_range(object.as_ref(), &name, front.len() as u64, needed - front.len() as u64)?;
+            front = [front, rest].concat().into();
+        }
+        let manifest = decode_manifest(&front, &name, &head, &id)?;
+        let slice = |offset: u64, len: u64| front.slice(offset as usize..(offset + len) as usize);
+        let places = Places::decode(&slice(head.places_offset(), head.places_len()), &front, &head)
+            .map_err(|fault| Error::corrupt(&name, head.places_offset(), fault))?;
+        let map_root = decode_root(
+            Kind::MapRoot,
+            &slice(head.map_root_offset(), u64::from(head.map_root_len)),
+            &manifest.map_root,
+            manifest.geometry.leaves(),
+            places.map.len(),
+        )
+        .map_err(|fault| Error::corrupt(&name, head.map_root_offset(), fault))?;
+        Ok(Self { shared: shared.clone(), object, name, head, id, manifest, places, map_root })
+    }
+
+    /// The span root: the leaves that are not all zeros, with the digests of their span pages.
+    pub fn span_root(&self) -> Result<Vec<Entry>> {
+        let offset = self.head.span_root_offset();
+        let bytes = read_range(self.object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
+        let manifest = &self.manifest;
+        decode_root(Kind::SpanRoot, &bytes, &manifest.span_root, manifest.geometry.leaves(), self.places.span.len())
+            .map_err(|fault| Error::corrupt(&self.name, offset, fault))
+    }
+
+    /// The map leaf of entry `slot` of the map root.
+    pub fn leaf(&self, slot: usize) -> Result<Arc<MapLeaf>> {
+        let (entry, place) = self.slot(&self.map_root, &self.places.map, slot)?;
+        self.shared.cache.leaf(entry.digest, || {
+            let (bytes, file) = self.read_page(place, &entry.digest)?;
+            MapLeaf::decode(&bytes, self.manifest.geometry.leaf_blocks())
+                .map_err(|fault| Error::corrupt(file, place.offset, fault))
+        })
+    }
+
+    /// The span page of entry `slot` of `root`, which is this record's span root.
+    pub fn span_page(&self, root: &[Entry], slot: usize) -> Result<Vec<Entry>> {
+        let (entry, place) = self.slot(root, &self.places.span, slot)?;
+        let (bytes, file) = self.read_page(place, &entry.digest)?;
+        let spans = self.manifest.geometry.leaf_blocks() / crate::limits::SPAN_BLOCKS;
+        digest_table::decode(Kind::SpanPage, &bytes, spans)
+            .map_err(|fault| Error::corrupt(file, place.offset, fault))
+    }
+
+    fn slot(&self, root: &[Entry], places: &[PagePlace], slot: usize) -> Result<(Entry, PagePlace)> {
+        match (root.get(slot), places.get(slot)) {
+            (Some(entry), Some(place)) => Ok((*entry, *place)),
+            _ => {
+                let fault = Fault::TableRange { index: slot as u64, max: root.len() as u64 };
+                Err(Error::corrupt(&self.name, 0, fault))
+            }
+        }
+    }
+
+    fn read_page(&self, place: PagePlace, expected: &Digest) -> Result<(Bytes, String)> {
+        let file = self.places.files.get(place.file as usize).copied().unwrap_or_default();
+        let name = names::object(names::PAGES, &file);
+        let object = self.shared.open_object(&name)?;
+        let bytes = read_range(object.as_ref(), &name, place.offset, u64::from(place.len))?;
+        let found = object_digest(&bytes);
+        if found == *expected {
+            return Ok((bytes, name));
+        }
+        let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
+        Err(Error::corrupt(name, place.offset, fault))
+    }
+
+    /// The shape of list `id`, which the manifest must name.
+    pub fn list_shape(&self, id: &Digest) -> Result<ListShape> {
+        match self.manifest.lists.binary_search_by(|list| list.id.cmp(id)) {
+            Ok(at) => Ok(self.manifest.lists[at].shape),
+            Err(_) => {
+                Err(Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() }))
+            }
+        }
+    }
+
+    /// Bytes of the record's own object.
+    pub fn len(&self) -> u64 {
+        self.object.len()
+    }
+}
+
+fn decode_manifest(front: &Bytes, name: &str, head: &RecordHead, id: &Digest) -> Result<Manifest> {
+    let start = HEAD_LEN as usize;
+    let bytes = front.slice(start..start + head.manifest_len as usize);
+    let found = object_digest(&bytes);
+    let corrupt = |fault| Error::corrupt(name, HEAD_LEN, fault);
+    if found != *id {
+        return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
+    }
+    Manifest::decode(&bytes).map_err(corrupt)
+}
+
+/// Checks a root against its digest in the manifest, and that each of its pages has a place.
+fn decode_root(
+    kind: Kind,
+    bytes: &[u8],
+    expected: &Digest,
+    leaves: u64,
+    places: usize,
+) -> std::result::Result<Vec<Entry>, Fault> {
+    let root = if expected.is_zero() {
+        match bytes.len() {
+            0 => Vec::new(),
+            extra => return Err(Fault::TrailingBytes { extra: extra as u64 }),
+        }
+    } else {
+        let found = object_digest(bytes);
+        if found != *expected {
+            return Err(Fault::PageDigest { expected: expected.to_string(), found: found.to_string() });
+        }
+        digest_table::decode(kind, bytes, leaves)?
+    };
+    if root.len() == places {
+        Ok(root)
+    } else {
+        Err(Fault::PagePlace { found: places as u64, max: root.len() as u64 })
+    }
+}

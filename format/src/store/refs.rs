@@ -1,0 +1,134 @@
+//! References: names of images, each a record of its own that changes in one step.
+
+use super::names::{self, ImageRef, PREFIX_DIGITS_MIN, RefName};
+use super::open::{Shared, Store, read_object};
+use super::stage::{Stage, recover};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::limits::NAME_LEN_MAX;
+use crate::ondisk::reference::Reference;
+
+const REFERENCE_LEN_MAX: u64 = 256 + 2 * NAME_LEN_MAX as u64;
+
+/// A name and the image that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// The name.
+    pub name: RefName,
+    /// The image.
+    pub image: Digest,
+    /// When the name was given, in seconds since 1970 UTC.
+    pub created_seconds: u64,
+}
+
+impl Shared {
+    pub(crate) fn reference(&self, name: &RefName) -> Result<Reference> {
+        let object = name.object();
+        let bytes = match read_object(self.storage.as_ref(), &object, REFERENCE_LEN_MAX) {
+            Err(error) if error.is_not_found() => {
+                return Err(Error::NotFound { what: "image", name: name.to_string() });
+            }
+            other => other?,
+        };
+        Reference::decode(&bytes, &name.to_string()).map_err(|fault| Error::corrupt(object, 0, fault))
+    }
+
+    /// The ids of all images, named or not.
+    pub(crate) fn image_ids(&self) -> Result<Vec<Digest>> {
+        let listed = self.storage.list(names::MANIFESTS);
+        let listed = listed.map_err(|error| Error::io("list", names::MANIFESTS, error))?;
+        Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
+    }
+}
+
+/// The names in a listing of objects; with it, those that are not names.
+pub(crate) fn reference_names(shared: &Shared) -> Result<Vec<RefName>> {
+    let listed = shared.storage.list(names::REFS).map_err(|error| Error::io("list", names::REFS, error))?;
+    Ok(listed.iter().filter_map(|object| RefName::from_object(&object.name)).collect())
+}
+
+impl Store {
+    /// The image id that `reference` stands for: an exact name first, then a short id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Ambiguous`], or damage of the record.
+    pub fn resolve(&self, reference: &ImageRef) -> Result<Digest> {
+        let name = match reference {
+            ImageRef::Id(id) => return Ok(*id),
+            ImageRef::Name(name) => name,
+        };
+        let missing = match self.shared.reference(name) {
+            Ok(reference) => return Ok(reference.image),
+            Err(error @ Error::NotFound { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let digits = name.name();
+        let is_prefix = (PREFIX_DIGITS_MIN..=64).contains(&digits.len())
+            && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+            && name.tag() == "latest";
+        if !is_prefix {
+            return Err(missing);
+        }
+        let ids = self.shared.image_ids()?;
+        let mut fitting = ids.iter().filter(|id| id.to_string().starts_with(digits));
+        match (fitting.next(), fitting.count()) {
+            (None, _) => Err(missing),
+            (Some(id), 0) => Ok(*id),
+            (Some(_), more) => Err(Error::Ambiguous { prefix: digits.into(), count: more + 1 }),
+        }
+    }
+
+    /// All names, in ascending order, each with what became of reading its record.
+    ///
+    /// # Errors
+    /// When the names cannot be listed.
+    pub fn references(&self) -> Result<Vec<(RefName, Result<NamedImage>)>> {
+        let mut found = Vec::new();
+        for name in reference_names(&self.shared)? {
+            let named = match self.shared.reference(&name) {
+                // Removed since the listing.
+                Err(Error::NotFound { .. }) => continue,
+                other => other.map(|reference| NamedImage {
+                    name: name.clone(),
+                    image: reference.image,
+                    created_seconds: reference.created_seconds,
+                }),
+            };
+            found.push((name, named));
+        }
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(found)
+    }
+
+    /// Gives an image one more name.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where the name is taken and `replace` is not set, [`Error::NotFound`]
+    /// where there is no such image.
+    pub fn tag(&self, image: &ImageRef, name: &RefName, replace: bool) -> Result<Digest> {
+        let stage = Stage::begin(&self.shared)?;
+        let id = self.resolve(image)?;
+        stage.commit_reference(id, name, replace)?;
+        Ok(id)
+    }
+
+    /// Takes a name away. What no image uses any more is freed by a later collection.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such name.
+    pub fn remove(&self, name: &RefName) -> Result<()> {
+        self.shared.check_writable()?;
+        let _lock = self.shared.lock()?;
+        recover(&self.shared)?;
+        match self.shared.reference(name) {
+            Err(error @ Error::NotFound { .. }) => return Err(error),
+            // A damaged record can be removed like any other: that is how it is got rid of.
+            _ => {}
+        }
+        let object = name.object();
+        self.shared
+            .storage
+            .remove(std::slice::from_ref(&object))
+            .map_err(|error| Error::io("remove", object, error))
+    }
+}

@@ -1,0 +1,317 @@
+//! A writer's folder, and the commit that is all or nothing.
+//!
+//! A writer makes everything under `tmp/N/`, whose lock it holds while it lives. To commit it
+//! takes the store's lock and (spec section 9):
+//!
+//! 1. syncs every object that it made;
+//! 2. writes and syncs a journal of the names that it is about to give;
+//! 3. publishes packs, page files, lists and locators; then the manifest; then the reference.
+//!
+//! A reader follows names downwards, so each name appears after all that it names. The reference
+//! decides: where it was published, the commit happened; where it was not, whoever next takes
+//! the store's lock to write removes what the journal names. No other writer can have built on
+//! those objects, because what is committed is looked at under the same lock.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::names::{self, RefName};
+use super::open::{Shared, read_object};
+use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::error::{Error, Result};
+use crate::ondisk::reference::Reference;
+use crate::storage::{Append, Held, LockMode};
+
+const JOURNAL: &str = "journal";
+/// A journal names a few objects for each pack; beyond this it is not ours.
+const JOURNAL_LEN_MAX: u64 = 256 << 20;
+
+/// A writer's folder. Dropped without a commit, everything in it is removed.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub shared: Arc<Shared>,
+    folder: String,
+    written: Mutex<Vec<(String, Arc<dyn Append>)>>,
+    /// `None` once the folder is gone.
+    held: Option<Box<dyn Held>>,
+    /// Set while the journal alone knows what was published.
+    keep_journal: bool,
+}
+
+/// What a commit gives names to.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    /// Objects named by their content: staged name, final name.
+    pub objects: Vec<(String, String)>,
+    /// The manifest record likewise.
+    pub manifest: Option<(String, String)>,
+}
+
+impl Stage {
+    /// Begins a folder, having cleared away what dead writers left.
+    pub fn begin(shared: &Arc<Shared>) -> Result<Self> {
+        shared.check_writable()?;
+        let _lock = shared.lock()?;
+        recover(shared)?;
+        let taken = list_stages(shared)?;
+        let number = taken.iter().max().map_or(0, |last| last + 1);
+        let folder = format!("{}/{number}", names::TMP);
+        let held = shared
+            .storage
+            .lock(&format!("{folder}/{}", names::LOCK), LockMode::Exclusive, Duration::ZERO)
+            .map_err(|error| Error::io("lock", &folder, error))?;
+        let written = Mutex::default();
+        Ok(Self { shared: shared.clone(), folder, written, held: Some(held), keep_journal: false })
+    }
+
+    /// The staged name of `name`.
+    pub fn staged(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
+    /// Makes an object of this stage; it is synced by the commit at the latest.
+    pub fn create(&self, name: &str) -> Result<Arc<dyn Append>> {
+        let object = self.create_cache(name)?;
+        self.written().push((self.staged(name), object.clone()));
+        Ok(object)
+    }
+
+    /// Makes an object that need not survive a loss of power.
+    pub fn create_cache(&self, name: &str) -> Result<Arc<dyn Append>> {
+        let staged = self.staged(name);
+        self.shared.storage.create(&staged).map_err(|error| Error::io("create", staged, error))
+    }
+
+    /// Appends to an object of this stage.
+    pub fn append(&self, object: &dyn Append, name: &str, bytes: &[u8]) -> Result<()> {
+        object.append(bytes).map_err(|error| Error::io("append to", self.staged(name), error))
+    }
+
+    /// Syncs an object of this stage; a failure forbids this handle to write any more.
+    pub fn sync(&self, object: &dyn Append, name: &str) -> Result<()> {
+        object.sync().map_err(|error| {
+            self.shared.poison();
+            Error::io("sync", name, error)
+        })
+    }
+
+    fn written(&self) -> std::sync::MutexGuard<'_, Vec<(String, Arc<dyn Append>)>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs everything made so far, several objects at a time.
+    pub fn sync_all(&self) -> Result<()> {
+        let objects = std::mem::take(&mut *self.written());
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let sync = |(name, object): &(String, Arc<dyn Append>)| self.sync(object.as_ref(), name);
+            let threads: Vec<_> = objects
+                .chunks(objects.len().div_ceil(8).max(1))
+                .map(|some| scope.spawn(move || some.iter().try_for_each(sync)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Interrupted))).collect()
+        });
+        results.into_iter().collect()
+    }
+
+    /// Gives a name to an image that is there.
+    pub fn commit_reference(self, image: Digest, name: &RefName, replace: bool) -> Result<u64> {
+        self.commit_then(&Publication::default(), image, name, replace, |_| ())
+    }
+
+    /// Commits: see the module's text. Returns the bytes by which the store grew. `after` is called
+    /// once the commit is done and the store's lock is free, while the folder is still there.
+    pub fn commit_then(
+        mut self,
+        publication: &Publication,
+        image: Digest,
+        name: &RefName,
+        replace: bool,
+        after: impl FnOnce(&Self),
+    ) -> Result<u64> {
+        let record = Reference { name: name.to_string(), image, created_seconds: now_seconds() }.encode();
+        self.put("reference", &record)?;
+        self.sync_all()?;
+        let lock = self.shared.lock()?;
+        recover(&self.shared)?;
+        let old_len = self.check_name(name, replace)?;
+        let (objects, manifest) = self.still_missing(publication, image)?;
+        let grown: u64 = self.staged_bytes(objects.iter().chain(&manifest))? + record.len() as u64;
+        let all: Vec<_> = objects.iter().chain(&manifest).map(|(_, to)| to.clone()).collect();
+        self.put(JOURNAL, &encode_journal(&name.object(), &object_digest(&record), &all))?;
+        self.sync_all()?;
+        self.keep_journal = true;
+        let published = self
+            .publish(&objects)
+            .and_then(|()| self.publish(&manifest))
+            .and_then(|()| self.publish(&[(self.staged("reference"), name.object())]));
+        if let Err(error) = published {
+            self.shared.poison();
+            // The folder stays, with its journal, if this fails too: the next writer goes on.
+            if undo(&self.shared, &self.folder).is_ok() {
+                self.keep_journal = false;
+            }
+            return Err(error);
+        }
+        // Without the journal, what is left in the folder is nobody's but this writer's.
+        self.keep_journal = false;
+        drop(lock);
+        after(&self);
+        self.clear();
+        Ok(grown.saturating_sub(old_len))
+    }
+
+    /// Writes a small object whole.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let object = self.create(name)?;
+        self.append(object.as_ref(), name, bytes)
+    }
+
+    /// Whether the name may be given; bytes of the record that it replaces.
+    fn check_name(&self, name: &RefName, replace: bool) -> Result<u64> {
+        match self.shared.storage.open(&name.object()) {
+            Ok(_) if !replace => Err(Error::Exists { what: "name", name: name.to_string() }),
+            Ok(old) => Ok(old.len()),
+            Err(_) => Ok(0),
+        }
+    }
+
+    /// The objects that are not in the store yet: equal content has equal names, so another
+    /// writer may have committed them meanwhile. Fails where the image is named but not there.
+    #[expect(clippy::type_complexity, reason = "two lists of moves, taken apart at once")]
+    fn still_missing(
+        &self,
+        publication: &Publication,
+        image: Digest,
+    ) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
+        let missing = |moved: &&(String, String)| self.shared.storage.open(&moved.1).is_err();
+        let objects = publication.objects.iter().filter(missing).cloned().collect();
+        let manifest: Vec<_> = publication.manifest.iter().filter(missing).cloned().collect();
+        if publication.manifest.is_none() {
+            let name = names::object(names::MANIFESTS, &image);
+            if self.shared.storage.open(&name).is_err() {
+                return Err(Error::NotFound { what: "image", name: format!("@{image}") });
+            }
+        }
+        Ok((objects, manifest))
+    }
+
+    fn staged_bytes<'a>(&self, moves: impl Iterator<Item = &'a (String, String)>) -> Result<u64> {
+        let listed = self.shared.storage.list(&self.folder);
+        let listed = listed.map_err(|error| Error::io("list", &self.folder, error))?;
+        let len_of = |name: &str| listed.iter().find(|object| object.name == name).map_or(0, |object| object.len);
+        Ok(moves.map(|(from, _)| len_of(from)).sum())
+    }
+
+    fn publish(&self, moves: &[(String, String)]) -> Result<()> {
+        let target = moves.first().map_or("", |moved| moved.1.as_str());
+        self.shared.storage.publish(moves).map_err(|error| Error::io("publish", target, error))
+    }
+
+    fn clear(&mut self) {
+        if self.held.is_some() && !self.keep_journal {
+            if let Err(error) = remove_folder(&self.shared, &self.folder) {
+                tracing::warn!(folder = self.folder, %error, "could not remove; the next import will");
+            }
+        }
+        self.held = None;
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The numbers of all writers' folders, of the living and the dead.
+fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
+    let listed = shared.storage.list(names::TMP).map_err(|error| Error::io("list", names::TMP, error))?;
+    let number = |name: &str| name.split('/').nth(1)?.parse().ok();
+    let mut numbers: Vec<u64> = listed.iter().filter_map(|object| number(&object.name)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
+}
+
+/// Clears away what dead writers left: those whose lock is free. The caller holds the store's lock.
+pub(crate) fn recover(shared: &Shared) -> Result<()> {
+    for number in list_stages(shared)? {
+        let folder = format!("{}/{number}", names::TMP);
+        let lock = format!("{folder}/{}", names::LOCK);
+        match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {
+            Ok(_held) => {
+                tracing::info!(folder, "clearing away what a dead writer left");
+                undo(shared, &folder)?;
+                remove_folder(shared, &folder)?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Error::io("lock", lock, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what a commit published, unless it got as far as its reference.
+fn undo(shared: &Shared, folder: &str) -> Result<()> {
+    let journal = match read_object(shared.storage.as_ref(), &format!("{folder}/{JOURNAL}"), JOURNAL_LEN_MAX) {
+        Ok(bytes) => decode_journal(&bytes),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error),
+    };
+    // A journal that is not whole was not synced, so nothing had been published yet.
+    let Some(journal) = journal else { return Ok(()) };
+    let reference = read_object(shared.storage.as_ref(), &journal.reference, 4096);
+    if reference.is_ok_and(|bytes| object_digest(&bytes) == journal.record) {
+        return Ok(());
+    }
+    let names: Vec<_> = journal.objects.into_iter().rev().collect();
+    // The manifest, which is first now, goes before what it names.
+    for some in names.chunks(1) {
+        shared.storage.remove(some).map_err(|error| Error::io("remove", &some[0], error))?;
+    }
+    Ok(())
+}
+
+fn remove_folder(shared: &Shared, folder: &str) -> Result<()> {
+    let listed = shared.storage.list(folder).map_err(|error| Error::io("list", folder, error))?;
+    // The lock and the journal go last, so that a broken-off removal is found and finished.
+    let last = |name: &str| name.ends_with(names::LOCK) || name.ends_with(JOURNAL);
+    let (last, first): (Vec<_>, Vec<_>) = listed.into_iter().map(|object| object.name).partition(|name| last(name));
+    let remove = |names: &[String]| shared.storage.remove(names).map_err(|error| Error::io("clear", folder, error));
+    remove(&first)?;
+    remove(&last)
+}
+
+struct Journal {
+    reference: String,
+    record: Digest,
+    objects: Vec<String>,
+}
+
+/// Lines: the reference's object, the digest of its new record, the objects; a digest of it all.
+fn encode_journal(reference: &str, record: &Digest, objects: &[String]) -> Vec<u8> {
+    let mut text = format!("{reference}\n{record}\n");
+    for object in objects {
+        text.push_str(object);
+        text.push('\n');
+    }
+    let digest = object_digest(text.as_bytes());
+    text.push_str(&digest.to_string());
+    text.into_bytes()
+}
+
+fn decode_journal(bytes: &[u8]) -> Option<Journal> {
+    let (text, digest) = std::str::from_utf8(bytes).ok()?.split_at_checked(bytes.len().checked_sub(2 * DIGEST_LEN)?)?;
+    if digest.parse() != Ok(object_digest(text.as_bytes())) {
+        return None;
+    }
+    let mut lines = text.lines();
+    let (reference, record) = (lines.next()?.into(), lines.next()?.parse().ok()?);
+    Some(Journal { reference, record, objects: lines.map(Into::into).collect() })
+}
