@@ -64,7 +64,9 @@ impl Weighter<Key, Value> for Weigh {
     fn weight(&self, _: &Key, value: &Value) -> u64 {
         ENTRY_OVERHEAD_BYTES
             + match value {
-                Value::Chunk(chunk) => (chunk.bytes.len() + chunk.held.as_ref().map_or(0, |mask| mask.len())) as u64,
+                Value::Chunk(chunk) => {
+                    (chunk.bytes.len() + chunk.held.as_ref().map_or(0, |mask| mask.len())) as u64
+                }
                 Value::Leaf(leaf) => {
                     (size_of_val(leaf.lists.as_slice()) + size_of_val(leaf.extents.as_slice())) as u64
                 }
@@ -112,7 +114,11 @@ impl Cache {
         }
     }
 
-    pub(crate) fn leaf(&self, digest: Digest, load: impl FnOnce() -> Result<MapLeaf>) -> Result<Arc<MapLeaf>> {
+    pub(crate) fn leaf(
+        &self,
+        digest: Digest,
+        load: impl FnOnce() -> Result<MapLeaf>,
+    ) -> Result<Arc<MapLeaf>> {
         let key = Key { kind: KeyKind::Leaf, digest };
         match self.0.get_or_insert_with(&key, || load().map(|leaf| Value::Leaf(Arc::new(leaf))))? {
             Value::Leaf(leaf) => Ok(leaf),
@@ -120,7 +126,12 @@ impl Cache {
         }
     }
 
-    pub(crate) fn page(&self, kind: KeyKind, digest: Digest, load: impl FnOnce() -> Result<Bytes>) -> Result<Bytes> {
+    pub(crate) fn page(
+        &self,
+        kind: KeyKind,
+        digest: Digest,
+        load: impl FnOnce() -> Result<Bytes>,
+    ) -> Result<Bytes> {
         match self.0.get_or_insert_with(&Key { kind, digest }, || load().map(Value::Page))? {
             Value::Page(page) => Ok(page),
             _ => unreachable!("the key's kind says what the value is"),

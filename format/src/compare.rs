@@ -27,7 +27,11 @@ pub enum Comparison {
 ///
 /// # Errors
 /// What reading either gives.
-pub fn compare(one: &dyn BlockDevice, other: &dyn BlockDevice, cancel: Option<&AtomicBool>) -> Result<Comparison> {
+pub fn compare(
+    one: &dyn BlockDevice,
+    other: &dyn BlockDevice,
+    cancel: Option<&AtomicBool>,
+) -> Result<Comparison> {
     let size = one.size().min(other.size());
     let batch_len = (SPAN_LEN * rayon::current_num_threads() * 4) as u64;
     let mut offset = 0;
@@ -118,7 +122,10 @@ pub fn content_of(
         let digests = spans
             .clone()
             .into_par_iter()
-            .map_init(|| (Vec::new(), Vec::new()), |(data, blocks), number| digest_span(device, number, data, blocks))
+            .map_init(
+                || (Vec::new(), Vec::new()),
+                |(data, blocks), number| digest_span(device, number, data, blocks),
+            )
             .collect::<Vec<_>>()
             .into_iter()
             .collect::<Result<Vec<_>>>()?;

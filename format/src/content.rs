@@ -120,6 +120,9 @@ mod tests {
     #[test]
     fn a_span_of_zeros_has_no_digest() {
         assert_eq!(span_digest(&[None; 256]), None);
-        assert_ne!(span_digest(&[None, Some(block_digest(b"x"))]), span_digest(&[Some(block_digest(b"x")), None]));
+        assert_ne!(
+            span_digest(&[None, Some(block_digest(b"x"))]),
+            span_digest(&[Some(block_digest(b"x")), None])
+        );
     }
 }

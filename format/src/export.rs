@@ -100,12 +100,21 @@ fn finish_file(temporary: &Path, path: &Path, force: bool, name: &str) -> Result
     }
 }
 
-fn export_to_device(device: &dyn BlockDevice, path: &Path, name: &str, options: &ExportOptions<'_>) -> Result<u64> {
+fn export_to_device(
+    device: &dyn BlockDevice,
+    path: &Path,
+    name: &str,
+    options: &ExportOptions<'_>,
+) -> Result<u64> {
     let mut file =
         File::options().read(true).write(true).open(path).map_err(|error| Error::io("open", name, error))?;
     let room = file.seek(std::io::SeekFrom::End(0)).map_err(|error| Error::io("measure", name, error))?;
     if room < device.size() {
-        return Err(Error::Limit { what: "size of the disk for this block device", found: device.size(), max: room });
+        return Err(Error::Limit {
+            what: "size of the disk for this block device",
+            found: device.size(),
+            max: room,
+        });
     }
     for_each_run(device, |start, run| {
         if run.kind == RunKind::Zero { clear(&file, name, start, run.len) } else { Ok(()) }
@@ -196,7 +205,12 @@ fn write_data(device: &dyn BlockDevice, file: &File, name: &str, options: &Expor
 ///
 /// # Errors
 /// Those of the stream and of reading the disk.
-pub fn export_stream(device: &dyn BlockDevice, out: &mut dyn Write, name: &str, options: &ExportOptions<'_>) -> Result<u64> {
+pub fn export_stream(
+    device: &dyn BlockDevice,
+    out: &mut dyn Write,
+    name: &str,
+    options: &ExportOptions<'_>,
+) -> Result<u64> {
     let batch_len = PIECE_LEN * (rayon::current_num_threads() * PIECES_PER_THREAD) as u64;
     let mut batch = vec![0; batch_len.min(device.size()) as usize];
     let mut offset = 0;

@@ -213,7 +213,8 @@ pub fn foreign_format(first: &[u8], last: &[u8]) -> Option<&'static str> {
     let at = |bytes: &[u8], offset: usize, magic: &[u8]| {
         bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic))
     };
-    let found = BY_MAGIC.iter().find(|(offset, magic, _)| at(first, *offset, magic)).map(|(_, _, name)| *name);
+    let found =
+        BY_MAGIC.iter().find(|(offset, magic, _)| at(first, *offset, magic)).map(|(_, _, name)| *name);
     let footer = last.len().checked_sub(512).is_some_and(|start| at(last, start, b"conectix"));
     found.or(footer.then_some("VHD"))
 }

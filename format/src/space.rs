@@ -1,1 +1,149 @@
-//! space
+//! Where the bytes are: what images hold, what the store keeps, what a collection would free.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::limits::BLOCK_LEN;
+use crate::ondisk::locator::ABSENT;
+use crate::ondisk::pack;
+use crate::storage::Listed;
+use crate::store::list::List;
+use crate::store::{Shared, Store, names};
+
+/// A store's space, in bytes but for the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Space {
+    /// Images that have a name.
+    pub images: u64,
+    /// Their disks' sizes together.
+    pub logical_bytes: u64,
+    /// Their blocks that are not zero.
+    pub data_bytes: u64,
+    /// Different blocks in the store.
+    pub unique_bytes: u64,
+    /// All files of the store but the index.
+    pub stored_bytes: u64,
+    /// Those of them that are not frames.
+    pub metadata_bytes: u64,
+    /// The block index.
+    pub index_bytes: u64,
+    /// What no named image needs.
+    pub reclaimable_bytes: u64,
+}
+
+/// Which chunks of a list some image uses.
+type Used = BTreeMap<Digest, Vec<u64>>;
+
+impl Store {
+    /// Takes stock. Reads all metadata; memory: a bit for each chunk.
+    ///
+    /// # Errors
+    /// Damage of metadata: what cannot be read cannot be counted.
+    pub fn space(&self) -> Result<Space> {
+        let shared = &self.shared;
+        let listed =
+            shared.storage.list("").map_err(|error| Error::io("list", shared.storage.place(), error))?;
+        let mut space = Space::default();
+        let mut frames_bytes = 0;
+        for object in &listed {
+            if folder(object) == names::INDEX {
+                space.index_bytes += object.len;
+                continue;
+            }
+            space.stored_bytes += object.len;
+            if folder(object) == names::PACKS {
+                frames_bytes += frames_len(shared, object)?;
+            } else if folder(object) == names::LISTS
+                && let Some(id) = names::digest_of(&object.name)
+            {
+                space.unique_bytes += shared.list(&id, None)?.shape.blocks * BLOCK_LEN as u64;
+            }
+        }
+        space.metadata_bytes = space.stored_bytes - frames_bytes;
+        let (used, needed) = self.count_images(&mut space)?;
+        space.reclaimable_bytes = reclaimable(shared, &listed, &used, &needed)?;
+        Ok(space)
+    }
+
+    /// Counts the named images; gives the chunks and the objects that they need.
+    fn count_images(&self, space: &mut Space) -> Result<(Used, BTreeSet<String>)> {
+        let mut images = BTreeSet::new();
+        for (_, named) in self.references()? {
+            images.insert(named?.image);
+        }
+        let (mut used, mut needed) = (Used::new(), BTreeSet::new());
+        for id in images {
+            let image = self.image_by_id(id)?;
+            space.images += 1;
+            space.logical_bytes += image.manifest().geometry.size_bytes;
+            space.data_bytes += image.manifest().data_blocks * BLOCK_LEN as u64;
+            needed.insert(names::object(names::MANIFESTS, &id));
+            needed.extend(image.record.places.files.iter().map(|file| names::object(names::PAGES, file)));
+            image.for_each_extent(|_, blocks, list, source| {
+                let bits =
+                    used.entry(list.id).or_insert_with(|| vec![0; list.shape.chunks().div_ceil(64) as usize]);
+                let chunk_blocks = u64::from(list.shape.chunk_blocks);
+                for chunk in source / chunk_blocks..=(source + blocks - 1) / chunk_blocks {
+                    if let Some(word) = bits.get_mut((chunk / 64) as usize) {
+                        *word |= 1 << (chunk % 64);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok((used, needed))
+    }
+}
+
+fn folder(object: &Listed) -> &str {
+    object.name.split('/').next().unwrap_or_default()
+}
+
+/// Bytes of a pack's frames.
+fn frames_len(shared: &Shared, object: &Listed) -> Result<u64> {
+    let opened = shared.open_object(&object.name)?;
+    let tail_len = pack::TRAILER_LEN.min(opened.len());
+    let tail = crate::store::read_range(opened.as_ref(), &object.name, opened.len() - tail_len, tail_len)?;
+    let trailer = pack::decode_trailer(&tail, opened.len())
+        .map_err(|fault| Error::corrupt(&object.name, opened.len() - tail_len, fault))?;
+    Ok(trailer.frames_len)
+}
+
+/// Bytes of unused frames, and of objects that no named image needs.
+fn reclaimable(
+    shared: &std::sync::Arc<Shared>,
+    listed: &[Listed],
+    used: &Used,
+    needed: &BTreeSet<String>,
+) -> Result<u64> {
+    let mut bytes = 0;
+    for object in listed {
+        let id = names::digest_of(&object.name);
+        match (folder(object), id) {
+            (names::LISTS, Some(id)) => {
+                let list = shared.list(&id, None)?;
+                bytes += unused_frames(shared, &list, used.get(&id))?;
+                bytes += if used.contains_key(&id) { 0 } else { object.len };
+            }
+            (names::LOCATORS, Some(id)) if !used.contains_key(&id) => bytes += object.len,
+            (names::MANIFESTS | names::PAGES, _) if !needed.contains(&object.name) => bytes += object.len,
+            _ => {}
+        }
+    }
+    Ok(bytes)
+}
+
+fn unused_frames(shared: &Shared, list: &List, used: Option<&Vec<u64>>) -> Result<u64> {
+    let locator = list.locator()?;
+    let is_used = |chunk: u64| {
+        used.and_then(|bits| bits.get((chunk / 64) as usize))
+            .is_some_and(|word| word >> (chunk % 64) & 1 == 1)
+    };
+    let mut bytes = 0;
+    for chunk in (0..list.shape.chunks()).filter(|&chunk| !is_used(chunk)) {
+        let place = locator.record(shared, chunk)?;
+        bytes += if place.pack == ABSENT { 0 } else { u64::from(place.len) };
+    }
+    Ok(bytes)
+}

@@ -8,8 +8,8 @@
 //! A decoder is told the exact length of what it must make; more or less is a fault. The profile
 //! is checked before the decoder sees the bytes ([`profile`]) and by the decoder once more.
 
-pub mod profile;
-pub mod zstd;
+pub(crate) mod profile;
+pub(crate) mod zstd;
 
 use crate::fault::Fault;
 

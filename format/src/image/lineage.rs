@@ -140,7 +140,11 @@ fn split(pieces: Vec<Piece>, others: &[Piece]) -> (Vec<Piece>, Vec<Piece>) {
             let other = other.from(piece.start);
             let blocks = piece.blocks.min(other.blocks);
             let part = Piece { blocks, ..piece };
-            if part.source == other.source { same.push(part) } else { changed.push(part) }
+            if part.source == other.source {
+                same.push(part)
+            } else {
+                changed.push(part)
+            }
             if part.start + blocks == end {
                 break;
             }

@@ -12,4 +12,4 @@ mod walk;
 
 pub use lineage::{DepthRun, Lineage};
 pub use read::Image;
-pub(crate) use walk::{Piece, SourceCursor};
+pub(crate) use walk::SourceCursor;

@@ -117,7 +117,8 @@ impl Image {
     fn read_list(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> Result<()> {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
         if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
-            let fault = crate::fault::Fault::ExtentRange { block: offset / BLOCK_LEN as u64, max: list.shape.blocks };
+            let fault =
+                crate::fault::Fault::ExtentRange { block: offset / BLOCK_LEN as u64, max: list.shape.blocks };
             return Err(Error::corrupt(list.object_name(), 0, fault));
         }
         while !out.is_empty() {
@@ -177,7 +178,9 @@ impl Image {
         let id = list.chunk_id(chunk)?;
         let loaded = shared.load_chunk(list, chunk, &id, VerifyMode::Full)?;
         let blocks = loaded.bytes.chunks_exact(BLOCK_LEN).zip(0u32..);
-        Ok(blocks.map(|(block, number)| loaded.check_held(number, 1).ok().map(|()| block_digest(block))).collect())
+        Ok(blocks
+            .map(|(block, number)| loaded.check_held(number, 1).ok().map(|()| block_digest(block)))
+            .collect())
     }
 }
 

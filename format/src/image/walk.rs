@@ -26,16 +26,6 @@ impl Piece {
         let source = self.source.map(|(list, block)| (list, block + skip));
         Self { start, blocks: self.blocks - skip, source }
     }
-
-    /// Whether `next` goes on where this ends, in the same source.
-    pub fn continues_with(&self, next: &Self) -> bool {
-        let same = match (self.source, next.source) {
-            (None, None) => true,
-            (Some((list, block)), Some((other, at))) => list == other && block + self.blocks == at,
-            _ => false,
-        };
-        same && self.start + self.blocks == next.start
-    }
 }
 
 impl Image {
@@ -64,12 +54,17 @@ impl Image {
     }
 
     /// Calls `each` with every extent of the image that is not zeros, and its list.
-    pub(crate) fn for_each_extent(&self, mut each: impl FnMut(u64, u64, &Arc<List>, u64) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each_extent(
+        &self,
+        mut each: impl FnMut(u64, u64, &Arc<List>, u64) -> Result<()>,
+    ) -> Result<()> {
         let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
         for slot in 0..self.record.map_root.len() {
             let leaf = self.record.leaf(slot)?;
             let base = u64::from(self.record.map_root[slot].index) * leaf_blocks;
-            let lists = (0..leaf.lists.len()).map(|list| self.list_of(&leaf, list as u32)).collect::<Result<Vec<_>>>()?;
+            let lists = (0..leaf.lists.len())
+                .map(|list| self.list_of(&leaf, list as u32))
+                .collect::<Result<Vec<_>>>()?;
             for extent in &leaf.extents {
                 if let Some(list) = lists.get(extent.list as usize) {
                     each(base + extent.start, extent.blocks, list, extent.source)?;

@@ -49,9 +49,8 @@ impl<'a> Feed<'a> {
                     return Ok(None);
                 }
                 let mut data = buffer();
-                let len = fill(stream, &mut data).map_err(|error| {
-                    Error::io("read", format!("{name} at byte {offset}"), error)
-                })?;
+                let len = fill(stream, &mut data)
+                    .map_err(|error| Error::io("read", format!("{name} at byte {offset}"), error))?;
                 let span = *offset / SPAN_LEN as u64;
                 *offset += len as u64;
                 if len < SPAN_LEN {
@@ -80,7 +79,9 @@ fn next_of_device(
 ) -> Result<Option<Ticket>> {
     let mut ticket: Option<Ticket> = None;
     loop {
-        let Some((start, end)) = pending.take().map_or_else(|| next_data(device, offset), |run| Ok(Some(run)))? else {
+        let Some((start, end)) =
+            pending.take().map_or_else(|| next_data(device, offset), |run| Ok(Some(run)))?
+        else {
             return Ok(ticket);
         };
         let span = start / SPAN_LEN as u64;
@@ -124,7 +125,11 @@ fn next_data(device: &dyn BlockDevice, offset: &mut u64) -> Result<Option<(u64, 
 
 impl Ticket {
     /// The span's bytes, read now if the feed did not.
-    pub fn read(&mut self, device: Option<&dyn BlockDevice>, buffer: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
+    pub fn read(
+        &mut self,
+        device: Option<&dyn BlockDevice>,
+        buffer: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Vec<u8>> {
         if let Some(data) = self.data.take() {
             return Ok(data);
         }
@@ -161,7 +166,9 @@ mod tests {
         fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
             let block = BLOCK_LEN as u64;
             let end = offset + buf.len() as u64;
-            let near = |&(from, to): &(u64, u64)| from / block * block <= offset && end <= to.next_multiple_of(block).min(self.0);
+            let near = |&(from, to): &(u64, u64)| {
+                from / block * block <= offset && end <= to.next_multiple_of(block).min(self.0)
+            };
             assert!(self.1.iter().any(near), "{offset}+{} is a hole", buf.len());
             buf.fill(1);
             Ok(())
@@ -182,7 +189,10 @@ mod tests {
     #[test]
     fn holes_are_never_read_and_data_is_read_once() {
         let span = SPAN_LEN as u64;
-        let disk = Sparse(5 * span + 512, vec![(4096, 8192), (12288, 16384), (span - 4096, span + 4096), (4 * span, 5 * span + 512)]);
+        let disk = Sparse(
+            5 * span + 512,
+            vec![(4096, 8192), (12288, 16384), (span - 4096, span + 4096), (4 * span, 5 * span + 512)],
+        );
         let mut feed = Feed::new(SourceKind::Device(&disk), "sparse".into(), false);
         let mut spans = Vec::new();
         while let Some(mut ticket) = feed.next(Vec::new).unwrap() {

@@ -95,7 +95,11 @@ impl<'a> TreeBuilder<'a> {
             let index = leaf.index;
             let bytes = leaf.resolve(&id_of).encode();
             if bytes.len() as u64 > PAGE_LEN_MAX {
-                return Err(Error::Limit { what: "bytes of a map page", found: bytes.len() as u64, max: PAGE_LEN_MAX });
+                return Err(Error::Limit {
+                    what: "bytes of a map page",
+                    found: bytes.len() as u64,
+                    max: PAGE_LEN_MAX,
+                });
             }
             add_page(&mut self.map, &mut self.pages, &self.known, index, &bytes)?;
         }
@@ -130,7 +134,13 @@ impl<'a> TreeBuilder<'a> {
     }
 }
 
-fn add_page(tree: &mut Tree, pages: &mut PageWriter<'_>, known: &KnownPages, index: u64, bytes: &[u8]) -> Result<()> {
+fn add_page(
+    tree: &mut Tree,
+    pages: &mut PageWriter<'_>,
+    known: &KnownPages,
+    index: u64,
+    bytes: &[u8],
+) -> Result<()> {
     let digest = object_digest(bytes);
     let placed = match known.pages.get(&digest) {
         Some((file, place)) => Placed::Known(*file, *place),
@@ -168,7 +178,13 @@ pub(super) struct SpanTable {
 
 impl SpanTable {
     pub fn new(leaf_blocks: u64, content: Option<ContentHasher>) -> Self {
-        Self { leaf_spans: leaf_blocks / SPAN_BLOCKS, leaf: 0, entries: Vec::new(), content, kept: Vec::new() }
+        Self {
+            leaf_spans: leaf_blocks / SPAN_BLOCKS,
+            leaf: 0,
+            entries: Vec::new(),
+            content,
+            kept: Vec::new(),
+        }
     }
 
     /// The next span that is not zero.

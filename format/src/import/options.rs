@@ -77,7 +77,11 @@ impl ImportOptions<'_> {
         }
         if !self.chunk_blocks.is_power_of_two() || self.chunk_blocks > CHUNK_BLOCKS_MAX {
             let found = format!("{} bytes", u64::from(self.chunk_blocks) * BLOCK_LEN as u64);
-            return Err(Error::Invalid { what: "chunk size", found, expected: "a power of two from 4 KiB to 4 MiB" });
+            return Err(Error::Invalid {
+                what: "chunk size",
+                found,
+                expected: "a power of two from 4 KiB to 4 MiB",
+            });
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Frames into packs, ids into lists, in order.
 
+use crate::codec::{Codec, zstd};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::codec::{Codec, zstd};
 use crate::ondisk::frame;
 use crate::store::list_writer::{ListWriter, WrittenList};
 use crate::store::pack_writer::PackWriter;

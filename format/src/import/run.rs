@@ -183,12 +183,13 @@ fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Resu
     options.check_cancel()?;
     let Finished { publication, mut report, index } = finished;
     let entries = report.new_bytes / BLOCK_LEN as u64;
-    report.stored_bytes = stage.commit_then(&publication, report.image, &options.name, options.replace, |stage| {
-        if let Some((lists, logs, segment)) = index
-            && let Err(error) = index::add_lists(stage, &lists, logs, segment, entries)
-        {
-            tracing::warn!(%error, "the block index was not brought up to date; the next import does it");
-        }
-    })?;
+    report.stored_bytes =
+        stage.commit_then(&publication, report.image, &options.name, options.replace, |stage| {
+            if let Some((lists, logs, segment)) = index
+                && let Err(error) = index::add_lists(stage, &lists, logs, segment, entries)
+            {
+                tracing::warn!(%error, "the block index was not brought up to date; the next import does it");
+            }
+        })?;
     Ok(report)
 }

@@ -67,15 +67,20 @@ impl CommittedIndex {
             candidates: Vec::new(),
         };
         let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.contains(id));
-        let missing: Vec<_> =
-            logs.values().filter(|log| !log.is_sound() || !covered(&log.list.id)).map(|log| log.list.clone()).collect();
-        let rebuilt = if missing.is_empty() { Vec::new() } else { update::rebuild(shared, &missing, &segments)? };
+        let missing: Vec<_> = logs
+            .values()
+            .filter(|log| !log.is_sound() || !covered(&log.list.id))
+            .map(|log| log.list.clone())
+            .collect();
+        let rebuilt =
+            if missing.is_empty() { Vec::new() } else { update::rebuild(shared, &missing, &segments)? };
         for list in &missing {
             logs.insert(list.id, Log::open(shared, list.clone()));
         }
         let numbers: BTreeMap<Digest, u32> = logs.keys().copied().zip(0..).collect();
         index.logs = logs.into_values().collect();
-        index.segments = segments.into_iter().chain(rebuilt).map(|segment| OpenSegment::new(segment, &numbers)).collect();
+        index.segments =
+            segments.into_iter().chain(rebuilt).map(|segment| OpenSegment::new(segment, &numbers)).collect();
         Ok(index)
     }
 

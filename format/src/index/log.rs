@@ -57,8 +57,10 @@ impl Log {
         if let Some(object) = &self.object {
             let mut bytes = vec![0; count * DIGEST_LEN];
             if object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64).is_ok() {
-                let digests: Vec<_> =
-                    bytes.chunks_exact(DIGEST_LEN).map(|digest| Digest(digest.try_into().unwrap_or_default())).collect();
+                let digests: Vec<_> = bytes
+                    .chunks_exact(DIGEST_LEN)
+                    .map(|digest| Digest(digest.try_into().unwrap_or_default()))
+                    .collect();
                 if self.proves(first, &digests)? {
                     return Ok(digests.into());
                 }
@@ -68,7 +70,8 @@ impl Log {
         }
         let chunk_blocks = u64::from(self.list.shape.chunk_blocks);
         let chunks = first / chunk_blocks..(first + count as u64).div_ceil(chunk_blocks);
-        let digests = chunks.map(|chunk| chunk_digests(shared, &self.list, chunk)).collect::<Result<Vec<_>>>()?;
+        let digests =
+            chunks.map(|chunk| chunk_digests(shared, &self.list, chunk)).collect::<Result<Vec<_>>>()?;
         Ok(digests.concat().into())
     }
 
@@ -99,17 +102,58 @@ fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>
 }
 
 /// Calls `each` with all digests of a list in order, made from its frames, many at a time.
-pub(crate) fn rebuild(shared: &Shared, list: &List, mut each: impl FnMut(&[Digest]) -> Result<()>) -> Result<()> {
+pub(crate) fn rebuild(
+    shared: &Shared,
+    list: &List,
+    mut each: impl FnMut(&[Digest]) -> Result<()>,
+) -> Result<()> {
     // Enough chunks for every thread, few enough to hold.
     const BATCH: u64 = 256;
     let chunks = list.shape.chunks();
     for first in (0..chunks).step_by(BATCH as usize) {
         let batch = first..(first + BATCH).min(chunks);
-        let made: Vec<_> = batch
-            .into_par_iter()
-            .map(|chunk| chunk_digests(shared, list, chunk))
-            .collect::<Result<_>>()?;
+        let made: Vec<_> =
+            batch.into_par_iter().map(|chunk| chunk_digests(shared, list, chunk)).collect::<Result<_>>()?;
         made.iter().try_for_each(|digests| each(digests))?;
     }
     Ok(())
+}
+
+/// The digests of any list's blocks, proved by chunk ids: for those who verify.
+#[derive(Debug)]
+pub(crate) struct Digests {
+    shared: Arc<Shared>,
+    logs: std::collections::HashMap<Digest, Log>,
+    last: Option<(Digest, u64, Arc<[Digest]>)>,
+}
+
+impl Digests {
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone(), logs: Default::default(), last: None }
+    }
+
+    /// The digest of block `block` of list `id`.
+    ///
+    /// # Errors
+    /// When neither a log nor the frames can give it.
+    pub fn of(&mut self, id: &Digest, block: u64) -> Result<Digest> {
+        let log = match self.logs.entry(*id) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Log::open(&self.shared, self.shared.list(id, None)?))
+            }
+        };
+        let per_page = page_blocks(&log.list.shape);
+        let number = block / per_page;
+        let page = match &self.last {
+            Some((last, last_number, page)) if last == id && *last_number == number => page.clone(),
+            _ => log.page(&self.shared, number)?,
+        };
+        let digest = page.get((block % per_page) as usize).copied();
+        self.last = Some((*id, number, page));
+        digest.ok_or_else(|| {
+            let fault = crate::fault::Fault::ExtentRange { block, max: log.list.shape.blocks };
+            crate::error::Error::corrupt(log.list.object_name(), 0, fault)
+        })
+    }
 }

@@ -37,6 +37,7 @@ mod pending;
 mod segment;
 mod update;
 
-pub(crate) use committed::{CommittedIndex, Found};
+pub(crate) use committed::CommittedIndex;
+pub(crate) use log::Digests;
 pub(crate) use pending::PendingIndex;
 pub(crate) use update::add_lists;

@@ -123,7 +123,8 @@ impl<'a> PendingIndex<'a> {
         let staged = self.stage.staged(&name);
         segment::write(object.as_ref(), &[], entries.len() as u64, entries.iter().copied().map(Ok))
             .map_err(|error| Error::io("append to", &staged, error))?;
-        let reader = self.stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
+        let reader =
+            self.stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
         self.runs.push(Segment::open(staged.clone(), reader).map_err(|_| unreadable(&staged))?);
         Ok(())
     }
@@ -152,9 +153,10 @@ impl<'a> PendingIndex<'a> {
         let mut sources: Vec<Box<dyn Iterator<Item = std::result::Result<Entry, std::io::Error>>>> =
             vec![Box::new(memory.into_iter().map(Ok))];
         for run in &self.runs {
-            sources.push(Box::new(run.iter(&renumber).map(|entry| {
-                entry.map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))
-            })));
+            sources.push(Box::new(
+                run.iter(&renumber)
+                    .map(|entry| entry.map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))),
+            ));
         }
         let object = self.stage.create_cache("segment")?;
         segment::write(object.as_ref(), &sorted, count, segment::merge(sources))
@@ -192,7 +194,8 @@ impl PendingLog {
         let reader = match &self.reader {
             Some(reader) if reader.len() > offset => reader,
             _ => {
-                let reader = stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
+                let reader =
+                    stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
                 self.reader.insert(reader)
             }
         };

@@ -80,10 +80,15 @@ impl Segment {
         object.read_exact_at(&mut head, 0)?;
         let field = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
         let (version, lists, entries) = (field(8), field(16), field(24));
-        if &head[..8] != MAGIC || version != u64::from(VERSION) || lists > LISTS_MAX as u64 || entries >> 48 != 0 {
+        if &head[..8] != MAGIC
+            || version != u64::from(VERSION)
+            || lists > LISTS_MAX as u64
+            || entries >> 48 != 0
+        {
             return Err(Damaged);
         }
-        let layout = Layout::new(lists, entries).filter(|layout| layout.end == object.len()).ok_or(Damaged)?;
+        let layout =
+            Layout::new(lists, entries).filter(|layout| layout.end == object.len()).ok_or(Damaged)?;
         head.resize(layout.pages_offset as usize, 0);
         object.read_exact_at(&mut head, 0)?;
         let head = checked(&head)?;

@@ -13,9 +13,9 @@ use super::segment::{self, LISTS_MAX, Segment};
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::storage::LockMode;
+use crate::store::Shared;
 use crate::store::list::List;
 use crate::store::names;
-use crate::store::Shared;
 use crate::store::stage::Stage;
 
 /// Segments are merged so that each has at least so many times the entries of the next.
@@ -77,7 +77,10 @@ pub(crate) fn add_lists(
 }
 
 fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::Held>> {
-    shared.storage.lock(&format!("{}/{}", names::INDEX, names::LOCK), LockMode::Exclusive, Duration::ZERO).ok()
+    shared
+        .storage
+        .lock(&format!("{}/{}", names::INDEX, names::LOCK), LockMode::Exclusive, Duration::ZERO)
+        .ok()
 }
 
 /// Merges the smallest segments until sizes grow by [`GROWTH`] from each to the next.
@@ -109,7 +112,11 @@ fn write_merged(stage: &Stage, segments: &[Segment]) -> Result<(String, String)>
     lists.sort_unstable();
     lists.dedup();
     if lists.len() > LISTS_MAX {
-        return Err(Error::Limit { what: "lists of a segment", found: lists.len() as u64, max: LISTS_MAX as u64 });
+        return Err(Error::Limit {
+            what: "lists of a segment",
+            found: lists.len() as u64,
+            max: LISTS_MAX as u64,
+        });
     }
     let number = |id: &Digest| lists.binary_search(id).unwrap_or_default() as u32;
     let renumber: Vec<Vec<u32>> =
@@ -118,7 +125,8 @@ fn write_merged(stage: &Stage, segments: &[Segment]) -> Result<(String, String)>
     let sources = segments.iter().zip(&renumber);
     let sources = sources
         .map(|(segment, renumber)| {
-            Box::new(segment.iter(renumber).map(move |entry| entry.map_err(damaged))) as Box<dyn Iterator<Item = _>>
+            Box::new(segment.iter(renumber).map(move |entry| entry.map_err(damaged)))
+                as Box<dyn Iterator<Item = _>>
         })
         .collect();
     let entries = segments.iter().map(|segment| segment.entries).sum();
@@ -193,7 +201,6 @@ fn write_run(stage: &Stage, list: &List, number: usize, entries: &mut Vec<Entry>
     segment::write(object.as_ref(), &[list.id], entries.len() as u64, entries.drain(..).map(Ok))
         .map_err(|error: std::io::Error| Error::io("append to", &staged, error))?;
     let object = stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
-    Segment::open(staged.clone(), object).map_err(|_| {
-        Error::io("read back", staged, std::io::Error::from(std::io::ErrorKind::InvalidData))
-    })
+    Segment::open(staged.clone(), object)
+        .map_err(|_| Error::io("read back", staged, std::io::Error::from(std::io::ErrorKind::InvalidData)))
 }

@@ -104,7 +104,11 @@ impl<'a> Cursor<'a> {
 
     /// Nothing may be left.
     pub fn end(&self) -> Result<(), Fault> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Fault::TrailingBytes { extra: self.rest.len() as u64 }) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::TrailingBytes { extra: self.rest.len() as u64 })
+        }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {

@@ -76,7 +76,11 @@ impl ListShape {
             return Err(Fault::Limit { what: "blocks of a list", found: self.blocks, max: LIST_BLOCKS_MAX });
         }
         if self.chunks() > LIST_CHUNKS_MAX {
-            return Err(Fault::Limit { what: "chunks of a list", found: self.chunks(), max: LIST_CHUNKS_MAX });
+            return Err(Fault::Limit {
+                what: "chunks of a list",
+                found: self.chunks(),
+                max: LIST_CHUNKS_MAX,
+            });
         }
         Ok(())
     }

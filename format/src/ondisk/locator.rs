@@ -62,14 +62,22 @@ impl FramePlace {
             guard: cursor.u64()?,
         };
         if place.pack == ABSENT {
-            return if place == Self::NONE { Ok(place) } else { Err(Fault::Reserved { offset: within as u64 + 4 }) };
+            return if place == Self::NONE {
+                Ok(place)
+            } else {
+                Err(Fault::Reserved { offset: within as u64 + 4 })
+            };
         }
         let packs = u32::try_from(root.packs.len()).unwrap_or(u32::MAX);
         if place.pack >= packs {
             return Err(Fault::LocatorPack { found: place.pack, max: packs });
         }
         if u64::from(place.len) > FRAME_LEN_MAX {
-            return Err(Fault::Limit { what: "frame length", found: u64::from(place.len), max: FRAME_LEN_MAX });
+            return Err(Fault::Limit {
+                what: "frame length",
+                found: u64::from(place.len),
+                max: FRAME_LEN_MAX,
+            });
         }
         let next = u64::from(place.next);
         let later = next > number && next >= root.chunks && next < root.records;
@@ -128,12 +136,20 @@ impl LocatorRoot {
             return Err(Fault::Limit { what: "chunks of a locator", found: chunks, max: LIST_CHUNKS_MAX });
         }
         if records < chunks || records > u64::from(u32::MAX) {
-            return Err(Fault::Limit { what: "records of a locator", found: records, max: u64::from(u32::MAX) });
+            return Err(Fault::Limit {
+                what: "records of a locator",
+                found: records,
+                max: u64::from(u32::MAX),
+            });
         }
         let pack_count = u64::from(cursor.u32()?);
         cursor.reserved(4)?;
         if pack_count > LOCATOR_PACKS_MAX {
-            return Err(Fault::Limit { what: "packs of a locator", found: pack_count, max: LOCATOR_PACKS_MAX });
+            return Err(Fault::Limit {
+                what: "packs of a locator",
+                found: pack_count,
+                max: LOCATOR_PACKS_MAX,
+            });
         }
         let pack_count = cursor.count("packs of a locator", pack_count, TARGET_LEN)?;
         let packs = (0..pack_count).map(|_| target(&mut cursor)).collect::<Result<_, _>>()?;

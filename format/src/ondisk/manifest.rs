@@ -141,7 +141,11 @@ impl Manifest {
     /// Checks a manifest.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.len() as u64 > MANIFEST_LEN_MAX {
-            return Err(Fault::Limit { what: "manifest length", found: bytes.len() as u64, max: MANIFEST_LEN_MAX });
+            return Err(Fault::Limit {
+                what: "manifest length",
+                found: bytes.len() as u64,
+                max: MANIFEST_LEN_MAX,
+            });
         }
         let (_, mut cursor) = header::decode_whole(Kind::Manifest, bytes)?;
         debug_assert_eq!(cursor.position(), HEADER_LEN);

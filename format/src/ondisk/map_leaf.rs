@@ -94,8 +94,7 @@ impl MapLeaf {
             return Err(Fault::EmptyPage);
         }
         let mut decoder = ExtentDecoder { expected: vec![0; lists.len()], used: 0, last: None, leaf_blocks };
-        let extents =
-            (0..count).map(|_| decoder.next(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
+        let extents = (0..count).map(|_| decoder.next(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
         cursor.end()?;
         if decoder.used != lists.len() as u64 {
             return Err(Fault::ListUnused { lists: lists.len() as u64, used: decoder.used });
@@ -135,7 +134,9 @@ impl ExtentDecoder {
         let expected =
             self.expected.get_mut(list as usize).ok_or(Fault::ListUnused { lists: 0, used: self.used })?;
         let delta = unzigzag(cursor.varint()?);
-        let source = expected.checked_add_signed(delta).ok_or(Fault::ExtentRange { block: 0, max: LIST_BLOCKS_MAX })?;
+        let source = expected
+            .checked_add_signed(delta)
+            .ok_or(Fault::ExtentRange { block: 0, max: LIST_BLOCKS_MAX })?;
         range(source.checked_add(blocks), LIST_BLOCKS_MAX)?;
         *expected = source + blocks;
         let extent = Extent { start, blocks, list, source };

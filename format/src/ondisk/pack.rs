@@ -132,7 +132,11 @@ pub fn decode_index(head: &[u8], index: &[u8], trailer: &Trailer) -> Result<Vec<
     for _ in 0..count {
         let record = FrameRecord { key: cursor.u64()?, len: cursor.u32()?, guard: cursor.u64()? };
         if u64::from(record.len) > FRAME_LEN_MAX {
-            return Err(Fault::Limit { what: "frame length", found: u64::from(record.len), max: FRAME_LEN_MAX });
+            return Err(Fault::Limit {
+                what: "frame length",
+                found: u64::from(record.len),
+                max: FRAME_LEN_MAX,
+            });
         }
         frames_len += u64::from(record.len);
         records.push(record);

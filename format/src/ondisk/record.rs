@@ -68,7 +68,11 @@ impl RecordHead {
             },
         };
         let limit = |what, found: u32, max: u64| {
-            if u64::from(found) <= max { Ok(()) } else { Err(Fault::Limit { what, found: u64::from(found), max }) }
+            if u64::from(found) <= max {
+                Ok(())
+            } else {
+                Err(Fault::Limit { what, found: u64::from(found), max })
+            }
         };
         limit("manifest length", head.manifest_len, MANIFEST_LEN_MAX)?;
         limit("page files", head.files, PAGE_FILES_MAX)?;

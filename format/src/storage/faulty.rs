@@ -60,7 +60,11 @@ impl Faults {
             FaultMode::Once => number == self.fail_at,
             FaultMode::Forever => number >= self.fail_at,
         };
-        if fails { Err(io::Error::new(self.kind, format!("injected fault at operation {number}"))) } else { Ok(()) }
+        if fails {
+            Err(io::Error::new(self.kind, format!("injected fault at operation {number}")))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -54,7 +54,11 @@ impl MemoryStorage {
     /// Everything in it, by name.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        self.state().live.iter().map(|(name, object)| (name.clone(), object.content().bytes.clone())).collect()
+        self.state()
+            .live
+            .iter()
+            .map(|(name, object)| (name.clone(), object.content().bytes.clone()))
+            .collect()
     }
 
     /// Replaces an object's bytes, or makes it: for tests that damage things.

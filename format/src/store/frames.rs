@@ -91,7 +91,9 @@ impl Shared {
                 self.read_frame(&name, place, id, stored)?;
                 let added = Frame::decode(stored, blocks)
                     .and_then(|frame| assembly.add(&frame).map(|()| frame))
-                    .and_then(|frame| if verify == VerifyMode::Full { assembly.check(&frame, id) } else { Ok(()) });
+                    .and_then(
+                        |frame| if verify == VerifyMode::Full { assembly.check(&frame, id) } else { Ok(()) },
+                    );
                 added.map_err(|fault| match fault {
                     Fault::ChunkId { expected, found } => mismatch(&name, chunk, place, &expected, &found),
                     fault => Error::corrupt(&name, u64::from(place.offset), fault),

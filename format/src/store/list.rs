@@ -96,7 +96,8 @@ impl List {
     }
 
     fn out_of_list(&self, chunk: u64) -> Error {
-        let fault = Fault::ExtentRange { block: chunk * u64::from(self.shape.chunk_blocks), max: self.shape.blocks };
+        let fault =
+            Fault::ExtentRange { block: chunk * u64::from(self.shape.chunk_blocks), max: self.shape.blocks };
         Error::corrupt(self.object_name(), 0, fault)
     }
 
@@ -192,7 +193,8 @@ impl Locator {
             let len = records * locator::RECORD_LEN as u64;
             read_page(self.object.as_ref(), &self.name, offset, len, &expected)
         })?;
-        FramePlace::decode(&page, number, &self.root).map_err(|fault| Error::corrupt(&self.name, offset, fault))
+        FramePlace::decode(&page, number, &self.root)
+            .map_err(|fault| Error::corrupt(&self.name, offset, fault))
     }
 }
 

@@ -85,8 +85,7 @@ impl ListWriter {
             self.packs.push(placed.pack);
         }
         let pack = u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX);
-        let place =
-            FramePlace { pack, offset: placed.offset, len: placed.len, next: 0, guard: placed.guard };
+        let place = FramePlace { pack, offset: placed.offset, len: placed.len, next: 0, guard: placed.guard };
         self.blocks += u64::from(blocks);
         self.ids.record(stage, |page| page.extend_from_slice(&id.0))?;
         self.places.record(stage, |page| place.encode(page))

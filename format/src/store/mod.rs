@@ -37,6 +37,6 @@ mod refs;
 pub(crate) mod stage;
 
 pub use names::{ImageRef, RefName};
+pub(crate) use open::{Shared, read_range};
 pub use open::{Store, StoreOptions, VerifyMode};
-pub(crate) use open::{Shared, read_object};
 pub use refs::NamedImage;

@@ -87,7 +87,8 @@ impl fmt::Display for RefName {
 
 /// `[a-z0-9]+([._-][a-z0-9]+)*`, at most 255 bytes.
 fn is_name(text: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let part =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     text.len() <= NAME_LEN_MAX && text.split(['.', '_', '-']).all(part)
 }
 
@@ -135,7 +136,10 @@ impl FromStr for ImageRef {
         }
         let path = text.split('#').next().unwrap_or(text);
         if path.ends_with(".melv") {
-            return Err(Error::Unsupported { object: path.into(), feature: "reading bundles (.melv files)".into() });
+            return Err(Error::Unsupported {
+                object: path.into(),
+                feature: "reading bundles (.melv files)".into(),
+            });
         }
         Ok(Self::Name(text.parse()?))
     }
@@ -150,7 +154,9 @@ mod tests {
         for good in ["a", "web-1", "debian_12.base:v1.2", "0", &"a".repeat(255)] {
             assert!(good.parse::<RefName>().is_ok(), "{good}");
         }
-        for bad in ["", "A", "a..b", "../a", "a/b", "-a", "a-", "a:", ":a", "a:b:c", "a\0", "ä", &"a".repeat(256)] {
+        for bad in
+            ["", "A", "a..b", "../a", "a/b", "-a", "a-", "a:", ":a", "a:b:c", "a\0", "ä", &"a".repeat(256)]
+        {
             assert!(bad.parse::<RefName>().is_err(), "{bad}");
         }
         assert_eq!("a".parse::<RefName>().map(|name| name.to_string()).ok(), Some("a:latest".into()));

@@ -90,7 +90,8 @@ impl<'a> PackWriter<'a> {
     }
 
     fn is_full(&self, current: &Current, next_len: usize) -> bool {
-        current.offset + next_len as u64 > self.pack_len_target || current.records.len() as u64 >= PACK_FRAMES_MAX
+        current.offset + next_len as u64 > self.pack_len_target
+            || current.records.len() as u64 >= PACK_FRAMES_MAX
     }
 
     fn finish_pack(&mut self) -> Result<()> {
@@ -150,7 +151,9 @@ impl Syncer {
         let jobs = self.jobs.get_or_insert_with(|| {
             let (jobs, queue) = channel::<(String, Arc<dyn Append>)>();
             // Ends at the first failure: what comes after it is not worth waiting for.
-            let work = move || queue.iter().try_for_each(|(name, object)| object.sync().map_err(|error| (name, error)));
+            let work = move || {
+                queue.iter().try_for_each(|(name, object)| object.sync().map_err(|error| (name, error)))
+            };
             self.thread = Some(std::thread::spawn(work));
             jobs
         });

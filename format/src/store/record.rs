@@ -70,8 +70,14 @@ impl Record {
         let offset = self.head.span_root_offset();
         let bytes = read_range(self.object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
         let manifest = &self.manifest;
-        decode_root(Kind::SpanRoot, &bytes, &manifest.span_root, manifest.geometry.leaves(), self.places.span.len())
-            .map_err(|fault| Error::corrupt(&self.name, offset, fault))
+        decode_root(
+            Kind::SpanRoot,
+            &bytes,
+            &manifest.span_root,
+            manifest.geometry.leaves(),
+            self.places.span.len(),
+        )
+        .map_err(|fault| Error::corrupt(&self.name, offset, fault))
     }
 
     /// The map leaf of entry `slot` of the map root.
@@ -120,15 +126,8 @@ impl Record {
     pub fn list_shape(&self, id: &Digest) -> Result<ListShape> {
         match self.manifest.lists.binary_search_by(|list| list.id.cmp(id)) {
             Ok(at) => Ok(self.manifest.lists[at].shape),
-            Err(_) => {
-                Err(Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() }))
-            }
+            Err(_) => Err(Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })),
         }
-    }
-
-    /// Bytes of the record's own object.
-    pub fn len(&self) -> u64 {
-        self.object.len()
     }
 }
 

@@ -200,7 +200,8 @@ impl Stage {
     fn staged_bytes<'a>(&self, moves: impl Iterator<Item = &'a (String, String)>) -> Result<u64> {
         let listed = self.shared.storage.list(&self.folder);
         let listed = listed.map_err(|error| Error::io("list", &self.folder, error))?;
-        let len_of = |name: &str| listed.iter().find(|object| object.name == name).map_or(0, |object| object.len);
+        let len_of =
+            |name: &str| listed.iter().find(|object| object.name == name).map_or(0, |object| object.len);
         Ok(moves.map(|(from, _)| len_of(from)).sum())
     }
 
@@ -259,7 +260,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<()> {
 
 /// Takes back what a commit published, unless it got as far as its reference.
 fn undo(shared: &Shared, folder: &str) -> Result<()> {
-    let journal = match read_object(shared.storage.as_ref(), &format!("{folder}/{JOURNAL}"), JOURNAL_LEN_MAX) {
+    let journal = match read_object(shared.storage.as_ref(), &format!("{folder}/{JOURNAL}"), JOURNAL_LEN_MAX)
+    {
         Ok(bytes) => decode_journal(&bytes),
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error),
@@ -282,8 +284,10 @@ fn remove_folder(shared: &Shared, folder: &str) -> Result<()> {
     let listed = shared.storage.list(folder).map_err(|error| Error::io("list", folder, error))?;
     // The lock and the journal go last, so that a broken-off removal is found and finished.
     let last = |name: &str| name.ends_with(names::LOCK) || name.ends_with(JOURNAL);
-    let (last, first): (Vec<_>, Vec<_>) = listed.into_iter().map(|object| object.name).partition(|name| last(name));
-    let remove = |names: &[String]| shared.storage.remove(names).map_err(|error| Error::io("clear", folder, error));
+    let (last, first): (Vec<_>, Vec<_>) =
+        listed.into_iter().map(|object| object.name).partition(|name| last(name));
+    let remove =
+        |names: &[String]| shared.storage.remove(names).map_err(|error| Error::io("clear", folder, error));
     remove(&first)?;
     remove(&last)
 }
@@ -307,7 +311,8 @@ fn encode_journal(reference: &str, record: &Digest, objects: &[String]) -> Vec<u
 }
 
 fn decode_journal(bytes: &[u8]) -> Option<Journal> {
-    let (text, digest) = std::str::from_utf8(bytes).ok()?.split_at_checked(bytes.len().checked_sub(2 * DIGEST_LEN)?)?;
+    let (text, digest) =
+        std::str::from_utf8(bytes).ok()?.split_at_checked(bytes.len().checked_sub(2 * DIGEST_LEN)?)?;
     if digest.parse() != Ok(object_digest(text.as_bytes())) {
         return None;
     }
