@@ -13,7 +13,7 @@ use quick_cache::sync::Cache as QuickCache;
 
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::ondisk::map_leaf::MapLeaf;
+use crate::map::SearchableLeaf;
 
 /// What an entry costs beyond its content: key, value, counters and its share of the tables.
 const ENTRY_OVERHEAD_BYTES: u64 = 192;
@@ -53,7 +53,7 @@ impl Hash for Key {
 #[derive(Debug, Clone)]
 enum Value {
     Chunk(Chunk),
-    Leaf(Arc<MapLeaf>),
+    Leaf(Arc<SearchableLeaf>),
     Page(Bytes),
 }
 
@@ -67,9 +67,7 @@ impl Weighter<Key, Value> for Weigh {
                 Value::Chunk(chunk) => {
                     (chunk.bytes.len() + chunk.held.as_ref().map_or(0, |mask| mask.len())) as u64
                 }
-                Value::Leaf(leaf) => {
-                    (size_of_val(leaf.lists.as_slice()) + size_of_val(leaf.extents.as_slice())) as u64
-                }
+                Value::Leaf(leaf) => leaf.bytes(),
                 Value::Page(page) => page.len() as u64,
             }
     }
@@ -117,8 +115,8 @@ impl Cache {
     pub(crate) fn leaf(
         &self,
         digest: Digest,
-        load: impl FnOnce() -> Result<MapLeaf>,
-    ) -> Result<Arc<MapLeaf>> {
+        load: impl FnOnce() -> Result<SearchableLeaf>,
+    ) -> Result<Arc<SearchableLeaf>> {
         let key = Key { kind: KeyKind::Leaf, digest };
         match self.0.get_or_insert_with(&key, || load().map(|leaf| Value::Leaf(Arc::new(leaf))))? {
             Value::Leaf(leaf) => Ok(leaf),

@@ -1,7 +1,70 @@
-//! Building map leaves: runs of blocks in ascending order become extents, leaf by leaf. Pure.
+//! Map leaves in memory: built from runs of blocks in ascending order, and searched. Pure.
 
 use crate::digest::Digest;
 use crate::ondisk::map_leaf::{Extent, MapLeaf};
+
+/// A leaf made ready for look-ups: about as many buckets as extents, each of which knows the first
+/// extent that matters in it, so that finding a block costs the same however many extents there are.
+#[derive(Debug)]
+pub(crate) struct SearchableLeaf {
+    pub leaf: MapLeaf,
+    leaf_blocks: u64,
+    /// log2 of the blocks in a bucket.
+    bucket_bits: u32,
+    /// Per bucket, the first extent that ends behind the bucket's start; one more at the end.
+    first: Vec<u32>,
+}
+
+/// What lies at a block of a leaf, and for how many blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeafRun {
+    /// The leaf's number of the list and the first block in it; `None` for zeros.
+    pub source: Option<(u32, u64)>,
+    /// Blocks, at least one.
+    pub blocks: u64,
+}
+
+impl SearchableLeaf {
+    /// Prepares a leaf of `leaf_blocks` blocks, a power of two.
+    pub fn new(leaf: MapLeaf, leaf_blocks: u64) -> Self {
+        let buckets = (leaf.extents.len() as u64).next_power_of_two().min(leaf_blocks);
+        let bucket_bits = (leaf_blocks / buckets).trailing_zeros();
+        let mut first = Vec::with_capacity(buckets as usize + 1);
+        let mut next = 0;
+        for bucket in 0..=buckets {
+            while leaf.extents.get(next).is_some_and(|extent| extent.end() <= bucket << bucket_bits) {
+                next += 1;
+            }
+            first.push(next as u32);
+        }
+        Self { leaf, leaf_blocks, bucket_bits, first }
+    }
+
+    /// What lies at `block`, to the end of its extent or gap.
+    pub fn run_at(&self, block: u64) -> LeafRun {
+        let bucket = (block >> self.bucket_bits) as usize;
+        let bound = |at: usize| self.first.get(at).map_or(self.leaf.extents.len(), |&first| first as usize);
+        let from = bound(bucket);
+        let to = (bound(bucket + 1) + 1).min(self.leaf.extents.len()).max(from);
+        let next = from + self.leaf.extents[from..to].partition_point(|extent| extent.end() <= block);
+        match self.leaf.extents.get(next) {
+            Some(extent) if extent.start <= block => {
+                let skip = block - extent.start;
+                LeafRun { source: Some((extent.list, extent.source + skip)), blocks: extent.blocks - skip }
+            }
+            Some(extent) => LeafRun { source: None, blocks: extent.start - block },
+            None => LeafRun { source: None, blocks: self.leaf_blocks - block },
+        }
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> u64 {
+        let leaf = &self.leaf;
+        (size_of_val(leaf.lists.as_slice())
+            + size_of_val(leaf.extents.as_slice())
+            + size_of_val(&*self.first)) as u64
+    }
+}
 
 /// Builds the leaves of one map. Lists are numbered by the caller; a leaf numbers its own by
 /// first use.
@@ -70,5 +133,34 @@ impl BuiltLeaf {
     /// The leaf with its lists' ids.
     pub fn resolve(self, id_of: impl Fn(u32) -> Digest) -> MapLeaf {
         MapLeaf { lists: self.lists.into_iter().map(id_of).collect(), extents: self.extents }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_is_found_in_leaves_of_every_density() {
+        const BLOCKS: u64 = 1 << 10;
+        for step in [1, 2, 3, 7, 100, 1023] {
+            let mut builder = LeafBuilder::new(BLOCKS);
+            let held = |block: u64| block % step == 0 || block > 900;
+            for block in (0..BLOCKS).filter(|&block| held(block)) {
+                assert!(builder.push(block, 0, 5000 - 2 * block).is_none());
+            }
+            let leaf = builder.take().unwrap().resolve(|_| Digest::ZERO);
+            let leaf = SearchableLeaf::new(leaf, BLOCKS);
+            for block in 0..BLOCKS {
+                let run = leaf.run_at(block);
+                assert_eq!(
+                    run.source,
+                    held(block).then_some((0, 5000 - 2 * block)),
+                    "block {block} of step {step}"
+                );
+                let end = block + run.blocks;
+                assert!(end <= BLOCKS && (run.source.is_some() || !(block..end).any(held)));
+            }
+        }
     }
 }

@@ -174,6 +174,7 @@ impl Verifier<'_> {
             let start = u64::from(entry.index) * leaf_len;
             match image.record.leaf(slot) {
                 Ok(leaf) => {
+                    let leaf = &leaf.leaf;
                     data_blocks += leaf.extents.iter().map(|extent| extent.blocks).sum::<u64>();
                     let end = leaf.extents.last().map_or(0, |last| last.end());
                     if start / BLOCK_LEN as u64 + end > geometry.blocks() {

@@ -6,6 +6,7 @@ use crate::device::{BlockDevice, Run, RunKind, check_range};
 use crate::digest::{Digest, block_digest};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_LEN;
+use crate::map::{LeafRun, SearchableLeaf};
 use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::store::list::List;
@@ -40,15 +41,6 @@ impl Store {
     }
 }
 
-/// Where a run of a leaf comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LeafRun {
-    /// The leaf's number of the list and the first block in it; `None` for zeros.
-    source: Option<(u32, u64)>,
-    /// Blocks.
-    blocks: u64,
-}
-
 impl Image {
     /// The image id.
     #[must_use]
@@ -75,7 +67,7 @@ impl Image {
     }
 
     /// The leaf that holds `block`, if it is not all zeros, and the block's number in it.
-    fn leaf_of(&self, block: u64) -> Result<(Option<Arc<MapLeaf>>, u64)> {
+    fn leaf_of(&self, block: u64) -> Result<(Option<Arc<SearchableLeaf>>, u64)> {
         let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
         let slot = self.slot_of(block / leaf_blocks);
         let leaf = slot.map(|slot| self.record.leaf(slot)).transpose()?;
@@ -89,20 +81,20 @@ impl Image {
     }
 
     /// Fills `buf` with whole blocks from block `block` of leaf `leaf` on; gives how many bytes.
-    fn read_leaf(&self, leaf: &MapLeaf, block: u64, skip: usize, buf: &mut [u8]) -> Result<usize> {
+    fn read_leaf(&self, leaf: &SearchableLeaf, block: u64, skip: usize, buf: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         let mut block = block;
         let mut skip = skip;
         let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
         while filled < buf.len() && block < leaf_blocks {
-            let run = run_at(leaf, block, leaf_blocks);
+            let run = leaf.run_at(block);
             let run_bytes = run.blocks.saturating_mul(BLOCK_LEN as u64) - skip as u64;
             let len = usize::try_from(run_bytes).unwrap_or(usize::MAX).min(buf.len() - filled);
             let out = &mut buf[filled..filled + len];
             match run.source {
                 None => out.fill(0),
                 Some((number, source)) => {
-                    let list = self.list_of(leaf, number)?;
+                    let list = self.list_of(&leaf.leaf, number)?;
                     self.read_list(&list, source * BLOCK_LEN as u64 + skip as u64, out)?;
                 }
             }
@@ -184,19 +176,6 @@ impl Image {
     }
 }
 
-/// What lies at `block` of a leaf of `leaf_blocks` blocks, to the end of the extent or gap.
-fn run_at(leaf: &MapLeaf, block: u64, leaf_blocks: u64) -> LeafRun {
-    let next = leaf.extents.partition_point(|extent| extent.end() <= block);
-    match leaf.extents.get(next) {
-        Some(extent) if extent.start <= block => {
-            let skip = block - extent.start;
-            LeafRun { source: Some((extent.list, extent.source + skip)), blocks: extent.blocks - skip }
-        }
-        Some(extent) => LeafRun { source: None, blocks: extent.start - block },
-        None => LeafRun { source: None, blocks: leaf_blocks - block },
-    }
-}
-
 impl BlockDevice for Image {
     fn size(&self) -> u64 {
         self.record.manifest.geometry.size_bytes
@@ -227,7 +206,7 @@ impl BlockDevice for Image {
         let block_len = BLOCK_LEN as u64;
         let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
         let run = match self.leaf_of(offset / block_len)? {
-            (Some(leaf), block) => run_at(&leaf, block, leaf_blocks),
+            (Some(leaf), block) => leaf.run_at(block),
             (None, block) => LeafRun { source: None, blocks: leaf_blocks - block },
         };
         let kind = if run.source.is_some() { RunKind::Data } else { RunKind::Zero };

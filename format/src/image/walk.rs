@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Image;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::ondisk::map_leaf::MapLeaf;
+use crate::map::SearchableLeaf;
 use crate::store::list::List;
 
 /// A run of guest blocks with one source.
@@ -37,6 +37,7 @@ impl Image {
         let mut at = base;
         if let Some(slot) = self.slot_of(leaf) {
             let leaf = self.record.leaf(slot)?;
+            let leaf = &leaf.leaf;
             for extent in &leaf.extents {
                 let start = base + extent.start;
                 if start > at {
@@ -61,9 +62,10 @@ impl Image {
         let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
         for slot in 0..self.record.map_root.len() {
             let leaf = self.record.leaf(slot)?;
+            let leaf = &leaf.leaf;
             let base = u64::from(self.record.map_root[slot].index) * leaf_blocks;
             let lists = (0..leaf.lists.len())
-                .map(|list| self.list_of(&leaf, list as u32))
+                .map(|list| self.list_of(leaf, list as u32))
                 .collect::<Result<Vec<_>>>()?;
             for extent in &leaf.extents {
                 if let Some(list) = lists.get(extent.list as usize) {
@@ -79,7 +81,7 @@ impl Image {
 #[derive(Debug)]
 pub(crate) struct SourceCursor {
     image: Image,
-    leaf: Option<(u64, Option<Arc<MapLeaf>>)>,
+    leaf: Option<(u64, Option<Arc<SearchableLeaf>>)>,
     /// The first extent of the leaf that may still matter.
     next: usize,
 }
@@ -100,6 +102,7 @@ impl SourceCursor {
             self.next = 0;
         }
         let Some((_, Some(leaf))) = &self.leaf else { return Ok(None) };
+        let leaf = &leaf.leaf;
         let within = block % leaf_blocks;
         while leaf.extents.get(self.next).is_some_and(|extent| extent.end() <= within) {
             self.next += 1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
 
-use super::entry::Entry;
+use super::entry::{Entry, key_of};
 use super::log::{self, Log};
 use super::segment::{Damaged, Segment};
 use super::update;
@@ -121,7 +121,7 @@ impl CommittedIndex {
     /// Where a block with this digest lies: of several places, in the list with the lowest id,
     /// and there the first.
     pub fn find(&mut self, digest: &Digest) -> Result<Option<Found>> {
-        let key = digest.prefix();
+        let key = key_of(digest);
         let mut places: Vec<Found> = Vec::new();
         for number in 0..self.segments.len() {
             let mut candidates = std::mem::take(&mut self.candidates);

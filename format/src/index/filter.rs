@@ -1,4 +1,4 @@
-//! A blocked Bloom filter: ten bits and one cache line for each key.
+//! A blocked Bloom filter: ten bits and one cache line for each key of 48 bits.
 //!
 //! After Putze, Sanders, Singler, *Cache-, Hash- and Space-Efficient Bloom Filters* (2007): a key
 //! picks one line of 512 bits and sets six bits in it. About 1 % of the keys that are not there
@@ -37,8 +37,8 @@ impl Filter {
     /// The line of `key`, and the bits that it has there.
     fn probes(&self, key: u64) -> (usize, impl Iterator<Item = (usize, u8)> + use<>) {
         let lines = (self.0.len() / LINE_LEN) as u64;
-        // The high half of a product picks evenly without a division.
-        let line = (u128::from(key) * u128::from(lines) >> 64) as usize * LINE_LEN;
+        // The high part of a product picks evenly without a division.
+        let line = (u128::from(key) * u128::from(lines) >> 48) as usize * LINE_LEN;
         // Six numbers of nine bits from another product of the key.
         let bits = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let probe = move |n: u32| {
@@ -68,7 +68,7 @@ mod tests {
     use crate::digest::block_digest;
 
     fn key(number: u64) -> u64 {
-        block_digest(&number.to_le_bytes()).prefix()
+        crate::index::entry::key_of(&block_digest(&number.to_le_bytes()))
     }
 
     #[test]

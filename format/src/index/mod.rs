@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! index/logs/LIST       the digests of a list's blocks, in the list's order
-//! index/segments/NAME   for some lists: (first 8 bytes of a digest, list, block), sorted, with a filter
+//! index/segments/NAME   for some lists: (first 6 bytes of a digest, list, block), sorted, with a filter
 //! ```
 //!
 //! A block is found in three steps: the filter says whether it can be in a segment (no: it is

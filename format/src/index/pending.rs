@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{Entry, key_of};
 use super::segment::{self, Segment};
 use crate::digest::{DIGEST_LEN, Digest};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ impl<'a> PendingIndex<'a> {
                 log.flush(self.stage)?;
             }
         }
-        self.table.insert(digest.prefix(), Entry::new(digest.prefix(), list, block));
+        self.table.insert(digest.prefix(), Entry::new(key_of(digest), list, block));
         self.entries += 1;
         if self.table.len() >= self.memory_entries_max {
             self.spill()?;
@@ -97,7 +97,7 @@ impl<'a> PendingIndex<'a> {
         candidates.extend(self.table.get(&digest.prefix()));
         for run in &self.runs {
             // Runs are this import's own and checked: damage means the medium fails.
-            run.find(digest.prefix(), &mut candidates).map_err(|_| unreadable(&run.name))?;
+            run.find(key_of(digest), &mut candidates).map_err(|_| unreadable(&run.name))?;
         }
         for entry in candidates {
             if self.digest_at(entry.list(), entry.block())? == Some(*digest) {

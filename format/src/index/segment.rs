@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head     "melvindx", version, counts, list ids, digest
-//! pages    4096 bytes each: 255 entries, checksum
+//! pages    4096 bytes each: 340 entries, checksum
 //! fences   u64 each: the first key of every page; digest
 //! filter   the filter's bytes; digest
 //! ```
@@ -12,7 +12,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::entry::{ENTRY_LEN, Entry};
+use super::entry::{ENTRY_LEN, Entry, LISTS_MAX};
 use super::filter::Filter;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::guard::guard_by_key;
@@ -22,11 +22,9 @@ const MAGIC: &[u8; 8] = b"melvindx";
 const VERSION: u32 = 1;
 const HEAD_FIXED_LEN: usize = 32;
 const PAGE_LEN: usize = 4096;
-const PAGE_ENTRIES: u64 = 255;
+const PAGE_ENTRIES: u64 = 340;
 /// Where a page's checksum lies; the eight bytes after it are zero.
 const CHECKSUM_AT: usize = PAGE_ENTRIES as usize * ENTRY_LEN;
-/// More lists than this do not fit an entry.
-pub(crate) const LISTS_MAX: usize = 1 << 24;
 
 /// A segment that cannot be believed or read. It is made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +134,7 @@ impl Segment {
             return Err(Damaged);
         }
         let count = (self.entries - number * PAGE_ENTRIES).min(PAGE_ENTRIES) as usize;
-        entries.chunks_exact(ENTRY_LEN).take(count).map(|entry| Entry::decode(entry).ok_or(Damaged)).collect()
+        Ok(entries.as_chunks::<ENTRY_LEN>().0.iter().take(count).map(Entry::decode).collect())
     }
 
     /// All entries in order, each with its list's number put through `renumber`.
@@ -241,10 +239,11 @@ where
 mod tests {
     use super::*;
     use crate::digest::block_digest;
+    use crate::index::entry::key_of;
     use crate::storage::{MemoryStorage, Storage};
 
     fn made(count: u64) -> (MemoryStorage, Vec<Entry>) {
-        let key = |number: u64| block_digest(&number.to_le_bytes()).prefix();
+        let key = |number: u64| key_of(&block_digest(&number.to_le_bytes()));
         // Every tenth key has more than a page of equal entries somewhere.
         let mut entries: Vec<_> = (0..count).map(|n| Entry::new(key(n % (count - 600)), 0, n)).collect();
         entries.extend((0..600).map(|n| Entry::new(77, 1, n)));

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::Entry;
+use super::entry::{Entry, LISTS_MAX, key_of};
 use super::log;
-use super::segment::{self, LISTS_MAX, Segment};
+use super::segment::{self, Segment};
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::storage::LockMode;
@@ -174,7 +174,7 @@ fn rebuild_list(stage: &Stage, list: &List, covered: bool) -> Result<Vec<Segment
         stage.append(log.as_ref(), &log_name, &bytes)?;
         // Digests of blocks that are not held are zero: they cannot be shared with.
         let found = digests.iter().zip(block..).filter(|(digest, _)| !digest.is_zero());
-        entries.extend(found.map(|(digest, block)| Entry::new(digest.prefix(), 0, block)));
+        entries.extend(found.map(|(digest, block)| Entry::new(key_of(digest), 0, block)));
         block += digests.len() as u64;
         if entries.len() >= SORT_ENTRIES_MAX {
             runs.push(write_run(stage, list, runs.len(), &mut entries)?);

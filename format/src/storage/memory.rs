@@ -30,7 +30,8 @@ struct Object(Mutex<Content>);
 
 #[derive(Debug, Default, Clone)]
 struct Content {
-    bytes: Vec<u8>,
+    /// Shared with readers; an append after one was opened copies.
+    bytes: Arc<Vec<u8>>,
     synced_len: usize,
 }
 
@@ -57,13 +58,13 @@ impl MemoryStorage {
         self.state()
             .live
             .iter()
-            .map(|(name, object)| (name.clone(), object.content().bytes.clone()))
+            .map(|(name, object)| (name.clone(), object.content().bytes.to_vec()))
             .collect()
     }
 
     /// Replaces an object's bytes, or makes it: for tests that damage things.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let object = Arc::new(Object(Mutex::new(Content { synced_len: bytes.len(), bytes })));
+        let object = Arc::new(Object(Mutex::new(Content { synced_len: bytes.len(), bytes: bytes.into() })));
         let mut state = self.state();
         state.live.insert(name.into(), object.clone());
         state.durable.insert(name.into(), object);
@@ -84,7 +85,8 @@ impl MemoryStorage {
             random
         };
         let mut settle = |object: &Object| {
-            let Content { mut bytes, synced_len } = object.content().clone();
+            let Content { bytes, synced_len } = object.content().clone();
+            let mut bytes = bytes.to_vec();
             let unsynced = bytes.len() - synced_len;
             let kept = if unsynced == 0 { 0 } else { (next() % (unsynced as u64 + 1)) as usize };
             bytes.truncate(synced_len + kept);
@@ -111,7 +113,7 @@ impl MemoryStorage {
 }
 
 #[derive(Debug)]
-struct Reader(Vec<u8>);
+struct Reader(Arc<Vec<u8>>);
 
 impl ReadAt for Reader {
     fn len(&self) -> u64 {
@@ -131,7 +133,7 @@ struct Writer(Arc<Object>);
 
 impl Append for Writer {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        self.0.content().bytes.extend_from_slice(bytes);
+        Arc::make_mut(&mut self.0.content().bytes).extend_from_slice(bytes);
         Ok(())
     }
 

@@ -123,3 +123,33 @@ pub trait Storage: Send + Sync + Debug {
     /// `WouldBlock` where somebody else holds it for longer.
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>>;
 }
+
+impl<S: Storage + ?Sized> Storage for Arc<S> {
+    fn place(&self) -> String {
+        (**self).place()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        (**self).create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        (**self).open(name)
+    }
+
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        (**self).publish(moves)
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        (**self).list(prefix)
+    }
+
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        (**self).remove(names)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+        (**self).lock(name, mode, wait)
+    }
+}

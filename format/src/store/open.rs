@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
     poisoned: AtomicBool,
     writer_mask: u32,
+    /// Bytes of the header, where this handle made the store: its first import counts them.
+    made_bytes: AtomicU64,
 }
 
 impl Store {
@@ -98,8 +100,10 @@ impl Store {
         let storage: Arc<dyn Storage> = Arc::new(storage);
         match Self::open_shared(storage.clone(), options.clone()) {
             Err(Error::NoStore { .. }) => {
-                make_store(storage.as_ref(), options.lock_wait)?;
-                Self::open_shared(storage, options)
+                let made_bytes = make_store(storage.as_ref(), options.lock_wait)?;
+                let store = Self::open_shared(storage, options)?;
+                store.shared.made_bytes.store(made_bytes, Ordering::SeqCst);
+                Ok(store)
             }
             other => other,
         }
@@ -129,8 +133,15 @@ impl Store {
             objects: Mutex::default(),
             poisoned: AtomicBool::new(false),
             writer_mask: header.writer_mask,
+            made_bytes: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The storage that holds this store.
+    #[must_use]
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.shared.storage
     }
 
     /// The cache that this store's images use.
@@ -140,12 +151,12 @@ impl Store {
     }
 }
 
-/// Makes the header of a new store in a place that holds nothing else.
-fn make_store(storage: &dyn Storage, wait: Duration) -> Result<()> {
+/// Makes the header of a new store in a place that holds nothing else; gives the bytes written.
+fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
     let _lock = take_lock(storage, wait)?;
     let listed = storage.list("").map_err(|error| Error::io("list", storage.place(), error))?;
     if listed.iter().any(|object| object.name == names::STORE) {
-        return Ok(());
+        return Ok(0);
     }
     let ours = |name: &str| name == names::LOCK || name.starts_with("tmp/");
     if listed.iter().any(|object| !ours(&object.name)) {
@@ -155,9 +166,11 @@ fn make_store(storage: &dyn Storage, wait: Duration) -> Result<()> {
     let failed = |operation| move |error| Error::io(operation, names::STORE, error);
     storage.remove(std::slice::from_ref(&temporary)).map_err(failed("clear"))?;
     let object = storage.create(&temporary).map_err(failed("create"))?;
-    object.append(&store_header::encode()).map_err(failed("append to"))?;
+    let header = store_header::encode();
+    object.append(&header).map_err(failed("append to"))?;
     object.sync().map_err(failed("sync"))?;
-    storage.publish(&[(temporary, names::STORE.into())]).map_err(failed("publish"))
+    storage.publish(&[(temporary, names::STORE.into())]).map_err(failed("publish"))?;
+    Ok(header.len() as u64)
 }
 
 fn take_lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn Held>> {
@@ -209,6 +222,11 @@ impl Shared {
             return Err(Error::corrupt(format!("{}/{}", self.storage.place(), names::STORE), 0, fault));
         }
         Ok(())
+    }
+
+    /// The bytes that making the store took, once.
+    pub fn take_made_bytes(&self) -> u64 {
+        self.made_bytes.swap(0, Ordering::SeqCst)
     }
 
     /// After a failed sync nobody knows what is on the disk: no more writes through this handle.

@@ -9,6 +9,7 @@ use super::open::{Shared, read_range};
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
+use crate::map::SearchableLeaf;
 use crate::ondisk::digest_table::{self, Entry};
 use crate::ondisk::header::Kind;
 use crate::ondisk::list::ListShape;
@@ -81,11 +82,13 @@ impl Record {
     }
 
     /// The map leaf of entry `slot` of the map root.
-    pub fn leaf(&self, slot: usize) -> Result<Arc<MapLeaf>> {
+    pub fn leaf(&self, slot: usize) -> Result<Arc<SearchableLeaf>> {
         let (entry, place) = self.slot(&self.map_root, &self.places.map, slot)?;
         self.shared.cache.leaf(entry.digest, || {
             let (bytes, file) = self.read_page(place, &entry.digest)?;
-            MapLeaf::decode(&bytes, self.manifest.geometry.leaf_blocks())
+            let leaf_blocks = self.manifest.geometry.leaf_blocks();
+            MapLeaf::decode(&bytes, leaf_blocks)
+                .map(|leaf| SearchableLeaf::new(leaf, leaf_blocks))
                 .map_err(|fault| Error::corrupt(file, place.offset, fault))
         })
     }

@@ -139,8 +139,10 @@ impl Stage {
         let (objects, manifest) = self.still_missing(publication, image)?;
         let grown: u64 = self.staged_bytes(objects.iter().chain(&manifest))? + record.len() as u64;
         let all: Vec<_> = objects.iter().chain(&manifest).map(|(_, to)| to.clone()).collect();
-        self.put(JOURNAL, &encode_journal(&name.object(), &object_digest(&record), &all))?;
+        self.put("journal-new", &encode_journal(&name.object(), &object_digest(&record), &all))?;
         self.sync_all()?;
+        // Published like everything else, so that its name is durable before any it tells of.
+        self.publish(&[(self.staged("journal-new"), self.staged(JOURNAL))])?;
         self.keep_journal = true;
         let published = self
             .publish(&objects)
@@ -159,7 +161,7 @@ impl Stage {
         drop(lock);
         after(&self);
         self.clear();
-        Ok(grown.saturating_sub(old_len))
+        Ok((grown + self.shared.take_made_bytes()).saturating_sub(old_len))
     }
 
     /// Writes a small object whole.

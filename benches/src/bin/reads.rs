@@ -1,0 +1,220 @@
+//! Counts what opening an image and reading its first 4 KiB cost, through the storage seam, and
+//! times an image of many generations against the same disk imported at once.
+//!
+//! ```text
+//! reads open STORE NAME          reads, dependent reads and bytes
+//! reads open-1tib                the same for a made-up image with a map of 1 TiB
+//! reads generations N PERCENT    cold 4 KiB reads after N generations over those of a flat image
+//! ```
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use melv::storage::{Append, Held, Listed, LockMode, ReadAt};
+use melv::{
+    BlockDevice, Cache, FileStorage, ImageRef, ImportOptions, MemoryStorage, Result, Run, RunKind, Source,
+    Storage, Store, StoreOptions,
+};
+use melv_benches::BLOCK_LEN;
+
+/// The reads made through a storage: object, offset, length.
+type Reads = Arc<Mutex<Vec<(String, u64, usize)>>>;
+
+/// Passes everything on and writes down what is read.
+#[derive(Debug, Clone)]
+struct Watched<S> {
+    inner: S,
+    reads: Reads,
+}
+
+#[derive(Debug)]
+struct WatchedRead {
+    inner: Arc<dyn ReadAt>,
+    name: String,
+    reads: Reads,
+}
+
+impl ReadAt for WatchedRead {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.reads.lock().expect("no reader panics").push((self.name.clone(), offset, buf.len()));
+        self.inner.read_exact_at(buf, offset)
+    }
+}
+
+impl<S: Storage> Storage for Watched<S> {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        self.inner.create(name)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        let inner = self.inner.open(name)?;
+        Ok(Arc::new(WatchedRead { inner, name: name.into(), reads: self.reads.clone() }))
+    }
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        self.inner.publish(moves)
+    }
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        self.inner.list(prefix)
+    }
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        self.inner.remove(names)
+    }
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+        self.inner.lock(name, mode, wait)
+    }
+}
+
+/// A disk of 1 TiB with one run of data in each 256 MiB, so that its map has every leaf.
+#[derive(Debug)]
+struct WideDisk;
+
+const TIB: u64 = 1 << 40;
+const LEAF: u64 = 256 << 20;
+const DATA: u64 = 4 * BLOCK_LEN as u64;
+
+impl BlockDevice for WideDisk {
+    fn size(&self) -> u64 {
+        TIB
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        for (block, at) in buf.chunks_mut(BLOCK_LEN).zip((offset..).step_by(BLOCK_LEN)) {
+            block.fill(0);
+            if at % LEAF < DATA {
+                block[..8].copy_from_slice(&(at + 1).to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+    fn map(&self, offset: u64, len: u64) -> Result<Run> {
+        let within = offset % LEAF;
+        let (kind, left) =
+            if within < DATA { (RunKind::Data, DATA - within) } else { (RunKind::Zero, LEAF - within) };
+        Ok(Run { kind, len: left.min(len) })
+    }
+    fn name(&self) -> String {
+        "wide".into()
+    }
+}
+
+fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Result<()> {
+    let reads = Reads::default();
+    // The store is open already when its images are: its header is read once in a process.
+    let store = Store::open(Watched { inner: storage, reads: reads.clone() }, StoreOptions::default())?;
+    let take = || std::mem::take(&mut *reads.lock().expect("no reader panics"));
+    take();
+    let image = store.image(name)?;
+    let opened = take();
+    let mut first = 0;
+    while image.map(first, image.size() - first)?.kind == RunKind::Zero {
+        first += image.map(first, image.size() - first)?.len;
+    }
+    take();
+    // A new handle with an empty cache: the search for data has filled the other one.
+    let store = Store::open(store.storage().clone(), StoreOptions::default())?;
+    let image = store.image(name)?;
+    take();
+    image.read_at(first, &mut [0; BLOCK_LEN])?;
+    let read = take();
+    let bytes = |reads: &[(String, u64, usize)]| reads.iter().map(|read| read.2 as u64).sum::<u64>();
+    println!("open_reads {}", opened.len());
+    println!("open_bytes {}", bytes(&opened));
+    println!("first_reads {}", read.len());
+    println!("first_dependent_reads {}", rounds(&read));
+    println!("first_bytes {}", bytes(&read));
+    Ok(())
+}
+
+/// Reads that need the result of an earlier one: list and locator are read side by side, roots and
+/// pages at places that the manifest gives.
+fn rounds(reads: &[(String, u64, usize)]) -> usize {
+    let folder = |name: &str| match name.split('/').next().unwrap_or_default() {
+        "lists" | "locators" => "tables".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut folders: Vec<String> = reads.iter().map(|(name, ..)| folder(name)).collect();
+    folders.dedup();
+    folders.len()
+}
+
+fn generations(count: u64, percent: u64) -> Result<()> {
+    const BLOCKS: usize = 32 << 10;
+    let mut disk = melv_benches::made_up_disk(BLOCKS, 7);
+    let deep = Store::create(MemoryStorage::new(), StoreOptions::default())?;
+    let mut random = 99u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    deep.import(Source::stream(&disk[..], "disk"), &ImportOptions::named("g0".parse()?))?;
+    for generation in 1..=count {
+        let fresh = melv_benches::made_up_disk(BLOCKS * percent as usize / 100, next());
+        for block in fresh.chunks(BLOCK_LEN) {
+            let at = (next() % BLOCKS as u64) as usize * BLOCK_LEN;
+            disk[at..at + BLOCK_LEN].copy_from_slice(block);
+        }
+        let parent = Some(format!("g{}", generation - 1).parse()?);
+        let options = ImportOptions { parent, ..ImportOptions::named(format!("g{generation}").parse()?) };
+        deep.import(Source::stream(&disk[..], "disk"), &options)?;
+    }
+    let flat = Store::create(MemoryStorage::new(), StoreOptions::default())?;
+    flat.import(Source::stream(&disk[..], "disk"), &ImportOptions::named("flat".parse()?))?;
+    let (mut ratios, mut lookups) = (Vec::new(), Vec::new());
+    for run in 0..15 {
+        let order: Vec<u64> = (0..3000).map(|_| next() % BLOCKS as u64 * BLOCK_LEN as u64).collect();
+        let (deep_read, deep_map) = cold(&deep, &format!("g{count}"), &order)?;
+        let (flat_read, flat_map) = cold(&flat, "flat", &order)?;
+        if run > 0 {
+            ratios.push(deep_read / flat_read);
+            lookups.push(deep_map / flat_map);
+        }
+    }
+    ratios.sort_by(f64::total_cmp);
+    lookups.sort_by(f64::total_cmp);
+    println!("cold_ratio {:.3}", ratios[ratios.len() / 2]);
+    println!("lookup_ratio {:.3}", lookups[lookups.len() / 2]);
+    Ok(())
+}
+
+/// Seconds for 4 KiB reads at these places with a cache that holds metadata and few chunks, and
+/// for as many look-ups of the map.
+fn cold(store: &Store, name: &str, order: &[u64]) -> Result<(f64, f64)> {
+    let options = StoreOptions { cache: Cache::new(16 << 20), ..Default::default() };
+    let store = Store::open(store.storage().clone(), options)?;
+    let image = store.image(&name.parse()?)?;
+    let mut block = [0; BLOCK_LEN];
+    let begun = Instant::now();
+    for &at in order {
+        image.read_at(at, &mut block)?;
+    }
+    let read = begun.elapsed().as_secs_f64();
+    let begun = Instant::now();
+    for &at in order {
+        image.map(at, BLOCK_LEN as u64)?;
+    }
+    Ok((read, begun.elapsed().as_secs_f64()))
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["open", store, name] => count_open(FileStorage::new(store), &name.parse()?)?,
+        ["open-1tib"] => {
+            let storage = MemoryStorage::new();
+            let store = Store::create(storage.clone(), StoreOptions::default())?;
+            store.import(Source::device(&WideDisk), &ImportOptions::named("wide".parse()?))?;
+            count_open(storage, &"wide".parse()?)?;
+        }
+        ["generations", count, percent] => generations(count.parse()?, percent.parse()?)?,
+        _ => return Err("usage: reads open STORE NAME | open-1tib | generations N PERCENT".into()),
+    }
+    Ok(())
+}
