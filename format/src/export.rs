@@ -5,6 +5,7 @@ use std::io::{Seek, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use rustix::fs::FallocateFlags;
@@ -182,6 +183,9 @@ impl Iterator for Pieces<'_> {
 
 fn write_data(device: &dyn BlockDevice, file: &File, name: &str, options: &ExportOptions<'_>) -> Result<()> {
     let done = AtomicU64::new(0);
+    // One writer at a time: the kernel lets no more than one into a file, and the others would
+    // wait for it spinning instead of decoding.
+    let writer = Mutex::new(());
     let pieces = Pieces { device, offset: 0 };
     pieces.par_bridge().try_for_each_init(Vec::new, |buffer, piece| {
         let (start, len, kind) = piece?;
@@ -189,6 +193,7 @@ fn write_data(device: &dyn BlockDevice, file: &File, name: &str, options: &Expor
         if kind == RunKind::Data {
             buffer.resize(len as usize, 0);
             device.read_at(start, buffer)?;
+            let _writing = writer.lock().unwrap_or_else(PoisonError::into_inner);
             file.write_all_at(buffer, start)
                 .map_err(|error| Error::io("write", format!("{name} at byte {start}"), error))?;
         }

@@ -56,12 +56,17 @@ impl Stage {
         let _lock = shared.lock()?;
         recover(shared)?;
         let taken = list_stages(shared)?;
-        let number = taken.iter().max().map_or(0, |last| last + 1);
-        let folder = format!("{}/{number}", names::TMP);
-        let held = shared
-            .storage
-            .lock(&format!("{folder}/{}", names::LOCK), LockMode::Exclusive, Duration::ZERO)
-            .map_err(|error| Error::io("lock", &folder, error))?;
+        let mut number = taken.iter().max().map_or(0, |last| last + 1);
+        let (folder, held) = loop {
+            let folder = format!("{}/{number}", names::TMP);
+            let lock = format!("{folder}/{}", names::LOCK);
+            match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {
+                Ok(held) => break (folder, held),
+                // A writer that has made no object yet: a lock need not show in a list.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => number += 1,
+                Err(error) => return Err(Error::io("lock", lock, error)),
+            }
+        };
         let written = Mutex::default();
         Ok(Self { shared: shared.clone(), folder, written, held: Some(held), keep_journal: false })
     }
@@ -149,15 +154,19 @@ impl Stage {
             .and_then(|()| self.publish(&manifest))
             .and_then(|()| self.publish(&[(self.staged("reference"), name.object())]));
         if let Err(error) = published {
-            self.shared.poison();
             // The folder stays, with its journal, if this fails too: the next writer goes on.
             if undo(&self.shared, &self.folder).is_ok() {
                 self.keep_journal = false;
             }
             return Err(error);
         }
-        // Without the journal, what is left in the folder is nobody's but this writer's.
+        // Without the journal, what is left in the folder is nobody's but this writer's. It goes
+        // while names cannot change yet: a journal whose name was given away or removed would be
+        // taken for one of a commit that did not happen, were this writer to die from here on.
         self.keep_journal = false;
+        if let Err(error) = self.shared.storage.remove(&[self.staged(JOURNAL)]) {
+            tracing::warn!(folder = self.folder, %error, "could not remove the journal of a finished commit");
+        }
         drop(lock);
         after(&self);
         self.clear();
@@ -175,7 +184,8 @@ impl Stage {
         match self.shared.storage.open(&name.object()) {
             Ok(_) if !replace => Err(Error::Exists { what: "name", name: name.to_string() }),
             Ok(old) => Ok(old.len()),
-            Err(_) => Ok(0),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(Error::io("open", name.object(), error)),
         }
     }
 
@@ -187,16 +197,31 @@ impl Stage {
         publication: &Publication,
         image: Digest,
     ) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
-        let missing = |moved: &&(String, String)| self.shared.storage.open(&moved.1).is_err();
-        let objects = publication.objects.iter().filter(missing).cloned().collect();
-        let manifest: Vec<_> = publication.manifest.iter().filter(missing).cloned().collect();
-        if publication.manifest.is_none() {
-            let name = names::object(names::MANIFESTS, &image);
-            if self.shared.storage.open(&name).is_err() {
-                return Err(Error::NotFound { what: "image", name: format!("@{image}") });
+        let missing = |moves: &mut dyn Iterator<Item = &(String, String)>| -> Result<Vec<_>> {
+            let mut missing = Vec::new();
+            for moved in moves {
+                if !self.is_there(&moved.1)? {
+                    missing.push(moved.clone());
+                }
             }
+            Ok(missing)
+        };
+        let objects = missing(&mut publication.objects.iter())?;
+        let manifest = missing(&mut publication.manifest.iter())?;
+        if publication.manifest.is_none() && !self.is_there(&names::object(names::MANIFESTS, &image))? {
+            return Err(Error::NotFound { what: "image", name: format!("@{image}") });
         }
         Ok((objects, manifest))
+    }
+
+    /// Whether an object is there. One that cannot be opened for another reason is not missing:
+    /// what is taken for missing would be written over, and taken back if the commit fails.
+    fn is_there(&self, name: &str) -> Result<bool> {
+        match self.shared.storage.open(name) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("open", name, error)),
+        }
     }
 
     fn staged_bytes<'a>(&self, moves: impl Iterator<Item = &'a (String, String)>) -> Result<u64> {
@@ -209,7 +234,10 @@ impl Stage {
 
     fn publish(&self, moves: &[(String, String)]) -> Result<()> {
         let target = moves.first().map_or("", |moved| moved.1.as_str());
-        self.shared.storage.publish(moves).map_err(|error| Error::io("publish", target, error))
+        self.shared.storage.publish(moves).map_err(|error| {
+            self.shared.poison();
+            Error::io("publish", target, error)
+        })
     }
 
     fn clear(&mut self) {

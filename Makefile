@@ -1,0 +1,40 @@
+# Every target sets up what it needs: see benches/setup.
+
+CARGO ?= cargo
+export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
+
+.PHONY: all build test demo bench lint check-disks clean
+
+all: build
+
+build:
+	benches/setup test
+	$(CARGO) build --release --locked -p melv-cli
+
+# All tests: promises of the library and of the command, vectors, examples in the docs.
+test:
+	benches/setup test
+	$(CARGO) test --workspace --locked
+
+# The main job on real input: disks from this machine's own files, shared, read back, compared.
+demo: build
+	benches/setup demo
+	benches/demo/run
+
+# The gate's other half: format, lints, docs, and that examples and benches build.
+lint:
+	benches/setup test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	$(CARGO) build --workspace --examples --benches --locked
+
+bench:
+	$(CARGO) bench --workspace --locked
+
+# The figures on eight real disks: root and loop devices, about 20 minutes.
+check-disks:
+	benches/check-disks
+
+clean:
+	$(CARGO) clean
