@@ -130,6 +130,16 @@ impl Verifier<'_> {
         self.report.damaged.push(Damage { image, start, len, error });
     }
 
+    /// For what is mostly the consequence of damage told of already.
+    fn damaged_unless_told(&mut self, image: Digest, start: u64, len: u64, error: Error) {
+        let told = |damage: &Damage| {
+            damage.image == Some(image) && damage.start < start + len && start < damage.start + damage.len
+        };
+        if !self.report.damaged.iter().any(told) {
+            self.damaged(Some(image), start, len, error);
+        }
+    }
+
     /// Every image that has a name or a manifest; names that cannot be read are damage.
     fn all_images(&mut self) -> Result<Vec<Digest>> {
         let mut images: BTreeSet<_> = self.shared().image_ids()?.into_iter().collect();
@@ -366,7 +376,13 @@ impl Verifier<'_> {
     /// Computes every span digest from the blocks' digests, which their chunk ids prove.
     fn content(&mut self, image: &Image) -> Result<()> {
         let root = image.record.span_root()?;
-        let Ok(spans) = spans_of(image, &root) else { return Ok(()) };
+        let spans = match spans_of(image, &root) {
+            Ok(spans) => spans,
+            Err(error) => {
+                self.damaged_unless_told(image.id(), 0, image.size(), error);
+                return Ok(());
+            }
+        };
         let expected: BTreeMap<u64, Digest> = spans.into_iter().collect();
         let mut digests = Digests::new(self.shared());
         let leaf_spans = image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
@@ -375,7 +391,15 @@ impl Verifier<'_> {
             if image.slot_of(leaf).is_none() {
                 continue;
             }
-            let Ok(found) = leaf_span_digests(image, leaf, &mut digests) else { continue };
+            let found = match leaf_span_digests(image, leaf, &mut digests) {
+                Ok(found) => found,
+                Err(error) => {
+                    let leaf_len = leaf_spans * SPAN_BLOCKS * BLOCK_LEN as u64;
+                    let start = leaf * leaf_len;
+                    self.damaged_unless_told(image.id(), start, leaf_len.min(image.size() - start), error);
+                    continue;
+                }
+            };
             let range = leaf * leaf_spans..(leaf + 1) * leaf_spans;
             let wrong = range.filter(|span| expected.get(span) != found.get(span)).collect::<Vec<_>>();
             for span in wrong {

@@ -1,6 +1,6 @@
 //! From sources and span digests to pages: the image's two trees.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::content::ContentHasher;
 use crate::digest::{Digest, object_digest};
@@ -10,6 +10,7 @@ use crate::limits::{PAGE_LEN_MAX, SPAN_BLOCKS};
 use crate::map::{BuiltLeaf, LeafBuilder};
 use crate::ondisk::digest_table::{self, Entry};
 use crate::ondisk::header::Kind;
+use crate::ondisk::map_leaf;
 use crate::ondisk::record::{PagePlace, Places};
 use crate::store::page_writer::PageWriter;
 use crate::store::stage::Stage;
@@ -40,7 +41,12 @@ impl KnownPages {
 #[derive(Debug, Clone, Copy)]
 enum Placed {
     Known(Digest, PagePlace),
-    New { offset: u64, len: u32 },
+    New {
+        offset: u64,
+        len: u32,
+    },
+    /// Not written yet: see [`WaitingLeaf`].
+    Waiting,
 }
 
 /// One tree being built.
@@ -50,25 +56,41 @@ struct Tree {
     places: Vec<Placed>,
 }
 
+/// A leaf that names lists whose ids are known only at the end. It is kept as its bytes, three to
+/// five an extent, with room for the ids.
+#[derive(Debug)]
+struct WaitingLeaf {
+    /// Its entry in the map root.
+    slot: usize,
+    bytes: Vec<u8>,
+    /// Which of its lists are new: the leaf's number, the import's number.
+    missing: Vec<(usize, u32)>,
+}
+
 /// Builds the map tree and the span tree side by side, front to back.
 #[derive(Debug)]
 pub(super) struct TreeBuilder<'a> {
     pages: PageWriter<'a>,
     known: KnownPages,
+    /// The ids of the committed lists; new lists are numbered after them.
+    ids: Vec<Digest>,
     leaves: LeafBuilder,
-    /// Built leaves that name lists whose ids are not known yet.
-    waiting: Vec<BuiltLeaf>,
+    waiting: Vec<WaitingLeaf>,
+    /// The numbers of all lists that the map uses.
+    used: BTreeSet<u32>,
     map: Tree,
     span: Tree,
 }
 
 impl<'a> TreeBuilder<'a> {
-    pub fn new(stage: &'a Stage, leaf_blocks: u64, known: KnownPages) -> Self {
+    pub fn new(stage: &'a Stage, leaf_blocks: u64, known: KnownPages, ids: Vec<Digest>) -> Self {
         Self {
             pages: PageWriter::new(stage),
             known,
+            ids,
             leaves: LeafBuilder::new(leaf_blocks),
             waiting: Vec::new(),
+            used: BTreeSet::new(),
             map: Tree::default(),
             span: Tree::default(),
         }
@@ -76,9 +98,32 @@ impl<'a> TreeBuilder<'a> {
 
     /// The next guest block that is not zero, and its source.
     pub fn block(&mut self, guest: u64, list: u32, block: u64) -> Result<()> {
-        if let Some(leaf) = self.leaves.push(guest, list, block) {
-            self.waiting.push(leaf);
+        match self.leaves.push(guest, list, block) {
+            Some(leaf) => self.leaf(leaf),
+            None => Ok(()),
         }
+    }
+
+    /// Writes a finished leaf, or keeps it until its lists have their ids.
+    fn leaf(&mut self, leaf: BuiltLeaf) -> Result<()> {
+        self.used.extend(&leaf.lists);
+        let is_new = |list: &(usize, u32)| list.1 as usize >= self.ids.len();
+        let missing: Vec<_> = leaf.lists.iter().copied().enumerate().filter(is_new).collect();
+        let index = leaf.index;
+        let bytes = leaf.resolve(|list| self.ids.get(list as usize).copied().unwrap_or_default()).encode();
+        if bytes.len() as u64 > PAGE_LEN_MAX {
+            return Err(Error::Limit {
+                what: "bytes of a map page",
+                found: bytes.len() as u64,
+                max: PAGE_LEN_MAX,
+            });
+        }
+        if missing.is_empty() {
+            return add_page(&mut self.map, &mut self.pages, &self.known, index, &bytes);
+        }
+        self.waiting.push(WaitingLeaf { slot: self.map.entries.len(), bytes, missing });
+        self.map.entries.push(Entry { index: index as u32, digest: Digest::ZERO });
+        self.map.places.push(Placed::Waiting);
         Ok(())
     }
 
@@ -88,22 +133,22 @@ impl<'a> TreeBuilder<'a> {
         add_page(&mut self.span, &mut self.pages, &self.known, leaf, &bytes)
     }
 
-    /// Writes all leaves, with the ids of the lists that they name.
-    pub fn finish_leaves(&mut self, id_of: impl Fn(u32) -> Digest) -> Result<()> {
-        let last = self.leaves.take();
-        for leaf in std::mem::take(&mut self.waiting).into_iter().chain(last) {
-            let index = leaf.index;
-            let bytes = leaf.resolve(&id_of).encode();
-            if bytes.len() as u64 > PAGE_LEN_MAX {
-                return Err(Error::Limit {
-                    what: "bytes of a map page",
-                    found: bytes.len() as u64,
-                    max: PAGE_LEN_MAX,
-                });
-            }
-            add_page(&mut self.map, &mut self.pages, &self.known, index, &bytes)?;
+    /// Writes the leaves that waited for the ids of the new lists; gives the numbers of all lists
+    /// that the map uses.
+    pub fn finish_leaves(&mut self, new_ids: &[Digest]) -> Result<BTreeSet<u32>> {
+        if let Some(last) = self.leaves.take() {
+            self.leaf(last)?;
         }
-        Ok(())
+        for mut leaf in std::mem::take(&mut self.waiting) {
+            for (number, list) in leaf.missing {
+                let id = new_ids.get(list as usize - self.ids.len()).copied().unwrap_or_default();
+                map_leaf::set_list(&mut leaf.bytes, number, &id);
+            }
+            let (digest, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
+            self.map.entries[leaf.slot].digest = digest;
+            self.map.places[leaf.slot] = placed;
+        }
+        Ok(std::mem::take(&mut self.used))
     }
 
     /// Closes the page file; gives the roots and all places.
@@ -114,6 +159,7 @@ impl<'a> TreeBuilder<'a> {
             let (file, place) = match *placed {
                 Placed::Known(file, place) => (file, place),
                 Placed::New { offset, len } => (new_file, PagePlace { file: 0, offset, len }),
+                Placed::Waiting => unreachable!("finish_leaves has placed all leaves"),
             };
             let number = files.iter().position(|known| *known == file).unwrap_or_else(|| {
                 files.push(file);
@@ -141,14 +187,20 @@ fn add_page(
     index: u64,
     bytes: &[u8],
 ) -> Result<()> {
+    let (digest, placed) = place_page(pages, known, bytes)?;
+    tree.entries.push(Entry { index: index as u32, digest });
+    tree.places.push(placed);
+    Ok(())
+}
+
+/// Writes a page, unless the parent has it.
+fn place_page(pages: &mut PageWriter<'_>, known: &KnownPages, bytes: &[u8]) -> Result<(Digest, Placed)> {
     let digest = object_digest(bytes);
     let placed = match known.pages.get(&digest) {
         Some((file, place)) => Placed::Known(*file, *place),
         None => Placed::New { offset: pages.page(&digest, bytes)?, len: bytes.len() as u32 },
     };
-    tree.entries.push(Entry { index: index as u32, digest });
-    tree.places.push(placed);
-    Ok(())
+    Ok((digest, placed))
 }
 
 /// Both trees' roots, and where their pages lie.

@@ -189,16 +189,13 @@ impl<'a> Pipeline<'a> {
     fn feed(&self, number: u64, buffer: Vec<u8>) -> Result<()> {
         let mut buffer = Some(buffer);
         let fed = self.options.check_cancel().and_then(|()| match self.feed.lock() {
-            Ok(mut feed) => {
-                let ticket = feed.next(|| buffer.take().unwrap_or_default())?;
-                Ok((ticket, feed.offset()))
-            }
+            Ok(mut feed) => feed.next(|| buffer.take().unwrap_or_default()),
             Err(_) => Err(Error::Interrupted),
         });
         let mut plan = self.plan();
         plan.feeding = false;
-        let (ticket, offset) = match fed {
-            Ok((Some(ticket), offset)) => (ticket, offset),
+        let ticket = match fed {
+            Ok(Some(ticket)) => ticket,
             other => {
                 plan.feed_ended = true;
                 return other.map(drop);
@@ -208,7 +205,8 @@ impl<'a> Pipeline<'a> {
         drop(plan);
         self.wake.notify_all();
         if let Some(progress) = self.options.progress {
-            progress(Progress { done_bytes: offset, size_bytes: self.device.map(|device| device.size()) });
+            let done_bytes = ticket.span * SPAN_LEN as u64 + ticket.len as u64;
+            progress(Progress { done_bytes, size_bytes: self.device.map(|device| device.size()) });
         }
         let span = hash(ticket, self.device, buffer.unwrap_or_default())?;
         self.plan().hashed.insert(number, span);

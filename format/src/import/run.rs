@@ -1,6 +1,6 @@
 //! One import from beginning to end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::feed::Feed;
 use super::finish::{FinishedTrees, KnownPages, SpanTable, TreeBuilder, root_digest};
@@ -89,7 +89,12 @@ fn begin_sequencer<'a>(
     let geometry = Geometry::of_size(size.unwrap_or(STREAM_SIZE_MAX));
     geometry.check().map_err(|fault| Error::corrupt("the disk", 0, fault))?;
     let known = parent.map(KnownPages::of).transpose()?.unwrap_or_default();
-    let trees = TreeBuilder::new(stage, geometry.leaf_blocks(), known);
+    let trees = TreeBuilder::new(
+        stage,
+        geometry.leaf_blocks(),
+        known,
+        committed.lists().map(|list| list.id).collect(),
+    );
     let content = size.map(|size| ContentHasher::new(size, geometry.spans()));
     let spans = SpanTable::new(geometry.leaf_blocks(), content);
     let cursor = parent.cloned().map(SourceCursor::new);
@@ -116,19 +121,15 @@ fn finish(
     let geometry = Geometry::of_size(size_bytes);
     let mut trees = parts.trees;
     let content = parts.spans.finish(&mut trees, size_bytes, geometry.spans())?;
-    let known = parts.lists.len();
     let uses: Vec<ListUse> = parts
         .lists
         .iter()
         .map(|list| ListUse { id: list.id, shape: list.shape })
         .chain(new_lists.iter().map(|WrittenList { id, shape }| ListUse { id: *id, shape: *shape }))
         .collect();
-    let used = std::cell::RefCell::new(BTreeSet::new());
-    trees.finish_leaves(|number| {
-        used.borrow_mut().insert(number);
-        uses.get(number as usize).map(|list| list.id).unwrap_or_default()
-    })?;
-    let lists = used.into_inner().into_iter().filter_map(|number| uses.get(number as usize).copied());
+    let new_ids: Vec<Digest> = new_lists.iter().map(|list| list.id).collect();
+    let used = trees.finish_leaves(&new_ids)?;
+    let lists = used.into_iter().filter_map(|number| uses.get(number as usize).copied());
     let lists: BTreeMap<Digest, ListUse> = lists.map(|list| (list.id, list)).collect();
     let trees = trees.finish(&mut moves);
     let manifest = Manifest {
@@ -142,7 +143,6 @@ fn finish(
         metadata: metadata(options),
     };
     let image = write_record(stage, &manifest, &trees)?;
-    let new_ids: Vec<Digest> = uses[known..].iter().map(|list| list.id).collect();
     let index = parts.pending.finish(&new_ids)?.map(|(logs, segment)| (new_ids, logs, segment));
     let name = names::object(names::MANIFESTS, &image);
     let report = ImportReport {

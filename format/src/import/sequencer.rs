@@ -136,7 +136,7 @@ impl<'a> Sequencer<'a> {
 
     fn digest_at(&mut self, place: Place) -> Result<Option<Digest>> {
         match place.list.checked_sub(self.known) {
-            None => Ok(self.committed.digest_at(place.list, place.block)),
+            None => self.committed.digest_at(place.list, place.block),
             Some(new) => self.pending.digest_at(new, place.block),
         }
     }

@@ -10,7 +10,7 @@ use super::log::{self, Log};
 use super::segment::{Damaged, Segment};
 use super::update;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Shared;
 use crate::store::list::List;
 
@@ -48,13 +48,14 @@ struct OpenSegment {
 
 impl CommittedIndex {
     /// Opens the index over `lists`, making again what is missing or damaged of it. Lists that
-    /// cannot be read are left out: they cost sharing, not the import.
+    /// are damaged are left out: they cost sharing, not the import.
     pub fn open(shared: &Arc<Shared>, lists: &[Digest]) -> Result<Self> {
         let mut logs = BTreeMap::new();
         for id in lists {
             match shared.list(id, None) {
                 Ok(list) => drop(logs.insert(*id, Log::open(shared, list))),
-                Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list cannot be read"),
+                Err(error) if may_pass(&error) => return Err(error),
+                Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
             }
         }
         let segments = update::open_segments(shared)?;
@@ -89,33 +90,37 @@ impl CommittedIndex {
         self.logs.iter().map(|log| &log.list)
     }
 
-    /// The digest of a block; `None` where it cannot be had.
-    pub fn digest_at(&mut self, list: u32, block: u64) -> Option<Digest> {
-        let log = self.logs.get_mut(list as usize)?;
+    /// The digest of a block; `None` where there is none or it is damaged.
+    pub fn digest_at(&mut self, list: u32, block: u64) -> Result<Option<Digest>> {
+        let Some(log) = self.logs.get_mut(list as usize) else { return Ok(None) };
         if block >= log.list.shape.blocks {
-            return None;
+            return Ok(None);
         }
         let per_page = log::page_blocks(&log.list.shape);
         let (number, within) = (block / per_page, (block % per_page) as usize);
         if let Some((last_list, last_number, page)) = &self.last
             && (*last_list, *last_number) == (list, number)
         {
-            return page.get(within).copied();
+            return Ok(page.get(within).copied());
         }
         let page = match self.pages.get(&(list, number)) {
             Some(page) => page.clone(),
             None => {
-                let made = log.page(&self.shared, number).unwrap_or_else(|error| {
-                    tracing::warn!(list = %log.list.id, %error, "not shared with: the frames are damaged");
-                    Arc::from([])
-                });
+                let made = match log.page(&self.shared, number) {
+                    Ok(page) => page,
+                    Err(error) if may_pass(&error) => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(list = %log.list.id, %error, "not shared with: the frames are damaged");
+                        Arc::from([])
+                    }
+                };
                 self.pages.insert((list, number), made.clone());
                 made
             }
         };
         let digest = page.get(within).copied();
         self.last = Some((list, number, page));
-        digest
+        Ok(digest)
     }
 
     /// Where a block with this digest lies: of several places, in the list with the lowest id,
@@ -142,7 +147,12 @@ impl CommittedIndex {
             self.candidates = candidates;
         }
         places.sort_unstable_by_key(|place| (place.list, place.block));
-        Ok(places.into_iter().find(|place| self.digest_at(place.list, place.block) == Some(*digest)))
+        for place in places {
+            if self.digest_at(place.list, place.block)? == Some(*digest) {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
     }
 
     /// Makes a damaged segment again.
@@ -173,6 +183,12 @@ impl CommittedIndex {
             let _ = self.shared.storage.remove(&[log::object_name(&log.list.id)]);
         }
     }
+}
+
+/// Whether the storage refused what it may give at the next try. Damage stays, and costs sharing;
+/// what depends on the moment must not, or equal imports would store different things.
+fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Io { .. }) && !error.is_not_found()
 }
 
 impl OpenSegment {

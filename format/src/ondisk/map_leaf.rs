@@ -5,8 +5,8 @@
 //! ended, so that a run of neighbours costs three to four bytes.
 
 use super::cursor::{Cursor, Put, unzigzag, zigzag};
-use super::header::{self, Kind};
-use crate::digest::Digest;
+use super::header::{self, HEADER_LEN, Kind};
+use crate::digest::{DIGEST_LEN, Digest};
 use crate::fault::Fault;
 use crate::limits::LIST_BLOCKS_MAX;
 
@@ -14,6 +14,14 @@ use crate::limits::LIST_BLOCKS_MAX;
 const EXTENT_LEN_MIN: usize = 2;
 const GAP: u64 = 1;
 const LIST_CHANGES: u64 = 2;
+
+/// Puts the id of list `number` into the bytes of a leaf that was encoded before the id was known.
+pub fn set_list(leaf: &mut [u8], number: usize, id: &Digest) {
+    let at = HEADER_LEN + 8 + number * DIGEST_LEN;
+    if let Some(place) = leaf.get_mut(at..at + DIGEST_LEN) {
+        place.copy_from_slice(&id.0);
+    }
+}
 
 /// A run of guest blocks whose source is consecutive blocks of one chunk list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +95,7 @@ impl MapLeaf {
     pub fn decode(bytes: &[u8], leaf_blocks: u64) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::MapLeaf, bytes)?;
         let (lists, extents) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
-        let lists = cursor.count("list count", lists, crate::digest::DIGEST_LEN)?;
+        let lists = cursor.count("list count", lists, DIGEST_LEN)?;
         let lists = (0..lists).map(|_| cursor.digest()).collect::<Result<Vec<_>, _>>()?;
         let count = cursor.count("extent count", extents, EXTENT_LEN_MIN)?;
         if count == 0 {
