@@ -87,8 +87,9 @@ impl Storage for TableStorage {
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
-        let inside =
-            |name: &str| prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+        let inside = |name: &str| {
+            prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+        };
         let table = guard(&self.0);
         let rows = table.rows.iter().filter(|(name, _)| inside(name));
         Ok(rows.map(|(name, row)| Listed { name: name.clone(), len: row.len() }).collect())
@@ -155,6 +156,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut read = vec![0; disk.len()];
     image.read_at(0, &mut read)?;
     assert_eq!(read, disk);
-    println!("{} bytes of data became {} in {}", report.data_bytes, report.stored_bytes, store.storage().place());
+    println!(
+        "{} bytes of data became {} in {}",
+        report.data_bytes,
+        report.stored_bytes,
+        store.storage().place()
+    );
     Ok(())
 }

@@ -9,12 +9,14 @@ use rayon::prelude::*;
 
 use crate::content::{ContentHasher, span_digest};
 use crate::device::BlockDevice;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher, object_digest};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::image::Image;
 use crate::index::Digests;
-use crate::limits::{BLOCK_LEN, SPAN_BLOCKS, TABLE_PAGE_RECORDS};
+use crate::limits::{BLOCK_LEN, PAGE_LEN_MAX, SPAN_BLOCKS, TABLE_PAGE_RECORDS};
+use crate::ondisk::cursor::Cursor;
+use crate::ondisk::header::{self, HEADER_LEN, Kind};
 use crate::ondisk::pack;
 use crate::store::list::List;
 use crate::store::{Shared, Store, names, read_range};
@@ -97,7 +99,8 @@ impl Store {
         let opened = verifier.open_images(&images)?;
         if everything {
             verifier.all_lists()?;
-            verifier.packs()?;
+            verifier.objects(names::PACKS, check_pack)?;
+            verifier.objects(names::PAGES, check_page_file)?;
         }
         verifier.check_lists()?;
         for image in &opened {
@@ -266,12 +269,12 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Header, index and trailer of every pack.
-    fn packs(&mut self) -> Result<()> {
-        let listed = self.shared().storage.list(names::PACKS);
-        for object in listed.map_err(|error| Error::io("list", names::PACKS, error))? {
+    /// Every object of a folder, apart from what images need of it.
+    fn objects(&mut self, folder: &'static str, check: fn(&Shared, &str) -> Result<()>) -> Result<()> {
+        let listed = self.shared().storage.list(folder);
+        for object in listed.map_err(|error| Error::io("list", folder, error))? {
             self.step()?;
-            if let Err(error) = check_pack(self.shared(), &object.name) {
+            if let Err(error) = check(self.shared(), &object.name) {
                 self.damaged(None, 0, 0, error);
             }
         }
@@ -375,8 +378,7 @@ impl Verifier<'_> {
 
     /// Computes every span digest from the blocks' digests, which their chunk ids prove.
     fn content(&mut self, image: &Image) -> Result<()> {
-        let root = image.record.span_root()?;
-        let spans = match spans_of(image, &root) {
+        let spans = match image.record.span_root().and_then(|root| spans_of(image, &root)) {
             Ok(spans) => spans,
             Err(error) => {
                 self.damaged_unless_told(image.id(), 0, image.size(), error);
@@ -388,19 +390,18 @@ impl Verifier<'_> {
         let leaf_spans = image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
         for leaf in 0..image.manifest().geometry.leaves() {
             self.step()?;
-            if image.slot_of(leaf).is_none() {
-                continue;
-            }
-            let found = match leaf_span_digests(image, leaf, &mut digests) {
-                Ok(found) => found,
-                Err(error) => {
+            let range = leaf * leaf_spans..(leaf + 1) * leaf_spans;
+            let found = match image.slot_of(leaf).map(|_| leaf_span_digests(image, leaf, &mut digests)) {
+                None if expected.range(range.clone()).next().is_none() => continue,
+                None => BTreeMap::new(),
+                Some(Ok(found)) => found,
+                Some(Err(error)) => {
                     let leaf_len = leaf_spans * SPAN_BLOCKS * BLOCK_LEN as u64;
                     let start = leaf * leaf_len;
                     self.damaged_unless_told(image.id(), start, leaf_len.min(image.size() - start), error);
                     continue;
                 }
             };
-            let range = leaf * leaf_spans..(leaf + 1) * leaf_spans;
             let wrong = range.filter(|span| expected.get(span) != found.get(span)).collect::<Vec<_>>();
             for span in wrong {
                 let start = span * SPAN_BLOCKS * BLOCK_LEN as u64;
@@ -481,6 +482,41 @@ fn leaf_span_digests(image: &Image, leaf: u64, digests: &mut Digests) -> Result<
     Ok(found)
 }
 
+/// Header and pages of a page file, whose id is the digest of its pages' digests.
+fn check_page_file(shared: &Shared, name: &str) -> Result<()> {
+    let object = shared.open_object(name)?;
+    let mut hasher = Hasher::object();
+    let mut offset = 0;
+    while offset < object.len().max(1) {
+        let head = read_range(object.as_ref(), name, offset, HEADER_LEN as u64)?;
+        let kind = [Kind::PageFile, Kind::MapLeaf, Kind::SpanPage].into_iter().find(|kind| {
+            head.starts_with(kind.magic().as_bytes()) && (offset == 0) == (*kind == Kind::PageFile)
+        });
+        let kind = kind.unwrap_or(if offset == 0 { Kind::PageFile } else { Kind::MapLeaf });
+        let corrupt = |fault| Error::corrupt(name, offset, fault);
+        let body_len = header::decode(kind, &mut Cursor::new(&head)).map_err(corrupt)?.body_len;
+        let max = if offset == 0 { 0 } else { PAGE_LEN_MAX };
+        if body_len > max {
+            return Err(corrupt(Fault::BodyLength { declared: body_len, found: max }));
+        }
+        if offset > 0 {
+            let page = read_range(object.as_ref(), name, offset, HEADER_LEN as u64 + body_len)?;
+            hasher.update(&object_digest(&page).0);
+        }
+        offset += HEADER_LEN as u64 + body_len;
+    }
+    check_name(name, &hasher.finish())
+}
+
+/// Whether an object has the id in its name.
+fn check_name(name: &str, found: &Digest) -> Result<()> {
+    if names::digest_of(name) == Some(*found) {
+        return Ok(());
+    }
+    let expected = names::digest_of(name).map(|id| id.to_string()).unwrap_or_default();
+    Err(Error::corrupt(name, 0, Fault::PageDigest { expected, found: found.to_string() }))
+}
+
 fn check_pack(shared: &Shared, name: &str) -> Result<()> {
     let object = shared.open_object(name)?;
     let len = object.len();
@@ -492,9 +528,5 @@ fn check_pack(shared: &Shared, name: &str) -> Result<()> {
     let trailer = pack::decode_trailer(&tail, len).map_err(corrupt(len - tail_len))?;
     let index = read_range(object.as_ref(), name, trailer.index_offset(), trailer.index_len())?;
     pack::decode_index(&head, &index, &trailer).map_err(corrupt(trailer.index_offset()))?;
-    if names::digest_of(name) == Some(trailer.id) {
-        return Ok(());
-    }
-    let expected = names::digest_of(name).map(|id| id.to_string()).unwrap_or_default();
-    Err(corrupt(0)(Fault::PageDigest { expected, found: trailer.id.to_string() }))
+    check_name(name, &trailer.id)
 }

@@ -5,9 +5,12 @@
 //! | 0 | raw: the bytes themselves | here |
 //! | 1 | zstd, one frame inside the profile of spec section 6.4 | [`zstd`] |
 //!
+//! [`page`] is how map and span pages are stored.
+//!
 //! A decoder is told the exact length of what it must make; more or less is a fault. The profile
 //! is checked before the decoder sees the bytes ([`profile`]) and by the decoder once more.
 
+pub(crate) mod page;
 pub(crate) mod profile;
 pub(crate) mod zstd;
 

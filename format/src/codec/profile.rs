@@ -6,7 +6,8 @@
 
 use crate::fault::Fault;
 
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// What begins a zstd frame.
+pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// zstd never makes a window below this, so a frame of less content may state it.
 const WINDOW_LEN_MIN: u64 = 1 << 10;
 
@@ -20,8 +21,32 @@ fn fault(reason: &'static str) -> Fault {
     Fault::ZstdProfile { reason }
 }
 
+/// What a frame's header says.
+struct Header<'a> {
+    content_len: u64,
+    window_len: u64,
+    /// What follows the header.
+    blocks: &'a [u8],
+}
+
+/// The content size that a frame states.
+pub(super) fn content_len(payload: &[u8]) -> Result<u64, Fault> {
+    Ok(header(payload)?.content_len)
+}
+
 /// Checks the frame header and returns what follows it.
 fn check_header(payload: &[u8], plain_len: u64) -> Result<&[u8], Fault> {
+    let header = header(payload)?;
+    if header.content_len != plain_len {
+        return Err(fault("its content size is not the chunk's"));
+    }
+    if header.window_len > plain_len.max(WINDOW_LEN_MIN) {
+        return Err(fault("its window is larger than the chunk"));
+    }
+    Ok(header.blocks)
+}
+
+fn header(payload: &[u8]) -> Result<Header<'_>, Fault> {
     let rest = payload.strip_prefix(&MAGIC).ok_or(fault("it does not begin with zstd's magic number"))?;
     let (&descriptor, rest) = rest.split_first().ok_or(fault("its header is cut"))?;
     let single_segment = descriptor & 0x20 != 0;
@@ -42,21 +67,16 @@ fn check_header(payload: &[u8], plain_len: u64) -> Result<&[u8], Fault> {
         _ => 8,
     };
     let (window, rest) = if single_segment {
-        (plain_len, rest)
+        (None, rest)
     } else {
         let (&byte, rest) = rest.split_first().ok_or(fault("its header is cut"))?;
-        (window_len(byte), rest)
+        (Some(window_len(byte)), rest)
     };
     let (size, rest) = rest.split_at_checked(size_len).ok_or(fault("its header is cut"))?;
     let stated = size.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
-    let stated = if size_len == 2 { stated + 256 } else { stated };
-    if stated != plain_len {
-        return Err(fault("its content size is not the chunk's"));
-    }
-    if window > plain_len.max(WINDOW_LEN_MIN) {
-        return Err(fault("its window is larger than the chunk"));
-    }
-    Ok(rest)
+    let content_len = if size_len == 2 { stated + 256 } else { stated };
+    // A frame of a single segment has its content for a window.
+    Ok(Header { content_len, window_len: window.unwrap_or(content_len), blocks: rest })
 }
 
 /// RFC 8878 section 3.1.1.1.2.

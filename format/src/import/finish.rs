@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::codec;
 use crate::content::ContentHasher;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
@@ -198,7 +199,11 @@ fn place_page(pages: &mut PageWriter<'_>, known: &KnownPages, bytes: &[u8]) -> R
     let digest = object_digest(bytes);
     let placed = match known.pages.get(&digest) {
         Some((file, place)) => Placed::Known(*file, *place),
-        None => Placed::New { offset: pages.page(&digest, bytes)?, len: bytes.len() as u32 },
+        None => {
+            let stored = codec::page::encode(bytes)
+                .map_err(|error| Error::io("compress", format!("page {digest}"), error))?;
+            Placed::New { offset: pages.page(&digest, &stored)?, len: stored.len() as u32 }
+        }
     };
     Ok((digest, placed))
 }

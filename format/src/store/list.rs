@@ -240,8 +240,10 @@ fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<Opene
     Err(Error::corrupt(name, shape.root_offset(), fault))
 }
 
+/// Reads and checks a root of `len` bytes, and the number that ends the file after it.
 fn load_root(object: Arc<dyn ReadAt>, name: &str, id: &Digest, offset: u64, len: u64) -> Result<Opened> {
-    let bytes = read_range(object.as_ref(), name, offset, len)?;
+    let tail = read_range(object.as_ref(), name, offset, len + TRAILER_LEN)?;
+    let bytes = tail.slice(..len as usize);
     let found = object_digest(&bytes);
     let corrupt = |fault| Error::corrupt(name, offset, fault);
     if found != *id {
@@ -251,6 +253,11 @@ fn load_root(object: Arc<dyn ReadAt>, name: &str, id: &Digest, offset: u64, len:
     if root.shape.file_len() != object.len() {
         let fault = Fault::BodyLength { declared: root.shape.file_len(), found: object.len() };
         return Err(corrupt(fault));
+    }
+    let stated = trailer(&tail, name, object.len())?;
+    if stated != len {
+        let fault = Fault::BodyLength { declared: stated, found: len };
+        return Err(Error::corrupt(name, offset + len, fault));
     }
     Ok(Opened { object, root })
 }

@@ -25,7 +25,7 @@ impl<'a> PageWriter<'a> {
         Self { stage, object: None, offset: HEADER_LEN as u64, names: Hasher::object() }
     }
 
-    /// Appends a page and gives its offset in the file.
+    /// Appends a page in its stored form and gives its offset in the file.
     pub fn page(&mut self, digest: &Digest, bytes: &[u8]) -> Result<u64> {
         let object = match &self.object {
             Some(object) => object,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::names;
 use super::open::{Shared, read_range};
+use crate::codec;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
@@ -112,14 +113,17 @@ impl Record {
         }
     }
 
-    fn read_page(&self, place: PagePlace, expected: &Digest) -> Result<(Bytes, String)> {
+    fn read_page(&self, place: PagePlace, expected: &Digest) -> Result<(Vec<u8>, String)> {
         let file = self.places.files.get(place.file as usize).copied().unwrap_or_default();
         let name = names::object(names::PAGES, &file);
         let object = self.shared.open_object(&name)?;
-        let bytes = read_range(object.as_ref(), &name, place.offset, u64::from(place.len))?;
-        let found = object_digest(&bytes);
+        let stored = read_range(object.as_ref(), &name, place.offset, u64::from(place.len))?;
+        let page = codec::page::decode(&stored)
+            .map_err(|fault| Error::corrupt(&name, place.offset, fault))?
+            .into_owned();
+        let found = object_digest(&page);
         if found == *expected {
-            return Ok((bytes, name));
+            return Ok((page, name));
         }
         let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
         Err(Error::corrupt(name, place.offset, fault))

@@ -1,0 +1,496 @@
+//! Any bytes at all, and valid structures changed with their digests put right again: no decoder
+//! panics, and what one accepts is the one encoding of what it found.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Rng, noise, text};
+use melv::digest::{Digest, block_digest, object_digest};
+use melv::ondisk::cursor::{Cursor, Put, unzigzag, zigzag};
+use melv::ondisk::digest_table::{self, Entry};
+use melv::ondisk::frame::{self, Frame};
+use melv::ondisk::header::{self, HEADER_LEN, Kind};
+use melv::ondisk::list::{ListRoot, ListShape};
+use melv::ondisk::locator::{self, FramePlace, LocatorRoot};
+use melv::ondisk::manifest::{Geometry, ListUse, Manifest};
+use melv::ondisk::map_leaf::{Extent, MapLeaf};
+use melv::ondisk::pack::{self, FrameRecord};
+use melv::ondisk::record::{self, HEAD_LEN, PagePlace, Places, RecordHead};
+use melv::ondisk::reference::Reference;
+use melv::ondisk::store_header;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+const LEAF_BLOCKS: u64 = 1 << 16;
+const NAME: &str = "web:latest";
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(2026),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Every decoder, on one input; where it accepts, the encoder must give the input again.
+fn decode_all(bytes: &[u8]) {
+    header(bytes);
+    canonical(bytes, "store", store_header::decode(bytes).ok().map(|_| store_header::encode()));
+    let reference = Reference::decode(bytes, NAME).ok();
+    canonical(bytes, "reference", reference.map(|reference| reference.encode()));
+    canonical(bytes, "manifest", Manifest::decode(bytes).ok().map(|manifest| manifest.encode()));
+    canonical(bytes, "list", ListRoot::decode(bytes).ok().map(|root| root.encode()));
+    canonical(bytes, "leaf", MapLeaf::decode(bytes, LEAF_BLOCKS).ok().map(|leaf| leaf.encode()));
+    for kind in [Kind::MapRoot, Kind::SpanRoot, Kind::SpanPage] {
+        let entries = digest_table::decode(kind, bytes, 256).ok();
+        canonical(bytes, "table", entries.map(|entries| digest_table::encode(kind, &entries)));
+    }
+    locator(bytes);
+    record(bytes);
+    pack(bytes);
+    frames(bytes);
+}
+
+/// Minor version and ignore mask may be anything; writers of this version leave them zero.
+fn canonical(bytes: &[u8], what: &str, encoded: Option<Vec<u8>>) {
+    if let Some(encoded) = encoded
+        && bytes[9] == 0
+        && bytes[16..20] == [0; 4]
+        && (what != "store" || bytes[20..24] == [0; 4])
+    {
+        assert_eq!(encoded, bytes, "{what}: two encodings of one value");
+    }
+}
+
+fn header(bytes: &[u8]) {
+    for kind in KINDS {
+        let mut cursor = Cursor::new(bytes);
+        if header::decode(kind, &mut cursor).is_ok() {
+            assert_eq!(cursor.position(), HEADER_LEN);
+        }
+        let _ = header::decode_whole(kind, bytes);
+    }
+}
+
+const KINDS: [Kind; 12] = [
+    Kind::Store,
+    Kind::Reference,
+    Kind::Manifest,
+    Kind::Record,
+    Kind::MapRoot,
+    Kind::MapLeaf,
+    Kind::SpanRoot,
+    Kind::SpanPage,
+    Kind::List,
+    Kind::Locator,
+    Kind::Pack,
+    Kind::PageFile,
+];
+
+fn locator(bytes: &[u8]) {
+    let root = LocatorRoot::decode(bytes).ok();
+    canonical(bytes, "locator", root.as_ref().map(LocatorRoot::encode));
+    let roots = [Some(some_locator()), root];
+    for root in roots.iter().flatten() {
+        for number in [0, 1, 5, 1023, 1024, u64::MAX] {
+            if let Ok(place) = FramePlace::decode(bytes, number, root) {
+                let mut encoded = Vec::new();
+                place.encode(&mut encoded);
+                let at = (number % 1024) as usize * locator::RECORD_LEN;
+                assert_eq!(encoded, bytes[at..at + locator::RECORD_LEN]);
+                assert!(place.pack == locator::ABSENT || (place.pack as usize) < root.packs.len());
+                assert!(place.next == 0 || u64::from(place.next) < root.records);
+            }
+        }
+    }
+}
+
+fn record(bytes: &[u8]) {
+    let len = bytes.len() as u64;
+    for len in [len, 0, u64::MAX] {
+        let _ = RecordHead::decode(bytes, len);
+    }
+    let Ok(head) = RecordHead::decode(bytes, len) else { return };
+    let part = |offset: u64, len: u64| &bytes[offset as usize..(offset + len) as usize];
+    let places = part(head.places_offset(), head.places_len());
+    if let Ok(places) = Places::decode(places, bytes, &head) {
+        let manifest = part(HEAD_LEN, u64::from(head.manifest_len));
+        let map_root = part(head.map_root_offset(), u64::from(head.map_root_len));
+        let span_root = part(head.span_root_offset(), u64::from(head.span_root_len));
+        let encoded = record::encode(manifest, &places, map_root, span_root);
+        canonical(bytes, "record", Some(encoded));
+    }
+}
+
+fn pack(bytes: &[u8]) {
+    let _ = pack::decode_head(bytes);
+    let len = bytes.len() as u64;
+    let tail = &bytes[bytes.len().saturating_sub(pack::TRAILER_LEN as usize)..];
+    for len in [len, 0, u64::MAX] {
+        let _ = pack::decode_trailer(tail, len);
+        let _ = pack::decode_trailer(bytes, len);
+    }
+    let Ok(trailer) = pack::decode_trailer(tail, len) else { return };
+    let part = |offset: u64, len: u64| bytes.get(offset as usize..(offset + len) as usize).unwrap_or_default();
+    let (head, index) = (part(0, pack::FRAMES_OFFSET), part(trailer.index_offset(), trailer.index_len()));
+    if let Ok(records) = pack::decode_index(head, index, &trailer) {
+        let (encoded, id) = pack::encode_tail(&records);
+        assert_eq!((&encoded[..], id), (&bytes[trailer.index_offset() as usize..], trailer.id));
+    }
+}
+
+fn frames(bytes: &[u8]) {
+    for blocks in [1, 2, 4, 8, 9, 1024, u32::MAX] {
+        let Ok(frame) = Frame::decode(bytes, blocks) else { continue };
+        let held = frame.held(blocks);
+        assert!(held >= 1 && held <= blocks);
+        if held <= 1024 {
+            let _ = frame.decode_payload(&mut vec![0; frame::plain_len(held)]);
+        }
+        let mut encoded = Vec::new();
+        match &frame.presence {
+            frame::Presence::Whole => frame::encode_head(frame.codec, &mut encoded),
+            frame::Presence::Partial { mask, absent } => {
+                frame::encode_partial_head(frame.codec, mask, absent, &mut encoded);
+            }
+        }
+        encoded.extend_from_slice(frame.payload);
+        assert_eq!(encoded, bytes);
+    }
+}
+
+// ---- valid structures --------------------------------------------------------------------
+
+fn digest(seed: u64) -> Digest {
+    block_digest(&seed.to_le_bytes())
+}
+
+fn some_locator() -> LocatorRoot {
+    LocatorRoot {
+        list: digest(1),
+        chunks: 5,
+        records: 7,
+        packs: vec![digest(2), digest(3)],
+        pages: vec![digest(4)],
+    }
+}
+
+fn some_leaf() -> MapLeaf {
+    let extent = |start, blocks, list, source| Extent { start, blocks, list, source };
+    MapLeaf {
+        lists: vec![digest(1), digest(2), digest(3)],
+        extents: vec![
+            extent(0, 3, 0, 0),
+            extent(3, 1, 0, 70_000),
+            extent(10, 500, 1, 128),
+            extent(510, 2, 2, 1 << 39),
+            extent(512, 1, 0, 3),
+            extent(LEAF_BLOCKS - 1, 1, 0, 0),
+        ],
+    }
+}
+
+fn some_manifest() -> Manifest {
+    let mut lists: Vec<_> = (0..3)
+        .map(|n| ListUse { id: digest(n), shape: ListShape { chunk_blocks: 1 << n, blocks: 100 + n } })
+        .collect();
+    lists.sort_by_key(|list| list.id);
+    Manifest {
+        geometry: Geometry::of_size(300 << 20),
+        data_blocks: 77,
+        content: digest(10),
+        map_root: digest(11),
+        span_root: digest(12),
+        parent: digest(13),
+        lists,
+        metadata: BTreeMap::from([("os.name".into(), "debian".into()), ("x-y_z".into(), "ä\n".into())]),
+    }
+}
+
+fn some_record() -> Vec<u8> {
+    let place = |file, offset| PagePlace { file, offset, len: 90 };
+    let places = Places {
+        files: vec![digest(20), digest(21)],
+        map: vec![place(0, 32), place(1, 500)],
+        span: vec![place(1, 122)],
+    };
+    record::encode(&some_manifest().encode(), &places, b"the map root", b"the span root")
+}
+
+fn some_pack() -> Vec<u8> {
+    let mut bytes = pack::encode_head();
+    let frames = [noise(1), text(2)];
+    frames.iter().for_each(|frame| bytes.extend_from_slice(&frame[..300]));
+    let records: Vec<_> =
+        (0..2).map(|n| FrameRecord { key: digest(n).prefix(), len: 300, guard: n + 5 }).collect();
+    bytes.extend(pack::encode_tail(&records).0);
+    bytes
+}
+
+fn some_frames() -> Vec<Vec<u8>> {
+    let plain: Vec<u8> = (0..4).flat_map(text).collect();
+    let codec = |number: u8| Frame::decode(&[number, 0, 0, 0], 1).expect("a head").codec;
+    let mut whole = Vec::new();
+    frame::encode_head(codec(1), &mut whole);
+    whole.extend(zstd::bulk::compress(&plain, 3).expect("zstd"));
+    let mut raw = Vec::new();
+    frame::encode_partial_head(codec(0), &[0b0101], &[digest(1), digest(2)], &mut raw);
+    raw.extend_from_slice(&plain[..8192]);
+    let mut partial = Vec::new();
+    frame::encode_partial_head(codec(1), &[0b0011], &[digest(1), digest(2)], &mut partial);
+    partial.extend(zstd::bulk::compress(&plain[..8192], 3).expect("zstd"));
+    vec![whole, raw, partial]
+}
+
+/// One of each, all accepted by their decoders.
+fn valid() -> Vec<Vec<u8>> {
+    let reference = Reference { name: NAME.into(), image: digest(5), created_seconds: 1_790_000_000 };
+    let entries: Vec<_> = [0, 1, 7, 255].map(|index| Entry { index, digest: digest(index.into()) }).into();
+    let list = ListRoot {
+        shape: ListShape { chunk_blocks: 8, blocks: 8 * 1024 + 3 },
+        pages: vec![digest(1), digest(2)],
+    };
+    let mut places = Vec::new();
+    FramePlace { pack: 1, offset: 48, len: 300, next: 5, guard: 99 }.encode(&mut places);
+    FramePlace::NONE.encode(&mut places);
+    let mut all = vec![
+        store_header::encode(),
+        reference.encode(),
+        some_manifest().encode(),
+        list.encode(),
+        some_leaf().encode(),
+        digest_table::encode(Kind::MapRoot, &entries),
+        digest_table::encode(Kind::SpanPage, &entries),
+        some_locator().encode(),
+        places,
+        some_record(),
+        some_pack(),
+        pack::encode_head(),
+    ];
+    all.extend(some_frames());
+    all
+}
+
+/// Sets body length and digests as a forger would, so that the checks behind them are reached.
+fn refix(bytes: &mut [u8]) {
+    if bytes.len() < HEADER_LEN {
+        return;
+    }
+    if bytes.starts_with(b"melvpack") {
+        return refix_pack(bytes);
+    }
+    let body_len = (bytes.len() - HEADER_LEN) as u64;
+    bytes[24..32].copy_from_slice(&body_len.to_le_bytes());
+    let end = bytes.len().saturating_sub(32);
+    if [b"melvstor", b"melvrefr", b"melvloca"].iter().any(|magic| bytes.starts_with(*magic)) {
+        let checksum = object_digest(&bytes[..end]);
+        bytes[end..].copy_from_slice(&checksum.0);
+    } else if bytes.starts_with(b"melvrecd") && bytes.len() >= HEAD_LEN as usize {
+        let len = bytes.len() as u64;
+        if let Ok(head) = RecordHead::decode(bytes, len) {
+            let places = head.places_offset() as usize..(head.places_offset() + head.places_len()) as usize;
+            let covered = [&bytes[..HEADER_LEN + 32], &bytes[places]].concat();
+            let checksum = object_digest(&covered);
+            bytes[HEADER_LEN + 32..HEAD_LEN as usize].copy_from_slice(&checksum.0);
+        }
+    }
+}
+
+fn refix_pack(bytes: &mut [u8]) {
+    let len = bytes.len();
+    let Some(at) = len.checked_sub(pack::TRAILER_LEN as usize) else { return };
+    if let Ok(trailer) = pack::decode_trailer(&bytes[at..], len as u64) {
+        let index = trailer.index_offset() as usize..at;
+        let head = &bytes[..pack::FRAMES_OFFSET as usize];
+        let covered = [head, &bytes[index], &bytes[at..at + 16]].concat();
+        let id = object_digest(&covered);
+        bytes[at + 16..at + 48].copy_from_slice(&id.0);
+    }
+}
+
+/// A small change of any kind.
+fn change(bytes: &mut Vec<u8>, rng: &mut Rng) {
+    let len = bytes.len() as u64;
+    if len == 0 {
+        return bytes.push(rng.next() as u8);
+    }
+    let at = rng.below(len) as usize;
+    let edge = [0, 1, 2, 3, 7, 8, 0x7f, 0x80, 0xff][rng.below(9) as usize];
+    match rng.below(9) {
+        0 => bytes[at] ^= 1 << rng.below(8),
+        1 | 2 => bytes[at] = edge,
+        3 => bytes[at] = rng.next() as u8,
+        4 => bytes.truncate(at),
+        5 => bytes.insert(at, edge),
+        6 => drop(bytes.remove(at)),
+        7 => {
+            let some = (rng.below(9) as usize).min(bytes.len() - at);
+            bytes[at..at + some].fill(edge);
+        }
+        _ => {
+            // A number of four or eight bytes at its edges.
+            let number = [0, 1, u64::MAX, 1 << 31, 1 << 32, 1 << 40, 1 << 63, len, len - 1][rng.below(9) as usize];
+            let some = [4, 8][rng.below(2) as usize].min(bytes.len() - at);
+            bytes[at..at + some].copy_from_slice(&number.to_le_bytes()[..some]);
+        }
+    }
+}
+
+#[test]
+fn valid_structures_are_accepted_and_are_the_one_encoding() {
+    let all = valid();
+    all.iter().for_each(|bytes| decode_all(bytes));
+    assert!(store_header::decode(&all[0]).is_ok());
+    assert_eq!(Reference::decode(&all[1], NAME).map(|reference| reference.encode()), Ok(all[1].clone()));
+    assert_eq!(Manifest::decode(&all[2]), Ok(some_manifest()));
+    assert!(ListRoot::decode(&all[3]).is_ok());
+    assert_eq!(MapLeaf::decode(&all[4], LEAF_BLOCKS), Ok(some_leaf()));
+    assert_eq!(digest_table::decode(Kind::MapRoot, &all[5], 256).map(|entries| entries.len()), Ok(4));
+    assert!(digest_table::decode(Kind::SpanPage, &all[6], 256).is_ok());
+    assert_eq!(LocatorRoot::decode(&all[7]), Ok(some_locator()));
+    assert_eq!(FramePlace::decode(&all[8], 0, &some_locator()).map(|place| place.next), Ok(5));
+    assert_eq!(FramePlace::decode(&all[8], 1, &some_locator()), Ok(FramePlace::NONE));
+    let head = RecordHead::decode(&all[9], all[9].len() as u64).expect("a record");
+    let places = &all[9][head.places_offset() as usize..][..head.places_len() as usize];
+    assert_eq!(Places::decode(places, &all[9], &head).map(|places| places.map.len()), Ok(2));
+    let tail = &all[10][all[10].len() - pack::TRAILER_LEN as usize..];
+    assert_eq!(pack::decode_trailer(tail, all[10].len() as u64).map(|trailer| trailer.frames), Ok(2));
+    for (frame, held) in all[12..].iter().zip([4, 2, 2]) {
+        let frame = Frame::decode(frame, 4).expect("a frame");
+        assert_eq!(frame.held(4), held);
+        assert_eq!(frame.decode_payload(&mut vec![0; frame::plain_len(held)]), Ok(()));
+    }
+}
+
+#[test]
+fn every_cut_and_every_flipped_bit_of_a_valid_structure_is_survived() {
+    for bytes in valid() {
+        for len in 0..bytes.len().min(1200) {
+            decode_all(&bytes[..len]);
+            let mut cut = bytes[..len].to_vec();
+            refix(&mut cut);
+            decode_all(&cut);
+        }
+        for at in common::places(bytes.len(), 1200) {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                refix(&mut flipped);
+                decode_all(&flipped);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_valid_structure_with_its_digest_put_right_is_still_refused_where_a_rule_is_broken() {
+    // The checks behind the checksums are reached: what is changed is told by its own rule.
+    let rule = |mut bytes: Vec<u8>, at: usize, to: u8, decode: &dyn Fn(&[u8]) -> Option<&'static str>| {
+        bytes[at] = to;
+        refix(&mut bytes);
+        decode(&bytes)
+    };
+    let reference =
+        |bytes: &[u8]| Reference::decode(bytes, NAME).err().map(|fault| fault.rule());
+    let all = valid();
+    let (store, by_name, list) = (all[0].clone(), all[1].clone(), all[7].clone());
+    let store_rule = |bytes: &[u8]| store_header::decode(bytes).err().map(|fault| fault.rule());
+    assert_eq!(rule(store.clone(), 32, 1, &store_rule), Some("domain"));
+    assert_eq!(rule(store.clone(), 12, 1, &store_rule), Some("refuse-bit"));
+    assert_eq!(rule(store, 11, 1, &store_rule), Some("reserved"));
+    assert_eq!(rule(by_name.clone(), 80, b'v', &reference), Some("reference-name"));
+    assert_eq!(rule(by_name.clone(), 80, 0xff, &reference), Some("text"));
+    assert_eq!(rule(by_name.clone(), 76, 1, &reference), Some("reserved"));
+    assert_eq!(rule(by_name, 73, 4, &reference), Some("limit"));
+    let locator_rule = |bytes: &[u8]| LocatorRoot::decode(bytes).err().map(|fault| fault.rule());
+    assert_eq!(rule(list.clone(), 84, 1, &locator_rule), Some("reserved"));
+    assert_eq!(rule(list.clone(), 88, 1, &locator_rule), Some("target-kind"));
+    assert_eq!(rule(list, 72, 4, &locator_rule), Some("limit"));
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        decode_all(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_behind_a_right_header_are_survived(
+        kind in 0..KINDS.len(), body in prop::collection::vec(any::<u8>(), 0..400), sparse in prop::collection::vec((0..400usize, 0..4u8), 0..8),
+    ) {
+        let mut bytes = header::begin(KINDS[kind]);
+        bytes.extend_from_slice(&body);
+        header::finish(&mut bytes);
+        refix(&mut bytes);
+        decode_all(&bytes);
+        // Mostly zeros, which many a count and length may be.
+        let mut bytes = header::begin(KINDS[kind]);
+        bytes.resize(HEADER_LEN + body.len(), 0);
+        for (at, value) in sparse {
+            if let Some(byte) = bytes.get_mut(HEADER_LEN + at) {
+                *byte = value;
+            }
+        }
+        header::finish(&mut bytes);
+        refix(&mut bytes);
+        decode_all(&bytes);
+    }
+
+    #[test]
+    fn changed_structures_with_right_digests_are_survived(seed: u64) {
+        let mut rng = Rng::new(seed);
+        for mut bytes in valid() {
+            for _ in 0..1 + rng.below(4) {
+                change(&mut bytes, &mut rng);
+            }
+            decode_all(&bytes);
+            refix(&mut bytes);
+            decode_all(&bytes);
+        }
+    }
+
+    /// What the writer can make, the reader gives back.
+    #[test]
+    fn leaves_survive_the_journey(seed: u64, count in 1..60u64, lists in 1..5u32) {
+        let mut rng = Rng::new(seed);
+        let mut builder: Vec<Extent> = Vec::new();
+        let mut used = 0;
+        let mut start = 0;
+        for _ in 0..count {
+            start += [0, 0, 1, rng.below(500)][rng.below(4) as usize];
+            let blocks = 1 + rng.below(300);
+            let list = rng.below(u64::from(used.min(lists - 1)) + 1) as u32;
+            let source = rng.below(1 << 39);
+            let extent = Extent { start, blocks, list, source };
+            if builder.last().is_some_and(|last| last.continues_with(&extent)) {
+                continue;
+            }
+            used = used.max(list + 1);
+            start += blocks;
+            builder.push(extent);
+        }
+        let leaf = MapLeaf { lists: (0..used.into()).map(digest).collect(), extents: builder };
+        let decoded = MapLeaf::decode(&leaf.encode(), LEAF_BLOCKS);
+        prop_assert_eq!(decoded, Ok(leaf));
+    }
+
+    #[test]
+    fn numbers_survive_the_journey(value: u64, signed: i64, bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+        let mut out = Vec::new();
+        out.put_varint(value);
+        let mut cursor = Cursor::new(&out);
+        prop_assert_eq!(cursor.varint(), Ok(value));
+        prop_assert_eq!(unzigzag(zigzag(signed)), signed);
+        // And from bytes: one encoding of each number.
+        let mut cursor = Cursor::new(&bytes);
+        if let Ok(value) = cursor.varint() {
+            let mut again = Vec::new();
+            again.put_varint(value);
+            prop_assert_eq!(&again[..], &bytes[..cursor.position()]);
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! The power goes, or the process is killed, at every operation of every command that writes: what
+//! was there stays, what was under way is there whole or not at all, and its space comes back.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use common::{
+    Op, VecDisk, Watched, after_kill, assert_clean, assert_image, assert_same_objects, committed, image,
+    import, name, on_threads, options, put_all, random_disk, store_in,
+};
+use melv::storage::{FaultMode, FaultyStorage, Operation};
+use melv::{
+    BlockDevice, Digest, Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, Result, Run, Source,
+    Storage, Store, StoreOptions,
+};
+
+const SEEDS: u64 = 5;
+const KIB: usize = 1 << 10;
+
+type Contents = BTreeMap<String, Vec<u8>>;
+
+/// A store with two images, and a third disk that shares with both.
+struct Fixture {
+    before: Contents,
+    old: [Vec<u8>; 2],
+    new: Vec<u8>,
+    ids: [Digest; 2],
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let old = [random_disk(21, 300 * KIB), random_disk(22, 200 * KIB + 512)];
+        let new = [&old[0][64 * KIB..], &random_disk(23, 150 * KIB)].concat();
+        let storage = MemoryStorage::new();
+        let store = store_in(&storage);
+        let ids = [0, 1].map(|n| import(&store, &old[n], &options(&format!("old:{n}"))).image);
+        Self { before: storage.contents(), old, new, ids }
+    }
+
+    fn check_old(&self, store: &Store) {
+        for (number, disk) in self.old.iter().enumerate() {
+            assert_image(store, &format!("old:{number}"), disk);
+        }
+    }
+}
+
+/// Everything that may be left when the machine or the process dies: by a number that says which.
+fn remains(storage: &MemoryStorage) -> impl Iterator<Item = (u64, MemoryStorage)> {
+    let lost = |seed| if seed == 0 { after_kill(storage) } else { storage.power_loss(seed * 77) };
+    (0..=SEEDS).map(move |seed| (seed, lost(seed)))
+}
+
+/// Runs `act` on copies of `before`, dying at its first, second, … operation that writes, until it
+/// gets through; `check` is given whether it said that it was done, and what remains.
+fn at_every_operation(
+    before: &Contents,
+    act: impl Fn(&Store) -> Result<()>,
+    check: impl Fn(bool, &MemoryStorage, &str),
+) {
+    for operation in 0.. {
+        let storage = put_all(before);
+        let kind = ErrorKind::Other;
+        let faulty =
+            FaultyStorage::new(storage.clone(), Operation::Writes, operation, FaultMode::Forever, kind);
+        let store = Store::open(faulty.clone(), StoreOptions::default()).expect("store");
+        let done = act(&store);
+        drop(store);
+        for (seed, remains) in remains(&storage) {
+            check(done.is_ok(), &remains, &format!("operation {operation}, remains {seed}: {done:?}"));
+        }
+        if faulty.operations() <= operation {
+            assert!(done.is_ok(), "{done:?}");
+            assert!(operation > 2, "only {operation} operations");
+            return;
+        }
+    }
+}
+
+fn no_leftovers(storage: &MemoryStorage, what: &str) {
+    assert_eq!(storage.list("tmp").expect("list"), [], "{what}");
+}
+
+#[test]
+fn an_import_is_there_whole_or_not_at_all() {
+    let fixture = Fixture::new();
+    let clean = put_all(&fixture.before);
+    import(&store_in(&clean), &fixture.new, &options("new"));
+    let stored = store_in(&clean).space().expect("space").stored_bytes;
+    let expected = committed(&clean);
+    let parent = || Some("old:0".parse().expect("a reference"));
+    for with_parent in [false, true] {
+        let made = |store: &Store, replace| {
+            let parent = if with_parent { parent() } else { None };
+            let disk = VecDisk(fixture.new.clone());
+            store.import(Source::device(&disk), &ImportOptions { parent, replace, ..options("new") })
+        };
+        at_every_operation(
+            &fixture.before,
+            |store| made(store, false).map(drop),
+            |done, remains, what| {
+                let store = store_in(remains);
+                fixture.check_old(&store);
+                match store.image(&"new".parse().expect("a name")) {
+                    Ok(_) => assert_image(&store, "new", &fixture.new),
+                    Err(error) => {
+                        assert!(error.is_not_found(), "{what}: {error:?}");
+                        assert!(!done, "{what}: said to be done and gone");
+                    }
+                }
+                assert_clean(&store);
+                // The same again works, and everything that a broken-off one left is gone.
+                made(&store, true).expect(what);
+                assert_image(&store, "new", &fixture.new);
+                fixture.check_old(&store);
+                assert_clean(&store);
+                no_leftovers(remains, what);
+                if !with_parent {
+                    assert_same_objects(&committed(remains), &expected, what);
+                    assert_eq!(store.space().expect("space").stored_bytes, stored, "{what}");
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn what_a_broken_off_import_left_goes_with_the_next_change_of_any_kind() {
+    let fixture = Fixture::new();
+    let clean = committed(&put_all(&fixture.before));
+    let disk = VecDisk(fixture.new.clone());
+    at_every_operation(
+        &fixture.before,
+        |store| store.import(Source::device(&disk), &options("new")).map(drop),
+        |_, remains, what| {
+            let store = store_in(remains);
+            if store.resolve(&"new".parse().expect("a name")).is_ok() {
+                return;
+            }
+            store.tag(&ImageRef::Id(fixture.ids[0]), &name("other"), false).expect(what);
+            no_leftovers(remains, what);
+            assert_same_objects(&committed(remains), &clean, what);
+        },
+    );
+}
+
+#[test]
+fn a_replaced_name_is_the_old_image_or_the_new_one() {
+    let fixture = Fixture::new();
+    at_every_operation(
+        &fixture.before,
+        |store| {
+            let disk = VecDisk(fixture.new.clone());
+            let options = ImportOptions { replace: true, ..options("old:0") };
+            store.import(Source::device(&disk), &options).map(drop)
+        },
+        |done, remains, what| {
+            let store = store_in(remains);
+            let id = store.resolve(&"old:0".parse().expect("a name")).expect(what);
+            if id == fixture.ids[0] {
+                assert!(!done, "{what}");
+                assert_image(&store, "old:0", &fixture.old[0]);
+            } else {
+                assert_image(&store, "old:0", &fixture.new);
+            }
+            assert_image(&store, "old:1", &fixture.old[1]);
+            assert_image(&store, &format!("@{}", fixture.ids[0]), &fixture.old[0]);
+            assert_clean(&store);
+            import(&store, &fixture.new, &ImportOptions { replace: true, ..options("old:0") });
+            assert_image(&store, "old:0", &fixture.new);
+            assert_clean(&store);
+            no_leftovers(remains, what);
+        },
+    );
+}
+
+#[test]
+fn a_tag_is_given_or_not() {
+    let fixture = Fixture::new();
+    let id = ImageRef::Id(fixture.ids[0]);
+    for (text, replace) in [("fresh", false), ("old:1", true)] {
+        at_every_operation(
+            &fixture.before,
+            |store| store.tag(&id, &name(text), replace).map(drop),
+            |done, remains, what| {
+                let store = store_in(remains);
+                assert_image(&store, "old:0", &fixture.old[0]);
+                match store.resolve(&text.parse().expect("a name")) {
+                    Ok(found) if found == fixture.ids[0] => {}
+                    Ok(found) => assert!(!done && replace && found == fixture.ids[1], "{what}"),
+                    Err(error) => assert!(!done && !replace && error.is_not_found(), "{what}: {error:?}"),
+                }
+                store.tag(&id, &name(text), true).expect(what);
+                assert_image(&store, text, &fixture.old[0]);
+                assert_image(&store, &format!("@{}", fixture.ids[1]), &fixture.old[1]);
+                assert_clean(&store);
+                no_leftovers(remains, what);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_name_is_removed_or_not() {
+    let fixture = Fixture::new();
+    for operation in 0..4 {
+        let storage = put_all(&fixture.before);
+        let faulty = FaultyStorage::new(
+            storage.clone(),
+            Operation::Writes,
+            operation,
+            FaultMode::Forever,
+            ErrorKind::Other,
+        );
+        let done = Store::open(faulty, StoreOptions::default()).expect("store").remove(&name("old:1"));
+        assert_eq!(done.is_ok(), operation > 0, "one operation does it: {done:?}");
+        for (_, remains) in remains(&storage) {
+            let store = store_in(&remains);
+            assert_image(&store, "old:0", &fixture.old[0]);
+            match store.resolve(&"old:1".parse().expect("a name")) {
+                Ok(id) => assert!(done.is_err() && id == fixture.ids[1]),
+                Err(error) => assert!(error.is_not_found(), "{error:?}"),
+            }
+            assert_clean(&store);
+        }
+    }
+}
+
+#[test]
+fn a_store_is_made_or_not() {
+    for operation in 0..6 {
+        let storage = MemoryStorage::new();
+        let faulty = FaultyStorage::new(
+            storage.clone(),
+            Operation::Writes,
+            operation,
+            FaultMode::Forever,
+            ErrorKind::Other,
+        );
+        let made = Store::create(faulty, StoreOptions::default()).map(drop);
+        for (seed, remains) in remains(&storage) {
+            let what = format!("operation {operation}, remains {seed}: {made:?}");
+            match Store::open(remains.clone(), StoreOptions::default()) {
+                Ok(_) => {}
+                Err(Error::NoStore { .. }) => assert!(made.is_err(), "{what}"),
+                Err(error) => panic!("{what}: {error:?}"),
+            }
+            let store = store_in(&remains);
+            let disk = random_disk(1, 64 * KIB);
+            import(&store, &disk, &options("first"));
+            assert_image(&store, "first", &disk);
+            assert_clean(&store);
+            no_leftovers(&remains, &what);
+        }
+    }
+}
+
+/// One operation fails and the next ones work: the call fails as a whole or not at all.
+#[test]
+fn one_failing_operation_leaves_nothing_half_done() {
+    let fixture = Fixture::new();
+    let clean = put_all(&fixture.before);
+    import(&store_in(&clean), &fixture.new, &options("new"));
+    let expected = committed(&clean);
+    let before = committed(&put_all(&fixture.before));
+    let disk = VecDisk(fixture.new.clone());
+    let mut poisoned = 0;
+    for operation in 0.. {
+        let storage = put_all(&fixture.before);
+        let faulty = FaultyStorage::new(
+            storage.clone(),
+            Operation::Writes,
+            operation,
+            FaultMode::Once,
+            ErrorKind::Other,
+        );
+        let store = Store::open(faulty.clone(), StoreOptions::default()).expect("store");
+        let done = store.import(Source::device(&disk), &options("new"));
+        let what = format!("operation {operation}: {done:?}");
+        fixture.check_old(&store);
+        assert_clean(&store);
+        let again = ImportOptions { replace: true, ..options("new") };
+        match &done {
+            Ok(_) => assert_image(&store, "new", &fixture.new),
+            Err(Error::Io { operation: "sync" | "publish", source, .. }) => {
+                assert!(source.to_string().contains("injected"), "{what}");
+                poisoned += 1;
+                // Nobody knows what is on the disk: this handle reads on and writes no more.
+                let refused = store.import(Source::device(&disk), &again);
+                assert!(matches!(refused, Err(Error::Poisoned)), "{what}, then {refused:?}");
+                let refused = store.tag(&ImageRef::Id(fixture.ids[0]), &name("tag"), true);
+                assert!(matches!(refused, Err(Error::Poisoned)), "{what}, then {refused:?}");
+                let refused = store.remove(&name("old:0"));
+                assert!(matches!(refused, Err(Error::Poisoned)), "{what}, then {refused:?}");
+                fixture.check_old(&store);
+            }
+            Err(Error::Io { source, .. }) => {
+                assert!(source.to_string().contains("injected"), "{what}");
+                assert_same_objects(&committed(&storage), &before, &what);
+                // No sync failed: the same handle goes on.
+                store.import(Source::device(&disk), &again).expect(&what);
+            }
+            Err(error) => panic!("{what}: {error:?}"),
+        }
+        drop(store);
+        let store = store_in(&storage);
+        if done.is_err() && store.resolve(&"new".parse().expect("a name")).is_err() {
+            store.import(Source::device(&disk), &options("new")).expect(&what);
+        }
+        store.tag(&ImageRef::Id(fixture.ids[0]), &name("old:0"), true).expect(&what);
+        assert_image(&store, "new", &fixture.new);
+        fixture.check_old(&store);
+        assert_clean(&store);
+        no_leftovers(&storage, &what);
+        assert_same_objects(&committed(&storage), &expected, &what);
+        if faulty.operations() <= operation {
+            break;
+        }
+    }
+    assert!(poisoned >= 8, "only {poisoned} syncs and publications");
+}
+
+/// A disk whose first read tells that it was reached and waits to be let go.
+#[derive(Debug)]
+struct Slow {
+    disk: VecDisk,
+    reached: Sender<()>,
+    go: Mutex<Option<Receiver<()>>>,
+}
+
+impl Slow {
+    fn new(disk: &[u8]) -> (Self, Receiver<()>, Sender<()>) {
+        let ((reached, is_reached), (let_go, go)) = (channel(), channel());
+        (Self { disk: VecDisk(disk.to_vec()), reached, go: Mutex::new(Some(go)) }, is_reached, let_go)
+    }
+}
+
+impl BlockDevice for Slow {
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        if let Some(go) = self.go.lock().expect("lock").take() {
+            self.reached.send(()).expect("somebody waits");
+            go.recv().expect("somebody lets go");
+        }
+        self.disk.read_at(offset, buf)
+    }
+
+    fn map(&self, offset: u64, len: u64) -> Result<Run> {
+        self.disk.map(offset, len)
+    }
+
+    fn name(&self) -> String {
+        "slow".into()
+    }
+}
+
+fn a_living_writer_is_left_alone(storage: impl Storage + Clone + 'static) {
+    let open = || Store::create(storage.clone(), StoreOptions::default()).expect("store");
+    let (one, two) = (random_disk(31, 400 * KIB), random_disk(32, 300 * KIB));
+    let (slow, reached, let_go) = Slow::new(&one);
+    std::thread::scope(|scope| {
+        let store = open();
+        let first = scope.spawn(move || {
+            on_threads(2, || store.import(Source::device(&slow), &options("slow")).map(|report| report.image))
+        });
+        reached.recv().expect("the slow import reads");
+        // Writers of every kind come and go; each clears away what the dead have left.
+        let store = open();
+        on_threads(2, || import(&store, &two, &options("quick")));
+        store.tag(&"quick".parse().expect("a name"), &name("tag"), false).expect("tag");
+        store.remove(&name("tag")).expect("remove");
+        let failed = store.import(Source::stream(&two[..513], "pipe"), &options("odd"));
+        assert!(failed.is_err());
+        assert!(storage.list("tmp").expect("list").iter().all(|object| object.name.starts_with("tmp/0/")));
+        let_go.send(()).expect("it waits");
+        first.join().expect("no panic").expect("the slow import");
+    });
+    let store = open();
+    assert_image(&store, "slow", &one);
+    assert_image(&store, "quick", &two);
+    assert_clean(&store);
+    assert_eq!(storage.list("tmp").expect("list"), []);
+}
+
+#[test]
+fn a_living_writers_folder_is_never_cleared_in_memory() {
+    a_living_writer_is_left_alone(MemoryStorage::new());
+}
+
+#[test]
+fn a_living_writers_folder_is_never_cleared_in_a_folder() {
+    let folder = tempfile::tempdir().expect("folder");
+    a_living_writer_is_left_alone(FileStorage::new(folder.path().join("store")));
+}
+
+/// The commit is done and the store's lock is free; while the writer looks after the index, others
+/// give its name away and build on its blocks. Then it dies. Nothing of theirs may go with it.
+#[test]
+fn a_writer_that_dies_after_its_commit_takes_nothing_with_it() {
+    let fixture = Fixture::new();
+    for replace in [false, true] {
+        let storage = put_all(&fixture.before);
+        let dead = Arc::new(AtomicBool::new(false));
+        let others = {
+            let (storage, dead, disk) = (storage.clone(), dead.clone(), fixture.new.clone());
+            move |op: &Op| {
+                if dead.load(Ordering::SeqCst) {
+                    return Err(ErrorKind::Other.into());
+                }
+                let Op::Publish(moves) = op else { return Ok(()) };
+                if !moves.iter().any(|(_, to)| to.starts_with("index/")) {
+                    return Ok(());
+                }
+                let store = Store::open(storage.clone(), StoreOptions::default()).expect("store");
+                assert_eq!(import(&store, &disk, &options("shared")).new_bytes, 0);
+                if replace {
+                    let other = random_disk(99, 20 * KIB);
+                    import(&store, &other, &ImportOptions { replace: true, ..options("new") });
+                } else {
+                    store.remove(&name("new")).expect("remove");
+                }
+                dead.store(true, Ordering::SeqCst);
+                Err(ErrorKind::Other.into())
+            }
+        };
+        let hooked = Watched::hooked(storage.clone(), others);
+        let store = Store::open(hooked, StoreOptions::default()).expect("store");
+        import(&store, &fixture.new, &options("new"));
+        assert!(dead.load(Ordering::SeqCst), "the hook was reached");
+        drop(store);
+        for (seed, remains) in remains(&storage) {
+            let store = store_in(&remains);
+            // Whoever writes next clears away what the dead writer left.
+            import(&store, &random_disk(98, 8 * KIB), &options("next"));
+            assert_image(&store, "shared", &fixture.new);
+            fixture.check_old(&store);
+            assert_clean(&store);
+            no_leftovers(&remains, &format!("remains {seed}"));
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_import_leaves_nothing() {
+    let fixture = Fixture::new();
+    let storage = put_all(&fixture.before);
+    let store = store_in(&storage);
+    let cancel = AtomicBool::new(true);
+    let disk = VecDisk(fixture.new.clone());
+    let stopped =
+        store.import(Source::device(&disk), &ImportOptions { cancel: Some(&cancel), ..options("new") });
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    let refuse = || Err(Error::Changed { object: "disk".into() });
+    let refused = store
+        .import(Source::device(&disk), &ImportOptions { before_commit: Some(&refuse), ..options("new") });
+    assert!(matches!(refused, Err(Error::Changed { .. })), "{refused:?}");
+    assert_same_objects(&storage.contents(), &fixture.before, "what is left");
+    assert_eq!(image(&store, "old:0").id(), fixture.ids[0]);
+}
