@@ -27,14 +27,28 @@ pub(crate) struct Chunk {
     pub bytes: Bytes,
     /// Where the store holds only some of the blocks: their mask.
     pub held: Option<Arc<[u8]>>,
+    /// Whether the blocks were checked against the chunk id.
+    pub proved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     Chunk,
-    Leaf,
+    /// A leaf, made searchable as one of so many blocks (log2).
+    Leaf(u8),
     ListPage,
     LocatorPage,
+}
+
+impl KeyKind {
+    fn number(self) -> u64 {
+        match self {
+            Self::Chunk => 0,
+            Self::ListPage => 1,
+            Self::LocatorPage => 2,
+            Self::Leaf(bits) => 3 + u64::from(bits),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +60,7 @@ pub(crate) struct Key {
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // Digests are uniform already: eight bytes of one are as good as all.
-        state.write_u64(self.digest.prefix() ^ self.kind as u64);
+        state.write_u64(self.digest.prefix() ^ self.kind.number());
     }
 }
 
@@ -105,6 +119,11 @@ impl Cache {
         }
     }
 
+    /// Puts a chunk in the place of one that was less than what is wanted.
+    pub(crate) fn replace_chunk(&self, id: Digest, chunk: Chunk) {
+        self.0.insert(Key { kind: KeyKind::Chunk, digest: id }, Value::Chunk(chunk));
+    }
+
     pub(crate) fn peek_chunk(&self, id: Digest) -> Option<Chunk> {
         match self.0.get(&Key { kind: KeyKind::Chunk, digest: id }) {
             Some(Value::Chunk(chunk)) => Some(chunk),
@@ -115,9 +134,10 @@ impl Cache {
     pub(crate) fn leaf(
         &self,
         digest: Digest,
+        leaf_bits: u8,
         load: impl FnOnce() -> Result<SearchableLeaf>,
     ) -> Result<Arc<SearchableLeaf>> {
-        let key = Key { kind: KeyKind::Leaf, digest };
+        let key = Key { kind: KeyKind::Leaf(leaf_bits), digest };
         match self.0.get_or_insert_with(&key, || load().map(|leaf| Value::Leaf(Arc::new(leaf))))? {
             Value::Leaf(leaf) => Ok(leaf),
             _ => unreachable!("the key's kind says what the value is"),

@@ -52,9 +52,16 @@ impl ExportOptions<'_> {
 /// [`Error::Exists`] for a file that is there; [`Error::NoSpace`]; what reading the disk gives.
 pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
     let name = path.display().to_string();
-    let is_device = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device());
-    if is_device {
-        return export_to_device(device, path, &name, options);
+    // A link stands for the file that it leads to.
+    let target = path.canonicalize();
+    let path = target.as_deref().unwrap_or(path);
+    match std::fs::metadata(path).map(|metadata| metadata.file_type()) {
+        Ok(kind) if kind.is_block_device() => return export_to_device(device, path, &name, options),
+        Ok(kind) if !kind.is_file() => {
+            let expected = "a file, a block device, or - for standard output";
+            return Err(Error::Invalid { what: "output", found: name, expected });
+        }
+        _ => {}
     }
     let temporary = temporary_path(path);
     if !options.force && path.symlink_metadata().is_ok() {

@@ -108,7 +108,7 @@ faults! {
     /// A leaf's lists are not numbered in the order of their first use.
     ListFirstUse { found: u64, max: u64 } = "list-first-use", "list {found} is used before list {max}";
     /// A leaf names a list twice or one that no extent uses.
-    ListUnused { lists: u64, used: u64 } = "list-unused", "{lists} lists named, {used} of them used";
+    ListUnused { lists: u64, used: u64 } = "list-unused", "{lists} lists are named, the extents use {used}";
     /// A leaf names one list twice.
     ListTwice = "list-twice", "a leaf names one chunk list twice";
     /// A page without a single entry, which must not exist.

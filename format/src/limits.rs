@@ -22,7 +22,7 @@ pub const LEAF_BITS_MIN: u8 = 16;
 /// Most leaves under one root; larger disks have larger leaves, so the tree keeps two levels.
 pub const LEAVES_MAX: u64 = 1 << 14;
 /// Most bytes in one map or span page: a 64 TiB disk of single-block extents stays below.
-pub const PAGE_LEN_MAX: u64 = 16 << 20;
+pub const PAGE_LEN_MAX: u64 = 8 << 20;
 /// Most chunks in one chunk list: keeps its root at 512 KiB; a larger import begins another list.
 pub const LIST_CHUNKS_MAX: u64 = 1 << 24;
 /// Chunk ids, or locator records, in one page of their table.
@@ -39,8 +39,17 @@ pub const MANIFEST_LEN_MAX: u64 = 4 << 20;
 pub const PAGE_FILES_MAX: u64 = 1 << 16;
 /// Most packs that one locator may name.
 pub const LOCATOR_PACKS_MAX: u64 = 1 << 20;
+/// Most records in one locator: four frames for each chunk of the longest list.
+pub const LOCATOR_RECORDS_MAX: u64 = 1 << 26;
+/// Most bytes of a list's root: all its pages.
+pub const LIST_ROOT_LEN_MAX: u64 = 48 + 32 * LIST_CHUNKS_MAX.div_ceil(TABLE_PAGE_RECORDS);
+/// Most bytes of a locator's root: all its packs and pages.
+pub const LOCATOR_ROOT_LEN_MAX: u64 =
+    120 + 36 * LOCATOR_PACKS_MAX + 32 * LOCATOR_RECORDS_MAX.div_ceil(TABLE_PAGE_RECORDS);
+/// Most bytes of a map or span root: an entry for each leaf.
+pub const ROOT_LEN_MAX: u64 = 32 + 36 * LEAVES_MAX;
 /// Most frames in one pack.
-pub const PACK_FRAMES_MAX: u64 = 1 << 22;
+pub const PACK_FRAMES_MAX: u64 = 1 << 20;
 /// Most bytes in one pack: frame offsets fit 32 bits.
 pub const PACK_LEN_MAX: u64 = 1 << 32;
 /// Most bytes in a frame: a full chunk stored raw, with its head and mask, or what zstd can

@@ -145,7 +145,7 @@ mod tests {
         const BLOCKS: u64 = 1 << 10;
         for step in [1, 2, 3, 7, 100, 1023] {
             let mut builder = LeafBuilder::new(BLOCKS);
-            let held = |block: u64| block % step == 0 || block > 900;
+            let held = |block: u64| block.is_multiple_of(step) || block > 900;
             for block in (0..BLOCKS).filter(|&block| held(block)) {
                 assert!(builder.push(block, 0, 5000 - 2 * block).is_none());
             }

@@ -173,8 +173,13 @@ impl BlockDevice for RawFile {
                 Err(rustix::io::Errno::NXIO) => Err(Error::Changed { object: self.name.clone() }),
                 Err(error) => Err(failed(error)),
             },
-            // No data from here to the end.
-            Err(rustix::io::Errno::NXIO) => Ok(Run { kind: RunKind::Zero, len }),
+            // No data from here to the end, or the end is no longer where it was.
+            Err(rustix::io::Errno::NXIO) => match self.file.metadata() {
+                Ok(metadata) if metadata.len() < self.file_size => {
+                    Err(Error::Changed { object: self.name.clone() })
+                }
+                _ => Ok(Run { kind: RunKind::Zero, len }),
+            },
             // A file system that cannot tell: all may be data.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => Ok(whole),
             Err(error) => Err(failed(error)),

@@ -174,7 +174,8 @@ fn folder(object: &Listed) -> &str {
 
 /// Bytes of a pack's frames.
 fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
-    let opened = shared.open_object(&object.name)?;
+    // Not one of those that are kept open: they all had their heads checked.
+    let opened = shared.storage.open(&object.name).map_err(|error| Error::io("open", &object.name, error))?;
     let tail_len = pack::TRAILER_LEN.min(opened.len());
     let tail = crate::store::read_range(opened.as_ref(), &object.name, opened.len() - tail_len, tail_len)?;
     let trailer = pack::decode_trailer(&tail, opened.len())
@@ -190,12 +191,14 @@ fn reclaimable(
     needed: &BTreeSet<String>,
 ) -> Result<u64> {
     let mut bytes = 0;
+    let mut located = BTreeSet::new();
     for object in listed {
         let id = names::digest_of(&object.name);
         match (folder(object), id) {
             (names::LISTS, Some(id)) => {
                 let list = shared.list(&id, None)?;
                 bytes += unused_frames(shared, &list, used.get(&id))?;
+                located.extend(list.locator()?.root.packs.iter().copied());
                 bytes += if used.contains_key(&id) { 0 } else { object.len };
             }
             (names::LOCATORS, Some(id)) if !used.contains_key(&id) => bytes += object.len,
@@ -203,7 +206,9 @@ fn reclaimable(
             _ => {}
         }
     }
-    Ok(bytes)
+    let packs = listed.iter().filter(|object| folder(object) == names::PACKS);
+    let lost = packs.filter(|pack| names::digest_of(&pack.name).is_none_or(|id| !located.contains(&id)));
+    Ok(bytes + lost.map(|pack| pack.len).sum::<u64>())
 }
 
 fn unused_frames(shared: &store::Shared, list: &List, used: Option<&Vec<u64>>) -> Result<u64> {

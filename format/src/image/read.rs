@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use crate::cache::Chunk;
 use crate::device::{BlockDevice, Run, RunKind, check_range};
 use crate::digest::{Digest, block_digest};
 use crate::error::{Error, Result};
@@ -133,36 +136,31 @@ impl Image {
     /// on, and would only push out what others come back to.
     fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
         let id = list.chunk_id(chunk)?;
-        if let Some(cached) = self.shared.cache.peek_chunk(id) {
-            self.check_held(list, chunk, &cached, 0, out.len())?;
+        let usable = |cached: &Chunk| {
+            cached.held.is_none() && (cached.proved || self.shared.verify == VerifyMode::Guard)
+        };
+        if let Some(cached) = self.shared.cache.peek_chunk(id).filter(usable) {
             out.copy_from_slice(&cached.bytes);
             return Ok(());
         }
-        let held = self.shared.decode_chunk(list, chunk, &id, self.shared.verify, out)?;
-        let decoded = crate::cache::Chunk { bytes: bytes::Bytes::new(), held: held.map(Arc::from) };
-        self.check_held(list, chunk, &decoded, 0, out.len())
+        match self.shared.decode_chunk(list, chunk, &id, self.shared.verify, out)? {
+            None => Ok(()),
+            Some(held) => {
+                let decoded = Chunk { bytes: Bytes::new(), held: Some(held.into()), proved: false };
+                check_held(list, chunk, &decoded, 0, out.len())
+            }
+        }
     }
 
     fn read_part(&self, list: &List, chunk: u64, within: usize, out: &mut [u8]) -> Result<()> {
-        let decoded = self.shared.chunk(list, chunk)?;
-        self.check_held(list, chunk, &decoded, within, out.len())?;
+        let mut decoded = self.shared.chunk(list, chunk)?;
+        if check_held(list, chunk, &decoded, within, out.len()).is_err() {
+            // What another store of this process has of the chunk is less than this one may have.
+            decoded = self.shared.reload_chunk(list, chunk)?;
+            check_held(list, chunk, &decoded, within, out.len())?;
+        }
         out.copy_from_slice(&decoded.bytes[within..within + out.len()]);
         Ok(())
-    }
-
-    fn check_held(
-        &self,
-        list: &List,
-        chunk: u64,
-        decoded: &crate::cache::Chunk,
-        within: usize,
-        len: usize,
-    ) -> Result<()> {
-        let first = within / BLOCK_LEN;
-        let count = (within + len).div_ceil(BLOCK_LEN) - first;
-        decoded
-            .check_held(first as u32, count as u32)
-            .map_err(|fault| Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, fault))
     }
 
     /// Checks everything that chunk `chunk` of `list` is stored as, past the cache.
@@ -174,6 +172,15 @@ impl Image {
             .map(|(block, number)| loaded.check_held(number, 1).ok().map(|()| block_digest(block)))
             .collect())
     }
+}
+
+/// Fails unless all blocks of a range of a chunk are held.
+fn check_held(list: &List, chunk: u64, decoded: &Chunk, within: usize, len: usize) -> Result<()> {
+    let first = within / BLOCK_LEN;
+    let count = (within + len).div_ceil(BLOCK_LEN) - first;
+    decoded
+        .check_held(first as u32, count as u32)
+        .map_err(|fault| Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, fault))
 }
 
 impl BlockDevice for Image {

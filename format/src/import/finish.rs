@@ -11,10 +11,10 @@ use crate::limits::{PAGE_LEN_MAX, SPAN_BLOCKS};
 use crate::map::{BuiltLeaf, LeafBuilder};
 use crate::ondisk::digest_table::{self, Entry};
 use crate::ondisk::header::Kind;
-use crate::ondisk::map_leaf;
+use crate::ondisk::map_leaf::{self, MapLeaf};
 use crate::ondisk::record::{PagePlace, Places};
 use crate::store::page_writer::PageWriter;
-use crate::store::stage::Stage;
+use crate::store::stage::{Moves, Stage};
 
 /// Pages that exist already, by digest: the parent's.
 #[derive(Debug, Default)]
@@ -75,6 +75,7 @@ pub(super) struct TreeBuilder<'a> {
     known: KnownPages,
     /// The ids of the committed lists; new lists are numbered after them.
     ids: Vec<Digest>,
+    leaf_blocks: u64,
     leaves: LeafBuilder,
     waiting: Vec<WaitingLeaf>,
     /// The numbers of all lists that the map uses.
@@ -89,6 +90,7 @@ impl<'a> TreeBuilder<'a> {
             pages: PageWriter::new(stage),
             known,
             ids,
+            leaf_blocks,
             leaves: LeafBuilder::new(leaf_blocks),
             waiting: Vec::new(),
             used: BTreeSet::new(),
@@ -112,13 +114,6 @@ impl<'a> TreeBuilder<'a> {
         let missing: Vec<_> = leaf.lists.iter().copied().enumerate().filter(is_new).collect();
         let index = leaf.index;
         let bytes = leaf.resolve(|list| self.ids.get(list as usize).copied().unwrap_or_default()).encode();
-        if bytes.len() as u64 > PAGE_LEN_MAX {
-            return Err(Error::Limit {
-                what: "bytes of a map page",
-                found: bytes.len() as u64,
-                max: PAGE_LEN_MAX,
-            });
-        }
         if missing.is_empty() {
             return add_page(&mut self.map, &mut self.pages, &self.known, index, &bytes);
         }
@@ -145,6 +140,10 @@ impl<'a> TreeBuilder<'a> {
                 let id = new_ids.get(list as usize - self.ids.len()).copied().unwrap_or_default();
                 map_leaf::set_list(&mut leaf.bytes, number, &id);
             }
+            // A list brought again because the store's own is damaged has the same id: such a leaf
+            // would name it twice.
+            MapLeaf::decode(&leaf.bytes, self.leaf_blocks)
+                .map_err(|fault| Error::corrupt("the new map", leaf.slot as u64, fault))?;
             let (digest, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
             self.map.entries[leaf.slot].digest = digest;
             self.map.places[leaf.slot] = placed;
@@ -153,7 +152,7 @@ impl<'a> TreeBuilder<'a> {
     }
 
     /// Closes the page file; gives the roots and all places.
-    pub fn finish(self, moves: &mut Vec<(String, String)>) -> FinishedTrees {
+    pub fn finish(self, moves: &mut Moves) -> FinishedTrees {
         let new_file = self.pages.finish(moves).unwrap_or_default();
         let mut files: Vec<Digest> = Vec::new();
         let mut resolve = |placed: &Placed| {
@@ -196,13 +195,16 @@ fn add_page(
 
 /// Writes a page, unless the parent has it.
 fn place_page(pages: &mut PageWriter<'_>, known: &KnownPages, bytes: &[u8]) -> Result<(Digest, Placed)> {
+    if bytes.len() as u64 > PAGE_LEN_MAX {
+        return Err(Error::Limit { what: "bytes of a page", found: bytes.len() as u64, max: PAGE_LEN_MAX });
+    }
     let digest = object_digest(bytes);
     let placed = match known.pages.get(&digest) {
         Some((file, place)) => Placed::Known(*file, *place),
         None => {
             let stored = codec::page::encode(bytes)
                 .map_err(|error| Error::io("compress", format!("page {digest}"), error))?;
-            Placed::New { offset: pages.page(&digest, &stored)?, len: stored.len() as u32 }
+            Placed::New { offset: pages.page(&stored)?, len: stored.len() as u32 }
         }
     };
     Ok((digest, placed))

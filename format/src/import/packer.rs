@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ondisk::frame;
 use crate::store::list_writer::{ListWriter, WrittenList};
 use crate::store::pack_writer::PackWriter;
-use crate::store::stage::Stage;
+use crate::store::stage::{Moves, Stage};
 
 use super::sequencer::ChunkJob;
 
@@ -60,7 +60,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Closes packs and lists; gives the lists and what is to be published.
-    pub fn finish(self) -> Result<(Vec<WrittenList>, Vec<(String, String)>)> {
+    pub fn finish(self) -> Result<(Vec<WrittenList>, Moves)> {
         let (pack_ids, mut moves) = self.packs.finish()?;
         let stage = self.stage;
         let finish = |list: ListWriter| list.finish(stage, &pack_ids, &mut moves);

@@ -58,6 +58,11 @@ struct Plan {
     spare_frames: Vec<Vec<u8>>,
 }
 
+/// Takes a lock. A panic under one ends the whole import, so what it left does not matter.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 enum Task {
     Pack(EncodedChunk),
     Sequence(HashedSpan),
@@ -97,16 +102,15 @@ impl<'a> Pipeline<'a> {
         if let Some(error) = plan.error {
             return Err(error);
         }
-        let inner = |_| Error::Interrupted;
         Ok((
-            self.feed.into_inner().map_err(|error| inner(drop(error)))?,
-            self.sequencer.into_inner().map_err(|error| inner(drop(error)))?,
-            self.packer.into_inner().map_err(|error| inner(drop(error)))?,
+            self.feed.into_inner().unwrap_or_else(PoisonError::into_inner),
+            self.sequencer.into_inner().unwrap_or_else(PoisonError::into_inner),
+            self.packer.into_inner().unwrap_or_else(PoisonError::into_inner),
         ))
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.plan)
     }
 
     fn work(&self) {
@@ -137,10 +141,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn pack(&self, chunk: EncodedChunk) -> Result<()> {
-        let packed = match self.packer.lock() {
-            Ok(mut packer) => packer.chunk(&chunk),
-            Err(_) => Err(Error::Interrupted),
-        };
+        let packed = held(&self.packer).chunk(&chunk);
         let mut plan = self.plan();
         plan.packing = false;
         plan.packed += 1;
@@ -152,13 +153,10 @@ impl<'a> Pipeline<'a> {
     fn sequence(&self, span: HashedSpan) -> Result<()> {
         let mut jobs = Vec::new();
         let spare = std::mem::take(&mut self.plan().spare_chunks);
-        let sequenced = match self.sequencer.lock() {
-            Ok(mut sequencer) => {
-                sequencer.spare.extend(spare);
-                sequencer.span(&span, &mut jobs)
-            }
-            Err(_) => Err(Error::Interrupted),
-        };
+        let mut sequencer = held(&self.sequencer);
+        sequencer.spare.extend(spare);
+        let sequenced = sequencer.span(&span, &mut jobs);
+        drop(sequencer);
         let mut plan = self.plan();
         plan.add_jobs(jobs);
         plan.sequencing = false;
@@ -168,10 +166,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn end_sequence(&self) -> Result<()> {
-        let job = match self.sequencer.lock() {
-            Ok(mut sequencer) => sequencer.end(),
-            Err(_) => return Err(Error::Interrupted),
-        };
+        let job = held(&self.sequencer).end();
         let mut plan = self.plan();
         plan.add_jobs(job.into_iter().collect());
         plan.sequencing = false;
@@ -188,10 +183,8 @@ impl<'a> Pipeline<'a> {
     /// Takes a span from the feed, lets others at it, and reads and hashes the span.
     fn feed(&self, number: u64, buffer: Vec<u8>) -> Result<()> {
         let mut buffer = Some(buffer);
-        let fed = self.options.check_cancel().and_then(|()| match self.feed.lock() {
-            Ok(mut feed) => feed.next(|| buffer.take().unwrap_or_default()),
-            Err(_) => Err(Error::Interrupted),
-        });
+        let mut next = || held(&self.feed).next(|| buffer.take().unwrap_or_default());
+        let fed = self.options.check_cancel().and_then(|()| next());
         let mut plan = self.plan();
         plan.feeding = false;
         let ticket = match fed {

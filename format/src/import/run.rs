@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::feed::Feed;
 use super::finish::{FinishedTrees, KnownPages, SpanTable, TreeBuilder, root_digest};
-use super::options::{ImportOptions, ImportReport};
+use super::options::{ImportOptions, ImportReport, Progress};
 use super::packer::Packer;
 use super::pipeline::Pipeline;
 use super::sequencer::{Sequencer, SequencerParts};
@@ -66,6 +66,9 @@ fn run(
     let packer = Packer::new(stage, options.chunk_blocks);
     let (feed, sequencer, packer) = Pipeline::new(options, device, feed, sequencer, packer).run()?;
     let size_bytes = size.unwrap_or(feed.offset());
+    if let Some(progress) = options.progress {
+        progress(Progress { done_bytes: size_bytes, size_bytes: size });
+    }
     if size.is_none() && size_bytes > STREAM_SIZE_MAX {
         return Err(Error::Limit { what: "bytes of a stream", found: size_bytes, max: STREAM_SIZE_MAX });
     }

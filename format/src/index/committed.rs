@@ -50,10 +50,11 @@ impl CommittedIndex {
     /// Opens the index over `lists`, making again what is missing or damaged of it. Lists that
     /// are damaged are left out: they cost sharing, not the import.
     pub fn open(shared: &Arc<Shared>, lists: &[Digest]) -> Result<Self> {
+        let lens = log::lens(shared)?;
         let mut logs = BTreeMap::new();
         for id in lists {
             match shared.list(id, None) {
-                Ok(list) => drop(logs.insert(*id, Log::open(shared, list))),
+                Ok(list) => drop(logs.insert(*id, Log::new(list, lens.get(id).copied()))),
                 Err(error) if may_pass(&error) => return Err(error),
                 Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
             }
@@ -67,7 +68,7 @@ impl CommittedIndex {
             last: None,
             candidates: Vec::new(),
         };
-        let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.contains(id));
+        let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.binary_search(id).is_ok());
         let missing: Vec<_> = logs
             .values()
             .filter(|log| !log.is_sound() || !covered(&log.list.id))
@@ -75,8 +76,10 @@ impl CommittedIndex {
             .collect();
         let rebuilt =
             if missing.is_empty() { Vec::new() } else { update::rebuild(shared, &missing, &segments)? };
+        let lens = if missing.is_empty() { lens } else { log::lens(shared)? };
         for list in &missing {
-            logs.insert(list.id, Log::open(shared, list.clone()));
+            shared.forget_object(&log::object_name(&list.id));
+            logs.insert(list.id, Log::new(list.clone(), lens.get(&list.id).copied()));
         }
         let numbers: BTreeMap<Digest, u32> = logs.keys().copied().zip(0..).collect();
         index.logs = logs.into_values().collect();

@@ -38,7 +38,7 @@ impl Filter {
     fn probes(&self, key: u64) -> (usize, impl Iterator<Item = (usize, u8)> + use<>) {
         let lines = (self.0.len() / LINE_LEN) as u64;
         // The high part of a product picks evenly without a division.
-        let line = (u128::from(key) * u128::from(lines) >> 48) as usize * LINE_LEN;
+        let line = ((u128::from(key) * u128::from(lines)) >> 48) as usize * LINE_LEN;
         // Six numbers of nine bits from another product of the key.
         let bits = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let probe = move |n: u32| {

@@ -1,14 +1,15 @@
 //! Digest logs: the digests of a list's blocks in the list's order, proved by its chunk ids.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::digest::{DIGEST_LEN, Digest, block_digest, chunk_id};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::list::ListShape;
-use crate::storage::ReadAt;
 use crate::store::list::List;
 use crate::store::names;
 use crate::store::{Shared, VerifyMode};
@@ -20,13 +21,20 @@ const PAGE_BLOCKS: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Log {
     pub list: Arc<List>,
-    /// `None` where the file is missing or was found wrong.
-    object: Option<Arc<dyn ReadAt>>,
+    /// Whether the file is there and was right as far as it was read.
+    sound: bool,
 }
 
 /// The object that holds the log of list `id`.
 pub(crate) fn object_name(id: &Digest) -> String {
     format!("{}/logs/{id}", names::INDEX)
+}
+
+/// The lengths of all logs, by list.
+pub(crate) fn lens(shared: &Shared) -> Result<HashMap<Digest, u64>> {
+    let folder = format!("{}/logs", names::INDEX);
+    let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
+    Ok(listed.iter().filter_map(|object| Some((names::digest_of(&object.name)?, object.len))).collect())
 }
 
 /// Blocks to a page of a log, a multiple of the chunk's.
@@ -35,15 +43,15 @@ pub(crate) fn page_blocks(shape: &ListShape) -> u64 {
 }
 
 impl Log {
-    pub fn open(shared: &Shared, list: Arc<List>) -> Self {
-        let object = shared.storage.open(&object_name(&list.id)).ok();
-        let object = object.filter(|object| object.len() == list.shape.blocks * DIGEST_LEN as u64);
-        Self { list, object }
+    /// The log of `list`, whose file has `len` bytes, if there is one. No file is kept open.
+    pub fn new(list: Arc<List>, len: Option<u64>) -> Self {
+        let sound = len == Some(list.shape.blocks * DIGEST_LEN as u64);
+        Self { list, sound }
     }
 
     /// Whether the file was there, and right as far as it was read.
     pub fn is_sound(&self) -> bool {
-        self.object.is_some()
+        self.sound
     }
 
     /// Page `number`, proved. Where the file is missing or wrong, it is made from the frames.
@@ -54,9 +62,11 @@ impl Log {
         let per_page = page_blocks(&self.list.shape);
         let first = number * per_page;
         let count = (self.list.shape.blocks - first).min(per_page) as usize;
-        if let Some(object) = &self.object {
+        if self.sound {
             let mut bytes = vec![0; count * DIGEST_LEN];
-            if object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64).is_ok() {
+            let object = shared.open_object(&object_name(&self.list.id)).ok();
+            let read = object.map(|object| object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64));
+            if matches!(read, Some(Ok(()))) {
                 let digests: Vec<_> = bytes
                     .chunks_exact(DIGEST_LEN)
                     .map(|digest| Digest(digest.try_into().unwrap_or_default()))
@@ -66,7 +76,7 @@ impl Log {
                 }
             }
             tracing::warn!(list = %self.list.id, "the block index is damaged here; making it again");
-            self.object = None;
+            self.sound = false;
         }
         let chunk_blocks = u64::from(self.list.shape.chunk_blocks);
         let chunks = first / chunk_blocks..(first + count as u64).div_ceil(chunk_blocks);
@@ -78,12 +88,10 @@ impl Log {
     /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids.
     fn proves(&self, first: u64, digests: &[Digest]) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
-        let mut chunk = first / chunk_blocks as u64;
-        for blocks in digests.chunks(chunk_blocks) {
+        for (chunk, blocks) in (first / chunk_blocks as u64..).zip(digests.chunks(chunk_blocks)) {
             if chunk_id(blocks) != self.list.chunk_id(chunk)? {
                 return Ok(false);
             }
-            chunk += 1;
         }
         Ok(true)
     }
@@ -123,13 +131,16 @@ pub(crate) fn rebuild(
 #[derive(Debug)]
 pub(crate) struct Digests {
     shared: Arc<Shared>,
-    logs: std::collections::HashMap<Digest, Log>,
+    logs: HashMap<Digest, Log>,
+    lens: HashMap<Digest, u64>,
     last: Option<(Digest, u64, Arc<[Digest]>)>,
 }
 
 impl Digests {
+    /// Without an index, or with a damaged one, digests are made from the frames.
     pub fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: shared.clone(), logs: Default::default(), last: None }
+        let lens = lens(shared).unwrap_or_default();
+        Self { shared: shared.clone(), logs: HashMap::new(), lens, last: None }
     }
 
     /// The digest of block `block` of list `id`.
@@ -138,9 +149,9 @@ impl Digests {
     /// When neither a log nor the frames can give it.
     pub fn of(&mut self, id: &Digest, block: u64) -> Result<Digest> {
         let log = match self.logs.entry(*id) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Log::open(&self.shared, self.shared.list(id, None)?))
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(Log::new(self.shared.list(id, None)?, self.lens.get(id).copied()))
             }
         };
         let per_page = page_blocks(&log.list.shape);
@@ -153,7 +164,7 @@ impl Digests {
         self.last = Some((*id, number, page));
         digest.ok_or_else(|| {
             let fault = crate::fault::Fault::ExtentRange { block, max: log.list.shape.blocks };
-            crate::error::Error::corrupt(log.list.object_name(), 0, fault)
+            Error::corrupt(log.list.object_name(), 0, fault)
         })
     }
 }

@@ -150,7 +150,7 @@ pub(crate) fn rebuild(shared: &Arc<Shared>, lists: &[Arc<List>], sound: &[Segmen
     let stage = Stage::begin(shared)?;
     let mut made = Vec::new();
     for list in lists {
-        let covered = sound.iter().any(|segment| segment.lists.contains(&list.id));
+        let covered = sound.iter().any(|segment| segment.lists.binary_search(&list.id).is_ok());
         match rebuild_list(&stage, list, covered) {
             Ok(segments) => made.extend(segments),
             Err(error) if error.is_damage() => {

@@ -9,9 +9,12 @@
 
 use super::cursor::{Cursor, Put};
 use super::header::{self, Kind};
+use super::pack::FRAMES_OFFSET;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::fault::Fault;
-use crate::limits::{FRAME_LEN_MAX, LIST_CHUNKS_MAX, LOCATOR_PACKS_MAX, TABLE_PAGE_RECORDS};
+use crate::limits::{
+    FRAME_LEN_MAX, LIST_CHUNKS_MAX, LOCATOR_PACKS_MAX, LOCATOR_RECORDS_MAX, TABLE_PAGE_RECORDS,
+};
 
 /// Bytes in a record.
 pub const RECORD_LEN: usize = 24;
@@ -67,6 +70,9 @@ impl FramePlace {
             } else {
                 Err(Fault::Reserved { offset: within as u64 + 4 })
             };
+        }
+        if u64::from(place.offset) < FRAMES_OFFSET {
+            return Err(Fault::FramePlace { end: u64::from(place.offset), max: FRAMES_OFFSET });
         }
         let packs = u32::try_from(root.packs.len()).unwrap_or(u32::MAX);
         if place.pack >= packs {
@@ -135,11 +141,11 @@ impl LocatorRoot {
         if chunks > LIST_CHUNKS_MAX {
             return Err(Fault::Limit { what: "chunks of a locator", found: chunks, max: LIST_CHUNKS_MAX });
         }
-        if records < chunks || records > u64::from(u32::MAX) {
+        if records < chunks || records > LOCATOR_RECORDS_MAX {
             return Err(Fault::Limit {
                 what: "records of a locator",
                 found: records,
-                max: u64::from(u32::MAX),
+                max: LOCATOR_RECORDS_MAX,
             });
         }
         let pack_count = u64::from(cursor.u32()?);

@@ -101,6 +101,9 @@ impl MapLeaf {
         if count == 0 {
             return Err(Fault::EmptyPage);
         }
+        if extents > leaf_blocks {
+            return Err(Fault::Limit { what: "extent count", found: extents, max: leaf_blocks });
+        }
         let mut decoder = ExtentDecoder { expected: vec![0; lists.len()], used: 0, last: None, leaf_blocks };
         let extents = (0..count).map(|_| decoder.next(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
         cursor.end()?;

@@ -4,7 +4,7 @@ use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use crate::digest::{DIGEST_LEN, Digest, Hasher};
 use crate::fault::Fault;
-use crate::limits::{FRAME_LEN_MAX, PACK_FRAMES_MAX};
+use crate::limits::{FRAME_LEN_MAX, PACK_FRAMES_MAX, PACK_LEN_MAX};
 
 /// Where the first frame begins.
 pub const FRAMES_OFFSET: u64 = HEADER_LEN as u64 + 16;
@@ -112,6 +112,9 @@ pub fn decode_trailer(bytes: &[u8], pack_len: u64) -> Result<Trailer, Fault> {
     }
     if trailer.frames > PACK_FRAMES_MAX {
         return Err(Fault::Limit { what: "frames of a pack", found: trailer.frames, max: PACK_FRAMES_MAX });
+    }
+    if pack_len > PACK_LEN_MAX {
+        return Err(Fault::Limit { what: "pack length", found: pack_len, max: PACK_LEN_MAX });
     }
     let expected = trailer.frames_len.checked_add(FRAMES_OFFSET + trailer.index_len() + TRAILER_LEN);
     if expected != Some(pack_len) {

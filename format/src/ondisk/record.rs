@@ -11,7 +11,7 @@ use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use crate::digest::{DIGEST_LEN, Digest, Hasher};
 use crate::fault::Fault;
-use crate::limits::{LEAVES_MAX, MANIFEST_LEN_MAX, PAGE_FILES_MAX, PAGE_LEN_MAX};
+use crate::limits::{LEAVES_MAX, MANIFEST_LEN_MAX, PAGE_FILES_MAX, PAGE_LEN_MAX, ROOT_LEN_MAX};
 
 /// Bytes before the manifest.
 pub const HEAD_LEN: u64 = HEADER_LEN as u64 + 32 + DIGEST_LEN as u64;
@@ -75,6 +75,8 @@ impl RecordHead {
             }
         };
         limit("manifest length", head.manifest_len, MANIFEST_LEN_MAX)?;
+        limit("map root length", head.map_root_len, ROOT_LEN_MAX)?;
+        limit("span root length", head.span_root_len, ROOT_LEN_MAX)?;
         limit("page files", head.files, PAGE_FILES_MAX)?;
         limit("map pages", head.map_pages, LEAVES_MAX)?;
         limit("span pages", head.span_pages, LEAVES_MAX)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
 
 /// How long to sleep between two tries for a lock; the kernel offers no wait with a limit.
 const LOCK_POLL: Duration = Duration::from_millis(20);
+/// How often to make a folder again that somebody else removes as empty.
+const FOLDER_TRIES: u32 = 64;
 
 /// Objects as files in a folder.
 ///
@@ -38,7 +40,7 @@ impl FileStorage {
     /// Makes the folders above `path`, each durable in the one above it.
     fn make_parents(&self, path: &Path) -> io::Result<()> {
         let Some(parent) = path.parent() else { return Ok(()) };
-        if parent.is_dir() {
+        if parent.as_os_str().is_empty() || parent.is_dir() {
             return Ok(());
         }
         self.make_parents(parent)?;
@@ -47,6 +49,19 @@ impl FileStorage {
             _ => {}
         }
         parent.parent().map_or(Ok(()), sync_folder)
+    }
+
+    /// Does `work` on `path` once the folders above it are there. A folder that another removal
+    /// finds empty between the two is made again.
+    fn with_parents<T>(&self, path: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let tried = || self.make_parents(path).and_then(|()| work());
+        for _ in 1..FOLDER_TRIES {
+            match tried() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => return done,
+            }
+        }
+        tried()
     }
 
     fn collect(&self, folder: &Path, name: &str, found: &mut Vec<Listed>) -> io::Result<()> {
@@ -118,9 +133,8 @@ impl Storage for FileStorage {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
         let path = self.path(name);
-        self.make_parents(&path)?;
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        Ok(Arc::new(FileAppend(file)))
+        let create = || OpenOptions::new().write(true).create_new(true).open(&path);
+        Ok(Arc::new(FileAppend(self.with_parents(&path, create)?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
@@ -137,8 +151,7 @@ impl Storage for FileStorage {
         let mut folders = BTreeSet::new();
         for (from, to) in moves {
             let to = self.path(to);
-            self.make_parents(&to)?;
-            fs::rename(self.path(from), &to)?;
+            self.with_parents(&to, || fs::rename(self.path(from), &to))?;
             folders.extend(to.parent().map(Path::to_path_buf));
         }
         folders.iter().try_for_each(|folder| sync_folder(folder))
@@ -178,24 +191,27 @@ impl Storage for FileStorage {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         let path = self.path(name);
-        let file = match mode {
+        let open = || match mode {
             // A reader of somebody else's store may hold a shared lock without the right to write.
-            LockMode::Shared if path.is_file() => File::open(&path)?,
-            _ => {
-                self.make_parents(&path)?;
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?
-            }
+            LockMode::Shared if path.is_file() => File::open(&path),
+            _ => self.with_parents(&path, || {
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
+            }),
         };
-        let deadline = Instant::now() + wait;
+        let mut file = open()?;
+        // A wait beyond what the clock can tell is one without end.
+        let deadline = Instant::now().checked_add(wait);
         loop {
             let tried = match mode {
                 LockMode::Shared => file.try_lock_shared(),
                 LockMode::Exclusive => file.try_lock(),
             };
             match tried {
-                Ok(()) => return Ok(Box::new(FileHeld(file))),
+                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Box::new(FileHeld(file))),
+                // Its last holder removed the file: the lock on it keeps nobody else out.
+                Ok(()) => file = open()?,
                 Err(fs::TryLockError::Error(error)) => return Err(error),
-                Err(fs::TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                Err(fs::TryLockError::WouldBlock) if deadline.is_some_and(|end| Instant::now() >= end) => {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),

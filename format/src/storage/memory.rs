@@ -212,7 +212,7 @@ struct Locks {
 
 impl Locks {
     fn take(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(Duration::from_secs(1 << 30));
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let count = holders.entry(name.into()).or_default();

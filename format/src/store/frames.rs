@@ -14,7 +14,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::list::List;
+use super::list::{List, Locator};
 use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::cache::Chunk;
@@ -25,6 +25,7 @@ use crate::guard::guard;
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::frame::{self, Frame, Presence};
 use crate::ondisk::locator::FramePlace;
+use crate::ondisk::pack::{self, FRAMES_OFFSET};
 
 thread_local! {
     /// Stored bytes of the frame being decoded; kept so that a read allocates nothing for them.
@@ -43,14 +44,27 @@ impl Shared {
     /// Chunk `chunk` of `list`, from the cache or decoded.
     pub fn chunk(&self, list: &List, chunk: u64) -> Result<Chunk> {
         let id = list.chunk_id(chunk)?;
-        self.cache.chunk(id, || self.load_chunk(list, chunk, &id, self.verify))
+        let cached = self.cache.chunk(id, || self.load_chunk(list, chunk, &id, self.verify))?;
+        if cached.proved || self.verify == VerifyMode::Guard {
+            return Ok(cached);
+        }
+        // Another store of this process put it there under its guard alone.
+        self.reload_chunk(list, chunk)
+    }
+
+    /// Chunk `chunk` of `list`, decoded again and put in the place of what the cache has.
+    pub fn reload_chunk(&self, list: &List, chunk: u64) -> Result<Chunk> {
+        let id = list.chunk_id(chunk)?;
+        let loaded = self.load_chunk(list, chunk, &id, self.verify)?;
+        self.cache.replace_chunk(id, loaded.clone());
+        Ok(loaded)
     }
 
     /// Decodes a chunk, past the cache.
     pub fn load_chunk(&self, list: &List, chunk: u64, id: &Digest, verify: VerifyMode) -> Result<Chunk> {
         let mut plain = vec![0; frame::plain_len(list.shape.blocks_of(chunk))];
         let held = self.decode_chunk(list, chunk, id, verify, &mut plain)?;
-        Ok(Chunk { bytes: plain.into(), held: held.map(Arc::from) })
+        Ok(Chunk { bytes: plain.into(), held: held.map(Arc::from), proved: verify == VerifyMode::Full })
     }
 
     /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
@@ -64,13 +78,17 @@ impl Shared {
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
         let locator = list.locator()?;
-        match self.decode_at(list, &list.places(&locator, chunk)?, chunk, id, verify, plain) {
+        let mut decode = |locator: &Locator| {
+            let places = list.places(locator, chunk)?;
+            self.decode_at(list, &places, chunk, id, verify, plain)
+        };
+        match decode(&locator) {
+            Ok(held) => Ok(held),
             // A collection may have moved the frames since the locator was loaded.
-            Err(error) if error.is_not_found() => {
-                let locator = list.reload_locator()?;
-                self.decode_at(list, &list.places(&locator, chunk)?, chunk, id, verify, plain)
+            Err(error) => {
+                let now = list.reload_locator()?;
+                if now.root == locator.root { Err(error) } else { decode(&now) }
             }
-            other => other,
         }
     }
 
@@ -105,7 +123,7 @@ impl Shared {
 
     /// Reads a frame's stored bytes and checks their guard.
     fn read_frame(&self, name: &str, place: &FramePlace, id: &Digest, stored: &mut Vec<u8>) -> Result<()> {
-        let pack = self.open_object(name)?;
+        let pack = self.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
         let offset = u64::from(place.offset);
         let end = offset + u64::from(place.len);
         if end > pack.len() {

@@ -10,31 +10,25 @@ use crate::cache::KeyKind;
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
-use crate::limits::TABLE_PAGE_RECORDS;
+use crate::limits::{LIST_ROOT_LEN_MAX, LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
 use crate::storage::ReadAt;
 
-/// A list. Its root, its locator's root and their pages are read when they are first needed.
+/// A list. Its root, its locator's root and their pages are read when they are first needed; no
+/// file is kept open for it, so a store may have any number of lists.
 #[derive(Debug)]
 pub(crate) struct List {
     shared: Weak<Shared>,
     pub id: Digest,
     pub shape: ListShape,
-    opened: OnceLock<Opened>,
+    root: OnceLock<ListRoot>,
     locator: RwLock<Option<Arc<Locator>>>,
-}
-
-#[derive(Debug)]
-struct Opened {
-    object: Arc<dyn ReadAt>,
-    root: ListRoot,
 }
 
 /// A list's locator, as it was when it was loaded.
 #[derive(Debug)]
 pub(crate) struct Locator {
-    object: Arc<dyn ReadAt>,
     name: String,
     pub root: LocatorRoot,
 }
@@ -42,17 +36,17 @@ pub(crate) struct Locator {
 impl List {
     /// Opens list `id`; its root is read now only if `shape` is not known.
     pub fn open(shared: &Arc<Shared>, id: Digest, shape: Option<ListShape>) -> Result<Self> {
-        let opened = OnceLock::new();
+        let root = OnceLock::new();
         let shape = match shape {
             Some(shape) => shape,
             None => {
                 let found = load_by_trailer(shared, &id)?;
-                let shape = found.root.shape;
-                let _ = opened.set(found);
+                let shape = found.shape;
+                let _ = root.set(found);
                 shape
             }
         };
-        Ok(Self { shared: Arc::downgrade(shared), id, shape, opened, locator: RwLock::default() })
+        Ok(Self { shared: Arc::downgrade(shared), id, shape, root, locator: RwLock::default() })
     }
 
     pub fn object_name(&self) -> String {
@@ -74,17 +68,13 @@ impl List {
         }
     }
 
-    fn opened(&self) -> Result<&Opened> {
-        if let Some(opened) = self.opened.get() {
-            return Ok(opened);
-        }
-        let opened = load_by_shape(&self.shared(), &self.id, self.shape)?;
-        Ok(self.opened.get_or_init(|| opened))
-    }
-
     /// The list's root.
     pub fn root(&self) -> Result<&ListRoot> {
-        Ok(&self.opened()?.root)
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let root = load_by_shape(&self.shared(), &self.id, self.shape)?;
+        Ok(self.root.get_or_init(|| root))
     }
 
     /// The id of chunk `chunk`.
@@ -103,15 +93,15 @@ impl List {
 
     /// Page `number` of the chunk ids, checked.
     pub fn page(&self, number: u64) -> Result<Bytes> {
-        let opened = self.opened()?;
+        let root = self.root()?;
         let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let expected =
-            *opened.root.pages.get(index).ok_or_else(|| self.out_of_list(number * TABLE_PAGE_RECORDS))?;
+        let expected = *root.pages.get(index).ok_or_else(|| self.out_of_list(number * TABLE_PAGE_RECORDS))?;
         self.shared().cache.page(KeyKind::ListPage, expected, || {
             let first = number * TABLE_PAGE_RECORDS;
             let records = (self.shape.chunks() - first).min(TABLE_PAGE_RECORDS);
             let (offset, len) = (first * DIGEST_LEN as u64, records * DIGEST_LEN as u64);
-            read_page(opened.object.as_ref(), &self.object_name(), offset, len, &expected)
+            let name = self.object_name();
+            read_page(self.shared().open_object(&name)?.as_ref(), &name, offset, len, &expected)
         })
     }
 
@@ -126,9 +116,13 @@ impl List {
             }
             let pack = locator.root.packs.get(place.pack as usize).copied().unwrap_or_default();
             places.push((place, pack));
-            // Links lead strictly forwards, so this ends.
+            // Each frame has a block that those before it lack, so there are no more than blocks.
             match place.next {
                 0 => return Ok(places),
+                next if places.len() >= self.shape.blocks_of(chunk) as usize => {
+                    let fault = Fault::LocatorLink { found: u64::from(next), max: locator.root.records };
+                    return Err(Error::corrupt(&locator.name, 0, fault));
+                }
                 next => number = u64::from(next),
             }
         }
@@ -153,12 +147,14 @@ impl List {
 impl Locator {
     fn load(shared: &Shared, list: &Digest, shape: &ListShape) -> Result<Self> {
         let name = names::object(names::LOCATORS, list);
-        let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
+        // Locators are the one kind of object that is replaced: this is to be the newest.
+        shared.forget_object(&name);
+        let object = shared.open_object(&name)?;
         let len = object.len();
         // One read takes the root and mostly the whole of a small locator.
         let guess = (shape.pages() * DIGEST_LEN as u64 + shape.chunks() / 8 + (16 << 10)).min(len);
         let mut tail = read_range(object.as_ref(), &name, len - guess, guess)?;
-        let root_len = trailer(&tail, &name, len)?;
+        let root_len = trailer(&tail, &name, len, LOCATOR_ROOT_LEN_MAX)?;
         let needed = root_len + locator::TRAILER_LEN;
         if needed > guess {
             tail = read_range(object.as_ref(), &name, len - needed, needed)?;
@@ -175,7 +171,7 @@ impl Locator {
         if root.chunks != shape.chunks() || expected != len {
             return Err(corrupt(Fault::ListShape { expected: shape.chunks(), found: root.chunks }));
         }
-        Ok(Self { object, name, root })
+        Ok(Self { name, root })
     }
 
     /// Record `number`, checked.
@@ -191,7 +187,7 @@ impl Locator {
         let page = shared.cache.page(KeyKind::LocatorPage, expected, || {
             let records = (self.root.records - first).min(TABLE_PAGE_RECORDS);
             let len = records * locator::RECORD_LEN as u64;
-            read_page(self.object.as_ref(), &self.name, offset, len, &expected)
+            read_page(shared.open_object(&self.name)?.as_ref(), &self.name, offset, len, &expected)
         })?;
         FramePlace::decode(&page, number, &self.root)
             .map_err(|fault| Error::corrupt(&self.name, offset, fault))
@@ -210,39 +206,43 @@ fn read_page(object: &dyn ReadAt, name: &str, offset: u64, len: u64, expected: &
 }
 
 /// The root's length, from the eight bytes that end a file of `len` bytes.
-fn trailer(tail: &[u8], name: &str, len: u64) -> Result<u64> {
+fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> {
     let truncated = || Error::corrupt(name, 0, Fault::Truncated { needed: TRAILER_LEN, found: len });
     let root_len = u64::from_le_bytes(*tail.last_chunk().ok_or_else(truncated)?);
     match root_len.checked_add(TRAILER_LEN) {
+        Some(_) if root_len > root_len_max => {
+            let fault = Fault::Limit { what: "root length", found: root_len, max: root_len_max };
+            Err(Error::corrupt(name, len - TRAILER_LEN, fault))
+        }
         Some(needed) if needed <= len => Ok(root_len),
         _ => Err(Error::corrupt(name, len - TRAILER_LEN, Fault::Truncated { needed: root_len, found: len })),
     }
 }
 
-fn load_by_trailer(shared: &Shared, id: &Digest) -> Result<Opened> {
+fn load_by_trailer(shared: &Shared, id: &Digest) -> Result<ListRoot> {
     let name = names::object(names::LISTS, id);
     let object = shared.open_object(&name)?;
     let len = object.len();
     let tail_len = TRAILER_LEN.min(len);
     let tail = read_range(object.as_ref(), &name, len - tail_len, tail_len)?;
-    let root_len = trailer(&tail, &name, len)?;
-    load_root(object, &name, id, len - TRAILER_LEN - root_len, root_len)
+    let root_len = trailer(&tail, &name, len, LIST_ROOT_LEN_MAX)?;
+    load_root(object.as_ref(), &name, id, len - TRAILER_LEN - root_len, root_len)
 }
 
-fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<Opened> {
+fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListRoot> {
     let name = names::object(names::LISTS, id);
     let object = shared.open_object(&name)?;
-    let opened = load_root(object, &name, id, shape.root_offset(), shape.root_len())?;
-    if opened.root.shape == shape {
-        return Ok(opened);
+    let root = load_root(object.as_ref(), &name, id, shape.root_offset(), shape.root_len())?;
+    if root.shape == shape {
+        return Ok(root);
     }
-    let fault = Fault::ListShape { expected: shape.blocks, found: opened.root.shape.blocks };
+    let fault = Fault::ListShape { expected: shape.blocks, found: root.shape.blocks };
     Err(Error::corrupt(name, shape.root_offset(), fault))
 }
 
 /// Reads and checks a root of `len` bytes, and the number that ends the file after it.
-fn load_root(object: Arc<dyn ReadAt>, name: &str, id: &Digest, offset: u64, len: u64) -> Result<Opened> {
-    let tail = read_range(object.as_ref(), name, offset, len + TRAILER_LEN)?;
+fn load_root(object: &dyn ReadAt, name: &str, id: &Digest, offset: u64, len: u64) -> Result<ListRoot> {
+    let tail = read_range(object, name, offset, len + TRAILER_LEN)?;
     let bytes = tail.slice(..len as usize);
     let found = object_digest(&bytes);
     let corrupt = |fault| Error::corrupt(name, offset, fault);
@@ -254,10 +254,10 @@ fn load_root(object: Arc<dyn ReadAt>, name: &str, id: &Digest, offset: u64, len:
         let fault = Fault::BodyLength { declared: root.shape.file_len(), found: object.len() };
         return Err(corrupt(fault));
     }
-    let stated = trailer(&tail, name, object.len())?;
+    let stated = trailer(&tail, name, object.len(), LIST_ROOT_LEN_MAX)?;
     if stated != len {
         let fault = Fault::BodyLength { declared: stated, found: len };
         return Err(Error::corrupt(name, offset + len, fault));
     }
-    Ok(Opened { object, root })
+    Ok(root)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::names;
 use super::pack_writer::Placed;
-use super::stage::Stage;
+use super::stage::{Moves, Stage};
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
 use crate::error::Result;
 use crate::limits::TABLE_PAGE_RECORDS;
@@ -92,12 +92,7 @@ impl ListWriter {
     }
 
     /// Closes the list and its locator; `pack_ids` are those of the pack writer's packs.
-    pub fn finish(
-        mut self,
-        stage: &Stage,
-        pack_ids: &[Digest],
-        moves: &mut Vec<(String, String)>,
-    ) -> Result<WrittenList> {
+    pub fn finish(mut self, stage: &Stage, pack_ids: &[Digest], moves: &mut Moves) -> Result<WrittenList> {
         let shape = ListShape { chunk_blocks: self.chunk_blocks, blocks: self.blocks };
         self.ids.flush(stage)?;
         self.places.flush(stage)?;

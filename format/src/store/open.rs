@@ -236,16 +236,36 @@ impl Shared {
 
     /// An object for reading, from the few that are kept open.
     pub fn open_object(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
+        self.open_checked(name, 0, |_| Ok(()))
+    }
+
+    /// An object for reading, from the few that are kept open; its first `head_len` bytes are
+    /// checked when it is opened.
+    pub fn open_checked(
+        &self,
+        name: &str,
+        head_len: u64,
+        check: impl FnOnce(&[u8]) -> std::result::Result<(), Fault>,
+    ) -> Result<Arc<dyn ReadAt>> {
         if let Some(object) = self.objects().get(name) {
             return Ok(object.clone());
         }
         let object = self.storage.open(name).map_err(|error| Error::io("open", name, error))?;
+        if head_len > 0 {
+            let head = read_range(object.as_ref(), name, 0, head_len)?;
+            check(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+        }
         let mut objects = self.objects();
         if objects.len() >= OPEN_OBJECTS_MAX {
             objects.clear();
         }
         objects.insert(name.into(), object.clone());
         Ok(object)
+    }
+
+    /// Lets go of an object that may have been replaced.
+    pub fn forget_object(&self, name: &str) {
+        self.objects().remove(name);
     }
 
     fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<dyn ReadAt>>> {

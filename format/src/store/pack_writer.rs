@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use super::names;
-use super::stage::Stage;
+use super::stage::{Moves, Stage};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::guard::guard;
@@ -35,7 +35,7 @@ pub(crate) struct PackWriter<'a> {
     current: Option<Current>,
     /// Ids of the finished packs, by number.
     finished: Vec<Digest>,
-    moves: Vec<(String, String)>,
+    moves: Moves,
     syncer: Syncer,
     pack_len_target: u64,
 }
@@ -106,7 +106,7 @@ impl<'a> PackWriter<'a> {
     }
 
     /// Closes the last pack. All packs are synced on return.
-    pub fn finish(mut self) -> Result<(Vec<Digest>, Vec<(String, String)>)> {
+    pub fn finish(mut self) -> Result<(Vec<Digest>, Moves)> {
         self.finish_pack()?;
         let synced = self.syncer.finish();
         synced.map_err(|(name, error)| {

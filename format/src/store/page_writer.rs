@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::names;
-use super::stage::Stage;
+use super::stage::{Moves, Stage};
 use crate::digest::{Digest, Hasher};
 use crate::error::Result;
 use crate::ondisk::header::{self, HEADER_LEN, Kind};
@@ -17,16 +17,17 @@ pub(crate) struct PageWriter<'a> {
     stage: &'a Stage,
     object: Option<Arc<dyn Append>>,
     offset: u64,
-    names: Hasher,
+    /// Of all bytes so far.
+    bytes: Hasher,
 }
 
 impl<'a> PageWriter<'a> {
     pub fn new(stage: &'a Stage) -> Self {
-        Self { stage, object: None, offset: HEADER_LEN as u64, names: Hasher::object() }
+        Self { stage, object: None, offset: HEADER_LEN as u64, bytes: Hasher::object() }
     }
 
     /// Appends a page in its stored form and gives its offset in the file.
-    pub fn page(&mut self, digest: &Digest, bytes: &[u8]) -> Result<u64> {
+    pub fn page(&mut self, bytes: &[u8]) -> Result<u64> {
         let object = match &self.object {
             Some(object) => object,
             None => {
@@ -35,20 +36,21 @@ impl<'a> PageWriter<'a> {
                 // Pages are found by the manifests' places, so the length need not be known here.
                 header::encode(Kind::PageFile, 0, &mut head);
                 self.stage.append(object.as_ref(), NAME, &head)?;
+                self.bytes.update(&head);
                 self.object.insert(object)
             }
         };
         self.stage.append(object.as_ref(), NAME, bytes)?;
-        self.names.update(&digest.0);
+        self.bytes.update(bytes);
         let offset = self.offset;
         self.offset += bytes.len() as u64;
         Ok(offset)
     }
 
-    /// Closes the file and gives its id, the digest of its pages' digests; `None` without pages.
-    pub fn finish(self, moves: &mut Vec<(String, String)>) -> Option<Digest> {
+    /// Closes the file and gives its id, the digest of its bytes; `None` without pages.
+    pub fn finish(self, moves: &mut Moves) -> Option<Digest> {
         self.object?;
-        let id = self.names.finish();
+        let id = self.bytes.finish();
         moves.push((self.stage.staged(NAME), names::object(names::PAGES, &id)));
         Some(id)
     }

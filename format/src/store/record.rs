@@ -10,9 +10,11 @@ use crate::codec;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
+use crate::limits::SPAN_BLOCKS;
 use crate::map::SearchableLeaf;
+use crate::ondisk::cursor::Cursor;
 use crate::ondisk::digest_table::{self, Entry};
-use crate::ondisk::header::Kind;
+use crate::ondisk::header::{self, HEADER_LEN, Kind};
 use crate::ondisk::list::ListShape;
 use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
@@ -85,20 +87,30 @@ impl Record {
     /// The map leaf of entry `slot` of the map root.
     pub fn leaf(&self, slot: usize) -> Result<Arc<SearchableLeaf>> {
         let (entry, place) = self.slot(&self.map_root, &self.places.map, slot)?;
-        self.shared.cache.leaf(entry.digest, || {
+        let geometry = &self.manifest.geometry;
+        let leaf_blocks = geometry.leaf_blocks();
+        let leaf = self.shared.cache.leaf(entry.digest, geometry.leaf_bits(), || {
             let (bytes, file) = self.read_page(place, &entry.digest)?;
-            let leaf_blocks = self.manifest.geometry.leaf_blocks();
             MapLeaf::decode(&bytes, leaf_blocks)
                 .map(|leaf| SearchableLeaf::new(leaf, leaf_blocks))
                 .map_err(|fault| Error::corrupt(file, place.offset, fault))
-        })
+        })?;
+        // Leaves are shared between images, so this is asked of every one that is handed out.
+        let max = geometry.blocks() - u64::from(entry.index) * leaf_blocks;
+        let block = leaf.leaf.extents.last().map_or(0, |last| last.end());
+        if block > max {
+            return Err(Error::corrupt(&self.name, 0, Fault::ExtentRange { block, max }));
+        }
+        Ok(leaf)
     }
 
     /// The span page of entry `slot` of `root`, which is this record's span root.
     pub fn span_page(&self, root: &[Entry], slot: usize) -> Result<Vec<Entry>> {
         let (entry, place) = self.slot(root, &self.places.span, slot)?;
         let (bytes, file) = self.read_page(place, &entry.digest)?;
-        let spans = self.manifest.geometry.leaf_blocks() / crate::limits::SPAN_BLOCKS;
+        let leaf_spans = self.manifest.geometry.leaf_blocks() / SPAN_BLOCKS;
+        let before = u64::from(entry.index) * leaf_spans;
+        let spans = leaf_spans.min(self.manifest.geometry.spans() - before);
         digest_table::decode(Kind::SpanPage, &bytes, spans)
             .map_err(|fault| Error::corrupt(file, place.offset, fault))
     }
@@ -116,7 +128,7 @@ impl Record {
     fn read_page(&self, place: PagePlace, expected: &Digest) -> Result<(Vec<u8>, String)> {
         let file = self.places.files.get(place.file as usize).copied().unwrap_or_default();
         let name = names::object(names::PAGES, &file);
-        let object = self.shared.open_object(&name)?;
+        let object = self.shared.open_checked(&name, HEADER_LEN as u64, check_page_file_head)?;
         let stored = read_range(object.as_ref(), &name, place.offset, u64::from(place.len))?;
         let page = codec::page::decode(&stored)
             .map_err(|fault| Error::corrupt(&name, place.offset, fault))?
@@ -135,6 +147,14 @@ impl Record {
             Ok(at) => Ok(self.manifest.lists[at].shape),
             Err(_) => Err(Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })),
         }
+    }
+}
+
+/// Checks the first bytes of a page file.
+pub(crate) fn check_page_file_head(head: &[u8]) -> std::result::Result<(), Fault> {
+    match header::decode(Kind::PageFile, &mut Cursor::new(head))?.body_len {
+        0 => Ok(()),
+        declared => Err(Fault::BodyLength { declared, found: 0 }),
     }
 }
 

@@ -120,10 +120,9 @@ impl Store {
         self.shared.check_writable()?;
         let _lock = self.shared.lock()?;
         recover(&self.shared)?;
-        match self.shared.reference(name) {
-            Err(error @ Error::NotFound { .. }) => return Err(error),
-            // A damaged record can be removed like any other: that is how it is got rid of.
-            _ => {}
+        // A damaged record can be removed like any other: that is how it is got rid of.
+        if let Err(error @ Error::NotFound { .. }) = self.shared.reference(name) {
+            return Err(error);
         }
         let object = name.object();
         self.shared

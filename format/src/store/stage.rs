@@ -40,11 +40,14 @@ pub(crate) struct Stage {
     keep_journal: bool,
 }
 
+/// Names to be given: the staged one, the final one.
+pub(crate) type Moves = Vec<(String, String)>;
+
 /// What a commit gives names to.
 #[derive(Debug, Default)]
 pub(crate) struct Publication {
-    /// Objects named by their content: staged name, final name.
-    pub objects: Vec<(String, String)>,
+    /// Objects named by their content.
+    pub objects: Moves,
     /// The manifest record likewise.
     pub manifest: Option<(String, String)>,
 }
@@ -191,12 +194,7 @@ impl Stage {
 
     /// The objects that are not in the store yet: equal content has equal names, so another
     /// writer may have committed them meanwhile. Fails where the image is named but not there.
-    #[expect(clippy::type_complexity, reason = "two lists of moves, taken apart at once")]
-    fn still_missing(
-        &self,
-        publication: &Publication,
-        image: Digest,
-    ) -> Result<(Vec<(String, String)>, Vec<(String, String)>)> {
+    fn still_missing(&self, publication: &Publication, image: Digest) -> Result<(Moves, Moves)> {
         let missing = |moves: &mut dyn Iterator<Item = &(String, String)>| -> Result<Vec<_>> {
             let mut missing = Vec::new();
             for moved in moves {
@@ -206,8 +204,19 @@ impl Stage {
             }
             Ok(missing)
         };
-        let objects = missing(&mut publication.objects.iter())?;
+        let mut objects = missing(&mut publication.objects.iter())?;
+        // Another writer brought the same lists meanwhile, perhaps at another level: its locators
+        // stay, so nothing would ever lead to our packs.
+        let in_folder = |moved: &(String, String), folder: &str| moved.1.starts_with(folder);
+        let brings = |moves: &[(String, String)]| moves.iter().any(|moved| in_folder(moved, names::LISTS));
+        if brings(&publication.objects) && !brings(&objects) {
+            objects.retain(|moved| !in_folder(moved, names::PACKS));
+        }
         let manifest = missing(&mut publication.manifest.iter())?;
+        if publication.manifest.is_some() && manifest.is_empty() {
+            // The image is here already, with all that it needs.
+            objects.clear();
+        }
         if publication.manifest.is_none() && !self.is_there(&names::object(names::MANIFESTS, &image))? {
             return Err(Error::NotFound { what: "image", name: format!("@{image}") });
         }
@@ -241,10 +250,11 @@ impl Stage {
     }
 
     fn clear(&mut self) {
-        if self.held.is_some() && !self.keep_journal {
-            if let Err(error) = remove_folder(&self.shared, &self.folder) {
-                tracing::warn!(folder = self.folder, %error, "could not remove; the next import will");
-            }
+        if self.held.is_some()
+            && !self.keep_journal
+            && let Err(error) = remove_folder(&self.shared, &self.folder)
+        {
+            tracing::warn!(folder = self.folder, %error, "could not remove; the next import will");
         }
         self.held = None;
     }
@@ -328,6 +338,12 @@ struct Journal {
     objects: Vec<String>,
 }
 
+/// Whether this is the name of an object that commits publish.
+fn is_published(name: &str) -> bool {
+    let folders = [names::PACKS, names::LISTS, names::LOCATORS, names::PAGES, names::MANIFESTS];
+    names::digest_of(name).is_some_and(|id| folders.iter().any(|folder| names::object(folder, &id) == name))
+}
+
 /// Lines: the reference's object, the digest of its new record, the objects; a digest of it all.
 fn encode_journal(reference: &str, record: &Digest, objects: &[String]) -> Vec<u8> {
     let mut text = format!("{reference}\n{record}\n");
@@ -348,5 +364,9 @@ fn decode_journal(bytes: &[u8]) -> Option<Journal> {
     }
     let mut lines = text.lines();
     let (reference, record) = (lines.next()?.into(), lines.next()?.parse().ok()?);
-    Some(Journal { reference, record, objects: lines.map(Into::into).collect() })
+    let journal = Journal { reference, record, objects: lines.map(Into::into).collect() };
+    // Whoever can write here can write a journal: it leads to nothing but what a commit publishes.
+    let sound = journal.objects.iter().all(|name| is_published(name))
+        && RefName::from_object(&journal.reference).is_some();
+    sound.then_some(journal)
 }
