@@ -62,6 +62,7 @@ pub mod store;
 pub mod verify;
 
 pub use cache::Cache;
+pub use codec::Codec;
 pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};
 pub use device::{BlockDevice, Run, RunKind};

@@ -9,17 +9,17 @@ use rayon::prelude::*;
 
 use crate::content::{ContentHasher, span_digest};
 use crate::device::BlockDevice;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher, block_digest};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::image::Image;
 use crate::index::Digests;
 use crate::limits::{BLOCK_LEN, SPAN_BLOCKS, TABLE_PAGE_RECORDS};
-use crate::ondisk::cursor::Cursor;
-use crate::ondisk::header::{self, HEADER_LEN, Kind};
+use crate::ondisk::header::HEADER_LEN;
 use crate::ondisk::pack;
 use crate::storage::ReadAt;
 use crate::store::list::List;
+use crate::store::record::check_page_file_head;
 use crate::store::{Shared, Store, names, read_range};
 
 /// How thoroughly to look.
@@ -104,6 +104,9 @@ impl Store {
             verifier.objects(names::PAGES, check_page_file)?;
         }
         verifier.check_lists()?;
+        if everything {
+            verifier.unused_lists(&opened);
+        }
         for image in &opened {
             verifier.image_extents(image)?;
             if options.full {
@@ -334,6 +337,17 @@ impl Verifier<'_> {
         }
     }
 
+    /// Tells of bad chunks in lists that no image uses: nobody reads them, but imports share them.
+    fn unused_lists(&mut self, images: &[Image]) {
+        let used: BTreeSet<_> =
+            images.iter().flat_map(|image| image.manifest().lists.iter().map(|list| list.id)).collect();
+        let unused: Vec<_> = self.bad.iter().filter(|(id, _)| !used.contains(*id)).collect();
+        let told: Vec<_> = unused.into_iter().map(|(id, bad)| unreadable(id, bad.reason.clone())).collect();
+        for error in told {
+            self.damaged(None, 0, 0, error);
+        }
+    }
+
     /// Tells what bad chunks mean for an image.
     fn image_extents(&mut self, image: &Image) -> Result<()> {
         if self.bad.is_empty() {
@@ -365,14 +379,7 @@ impl Verifier<'_> {
         });
         for (start, len, list) in hurt {
             let reason = self.bad.get(&list).map(|bad| bad.reason.clone()).unwrap_or_default();
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-            let object = names::object(names::LISTS, &list);
-            self.damaged(
-                Some(image.id()),
-                start,
-                len,
-                Error::Io { operation: "read chunks of", object, source },
-            );
+            self.damaged(Some(image.id()), start, len, unreadable(&list, reason));
         }
         Ok(())
     }
@@ -431,6 +438,12 @@ impl BadChunks {
     }
 }
 
+/// Chunks of a list cannot be read, for this reason.
+fn unreadable(list: &Digest, reason: String) -> Error {
+    let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+    Error::Io { operation: "read chunks of", object: names::object(names::LISTS, list), source }
+}
+
 /// The error and its causes in one line.
 fn text_of(error: &Error) -> String {
     let mut text = error.to_string();
@@ -455,6 +468,7 @@ fn spans_of(image: &Image, root: &[crate::ondisk::digest_table::Entry]) -> Resul
 }
 
 fn leaf_span_digests(image: &Image, leaf: u64, digests: &mut Digests) -> Result<BTreeMap<u64, Digest>> {
+    let zero = block_digest(&[0; BLOCK_LEN]);
     let mut found = BTreeMap::new();
     let mut span: Vec<Option<Digest>> = Vec::with_capacity(SPAN_BLOCKS as usize);
     let mut number = leaf * image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
@@ -469,7 +483,10 @@ fn leaf_span_digests(image: &Image, leaf: u64, digests: &mut Digests) -> Result<
         for block in 0..piece.blocks {
             span.push(match piece.source {
                 None => None,
-                Some((list, source)) => Some(digests.of(&list, source + block)?),
+                // A zero block that somebody stored reads as zeros like any other.
+                Some((list, source)) => {
+                    Some(digests.of(&list, source + block)?).filter(|digest| *digest != zero)
+                }
             });
             if span.len() as u64 == SPAN_BLOCKS {
                 end(&mut span);
@@ -483,16 +500,21 @@ fn leaf_span_digests(image: &Image, leaf: u64, digests: &mut Digests) -> Result<
     Ok(found)
 }
 
-/// The header of a page file. Its pages are checked by the images that place them; others may lie
-/// between.
+/// Header and id of a page file. Its pages are checked by the images that place them; others may
+/// lie between.
 fn check_page_file(shared: &Shared, name: &str) -> Result<()> {
     let object = open_anew(shared, name)?;
     let head = read_range(object.as_ref(), name, 0, HEADER_LEN as u64)?;
     let corrupt = |fault| Error::corrupt(name, 0, fault);
-    match header::decode(Kind::PageFile, &mut Cursor::new(&head)).map_err(corrupt)?.body_len {
-        0 => Ok(()),
-        declared => Err(corrupt(Fault::BodyLength { declared, found: 0 })),
+    check_page_file_head(&head).map_err(corrupt)?;
+    let mut hasher = Hasher::object();
+    let mut offset = 0;
+    while offset < object.len() {
+        let piece = read_range(object.as_ref(), name, offset, (object.len() - offset).min(1 << 20))?;
+        hasher.update(&piece);
+        offset += piece.len() as u64;
     }
+    check_name(name, &hasher.finish())
 }
 
 /// Whether an object has the id in its name.

@@ -151,7 +151,7 @@ fn a_verify_during_which_a_read_fails_says_so() {
             Ok(report) if report.damaged.is_empty() => match failed {
                 None => break,
                 // The index is a cache: what cannot be read of it is made from the frames.
-                Some(Op::Open(name) | Op::Read { object: name, .. }) => {
+                Some(Op::Open(name) | Op::List(name) | Op::Read { object: name, .. }) => {
                     assert!(name.starts_with("index/"), "{what} went unnoticed")
                 }
                 Some(op) => panic!("{op:?} went unnoticed"),

@@ -20,7 +20,7 @@ use crate::ondisk::store_header;
 use crate::storage::{FileStorage, Held, LockMode, ReadAt, Storage};
 
 /// Open packs and page files kept, so that a store of thousands of packs needs few descriptors.
-const OPEN_OBJECTS_MAX: usize = 128;
+const OPEN_OBJECTS_MAX: usize = 256;
 
 /// How thoroughly frames are checked before their bytes are handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -257,7 +257,12 @@ impl Shared {
         }
         let mut objects = self.objects();
         if objects.len() >= OPEN_OBJECTS_MAX {
-            objects.clear();
+            // Which ones go matters little: what is open is a convenience, not a cache of content.
+            let mut keep = false;
+            objects.retain(|_, _| {
+                keep = !keep;
+                keep
+            });
         }
         objects.insert(name.into(), object.clone());
         Ok(object)

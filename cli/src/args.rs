@@ -1,0 +1,193 @@
+//! The command line: global options, commands, sizes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::commands::{compare, digest, export, import, inspect, map, rm, tag, tooling, verify};
+use crate::exit::Exit;
+use crate::report::note;
+
+/// A year: longer is a slip of the finger, and the clock cannot count to the end of time.
+const WAIT_MAX: u64 = 365 * 24 * 3600;
+
+/// Disk images in a store that keeps every 4 KiB block once.
+#[derive(Debug, Parser)]
+#[command(name = "melv", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "REF is NAME[:TAG], @IMAGE-ID or the first digits (6 or more) of an image id.\n\
+                  `melv COMMAND --help` has examples; \
+                  tooling: `melv completions SHELL`, `melv man DIR`.")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command, before it or after it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// The store [default: $MELV_STORE, else melv in the user's data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress, no summary
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say what is done; twice: in detail
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Threads to use [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Wait so long for another process's lock
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
+    pub wait: u64,
+    /// How to show progress
+    #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(help = "Progress: auto (a bar on a terminal), plain (lines), none")]
+    pub progress: ProgressMode,
+    /// Colours on standard error
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    #[arg(help = "Colours: auto, always, never; NO_COLOR is heeded")]
+    pub color: Color,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ProgressMode {
+    /// A bar on a terminal, else nothing.
+    #[default]
+    Auto,
+    /// Lines.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+/// When there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring a disk into the store
+    Import(import::Args),
+    /// List the images
+    #[command(after_help = "Examples:\n  $ melv ls\n  $ melv ls --json")]
+    Ls,
+    /// Tell what an image or a file is
+    Inspect(inspect::Args),
+    /// List which parts of a disk are data and which zeros
+    Map(map::Args),
+    /// Compute the content id of any disk file
+    Digest(digest::Args),
+    /// Write a disk out of the store
+    Export(export::Args),
+    /// Tell whether an image and another disk are the same
+    Compare(compare::Args),
+    /// Give an image one more name
+    Tag(tag::Args),
+    /// Take names away from images
+    Rm(rm::Args),
+    /// Show what the images hold and what the store takes
+    #[command(after_help = "Examples:\n  $ melv df\n  $ melv df --json")]
+    Df,
+    /// Check the store
+    Verify(verify::Args),
+    /// Print a completion script
+    #[command(hide = true)]
+    Completions(tooling::CompletionsArgs),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(tooling::ManArgs),
+}
+
+/// Parses the command line; what is to be said about it has been said where there is a code.
+pub fn parse() -> Result<Cli, ExitCode> {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    // Colours and JSON count for what is wrong with the command line, too.
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    let follows = |value: &str| {
+        has(&format!("--color={value}"))
+            || arguments.windows(2).any(|two| two[0] == "--color" && two[1] == value)
+    };
+    let color = match (follows("always"), follows("never")) {
+        (true, false) => ColorChoice::Always,
+        (false, true) => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    };
+    let parsed = Cli::command().color(color).try_get_matches_from(&arguments);
+    parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
+        let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
+        if error.use_stderr() && has("--json") {
+            let text = error.render().to_string();
+            let text = text.trim().trim_start_matches("error: ");
+            note(&json!({ "error": text, "hint": null, "code": code }).to_string());
+        } else {
+            // Nobody is left to be told that the output is closed.
+            let _ = error.print();
+        }
+        ExitCode::from(code)
+    })
+}
+
+/// A number of bytes: digits alone, or followed by K M G T, or KiB MiB GiB TiB.
+pub fn size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err("expected bytes, or a number with K M G T or KiB MiB GiB TiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a number that fits 64 bits".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "the number of bytes does not fit 64 bits".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!((size("64K"), size("64KiB")), (Ok(65536), Ok(65536)));
+        assert_eq!((size("1G"), size("2TiB")), (Ok(1 << 30), Ok(2 << 40)));
+        for bad in ["", "K", "-1", "1.5G", "64k", "64KB", "64 K", "16777216T", "99999999999999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,71 @@
+//! One module a command: its options, its help, what it does.
+
+pub mod compare;
+mod df;
+pub mod digest;
+pub mod export;
+pub mod import;
+pub mod inspect;
+mod ls;
+pub mod map;
+pub mod rm;
+pub mod tag;
+pub mod tooling;
+pub mod verify;
+
+use melv::Error;
+
+use crate::args::{Cli, Command};
+use crate::exit::{self, Exit, Failure};
+use crate::session::Session;
+
+/// Does what the command line asks for.
+pub fn run(cli: &Cli) -> Result<Exit, Failure> {
+    start_log(cli);
+    let session = Session { globals: &cli.globals };
+    let command = || dispatch(&cli.command, &session);
+    match cli.globals.threads {
+        None => command(),
+        Some(threads) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build();
+            let failed = |error| Error::io("start", "threads", std::io::Error::other(error));
+            pool.map_err(failed)?.install(command)
+        }
+    }
+}
+
+fn dispatch(command: &Command, session: &Session<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Import(args) => import::run(args, session),
+        Command::Ls => ls::run(session),
+        Command::Inspect(args) => inspect::run(args, session),
+        Command::Map(args) => map::run(args, session),
+        Command::Digest(args) => digest::run(args, session),
+        Command::Export(args) => export::run(args, session),
+        Command::Compare(args) => compare::run(args, session),
+        Command::Tag(args) => tag::run(args, session),
+        Command::Rm(args) => rm::run(args, session),
+        Command::Df => df::run(session),
+        Command::Verify(args) => verify::run(args, session),
+        Command::Completions(args) => tooling::completions(args, session),
+        Command::Man(args) => tooling::man(args),
+    }
+}
+
+/// Sends the library's log to standard error.
+fn start_log(cli: &Cli) {
+    let globals = &cli.globals;
+    let level = match (globals.quiet, globals.verbose) {
+        (true, _) => tracing::Level::ERROR,
+        (false, 0) => tracing::Level::WARN,
+        (false, 1) => tracing::Level::INFO,
+        (false, _) => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(exit::is_colored(globals.color))
+        .with_target(false)
+        .with_max_level(level)
+        .without_time()
+        .init();
+}

@@ -1,0 +1,35 @@
+//! `melv tag`: one more name for an image.
+
+use melv::{ImageRef, RefName};
+use serde_json::json;
+
+use crate::exit::{Exit, Failure};
+use crate::session::Session;
+
+const EXAMPLES: &str = "\
+Examples:
+  $ melv tag web web:stable
+  $ melv tag web web:stable --replace";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Image of the store
+    #[arg(value_name = "REF")]
+    image: String,
+    /// Name to give it
+    #[arg(value_name = "N[:T]")]
+    name: String,
+    /// Take the name from the image that has it
+    #[arg(long)]
+    replace: bool,
+}
+
+pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+    let image: ImageRef = args.image.parse()?;
+    let name: RefName = args.name.parse()?;
+    let id = session.store()?.tag(&image, &name, args.replace)?;
+    let json = json!({ "name": name.to_string(), "image": id.to_string() });
+    session.out().summary(&json, &format!("{name}  @{}\n", id.short()))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,88 @@
+//! What the global options come to: the store, the threads, the wish to stop.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use melv::{Error, Store, StoreOptions};
+
+use crate::args::Globals;
+use crate::exit::{Exit, Failure};
+use crate::progress::{Progress, Unit};
+use crate::report::{Out, note};
+
+static CANCEL: AtomicBool = AtomicBool::new(false);
+
+/// One run of the command.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// The global options.
+    pub globals: &'a Globals,
+}
+
+impl Session<'_> {
+    /// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so
+    /// that messages name the place wherever they are read.
+    fn store_path(&self) -> Result<PathBuf, Failure> {
+        let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let path = (self.globals.store.clone())
+            .or_else(|| from("MELV_STORE"))
+            .or_else(|| from("XDG_DATA_HOME").map(|data| data.join("melv")))
+            .or_else(|| from("HOME").map(|home| home.join(".local/share/melv")))
+            .ok_or_else(|| Failure::Usage("no store is named; give --store DIR or set MELV_STORE".into()))?;
+        std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))
+    }
+
+    fn store_options(&self) -> StoreOptions {
+        StoreOptions { lock_wait: Duration::from_secs(self.globals.wait), ..StoreOptions::default() }
+    }
+
+    /// The store, which must be there.
+    pub fn store(&self) -> Result<Store, Failure> {
+        let path = self.store_path()?;
+        tracing::info!(store = %path.display(), "opening");
+        Ok(Store::open_folder(path, self.store_options())?)
+    }
+
+    /// The store, made where there is none.
+    pub fn store_or_new(&self) -> Result<Store, Failure> {
+        let path = self.store_path()?;
+        tracing::info!(store = %path.display(), "opening or making");
+        Ok(Store::create_folder(path, self.store_options())?)
+    }
+
+    /// The flag that a signal sets from now on, once: a second signal ends the process at once.
+    ///
+    /// A command that does not ask for the flag is ended by the first.
+    pub fn cancel(&self) -> Result<&'static AtomicBool, Failure> {
+        let told = !self.globals.quiet && !self.globals.json;
+        let handler = move || {
+            if CANCEL.swap(true, Ordering::Relaxed) {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            if told {
+                // After the ^C that the terminal shows.
+                let begin = if std::io::stderr().is_terminal() { "\n" } else { "" };
+                note(&format!("{begin}melv: stopping (once more to stop at once)"));
+            }
+        };
+        match ctrlc::set_handler(handler) {
+            Ok(()) => Ok(&CANCEL),
+            Err(error) => {
+                let source = std::io::Error::other(error);
+                Err(Error::io("catch", "the signals that interrupt", source).into())
+            }
+        }
+    }
+
+    /// Standard output.
+    pub fn out(&self) -> Out {
+        Out::new(self.globals)
+    }
+
+    /// Progress of work called `label`, in bytes or objects.
+    pub fn progress(&self, label: impl Into<String>, unit: Unit) -> Progress {
+        Progress::new(self.globals, label.into(), unit)
+    }
+}

@@ -1,0 +1,136 @@
+//! A folder with a store of its own to run the command in.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(dead_code, reason = "every test file is a crate of its own and uses a part of this")]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+pub const MELV: &str = env!("CARGO_BIN_EXE_melv");
+
+pub struct Bed {
+    folder: tempfile::TempDir,
+}
+
+pub fn bed() -> Bed {
+    Bed { folder: tempfile::tempdir().unwrap() }
+}
+
+impl Bed {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path("store")
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        std::fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    /// The command, to be run in the folder with only this environment.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let bin = Path::new(MELV).parent().unwrap().display().to_string();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env_clear().env("PATH", format!("{bin}:{path}")).env("MELV_STORE", self.store());
+        command
+    }
+
+    pub fn melv(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(MELV).args(arguments).output().unwrap();
+        Ran { what: arguments.join(" "), output }
+    }
+
+    /// A line for the shell, in which `melv` is the command under test.
+    pub fn sh(&self, line: &str) -> Ran {
+        Ran { what: line.into(), output: self.command("sh").args(["-c", line]).output().unwrap() }
+    }
+
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let ran = self.melv(&[&["--json"], arguments].concat());
+        ran.exits(0).json()
+    }
+}
+
+pub struct Ran {
+    what: String,
+    pub output: Output,
+}
+
+impl Ran {
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        let found = self.output.status;
+        assert_eq!(found.code(), Some(code), "{}: {found}\n{}{}", self.what, self.stdout(), self.stderr());
+        assert!(!self.stderr().contains("panicked"), "{}: {}", self.what, self.stderr());
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, wanted: &str) -> Self {
+        assert!(self.stderr().contains(wanted), "{}: no {wanted:?} in\n{}", self.what, self.stderr());
+        self
+    }
+
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        let found = serde_json::from_str(&self.stdout());
+        found.unwrap_or_else(|error| panic!("{}: {error}: {}", self.what, self.stdout()))
+    }
+}
+
+/// Bytes that no compressor makes smaller, the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes()[..]);
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// A disk with data, zeros and data again, whose last block is short.
+pub fn disk() -> Vec<u8> {
+    [noise(1, 300_000), vec![0; 3 << 20], noise(2, 200_000), vec![7; 50_000], vec![0; 512 - 550_000 % 512]]
+        .concat()
+}
+
+/// A later version of it: a part in its middle is other data.
+pub fn later_disk() -> Vec<u8> {
+    let mut disk = disk();
+    disk[8192..16384].copy_from_slice(&noise(3, 8192));
+    disk
+}
+
+/// Bytes of the files under a folder, those under its folder `without` apart.
+pub fn file_bytes(folder: &Path, without: &str) -> u64 {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name() != Some(OsStr::new(without)))
+        .map(|path| if path.is_dir() { file_bytes(&path, without) } else { path.metadata().unwrap().len() })
+        .sum()
+}

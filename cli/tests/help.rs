@@ -1,0 +1,108 @@
+//! The help is true: every example in it runs; and the tools made from it.
+
+mod common;
+
+use common::{Bed, bed, disk, later_disk};
+
+const COMMANDS: [&str; 13] = [
+    "import",
+    "ls",
+    "inspect",
+    "map",
+    "digest",
+    "export",
+    "compare",
+    "tag",
+    "rm",
+    "df",
+    "verify",
+    "completions",
+    "man",
+];
+
+/// What the examples take for granted: two disks, and two images in a store.
+fn prepared() -> Bed {
+    let bed = bed();
+    bed.write("disk.raw", &disk());
+    bed.write("new.raw", &later_disk());
+    bed.melv(&["import", "disk.raw", "--name", "web"]).exits(0);
+    bed.melv(&["tag", "web", "base"]).exits(0);
+    bed
+}
+
+#[test]
+fn every_example_of_every_command_runs() {
+    for command in COMMANDS {
+        let help = prepared().melv(&[command, "--help"]).exits(0).stdout();
+        let examples: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  $ ")).collect();
+        assert!(examples.iter().any(|example| example.starts_with("melv ")), "{command} has no example");
+        for example in examples {
+            prepared().sh(example).exits(0);
+        }
+    }
+}
+
+#[test]
+fn the_short_help_fits_a_screen_and_names_every_command() {
+    let help = bed().melv(&["--help"]).exits(0).stdout();
+    for command in COMMANDS {
+        assert!(help.contains(command), "{command}");
+    }
+    assert!(help.lines().count() <= 40, "{help}");
+    assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+}
+
+#[test]
+fn global_options_stand_before_or_after_the_command() {
+    let bed = prepared();
+    let before = bed.melv(&["--json", "--store", "store", "--threads", "1", "ls"]).exits(0).stdout();
+    let after = bed.melv(&["ls", "--json", "--store", "store", "--threads", "1"]).exits(0).stdout();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn the_store_is_found_by_option_then_environment_then_home() {
+    let bed = bed();
+    bed.write("disk.raw", &disk());
+    bed.sh("melv import disk.raw -q --store one && test -e one/melv.store").exits(0);
+    bed.sh("MELV_STORE=two melv import disk.raw -q && test -e two/melv.store").exits(0);
+    let empty = "MELV_STORE= XDG_DATA_HOME=$PWD/data melv import disk.raw -q && test -e data/melv/melv.store";
+    bed.sh(empty).exits(0);
+    bed.sh("unset MELV_STORE; HOME=$PWD melv import disk.raw -q && test -e .local/share/melv/melv.store")
+        .exits(0);
+    bed.sh("unset MELV_STORE HOME XDG_DATA_HOME; melv ls").exits(2).says("--store");
+}
+
+#[test]
+fn quiet_is_quiet_and_plain_progress_is_lines() {
+    let bed = bed();
+    bed.write("disk.raw", &disk());
+    let ran = bed.melv(&["import", "disk.raw", "-q", "--progress", "plain"]).exits(0);
+    assert_eq!((ran.stdout(), ran.stderr()), (String::new(), String::new()));
+    let ran = bed.melv(&["export", "disk", "out.raw", "--progress", "plain"]).exits(0).says("100 %");
+    assert!(!ran.stderr().contains('\r') && !ran.stderr().contains('\x1b'));
+    bed.write("zeros.raw", &[0; 1 << 20]);
+    bed.melv(&["import", "zeros.raw", "--progress", "plain"]).exits(0).says("100 %");
+    let ran = bed.melv(&["verify", "--progress", "none"]).exits(0);
+    assert_eq!(ran.stderr(), "");
+}
+
+#[test]
+fn colours_are_only_where_they_are_wanted() {
+    let bed = bed();
+    assert!(!bed.melv(&["ls"]).exits(10).stderr().contains('\x1b'));
+    bed.melv(&["ls", "--color", "always"]).exits(10).says("\x1b[");
+    assert!(!bed.melv(&["ls", "--color=never"]).exits(10).stderr().contains('\x1b'));
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    let bed = bed();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(bed.melv(&["completions", shell]).exits(0).stdout().contains("import"), "{shell}");
+    }
+    bed.melv(&["man", "new/man1"]).exits(0);
+    for page in ["melv", "melv-import", "melv-verify"] {
+        assert!(bed.path(&format!("new/man1/{page}.1")).exists(), "{page}");
+    }
+}
