@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | [`header`] | the 32 bytes that begin every object | 3 |
 //! | [`store_header`] | `melv.store` | 5.1 |
-//! | [`reference`] | one name of an image | 5.2 |
+//! | [`mod@reference`] | one name of an image | 5.2 |
 //! | [`manifest`] | what an image is | 7.1 |
 //! | [`record`] | a manifest as stored, with its roots and its pages' places | 7.2 |
 //! | [`digest_table`] | map root, span root, span page: numbers and digests | 7.3 |
