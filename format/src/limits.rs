@@ -20,8 +20,8 @@ pub const DISK_SIZE_MAX: u64 = 1 << 63;
 /// log2 of the fewest blocks in a map leaf: 256 MiB of guest disk.
 pub const LEAF_BITS_MIN: u8 = 16;
 /// Most leaves under one root; larger disks have larger leaves, so the tree keeps two levels.
-pub const LEAVES_MAX: u64 = 1 << 14;
-/// Most bytes in one map or span page: a 64 TiB disk of single-block extents stays below.
+pub const LEAVES_MAX: u64 = 1 << 13;
+/// Most bytes in one map or span page: a 32 TiB disk of single-block extents stays below.
 pub const PAGE_LEN_MAX: u64 = 8 << 20;
 /// Most chunks in one chunk list: keeps its root at 512 KiB; a larger import begins another list.
 pub const LIST_CHUNKS_MAX: u64 = 1 << 24;

@@ -114,6 +114,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn work(&self) {
+        let _bail = Bail(self);
         loop {
             let done = match self.next_task() {
                 Task::Done => return,
@@ -204,6 +205,18 @@ impl<'a> Pipeline<'a> {
         let span = hash(ticket, self.device, buffer.unwrap_or_default())?;
         self.plan().hashed.insert(number, span);
         Ok(())
+    }
+}
+
+/// Wakes the other threads where one panics: what it was doing will never be done.
+struct Bail<'a, 'b>(&'a Pipeline<'b>);
+
+impl Drop for Bail<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.plan().error.get_or_insert(Error::Interrupted);
+            self.0.wake.notify_all();
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::image::{Image, SourceCursor};
 use crate::index::{self, CommittedIndex, PendingIndex};
-use crate::limits::BLOCK_LEN;
+use crate::limits::{BLOCK_BITS, BLOCK_LEN, LEAF_BITS_MIN, LEAVES_MAX};
 use crate::ondisk::manifest::{Geometry, ListUse, Manifest};
 use crate::ondisk::record;
 use crate::source::{Source, SourceKind};
@@ -22,7 +22,7 @@ use crate::store::stage::{Publication, Stage};
 use crate::store::{Shared, Store, names};
 
 /// The largest disk that a stream may turn out to be: its leaves are laid out before it ends.
-const STREAM_SIZE_MAX: u64 = 4 << 40;
+const STREAM_SIZE_MAX: u64 = LEAVES_MAX << (LEAF_BITS_MIN + BLOCK_BITS);
 
 impl Store {
     /// Imports a disk, on all threads of the current `rayon` pool.

@@ -115,7 +115,7 @@ fn manifests() -> Vec<Vector> {
         valid("one-list", "the manifest of parts.store", &parts::sound().manifest)
             .gives("metadata", "melv.level=3;note=tiny"),
         valid("two-lists", "1 PiB in leaves of 2^24 blocks, sectors of 4096 bytes", &two_lists())
-            .gives("leaf_bits", 24)
+            .gives("leaf_bits", 25)
             .gives("logical_bits", 12)
             .gives("physical_bits", 12)
             .gives("metadata", "a=1;b=2"),
