@@ -1,11 +1,12 @@
 //! What the global options come to: the store, the threads, the wish to stop.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use melv::{Error, Store, StoreOptions};
+use melv::{Error, Store, StoreOptions, VerifyMode};
 
 use crate::args::Globals;
 use crate::exit::{Exit, Failure};
@@ -34,22 +35,30 @@ impl Session<'_> {
         std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))
     }
 
-    fn store_options(&self) -> StoreOptions {
-        StoreOptions { lock_wait: Duration::from_secs(self.globals.wait), ..StoreOptions::default() }
+    /// A store that another user owns was written by somebody else: its frames are checked against
+    /// their chunk ids, not their guards alone.
+    fn store_options(&self, path: &Path) -> StoreOptions {
+        let owner = std::fs::metadata(path.join("melv.store")).map(|metadata| metadata.uid());
+        let foreign = owner.is_ok_and(|owner| owner != rustix::process::geteuid().as_raw());
+        StoreOptions {
+            lock_wait: Duration::from_secs(self.globals.wait),
+            verify: if foreign { VerifyMode::Full } else { VerifyMode::Guard },
+            ..StoreOptions::default()
+        }
     }
 
     /// The store, which must be there.
     pub fn store(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening");
-        Ok(Store::open_folder(path, self.store_options())?)
+        Ok(Store::open_folder(&path, self.store_options(&path))?)
     }
 
     /// The store, made where there is none.
     pub fn store_or_new(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening or making");
-        Ok(Store::create_folder(path, self.store_options())?)
+        Ok(Store::create_folder(&path, self.store_options(&path))?)
     }
 
     /// The flag that a signal sets from now on, once: a second signal ends the process at once.

@@ -27,8 +27,18 @@ pub(crate) struct Chunk {
     pub bytes: Bytes,
     /// Where the store holds only some of the blocks: their mask.
     pub held: Option<Arc<[u8]>>,
-    /// Whether the blocks were checked against the chunk id.
-    pub proved: bool,
+    /// How far the blocks can be trusted.
+    pub trust: Trust,
+}
+
+/// How far a cached chunk can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Its blocks were checked against the chunk id: for everybody.
+    Proved,
+    /// Its frame was checked against the guard that this store (by number in the process) gives:
+    /// for that store alone.
+    Guarded(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,8 +27,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The storage is full; what was stored before is unharmed.
-    #[error("no space left to {operation} {object}; free some and run it again, nothing was changed")]
+    /// The storage is full. A store is as it was before.
+    #[error("no space left to {operation} {object}")]
     NoSpace {
         /// What was tried.
         operation: &'static str,
@@ -141,8 +141,8 @@ pub enum Error {
         /// How much is possible.
         max: u64,
     },
-    /// The caller asked to stop; nothing was changed.
-    #[error("interrupted; nothing was changed")]
+    /// The caller asked to stop.
+    #[error("interrupted")]
     Interrupted,
     /// An earlier sync of this store handle failed, so nothing more may be written through it.
     #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
@@ -175,6 +175,13 @@ impl Error {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::DigestMismatch { .. })
+    }
+
+    /// Whether the storage refused what it may give at the next try. Damage stays, and can be
+    /// worked around; what depends on the moment must end the work that met it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::NoSpace { .. } | Self::Interrupted) && !self.is_not_found()
     }
 
     /// Whether the error is a missing object or file.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -114,8 +114,14 @@ fn export_to_device(
     name: &str,
     options: &ExportOptions<'_>,
 ) -> Result<u64> {
-    let mut file =
-        File::options().read(true).write(true).open(path).map_err(|error| Error::io("open", name, error))?;
+    // Exclusively: the kernel refuses a device that is mounted or otherwise in use.
+    let flags = rustix::fs::OFlags::EXCL.bits().cast_signed();
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| Error::io("open", name, error))?;
     let room = file.seek(std::io::SeekFrom::End(0)).map_err(|error| Error::io("measure", name, error))?;
     if room < device.size() {
         return Err(Error::Limit {

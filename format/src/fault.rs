@@ -39,6 +39,8 @@ macro_rules! faults {
 }
 
 faults! {
+    /// What a name or an id leads to is not there.
+    Missing = "missing", "it is needed and not there";
     /// Fewer bytes than the structure needs.
     Truncated { needed: u64, found: u64 } = "truncated", "ends too early: {needed} bytes needed, {found} found";
     /// Bytes after the structure's end.

@@ -60,8 +60,8 @@ pub const NAME_LEN_MAX: usize = 255;
 
 // ---- implementation ----------------------------------------------------------------------
 
-/// A pack is closed once it holds this many bytes: large enough that a store of a TiB has a few
-/// thousand files, small enough that finished ones reach the disk while the next is written.
+/// A pack is closed once it holds this many bytes: large enough that a TiB of frames takes
+/// 16,000 files, small enough that finished ones reach the disk while the next is written.
 pub const PACK_LEN_TARGET: u64 = 64 << 20;
 /// Default blocks in a chunk (32 KiB).
 pub const CHUNK_BLOCKS_DEFAULT: u32 = 8;

@@ -16,11 +16,12 @@ use crate::image::Image;
 use crate::index::Digests;
 use crate::limits::{BLOCK_LEN, SPAN_BLOCKS, TABLE_PAGE_RECORDS};
 use crate::ondisk::header::HEADER_LEN;
+use crate::ondisk::map_leaf::MapLeaf;
 use crate::ondisk::pack;
 use crate::storage::ReadAt;
 use crate::store::list::List;
 use crate::store::record::check_page_file_head;
-use crate::store::{Shared, Store, names, read_range};
+use crate::store::{Shared, Store, VerifyMode, names, read_range};
 
 /// How thoroughly to look.
 #[derive(Default)]
@@ -193,10 +194,8 @@ impl Verifier<'_> {
                 Ok(leaf) => {
                     let leaf = &leaf.leaf;
                     data_blocks += leaf.extents.iter().map(|extent| extent.blocks).sum::<u64>();
-                    let end = leaf.extents.last().map_or(0, |last| last.end());
-                    if start / BLOCK_LEN as u64 + end > geometry.blocks() {
-                        let fault = Fault::ExtentRange { block: end, max: geometry.blocks() };
-                        self.damaged(Some(id), start, size - start, Error::corrupt(image.name(), 0, fault));
+                    if let Err(error) = check_sources(image, leaf) {
+                        self.damaged(Some(id), start, leaf_len.min(size - start), error);
                     }
                 }
                 Err(error) => {
@@ -320,7 +319,8 @@ impl Verifier<'_> {
     fn check_chunk(&self, list: &List, chunk: u64) -> Result<()> {
         self.step()?;
         if self.options.full {
-            Image::verify_chunk(self.shared(), list, chunk).map(drop)
+            let id = list.chunk_id(chunk)?;
+            self.shared().load_chunk(list, chunk, &id, VerifyMode::Full).map(drop)
         } else {
             list.chunk_id(chunk)?;
             let locator = list.locator()?;
@@ -444,6 +444,19 @@ fn unreadable(list: &Digest, reason: String) -> Error {
     Error::Io { operation: "read chunks of", object: names::object(names::LISTS, list), source }
 }
 
+/// Every extent must lie in a list that the manifest names.
+fn check_sources(image: &Image, leaf: &MapLeaf) -> Result<()> {
+    for extent in &leaf.extents {
+        let list = leaf.lists.get(extent.list as usize).copied().unwrap_or_default();
+        let max = image.record.list_shape(&list)?.blocks;
+        let block = extent.source + extent.blocks;
+        if block > max {
+            return Err(Error::corrupt(image.name(), 0, Fault::ExtentRange { block, max }));
+        }
+    }
+    Ok(())
+}
+
 /// The error and its causes in one line.
 fn text_of(error: &Error) -> String {
     let mut text = error.to_string();
@@ -472,30 +485,39 @@ fn leaf_span_digests(image: &Image, leaf: u64, digests: &mut Digests) -> Result<
     let mut found = BTreeMap::new();
     let mut span: Vec<Option<Digest>> = Vec::with_capacity(SPAN_BLOCKS as usize);
     let mut number = leaf * image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
-    let mut end = |span: &mut Vec<Option<Digest>>| {
+    let mut end = |span: &mut Vec<Option<Digest>>, number: &mut u64| {
         if let Some(digest) = span_digest(span) {
-            found.insert(number, digest);
+            found.insert(*number, digest);
         }
-        number += 1;
+        *number += 1;
         span.clear();
     };
     image.for_each_piece(leaf, |piece| {
-        for block in 0..piece.blocks {
-            span.push(match piece.source {
-                None => None,
+        let mut block = 0;
+        while block < piece.blocks {
+            match piece.source {
+                // Whole spans of zeros have no digest: they are passed over.
+                None if span.is_empty() && piece.blocks - block >= SPAN_BLOCKS => {
+                    let spans = (piece.blocks - block) / SPAN_BLOCKS;
+                    number += spans;
+                    block += spans * SPAN_BLOCKS;
+                    continue;
+                }
+                None => span.push(None),
                 // A zero block that somebody stored reads as zeros like any other.
                 Some((list, source)) => {
-                    Some(digests.of(&list, source + block)?).filter(|digest| *digest != zero)
+                    span.push(Some(digests.of(&list, source + block)?).filter(|digest| *digest != zero));
                 }
-            });
+            }
+            block += 1;
             if span.len() as u64 == SPAN_BLOCKS {
-                end(&mut span);
+                end(&mut span, &mut number);
             }
         }
         Ok(())
     })?;
     if !span.is_empty() {
-        end(&mut span);
+        end(&mut span, &mut number);
     }
     Ok(found)
 }

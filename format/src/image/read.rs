@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cache::Chunk;
+use crate::cache::{Chunk, Trust};
 use crate::device::{BlockDevice, Run, RunKind, check_range};
-use crate::digest::{Digest, block_digest};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fault::Fault;
 use crate::limits::BLOCK_LEN;
 use crate::map::{LeafRun, SearchableLeaf};
 use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::store::list::List;
 use crate::store::record::Record;
-use crate::store::{ImageRef, Shared, Store, VerifyMode, names};
+use crate::store::{ImageRef, Shared, Store, names};
 
 /// An image. Clones share everything; reads may come from any number of threads.
 ///
@@ -31,7 +32,14 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`] and [`Error::Ambiguous`] for the reference; damage of what was read.
     pub fn image(&self, reference: &ImageRef) -> Result<Image> {
-        self.image_by_id(self.resolve(reference)?)
+        let id = self.resolve(reference)?;
+        match (self.image_by_id(id), reference) {
+            // A name that leads nowhere is damage; an id that nobody has is not.
+            (Err(error), ImageRef::Name(_)) if error.is_not_found() => {
+                Err(Error::corrupt(names::object(names::MANIFESTS, &id), 0, Fault::Missing))
+            }
+            (opened, _) => opened,
+        }
     }
 
     /// Opens the image with this id.
@@ -112,8 +120,7 @@ impl Image {
     fn read_list(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> Result<()> {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
         if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
-            let fault =
-                crate::fault::Fault::ExtentRange { block: offset / BLOCK_LEN as u64, max: list.shape.blocks };
+            let fault = Fault::ExtentRange { block: offset / BLOCK_LEN as u64, max: list.shape.blocks };
             return Err(Error::corrupt(list.object_name(), 0, fault));
         }
         while !out.is_empty() {
@@ -136,9 +143,7 @@ impl Image {
     /// on, and would only push out what others come back to.
     fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
         let id = list.chunk_id(chunk)?;
-        let usable = |cached: &Chunk| {
-            cached.held.is_none() && (cached.proved || self.shared.verify == VerifyMode::Guard)
-        };
+        let usable = |cached: &Chunk| cached.held.is_none() && self.shared.trusts(cached);
         if let Some(cached) = self.shared.cache.peek_chunk(id).filter(usable) {
             out.copy_from_slice(&cached.bytes);
             return Ok(());
@@ -146,7 +151,8 @@ impl Image {
         match self.shared.decode_chunk(list, chunk, &id, self.shared.verify, out)? {
             None => Ok(()),
             Some(held) => {
-                let decoded = Chunk { bytes: Bytes::new(), held: Some(held.into()), proved: false };
+                let decoded =
+                    Chunk { bytes: Bytes::new(), held: Some(held.into()), trust: Trust::Guarded(0) };
                 check_held(list, chunk, &decoded, 0, out.len())
             }
         }
@@ -161,16 +167,6 @@ impl Image {
         }
         out.copy_from_slice(&decoded.bytes[within..within + out.len()]);
         Ok(())
-    }
-
-    /// Checks everything that chunk `chunk` of `list` is stored as, past the cache.
-    pub(crate) fn verify_chunk(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Option<Digest>>> {
-        let id = list.chunk_id(chunk)?;
-        let loaded = shared.load_chunk(list, chunk, &id, VerifyMode::Full)?;
-        let blocks = loaded.bytes.chunks_exact(BLOCK_LEN).zip(0u32..);
-        Ok(blocks
-            .map(|(block, number)| loaded.check_held(number, 1).ok().map(|()| block_digest(block)))
-            .collect())
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::Image;
+use crate::device::BlockDevice;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
 use crate::map::SearchableLeaf;
 use crate::store::list::List;
 
@@ -69,6 +71,10 @@ impl Image {
                 .collect::<Result<Vec<_>>>()?;
             for extent in &leaf.extents {
                 if let Some(list) = lists.get(extent.list as usize) {
+                    let (block, max) = (extent.source + extent.blocks, list.shape.blocks);
+                    if block > max {
+                        return Err(Error::corrupt(self.name(), 0, Fault::ExtentRange { block, max }));
+                    }
                     each(base + extent.start, extent.blocks, list, extent.source)?;
                 }
             }

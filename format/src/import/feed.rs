@@ -21,15 +21,28 @@ pub(super) struct Ticket {
 
 /// Hands out spans with data, front to back.
 pub(super) enum Feed<'a> {
-    Device { device: &'a dyn BlockDevice, offset: u64, pending: Option<(u64, u64)> },
-    Stream { stream: Box<dyn Read + Send + 'a>, name: String, offset: u64, pad: bool, ended: bool },
+    Device {
+        device: &'a dyn BlockDevice,
+        offset: u64,
+        pending: Option<(u64, u64)>,
+    },
+    Stream {
+        stream: Box<dyn Read + Send + 'a>,
+        name: String,
+        offset: u64,
+        pad: bool,
+        ended: bool,
+        size_max: u64,
+    },
 }
 
 impl<'a> Feed<'a> {
-    pub fn new(kind: SourceKind<'a>, name: String, pad: bool) -> Self {
+    pub fn new(kind: SourceKind<'a>, name: String, pad: bool, size_max: u64) -> Self {
         match kind {
             SourceKind::Device(device) => Self::Device { device, offset: 0, pending: None },
-            SourceKind::Stream(stream) => Self::Stream { stream, name, offset: 0, pad, ended: false },
+            SourceKind::Stream(stream) => {
+                Self::Stream { stream, name, offset: 0, pad, ended: false, size_max }
+            }
         }
     }
 
@@ -44,7 +57,7 @@ impl<'a> Feed<'a> {
     pub fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<Ticket>> {
         match self {
             Self::Device { device, offset, pending } => next_of_device(*device, offset, pending),
-            Self::Stream { stream, name, offset, pad, ended } => {
+            Self::Stream { stream, name, offset, pad, ended, size_max } => {
                 if *ended {
                     return Ok(None);
                 }
@@ -53,6 +66,9 @@ impl<'a> Feed<'a> {
                     .map_err(|error| Error::io("read", format!("{name} at byte {offset}"), error))?;
                 let span = *offset / SPAN_LEN as u64;
                 *offset += len as u64;
+                if *offset > *size_max {
+                    return Err(Error::Limit { what: "bytes of a stream", found: *offset, max: *size_max });
+                }
                 if len < SPAN_LEN {
                     *ended = true;
                     let size = padded_size(*offset, *pad, name)?;
@@ -193,7 +209,7 @@ mod tests {
             5 * span + 512,
             vec![(4096, 8192), (12288, 16384), (span - 4096, span + 4096), (4 * span, 5 * span + 512)],
         );
-        let mut feed = Feed::new(SourceKind::Device(&disk), "sparse".into(), false);
+        let mut feed = Feed::new(SourceKind::Device(&disk), "sparse".into(), false, u64::MAX);
         let mut spans = Vec::new();
         while let Some(mut ticket) = feed.next(Vec::new).unwrap() {
             let data = ticket.read(Some(&disk), Vec::new).unwrap();

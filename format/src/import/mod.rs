@@ -6,7 +6,7 @@
 //! sequence   look blocks up; new ones fill chunks; extents and spans      in order, one at a time
 //! compress   a chunk becomes a frame                                      all threads
 //! pack       frames into packs, ids into lists                            in order, one at a time
-//! finish     leaves, span pages, manifest; then the commit
+//! finish     leaves, span pages, manifest; then the commit; then the index
 //! ```
 //!
 //! Every thread takes whatever stage has work next, the later stages first; the two that run in
@@ -20,7 +20,8 @@
 //! | `pipeline` | the threads and what they take next |
 //! | `sequencer` | shared or new? |
 //! | `packer` | frames to packs and lists |
-//! | `finish` | pages, manifest, commit, index |
+//! | `finish` | the two trees: leaves, span pages, roots |
+//! | `run` | one import from beginning to end: stage, pipeline, manifest, commit, index |
 
 mod feed;
 mod finish;

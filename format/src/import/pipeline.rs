@@ -58,7 +58,8 @@ struct Plan {
     spare_frames: Vec<Vec<u8>>,
 }
 
-/// Takes a lock. A panic under one ends the whole import, so what it left does not matter.
+/// Takes a lock. A panic under one ends the whole import (see [`Bail`]), so what it left does not
+/// matter.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

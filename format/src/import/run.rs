@@ -18,7 +18,7 @@ use crate::ondisk::manifest::{Geometry, ListUse, Manifest};
 use crate::ondisk::record;
 use crate::source::{Source, SourceKind};
 use crate::store::list_writer::WrittenList;
-use crate::store::stage::{Publication, Stage};
+use crate::store::stage::{Moves, Publication, Stage, recover};
 use crate::store::{Shared, Store, names};
 
 /// The largest disk that a stream may turn out to be: its leaves are laid out before it ends.
@@ -28,8 +28,8 @@ impl Store {
     /// Imports a disk, on all threads of the current `rayon` pool.
     ///
     /// All or nothing: on an error, or when the process or the machine dies, the store is as it
-    /// was. Memory: about 8 MiB a thread, at most 90 MiB for the block index of the store's first
-    /// TiB and of the import, and 1.3 bytes for each block in the store beyond that.
+    /// was. Memory: about 8 MiB a thread, 60 MiB for the blocks that the import brings, and 1.3
+    /// bytes for each block in the store: 330 MiB for a TiB.
     ///
     /// # Errors
     /// [`Error::Exists`] for a name in use; [`Error::Changed`] where a file was written to
@@ -40,8 +40,8 @@ impl Store {
         if !options.replace && shared.storage.open(&options.name.object()).is_ok() {
             return Err(Error::Exists { what: "name", name: options.name.to_string() });
         }
-        let parent = options.parent.as_ref().map(|parent| self.image(parent)).transpose()?;
         let stage = Stage::begin(shared)?;
+        let parent = options.parent.as_ref().map(|parent| self.image(parent)).transpose()?;
         let finished = run(self, &stage, source, parent.as_ref(), options)?;
         commit(stage, finished, options)
     }
@@ -61,7 +61,7 @@ fn run(
         SourceKind::Device(device) => (Some(device.size()), Some(*device)),
         SourceKind::Stream(_) => (None, None),
     };
-    let feed = Feed::new(source.kind, source.name, options.pad);
+    let feed = Feed::new(source.kind, source.name, options.pad, STREAM_SIZE_MAX);
     let sequencer = begin_sequencer(stage, committed, parent, size, options)?;
     let packer = Packer::new(stage, options.chunk_blocks);
     let (feed, sequencer, packer) = Pipeline::new(options, device, feed, sequencer, packer).run()?;
@@ -69,15 +69,14 @@ fn run(
     if let Some(progress) = options.progress {
         progress(Progress { done_bytes: size_bytes, size_bytes: size });
     }
-    if size.is_none() && size_bytes > STREAM_SIZE_MAX {
-        return Err(Error::Limit { what: "bytes of a stream", found: size_bytes, max: STREAM_SIZE_MAX });
-    }
+
     finish(stage, sequencer.into_parts(), packer, size_bytes, parent, options)
 }
 
-/// The lists that are committed now. The caller's stage was begun, so nothing half-done is there.
+/// The lists that are committed now: nothing that a dead writer had half published.
 fn committed_lists(shared: &Shared) -> Result<Vec<Digest>> {
     let _lock = shared.lock()?;
+    recover(shared)?;
     let listed = shared.storage.list(names::LISTS).map_err(|error| Error::io("list", names::LISTS, error))?;
     Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
 }
@@ -157,8 +156,20 @@ fn finish(
         new_bytes: parts.new_blocks * BLOCK_LEN as u64,
         stored_bytes: 0,
     };
-    let publication = Publication { objects: moves, manifest: Some((stage.staged("manifest"), name)) };
+    let needs = needs(&manifest, &trees, &moves);
+    let publication = Publication { objects: moves, manifest: Some((stage.staged("manifest"), name)), needs };
     Ok(Finished { publication, report, index })
+}
+
+/// What the image needs of the store beyond what this import brings.
+fn needs(manifest: &Manifest, trees: &FinishedTrees, moves: &Moves) -> Vec<String> {
+    let lists = manifest
+        .lists
+        .iter()
+        .flat_map(|list| [names::LISTS, names::LOCATORS].map(|folder| names::object(folder, &list.id)));
+    let pages = trees.places.files.iter().map(|file| names::object(names::PAGES, file));
+    let brought = |name: &String| moves.iter().any(|(_, to)| to == name);
+    lists.chain(pages).filter(|name| !brought(name)).collect()
 }
 
 /// The caller's metadata, and the settings that a later commit goes on with.

@@ -10,7 +10,7 @@ use super::log::{self, Log};
 use super::segment::{Damaged, Segment};
 use super::update;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::Shared;
 use crate::store::list::List;
 
@@ -44,6 +44,8 @@ struct OpenSegment {
     segment: Segment,
     /// The segment's list numbers to ours; lists that are gone are dropped from it.
     numbers: Vec<Option<u32>>,
+    /// Damaged, and could not be made again.
+    is_lost: bool,
 }
 
 impl CommittedIndex {
@@ -55,7 +57,7 @@ impl CommittedIndex {
         for id in lists {
             match shared.list(id, None) {
                 Ok(list) => drop(logs.insert(*id, Log::new(list, lens.get(id).copied()))),
-                Err(error) if may_pass(&error) => return Err(error),
+                Err(error) if error.may_pass() => return Err(error),
                 Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
             }
         }
@@ -109,9 +111,12 @@ impl CommittedIndex {
         let page = match self.pages.get(&(list, number)) {
             Some(page) => page.clone(),
             None => {
-                let made = match log.page(&self.shared, number) {
+                let made = match log
+                    .check_reachable(&self.shared)
+                    .and_then(|()| log.page(&self.shared, number))
+                {
                     Ok(page) => page,
-                    Err(error) if may_pass(&error) => return Err(error),
+                    Err(error) if error.may_pass() => return Err(error),
                     Err(error) => {
                         tracing::warn!(list = %log.list.id, %error, "not shared with: the frames are damaged");
                         Arc::from([])
@@ -132,6 +137,9 @@ impl CommittedIndex {
         let key = key_of(digest);
         let mut places: Vec<Found> = Vec::new();
         for number in 0..self.segments.len() {
+            if self.segments[number].is_lost {
+                continue;
+            }
             let mut candidates = std::mem::take(&mut self.candidates);
             candidates.clear();
             if self.segments[number].segment.find(key, &mut candidates) == Err(Damaged) {
@@ -173,8 +181,10 @@ impl CommittedIndex {
         update::remove_segment(&self.shared, &damaged.segment);
         let numbers: BTreeMap<Digest, u32> = self.logs.iter().map(|log| log.list.id).zip(0..).collect();
         let mut made = update::rebuild(&self.shared, &lists, &[])?.into_iter();
-        if let Some(segment) = made.next() {
-            self.segments[number] = OpenSegment::new(segment, &numbers);
+        match made.next() {
+            Some(segment) => self.segments[number] = OpenSegment::new(segment, &numbers),
+            // Its lists are damaged too: it is not tried again at every look-up.
+            None => self.segments[number].is_lost = true,
         }
         self.segments.extend(made.map(|segment| OpenSegment::new(segment, &numbers)));
         Ok(())
@@ -188,15 +198,9 @@ impl CommittedIndex {
     }
 }
 
-/// Whether the storage refused what it may give at the next try. Damage stays, and costs sharing;
-/// what depends on the moment must not, or equal imports would store different things.
-fn may_pass(error: &Error) -> bool {
-    matches!(error, Error::Io { .. }) && !error.is_not_found()
-}
-
 impl OpenSegment {
     fn new(segment: Segment, numbers: &BTreeMap<Digest, u32>) -> Self {
         let numbers = segment.lists.iter().map(|id| numbers.get(id).copied()).collect();
-        Self { segment, numbers }
+        Self { segment, numbers, is_lost: false }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Log {
     pub list: Arc<List>,
     /// Whether the file is there and was right as far as it was read.
     sound: bool,
+    /// Whether the list's frames were found to be there.
+    reachable: bool,
 }
 
 /// The object that holds the log of list `id`.
@@ -46,12 +48,22 @@ impl Log {
     /// The log of `list`, whose file has `len` bytes, if there is one. No file is kept open.
     pub fn new(list: Arc<List>, len: Option<u64>) -> Self {
         let sound = len == Some(list.shape.blocks * DIGEST_LEN as u64);
-        Self { list, sound }
+        Self { list, sound, reachable: false }
     }
 
     /// Whether the file was there, and right as far as it was read.
     pub fn is_sound(&self) -> bool {
         self.sound
+    }
+
+    /// Fails unless the list's locator and packs are there, so that nothing is shared with what is
+    /// lost. Looked at once.
+    pub fn check_reachable(&mut self, shared: &Shared) -> Result<()> {
+        if !self.reachable {
+            self.list.check_reachable(shared)?;
+            self.reachable = true;
+        }
+        Ok(())
     }
 
     /// Page `number`, proved. Where the file is missing or wrong, it is made from the frames.
@@ -61,7 +73,7 @@ impl Log {
     pub fn page(&mut self, shared: &Shared, number: u64) -> Result<Arc<[Digest]>> {
         let per_page = page_blocks(&self.list.shape);
         let first = number * per_page;
-        let count = (self.list.shape.blocks - first).min(per_page) as usize;
+        let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
         if self.sound {
             let mut bytes = vec![0; count * DIGEST_LEN];
             let object = shared.open_object(&object_name(&self.list.id)).ok();

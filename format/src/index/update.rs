@@ -29,13 +29,26 @@ fn segments_folder() -> String {
 
 /// Opens all segments that are sound; the others are removed.
 pub(crate) fn open_segments(shared: &Arc<Shared>) -> Result<Vec<Segment>> {
+    // A segment that is gone since the listing was merged into one that the next listing shows.
+    const TRIES: u32 = 16;
+    for _ in 0..TRIES {
+        if let Some(segments) = try_open_segments(shared)? {
+            return Ok(segments);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Opens the segments of one listing; `None` where one of them is gone meanwhile.
+fn try_open_segments(shared: &Arc<Shared>) -> Result<Option<Vec<Segment>>> {
     let folder = segments_folder();
     let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
     let mut segments = Vec::new();
     for object in listed {
-        let opened = shared.storage.open(&object.name);
-        // Gone since the listing: merged into another, which a later listing would show.
-        let Ok(opened) = opened else { continue };
+        let opened = match shared.storage.open(&object.name) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| Error::io("open", &object.name, error))?,
+        };
         match Segment::open(object.name.clone(), opened) {
             Ok(segment) => segments.push(segment),
             Err(_) => {
@@ -44,7 +57,7 @@ pub(crate) fn open_segments(shared: &Arc<Shared>) -> Result<Vec<Segment>> {
             }
         }
     }
-    Ok(segments)
+    Ok(Some(segments))
 }
 
 /// Removes a segment that is damaged or merged into another.
@@ -87,9 +100,12 @@ fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::Held>> {
 fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
     let mut segments = open_segments(shared)?;
     segments.sort_by_key(|segment| segment.entries);
-    let mut taken = 0;
-    let mut sum = 0;
+    let (mut taken, mut sum, mut lists) = (0, 0, 0);
     for (number, segment) in segments.iter().enumerate() {
+        lists += segment.lists.len();
+        if lists > LISTS_MAX {
+            break;
+        }
         if number > 0 && segment.entries < sum * GROWTH {
             taken = number + 1;
         }
@@ -144,63 +160,112 @@ fn unique(stage: &Stage) -> String {
     (0u64..).map(|number| format!("merged-{number}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// Makes the logs of `lists` that are missing, and segments for those lists that no segment of
-/// `sound` covers. Gives the new segments. Lists whose frames are damaged are left out.
+/// Makes the logs of `lists` that are missing, and a segment for those lists that no segment of
+/// `sound` covers (several where they are very many). Gives the new segments. Lists whose frames are
+/// damaged are left out.
 pub(crate) fn rebuild(shared: &Arc<Shared>, lists: &[Arc<List>], sound: &[Segment]) -> Result<Vec<Segment>> {
     let stage = Stage::begin(shared)?;
+    let mut sorted = lists.to_vec();
+    sorted.sort_unstable_by_key(|list| list.id);
     let mut made = Vec::new();
-    for list in lists {
-        let covered = sound.iter().any(|segment| segment.lists.binary_search(&list.id).is_ok());
-        match rebuild_list(&stage, list, covered) {
-            Ok(segments) => made.extend(segments),
-            Err(error) if error.is_damage() => {
-                tracing::warn!(list = %list.id, %error, "not shared with: the frames are damaged");
+    for lists in sorted.chunks(LISTS_MAX) {
+        let mut rebuilding =
+            Rebuilding { stage: &stage, lists: Vec::new(), runs: Vec::new(), entries: Vec::new() };
+        for list in lists {
+            let covered = sound.iter().any(|segment| segment.lists.binary_search(&list.id).is_ok());
+            match rebuilding.list(list, covered) {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(list = %list.id, %error, "not shared with: the frames are damaged");
+                }
             }
-            Err(error) => return Err(error),
         }
+        made.extend(rebuilding.finish()?);
     }
     Ok(made)
 }
 
-fn rebuild_list(stage: &Stage, list: &List, covered: bool) -> Result<Vec<Segment>> {
-    let shared = &stage.shared;
-    let log_name = format!("log-{}", list.id);
-    let log = stage.create_cache(&log_name)?;
-    let mut runs = Vec::new();
-    let mut entries = Vec::new();
-    let mut block = 0;
-    log::rebuild(shared, list, |digests| {
-        let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
-        stage.append(log.as_ref(), &log_name, &bytes)?;
-        // Digests of blocks that are not held are zero: they cannot be shared with.
-        let found = digests.iter().zip(block..).filter(|(digest, _)| !digest.is_zero());
-        entries.extend(found.map(|(digest, block)| Entry::new(key_of(digest), 0, block)));
-        block += digests.len() as u64;
-        if entries.len() >= SORT_ENTRIES_MAX {
-            runs.push(write_run(stage, list, runs.len(), &mut entries)?);
-        }
-        Ok(())
-    })?;
-    let publish = |error| Error::io("publish", names::INDEX, error);
-    shared.storage.publish(&[(stage.staged(&log_name), log::object_name(&list.id))]).map_err(publish)?;
-    if covered {
-        return Ok(Vec::new());
-    }
-    runs.push(write_run(stage, list, runs.len(), &mut entries)?);
-    let (staged, name) = write_merged(stage, &runs)?;
-    shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
-    let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
-    Ok(Segment::open(name, object).into_iter().collect())
+/// A segment being made from frames. Lists come in ascending order of their ids.
+struct Rebuilding<'a> {
+    stage: &'a Stage,
+    /// Those done; the next one has the next number.
+    lists: Vec<Digest>,
+    runs: Vec<Segment>,
+    entries: Vec<Entry>,
 }
 
-fn write_run(stage: &Stage, list: &List, number: usize, entries: &mut Vec<Entry>) -> Result<Segment> {
-    entries.sort_unstable();
-    let name = format!("run-{}-{number}", list.id);
-    let object = stage.create_cache(&name)?;
-    let staged = stage.staged(&name);
-    segment::write(object.as_ref(), &[list.id], entries.len() as u64, entries.drain(..).map(Ok))
-        .map_err(|error: std::io::Error| Error::io("append to", &staged, error))?;
-    let object = stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
-    Segment::open(staged.clone(), object)
-        .map_err(|_| Error::io("read back", staged, std::io::Error::from(std::io::ErrorKind::InvalidData)))
+impl Rebuilding<'_> {
+    /// Makes a list's log and, unless it is covered already, its entries. Where it fails half way,
+    /// the entries made so far stay: what they promise, no log will prove.
+    fn list(&mut self, list: &List, covered: bool) -> Result<()> {
+        let shared = &self.stage.shared;
+        let number = self.lists.len() as u32;
+        let log_name = format!("log-{}", list.id);
+        let log = self.stage.create_cache(&log_name)?;
+        let mut block = 0;
+        log::rebuild(shared, list, |digests| {
+            let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
+            self.stage.append(log.as_ref(), &log_name, &bytes)?;
+            if !covered {
+                // Digests of blocks that are not held are zero: they cannot be shared with.
+                let found = digests.iter().zip(block..).filter(|(digest, _)| !digest.is_zero());
+                self.entries.extend(found.map(|(digest, block)| Entry::new(key_of(digest), number, block)));
+            }
+            block += digests.len() as u64;
+            if self.entries.len() >= SORT_ENTRIES_MAX { self.spill() } else { Ok(()) }
+        })?;
+        let publish = |error| Error::io("publish", names::INDEX, error);
+        shared
+            .storage
+            .publish(&[(self.stage.staged(&log_name), log::object_name(&list.id))])
+            .map_err(publish)?;
+        if !covered {
+            self.lists.push(list.id);
+        }
+        Ok(())
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        self.entries.sort_unstable();
+        let name = unique(self.stage);
+        let object = self.stage.create_cache(&name)?;
+        let staged = self.stage.staged(&name);
+        let count = self.entries.len() as u64;
+        segment::write(object.as_ref(), &[], count, self.entries.drain(..).map(Ok))
+            .map_err(|error: std::io::Error| Error::io("append to", &staged, error))?;
+        let shared = &self.stage.shared;
+        let object = shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
+        let unreadable = |_| Error::io("read back", &staged, std::io::ErrorKind::InvalidData.into());
+        self.runs.push(Segment::open(staged.clone(), object).map_err(unreadable)?);
+        Ok(())
+    }
+
+    /// Puts everything into one segment.
+    fn finish(mut self) -> Result<Option<Segment>> {
+        if self.lists.is_empty() {
+            return Ok(None);
+        }
+        self.spill()?;
+        // What a list that failed half way left under the next number goes to any list: no log proves
+        // it there.
+        let numbers: Vec<u32> = (0..self.lists.len() as u32).chain([0]).collect();
+        let damaged = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
+        let source = |run| {
+            let run: &Segment = run;
+            Box::new(run.iter(&numbers).map(move |entry| entry.map_err(damaged)))
+                as Box<dyn Iterator<Item = _>>
+        };
+        let sources = self.runs.iter().map(source).collect();
+        let entries = self.runs.iter().map(|run| run.entries).sum();
+        let (shared, staged) = (&self.stage.shared, unique(self.stage));
+        let name = segment_name(&self.lists, entries);
+        let object = self.stage.create_cache(&staged)?;
+        segment::write(object.as_ref(), &self.lists, entries, segment::merge(sources))
+            .map_err(|error: std::io::Error| Error::io("append to", &name, error))?;
+        let publish = |error| Error::io("publish", names::INDEX, error);
+        shared.storage.publish(&[(self.stage.staged(&staged), name.clone())]).map_err(publish)?;
+        let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
+        Ok(Segment::open(name, object).ok())
+    }
 }

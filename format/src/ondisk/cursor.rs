@@ -46,11 +46,6 @@ impl<'a> Cursor<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// Two bytes.
-    pub fn u16(&mut self) -> Result<u16, Fault> {
-        self.bytes(2).map(LittleEndian::read_u16)
-    }
-
     /// Four bytes.
     pub fn u32(&mut self) -> Result<u32, Fault> {
         self.bytes(4).map(LittleEndian::read_u32)
@@ -122,8 +117,6 @@ impl<'a> Cursor<'a> {
 
 /// The writing side: fields appended to a vector.
 pub trait Put {
-    /// Two bytes.
-    fn put_u16(&mut self, value: u16);
     /// Four bytes.
     fn put_u32(&mut self, value: u32);
     /// Eight bytes.
@@ -135,10 +128,6 @@ pub trait Put {
 }
 
 impl Put for Vec<u8> {
-    fn put_u16(&mut self, value: u16) {
-        self.extend_from_slice(&value.to_le_bytes());
-    }
-
     fn put_u32(&mut self, value: u32) {
         self.extend_from_slice(&value.to_le_bytes());
     }

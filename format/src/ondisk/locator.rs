@@ -158,7 +158,7 @@ impl LocatorRoot {
             });
         }
         let pack_count = cursor.count("packs of a locator", pack_count, TARGET_LEN)?;
-        let packs = (0..pack_count).map(|_| target(&mut cursor)).collect::<Result<_, _>>()?;
+        let mut targets = Cursor::new(cursor.bytes(pack_count * TARGET_LEN)?);
         let page_count =
             cursor.count("pages of a locator", records.div_ceil(TABLE_PAGE_RECORDS), DIGEST_LEN)?;
         let pages = (0..page_count).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
@@ -168,6 +168,8 @@ impl LocatorRoot {
         if object_digest(covered) != checksum {
             return Err(Fault::Checksum);
         }
+        // Judged only now: a damaged target is not one of a kind to come.
+        let packs = (0..pack_count).map(|_| target(&mut targets)).collect::<Result<_, _>>()?;
         Ok(Self { list, chunks, records, packs, pages })
     }
 }

@@ -37,6 +37,42 @@ impl FileStorage {
         self.root.join(name)
     }
 
+    /// Fails where a folder between the root and `name` is a link: whoever gave us the store could
+    /// have us write, list or remove files elsewhere through it.
+    fn check_folders(&self, name: &str) -> io::Result<()> {
+        let mut folder = self.root.clone();
+        for part in name.split('/').filter(|part| !part.is_empty()) {
+            if matches!(part, "." | "..") {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name of this storage"));
+            }
+            folder.push(part);
+            if fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_symlink()) {
+                let text = format!("{} is a symbolic link", folder.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first entry of the folder that is not one of `ours`; `None` where there is none, or no
+    /// folder.
+    ///
+    /// # Errors
+    /// Those of reading the folder.
+    pub fn foreign_entry(&self, ours: &[&str]) -> io::Result<Option<String>> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if !ours.contains(&name.as_str()) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     /// Makes the folders above `path`, each durable in the one above it.
     fn make_parents(&self, path: &Path) -> io::Result<()> {
         let Some(parent) = path.parent() else { return Ok(()) };
@@ -132,6 +168,7 @@ impl Storage for FileStorage {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        self.check_folders(name)?;
         let path = self.path(name);
         let create = || OpenOptions::new().write(true).create_new(true).open(&path);
         Ok(Arc::new(FileAppend(self.with_parents(&path, create)?)))
@@ -150,6 +187,8 @@ impl Storage for FileStorage {
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
         let mut folders = BTreeSet::new();
         for (from, to) in moves {
+            self.check_folders(from)?;
+            self.check_folders(to)?;
             let to = self.path(to);
             self.with_parents(&to, || fs::rename(self.path(from), &to))?;
             folders.extend(to.parent().map(Path::to_path_buf));
@@ -158,6 +197,7 @@ impl Storage for FileStorage {
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        self.check_folders(prefix)?;
         let mut found = Vec::new();
         self.collect(&self.path(prefix), prefix, &mut found)?;
         found.sort_unstable();
@@ -167,6 +207,7 @@ impl Storage for FileStorage {
     fn remove(&self, names: &[String]) -> io::Result<()> {
         let mut folders = BTreeSet::new();
         for name in names {
+            self.check_folders(name)?;
             let path = self.path(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -190,6 +231,7 @@ impl Storage for FileStorage {
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+        self.check_folders(name)?;
         let path = self.path(name);
         let open = || match mode {
             // A reader of somebody else's store may hold a shared lock without the right to write.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::list::{List, Locator};
 use super::names;
 use super::open::{Shared, VerifyMode};
-use crate::cache::Chunk;
+use crate::cache::{Chunk, Trust};
 use crate::digest::{Digest, block_digest, chunk_id};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
@@ -45,11 +45,19 @@ impl Shared {
     pub fn chunk(&self, list: &List, chunk: u64) -> Result<Chunk> {
         let id = list.chunk_id(chunk)?;
         let cached = self.cache.chunk(id, || self.load_chunk(list, chunk, &id, self.verify))?;
-        if cached.proved || self.verify == VerifyMode::Guard {
+        if self.trusts(&cached) {
             return Ok(cached);
         }
-        // Another store of this process put it there under its guard alone.
+        // Another store of this process put it there under its own guard alone.
         self.reload_chunk(list, chunk)
+    }
+
+    /// Whether what the cache has is checked as thoroughly as this store's reads are.
+    pub fn trusts(&self, cached: &Chunk) -> bool {
+        match cached.trust {
+            Trust::Proved => true,
+            Trust::Guarded(store) => store == self.number && self.verify == VerifyMode::Guard,
+        }
     }
 
     /// Chunk `chunk` of `list`, decoded again and put in the place of what the cache has.
@@ -64,7 +72,8 @@ impl Shared {
     pub fn load_chunk(&self, list: &List, chunk: u64, id: &Digest, verify: VerifyMode) -> Result<Chunk> {
         let mut plain = vec![0; frame::plain_len(list.shape.blocks_of(chunk))];
         let held = self.decode_chunk(list, chunk, id, verify, &mut plain)?;
-        Ok(Chunk { bytes: plain.into(), held: held.map(Arc::from), proved: verify == VerifyMode::Full })
+        let trust = if verify == VerifyMode::Full { Trust::Proved } else { Trust::Guarded(self.number) };
+        Ok(Chunk { bytes: plain.into(), held: held.map(Arc::from), trust })
     }
 
     /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks

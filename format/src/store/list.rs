@@ -49,6 +49,27 @@ impl List {
         Ok(Self { shared: Arc::downgrade(shared), id, shape, root, locator: RwLock::default() })
     }
 
+    /// Fails unless the root of list `id` and of its locator can be read, and its packs are there.
+    pub fn check(shared: &Arc<Shared>, id: &Digest) -> Result<()> {
+        shared.forget_object(&names::object(names::LISTS, id));
+        let list = Self::open(shared, *id, None)?;
+        list.check_reachable(shared)
+    }
+
+    /// Fails unless the list's locator can be read and its packs are there.
+    pub fn check_reachable(&self, shared: &Shared) -> Result<()> {
+        for pack in &self.locator()?.root.packs {
+            let name = names::object(names::PACKS, pack);
+            shared.storage.open(&name).map_err(|error| Error::io("open", name, error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the root was read, and with it the shape is the list's own.
+    pub fn is_proved(&self) -> bool {
+        self.root.get().is_some()
+    }
+
     pub fn object_name(&self) -> String {
         names::object(names::LISTS, &self.id)
     }

@@ -22,6 +22,9 @@ use crate::storage::{FileStorage, Held, LockMode, ReadAt, Storage};
 /// Open packs and page files kept, so that a store of thousands of packs needs few descriptors.
 const OPEN_OBJECTS_MAX: usize = 256;
 
+/// Stores opened by this process so far, and one: zero is nobody's number.
+static STORES: AtomicU64 = AtomicU64::new(1);
+
 /// How thoroughly frames are checked before their bytes are handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum VerifyMode {
@@ -67,6 +70,8 @@ pub(crate) struct Shared {
     pub cache: Cache,
     pub verify: VerifyMode,
     pub lock_wait: Duration,
+    /// Which of the stores that this process opened.
+    pub number: u64,
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
     poisoned: AtomicBool,
@@ -114,6 +119,18 @@ impl Store {
     /// # Errors
     /// As [`Store::create`].
     pub fn create_folder(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
+        // Looked at before anything is written there, and without walking all of it.
+        let folder = FileStorage::new(path.as_ref());
+        let ours = [names::STORE, names::LOCK, names::TMP];
+        let foreign =
+            folder.foreign_entry(&ours).map_err(|error| Error::io("list", folder.place(), error))?;
+        if let Some(foreign) = foreign
+            && folder.open(names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
+            return Err(Error::NoStore {
+                path: format!("{} (which holds other files, as {foreign})", folder.place()),
+            });
+        }
         Self::create(FileStorage::new(path.as_ref()), options)
     }
 
@@ -129,6 +146,7 @@ impl Store {
             cache: options.cache,
             verify: options.verify,
             lock_wait: options.lock_wait,
+            number: STORES.fetch_add(1, Ordering::Relaxed),
             lists: Mutex::default(),
             objects: Mutex::default(),
             poisoned: AtomicBool::new(false),
@@ -280,9 +298,21 @@ impl Shared {
     /// The list `id`; `shape` is what a manifest says of it, if one is at hand.
     pub fn list(self: &Arc<Self>, id: &Digest, shape: Option<ListShape>) -> Result<Arc<List>> {
         let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = lists().get(id) {
-            list.check_shape(shape)?;
-            return Ok(list.clone());
+        let known = lists().get(id).cloned();
+        match known {
+            Some(list) if list.is_proved() => {
+                list.check_shape(shape)?;
+                return Ok(list);
+            }
+            // So far the shape is what a manifest claims; another claim is settled by the root.
+            Some(list) if shape == Some(list.shape) => return Ok(list),
+            Some(_) => {
+                let list = Arc::new(List::open(self, *id, None)?);
+                lists().insert(*id, list.clone());
+                list.check_shape(shape)?;
+                return Ok(list);
+            }
+            None => {}
         }
         let list = Arc::new(List::open(self, *id, shape)?);
         Ok(lists().entry(*id).or_insert(list).clone())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::list::List;
 use super::names;
 use super::open::{Shared, read_range};
 use crate::codec;
@@ -19,7 +20,6 @@ use crate::ondisk::list::ListShape;
 use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::ondisk::record::{HEAD_LEN, PagePlace, Places, RecordHead};
-use crate::storage::ReadAt;
 
 /// What is read of a record at once, before its lengths are known: mostly all of it.
 const FIRST_READ_LEN: u64 = 64 << 10;
@@ -28,7 +28,6 @@ const FIRST_READ_LEN: u64 = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Record {
     shared: Arc<Shared>,
-    object: Arc<dyn ReadAt>,
     name: String,
     head: RecordHead,
     pub id: Digest,
@@ -42,6 +41,7 @@ impl Record {
     /// Opens the record of image `id`: at most two reads.
     pub fn open(shared: &Arc<Shared>, id: Digest) -> Result<Self> {
         let name = names::object(names::MANIFESTS, &id);
+        shared.forget_object(&name);
         let object = shared.storage.open(&name).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::NotFound { what: "image", name: format!("@{id}") },
             _ => Error::io("open", &name, error),
@@ -66,13 +66,26 @@ impl Record {
             places.map.len(),
         )
         .map_err(|fault| Error::corrupt(&name, head.map_root_offset(), fault))?;
-        Ok(Self { shared: shared.clone(), object, name, head, id, manifest, places, map_root })
+        Ok(Self { shared: shared.clone(), name, head, id, manifest, places, map_root })
+    }
+
+    /// Fails unless the record of image `id` can be read, its page files are there, and the roots
+    /// of its lists can be read.
+    pub fn check(shared: &Arc<Shared>, id: Digest) -> Result<()> {
+        let record = Self::open(shared, id)?;
+        for file in &record.places.files {
+            let name = names::object(names::PAGES, file);
+            shared.storage.open(&name).map_err(|error| Error::io("open", name, error))?;
+        }
+        record.manifest.lists.iter().try_for_each(|list| List::check(shared, &list.id))
     }
 
     /// The span root: the leaves that are not all zeros, with the digests of their span pages.
     pub fn span_root(&self) -> Result<Vec<Entry>> {
         let offset = self.head.span_root_offset();
-        let bytes = read_range(self.object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
+        // Opened again: an image keeps no file open, so that any number of them can be.
+        let object = self.shared.open_object(&self.name)?;
+        let bytes = read_range(object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
         let manifest = &self.manifest;
         decode_root(
             Kind::SpanRoot,

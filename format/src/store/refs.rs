@@ -41,7 +41,7 @@ impl Shared {
     }
 }
 
-/// The names in a listing of objects; with it, those that are not names.
+/// All names that have a record. Objects beside them that are no records are passed over.
 pub(crate) fn reference_names(shared: &Shared) -> Result<Vec<RefName>> {
     let listed = shared.storage.list(names::REFS).map_err(|error| Error::io("list", names::REFS, error))?;
     Ok(listed.iter().filter_map(|object| RefName::from_object(&object.name)).collect())
@@ -125,9 +125,9 @@ impl Store {
             return Err(error);
         }
         let object = name.object();
-        self.shared
-            .storage
-            .remove(std::slice::from_ref(&object))
-            .map_err(|error| Error::io("remove", object, error))
+        self.shared.storage.remove(std::slice::from_ref(&object)).map_err(|error| {
+            self.shared.poison();
+            Error::io("remove", object, error)
+        })
     }
 }

@@ -17,10 +17,13 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::list::List;
 use super::names::{self, RefName};
 use super::open::{Shared, read_object};
+use super::record::Record;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::error::{Error, Result};
+use crate::fault::Fault;
 use crate::ondisk::reference::Reference;
 use crate::storage::{Append, Held, LockMode};
 
@@ -50,6 +53,8 @@ pub(crate) struct Publication {
     pub objects: Moves,
     /// The manifest record likewise.
     pub manifest: Option<(String, String)>,
+    /// Objects that must be there already: what the image needs and this commit does not bring.
+    pub needs: Vec<String>,
 }
 
 impl Stage {
@@ -142,12 +147,20 @@ impl Stage {
         self.put("reference", &record)?;
         self.sync_all()?;
         let lock = self.shared.lock()?;
+        // Another import through this handle may have failed to sync since this one began.
+        self.shared.check_writable()?;
         recover(&self.shared)?;
         let old_len = self.check_name(name, replace)?;
         let (objects, manifest) = self.still_missing(publication, image)?;
         let grown: u64 = self.staged_bytes(objects.iter().chain(&manifest))? + record.len() as u64;
-        let all: Vec<_> = objects.iter().chain(&manifest).map(|(_, to)| to.clone()).collect();
-        self.put("journal-new", &encode_journal(&name.object(), &object_digest(&record), &all))?;
+        let mut fresh = Vec::new();
+        for (_, to) in objects.iter().chain(&manifest) {
+            // What is put in the place of something damaged is not taken back.
+            if !self.is_there(to)? {
+                fresh.push(to.clone());
+            }
+        }
+        self.put("journal-new", &encode_journal(&name.object(), &object_digest(&record), &fresh))?;
         self.sync_all()?;
         // Published like everything else, so that its name is durable before any it tells of.
         self.publish(&[(self.staged("journal-new"), self.staged(JOURNAL))])?;
@@ -157,23 +170,36 @@ impl Stage {
             .and_then(|()| self.publish(&manifest))
             .and_then(|()| self.publish(&[(self.staged("reference"), name.object())]));
         if let Err(error) = published {
-            // The folder stays, with its journal, if this fails too: the next writer goes on.
-            if undo(&self.shared, &self.folder).is_ok() {
+            if undo(&self.shared, &self.folder).and_then(|()| self.remove_journal()).is_ok() {
                 self.keep_journal = false;
+            } else {
+                // The folder stays, with its journal, and looks like a dead writer's before anybody
+                // else can take the store's lock: the next one goes on.
+                self.held = None;
             }
             return Err(error);
         }
         // Without the journal, what is left in the folder is nobody's but this writer's. It goes
         // while names cannot change yet: a journal whose name was given away or removed would be
         // taken for one of a commit that did not happen, were this writer to die from here on.
-        self.keep_journal = false;
-        if let Err(error) = self.shared.storage.remove(&[self.staged(JOURNAL)]) {
+        if let Err(error) = self.remove_journal() {
             tracing::warn!(folder = self.folder, %error, "could not remove the journal of a finished commit");
+            self.held = None;
+            return Ok(grown);
         }
+        self.keep_journal = false;
         drop(lock);
         after(&self);
         self.clear();
         Ok((grown + self.shared.take_made_bytes()).saturating_sub(old_len))
+    }
+
+    fn remove_journal(&self) -> Result<()> {
+        let journal = self.staged(JOURNAL);
+        self.shared.storage.remove(std::slice::from_ref(&journal)).map_err(|error| {
+            self.shared.poison();
+            Error::io("remove", journal, error)
+        })
     }
 
     /// Writes a small object whole.
@@ -192,13 +218,14 @@ impl Stage {
         }
     }
 
-    /// The objects that are not in the store yet: equal content has equal names, so another
-    /// writer may have committed them meanwhile. Fails where the image is named but not there.
+    /// The objects that are not in the store yet, or are there and damaged: equal content has equal
+    /// names, so another writer may have committed them meanwhile. Fails where something that the
+    /// image needs is not there.
     fn still_missing(&self, publication: &Publication, image: Digest) -> Result<(Moves, Moves)> {
         let missing = |moves: &mut dyn Iterator<Item = &(String, String)>| -> Result<Vec<_>> {
             let mut missing = Vec::new();
             for moved in moves {
-                if !self.is_there(&moved.1)? {
+                if !self.is_sound(&moved.1)? {
                     missing.push(moved.clone());
                 }
             }
@@ -220,7 +247,29 @@ impl Stage {
         if publication.manifest.is_none() && !self.is_there(&names::object(names::MANIFESTS, &image))? {
             return Err(Error::NotFound { what: "image", name: format!("@{image}") });
         }
+        for name in &publication.needs {
+            if !self.is_there(name)? {
+                return Err(Error::corrupt(name, 0, Fault::Missing));
+            }
+        }
         Ok((objects, manifest))
+    }
+
+    /// Whether an object is there and, as far as a look at its root shows it, of use.
+    fn is_sound(&self, name: &str) -> Result<bool> {
+        let Some(id) = names::digest_of(name).filter(|_| !name.starts_with(names::PACKS)) else {
+            return self.is_there(name);
+        };
+        let looked = match name.split('/').next().unwrap_or_default() {
+            names::LISTS | names::LOCATORS => List::check(&self.shared, &id),
+            names::MANIFESTS => Record::check(&self.shared, id),
+            _ => return self.is_there(name),
+        };
+        match looked {
+            Ok(()) => Ok(true),
+            Err(error) if error.may_pass() => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Whether an object is there. One that cannot be opened for another reason is not missing:
@@ -273,7 +322,10 @@ fn now_seconds() -> u64 {
 /// The numbers of all writers' folders, of the living and the dead.
 fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
     let listed = shared.storage.list(names::TMP).map_err(|error| Error::io("list", names::TMP, error))?;
-    let number = |name: &str| name.split('/').nth(1)?.parse().ok();
+    let number = |name: &str| {
+        let part = name.split('/').nth(1)?;
+        part.parse().ok().filter(|number: &u64| number.to_string() == part && *number < u64::MAX / 2)
+    };
     let mut numbers: Vec<u64> = listed.iter().filter_map(|object| number(&object.name)).collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -308,9 +360,13 @@ fn undo(shared: &Shared, folder: &str) -> Result<()> {
     };
     // A journal that is not whole was not synced, so nothing had been published yet.
     let Some(journal) = journal else { return Ok(()) };
-    let reference = read_object(shared.storage.as_ref(), &journal.reference, 4096);
-    if reference.is_ok_and(|bytes| object_digest(&bytes) == journal.record) {
-        return Ok(());
+    match read_object(shared.storage.as_ref(), &journal.reference, 4096) {
+        Ok(bytes) if object_digest(&bytes) == journal.record => return Ok(()),
+        Ok(_) => {}
+        // Longer than any reference: not the one of this commit.
+        Err(error) if error.is_not_found() || error.is_damage() => {}
+        // Who cannot read the reference does not know whether the commit happened.
+        Err(error) => return Err(error),
     }
     let names: Vec<_> = journal.objects.into_iter().rev().collect();
     // The manifest, which is first now, goes before what it names.

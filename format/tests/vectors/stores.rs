@@ -141,6 +141,8 @@ fn unreadable() -> Vec<Vector> {
         ),
         (format!("manifests/{}", made_up(1)), sound.record.clone()),
     ]);
+    let lost = Reference { name: NAME.into(), image: made_up(9), created_seconds: CREATED };
+    let lost = BTreeMap::from([("refs/web/latest".to_owned(), lost.encode())]);
     let page_file = sound.files.keys().find(|name| name.starts_with("pages/")).unwrap();
     let len = sound.files[page_file].len();
     let leaf = patch(&sound.files[page_file], len - 1, &[9]);
@@ -150,6 +152,7 @@ fn unreadable() -> Vec<Vector> {
             over("invalid/page-digest--manifest", "7.1", "a manifest under another id", moved),
             "page-digest",
         ),
+        read(over("invalid/missing", "5.2", "a name of an image that is not there", lost), "missing"),
         read(over("invalid/page-digest--leaf", "7.4", "a byte of the map leaf changed", leaf), "page-digest"),
         invalid(
             "page-place",
