@@ -1,5 +1,7 @@
 //! What a writer finds when others failed, lied or died before it.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 use std::io::ErrorKind;
 use std::path::Path;
 
