@@ -1,6 +1,7 @@
 //! The 32 bytes that begin every object (spec section 3).
 
 use super::cursor::{Cursor, Put};
+use crate::digest::{Digest, object_digest};
 use crate::fault::Fault;
 
 /// Bytes in a header.
@@ -84,6 +85,16 @@ pub fn finish(object: &mut [u8]) {
     if let Some(field) = object.get_mut(24..HEADER_LEN) {
         field.copy_from_slice(&body_len.to_le_bytes());
     }
+}
+
+/// Ends an object begun by [`begin`] with the digest of all that is before it.
+pub fn finish_checked(object: &mut Vec<u8>) {
+    let end = object.len();
+    object.put_digest(&Digest::ZERO);
+    finish(object);
+    object.truncate(end);
+    let checksum = object_digest(object);
+    object.put_digest(&checksum);
 }
 
 /// What a header says beyond what was checked.

@@ -126,11 +126,7 @@ impl LocatorRoot {
         for page in &self.pages {
             out.put_digest(page);
         }
-        out.extend_from_slice(&[0; DIGEST_LEN]);
-        header::finish(&mut out);
-        out.truncate(out.len() - DIGEST_LEN);
-        let checksum = object_digest(&out);
-        out.put_digest(&checksum);
+        header::finish_checked(&mut out);
         out
     }
 

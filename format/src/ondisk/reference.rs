@@ -2,7 +2,7 @@
 
 use super::cursor::Put;
 use super::header::{self, Kind};
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{Digest, object_digest};
 use crate::fault::Fault;
 use crate::limits::NAME_LEN_MAX;
 
@@ -27,11 +27,7 @@ impl Reference {
         out.put_u32(u32::try_from(self.name.len()).unwrap_or(u32::MAX));
         out.put_u32(0);
         out.extend_from_slice(self.name.as_bytes());
-        out.extend_from_slice(&[0; DIGEST_LEN]);
-        header::finish(&mut out);
-        out.truncate(out.len() - DIGEST_LEN);
-        let checksum = object_digest(&out);
-        out.put_digest(&checksum);
+        header::finish_checked(&mut out);
         out
     }
 

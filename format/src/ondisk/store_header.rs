@@ -2,7 +2,7 @@
 
 use super::cursor::Put;
 use super::header::{self, Kind};
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{Digest, object_digest};
 use crate::fault::Fault;
 
 /// What a store's header says.
@@ -17,11 +17,7 @@ pub struct StoreHeader {
 pub fn encode() -> Vec<u8> {
     let mut out = header::begin(Kind::Store);
     out.put_digest(&Digest::ZERO); // domain
-    out.extend_from_slice(&[0; DIGEST_LEN]);
-    header::finish(&mut out);
-    let checksum = object_digest(out.split_at(out.len() - DIGEST_LEN).0);
-    out.truncate(out.len() - DIGEST_LEN);
-    out.put_digest(&checksum);
+    header::finish_checked(&mut out);
     out
 }
 
