@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::content::{ContentHasher, span_digest};
+use crate::content::{ContentHasher, span_blocks, span_digest};
 use crate::device::{BlockDevice, Run, RunKind};
-use crate::digest::{Digest, block_digest};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::limits::{BLOCK_LEN, SPAN_LEN};
+use crate::limits::SPAN_LEN;
 use crate::ondisk::manifest::Geometry;
 
 /// How two disks compare.
@@ -76,24 +76,6 @@ fn check(cancel: Option<&AtomicBool>) -> Result<()> {
         Some(cancel) if cancel.load(Ordering::Relaxed) => Err(Error::Interrupted),
         _ => Ok(()),
     }
-}
-
-/// The digests of a span's blocks, `None` for zero blocks; a short last block is padded.
-pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<Digest>>) {
-    blocks.clear();
-    let (whole, tail) = data.split_at(data.len() - data.len() % BLOCK_LEN);
-    blocks.extend(whole.chunks_exact(BLOCK_LEN).map(|block| (!is_zero(block)).then(|| block_digest(block))));
-    if !tail.is_empty() {
-        let mut padded = [0; BLOCK_LEN];
-        padded[..tail.len()].copy_from_slice(tail);
-        blocks.push((!is_zero(tail)).then(|| block_digest(&padded)));
-    }
-}
-
-/// Whether all bytes, at most a block, are zero.
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
-    bytes == &ZEROS[..bytes.len()]
 }
 
 /// The content id of a disk, on all threads of the current `rayon` pool.

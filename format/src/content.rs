@@ -9,7 +9,8 @@
 //!               each other span                  01, its digest
 //! ```
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hasher, block_digest};
+use crate::limits::BLOCK_LEN;
 
 /// A digest over runs of zeros and digests of what is not zero.
 #[derive(Debug, Clone)]
@@ -59,6 +60,32 @@ pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
     Some(runs.finish())
 }
 
+/// The digests of a span's blocks, `None` for zero blocks; a short last block is padded.
+pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<Digest>>) {
+    blocks.clear();
+    let (whole, tail) = data.split_at(data.len() - data.len() % BLOCK_LEN);
+    blocks.extend(whole.chunks_exact(BLOCK_LEN).map(|block| (!is_zero(block)).then(|| block_digest(block))));
+    if !tail.is_empty() {
+        let mut padded = [0; BLOCK_LEN];
+        padded[..tail.len()].copy_from_slice(tail);
+        blocks.push((!is_zero(tail)).then(|| block_digest(&padded)));
+    }
+}
+
+/// Whether all bytes, at most a block, are zero.
+fn is_zero(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
+    bytes == &ZEROS[..bytes.len()]
+}
+
+/// Digest of a span from its bytes, of which the last block may be short; `None` when all are zero.
+#[must_use]
+pub fn span_of_bytes(data: &[u8]) -> Option<Digest> {
+    let mut blocks = Vec::new();
+    span_blocks(data, &mut blocks);
+    span_digest(&blocks)
+}
+
 /// Builds a content id from the spans of a disk, fed in ascending order.
 ///
 /// The size may become known only at the end (a pipe), so spans are absorbed into a state that
@@ -106,7 +133,6 @@ impl ContentHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::block_digest;
 
     #[test]
     fn zero_runs_are_maximal_whatever_the_feeding() {

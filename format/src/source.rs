@@ -125,8 +125,11 @@ fn stamp(metadata: &std::fs::Metadata) -> (i64, i64, i64, i64) {
     (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
-/// `size` as a disk's size.
-pub(crate) fn padded_size(size: u64, pad: bool, name: &str) -> Result<u64> {
+/// The size of a disk of `size` bytes: itself, or with `pad` the next multiple of 512.
+///
+/// # Errors
+/// [`Error::Invalid`], naming `name`, where it is no multiple of 512 and `pad` is not set.
+pub fn padded_size(size: u64, pad: bool, name: &str) -> Result<u64> {
     if size.is_multiple_of(512) {
         Ok(size)
     } else if pad {

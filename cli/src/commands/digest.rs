@@ -4,10 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use melv::content::{ContentHasher, span_digest};
-use melv::digest::block_digest;
-use melv::limits::{BLOCK_LEN, SPAN_LEN};
+use melv::content::{ContentHasher, span_of_bytes};
+use melv::limits::SPAN_LEN;
 use melv::ondisk::manifest::Geometry;
+use melv::source::padded_size;
 use melv::{BlockDevice, Digest, Error, content_of};
 use rayon::prelude::*;
 use serde_json::json;
@@ -73,7 +73,7 @@ fn content_of_stdin(cancel: &AtomicBool, pad: bool, bar: &Progress) -> Result<(D
         read.map_err(|error| Error::io("read", format!("{} at byte {size}", stdin::NAME), error))?;
         let is_last = (batch.len() as u64) < batch_len;
         let first = size / SPAN_LEN as u64;
-        let digests: Vec<_> = batch.par_chunks(SPAN_LEN).map(span_of).collect();
+        let digests: Vec<_> = batch.par_chunks(SPAN_LEN).map(span_of_bytes).collect();
         spans.extend((first..).zip(digests).filter_map(|(number, digest)| Some((number, digest?))));
         size += batch.len() as u64;
         bar.update(size, None);
@@ -81,27 +81,6 @@ fn content_of_stdin(cancel: &AtomicBool, pad: bool, bar: &Progress) -> Result<(D
             break;
         }
     }
-    if !pad && !size.is_multiple_of(512) {
-        let (what, found) = ("disk size", format!("{size} bytes of {}", stdin::NAME));
-        let expected = "a multiple of 512 (--pad adds zeros up to the next one)";
-        return Err(Error::Invalid { what, found, expected }.into());
-    }
-    let size = size.next_multiple_of(512);
+    let size = padded_size(size, pad, stdin::NAME)?;
     Ok((ContentHasher::of_spans(size, Geometry::of_size(size).spans(), spans), size))
-}
-
-/// The digest of a span's bytes, of which the last block may be short.
-fn span_of(bytes: &[u8]) -> Option<Digest> {
-    static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
-    let digest = |block: &[u8]| {
-        let mut padded = ZEROS;
-        let whole = if block.len() == BLOCK_LEN {
-            block
-        } else {
-            padded[..block.len()].copy_from_slice(block);
-            &padded
-        };
-        (whole != ZEROS).then(|| block_digest(whole))
-    };
-    span_digest(&bytes.chunks(BLOCK_LEN).map(digest).collect::<Vec<_>>())
 }

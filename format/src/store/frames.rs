@@ -122,7 +122,7 @@ impl Shared {
                         |frame| if verify == VerifyMode::Full { assembly.check(&frame, id) } else { Ok(()) },
                     );
                 added.map_err(|fault| match fault {
-                    Fault::ChunkId { expected, found } => mismatch(&name, chunk, place, &expected, &found),
+                    Fault::ChunkId { expected, found } => mismatch(&name, chunk, place, expected, found),
                     fault => Error::corrupt(&name, u64::from(place.offset), fault),
                 })
             })?;
@@ -150,11 +150,11 @@ impl Shared {
     }
 }
 
-fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: &str, found: &str) -> Error {
+fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found: Digest) -> Error {
     Error::DigestMismatch {
         what: format!("chunk {chunk} in {pack} at byte {}", place.offset),
-        expected: expected.parse().unwrap_or_default(),
-        found: found.parse().unwrap_or_default(),
+        expected,
+        found,
     }
 }
 
@@ -202,11 +202,7 @@ impl Assembly<'_> {
             }
         };
         let found = chunk_id(&digests);
-        if found == *id {
-            Ok(())
-        } else {
-            Err(Fault::ChunkId { expected: id.to_string(), found: found.to_string() })
-        }
+        if found == *id { Ok(()) } else { Err(Fault::ChunkId { expected: *id, found }) }
     }
 }
 
