@@ -105,6 +105,18 @@ pub enum Error {
         #[source]
         fault: Fault,
     },
+    /// A disk in VMware's format is damaged, breaks the rules of the format, or asks for what no
+    /// reader should do.
+    #[error("{object} is not sound at byte {offset}")]
+    Vmdk {
+        /// The file.
+        object: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        #[source]
+        fault: crate::vmdk::Fault,
+    },
     /// Content does not have the digest under which it was asked for.
     #[error("{what} has digest {found}, expected {expected}")]
     DigestMismatch {

@@ -60,6 +60,7 @@ pub mod space;
 pub mod storage;
 pub mod store;
 pub mod verify;
+pub mod vmdk;
 
 pub use cache::Cache;
 pub use codec::Codec;

@@ -18,6 +18,7 @@ pub struct Source<'a> {
 
 pub(crate) enum SourceKind<'a> {
     Device(&'a dyn BlockDevice),
+    Spans(Box<dyn SpanStream + 'a>),
     Stream(Box<dyn Read + Send + 'a>),
 }
 
@@ -27,11 +28,45 @@ impl std::fmt::Debug for Source<'_> {
     }
 }
 
+/// A disk that arrives front to back, a span at a time, and whose size is known before its data:
+/// a foreign format from a pipe.
+pub trait SpanStream: Send {
+    /// Bytes in the disk.
+    fn size(&self) -> u64;
+
+    /// The next span that holds data, in ascending order; `None` once the stream has ended and
+    /// everything in it was checked that can be.
+    ///
+    /// # Errors
+    /// Those of the stream, and what is wrong with what arrived.
+    fn next_span(&mut self) -> Result<Option<ArrivedSpan>>;
+}
+
+/// A span whose bytes have arrived, perhaps still to be decoded.
+pub struct ArrivedSpan {
+    /// Its number in the disk: of [`SPAN_LEN`](crate::limits::SPAN_LEN) bytes each.
+    pub number: u64,
+    /// Puts its data into a buffer of the span's length that is all zeros. Called once, on any
+    /// thread, so that spans are decoded side by side.
+    pub fill: Box<dyn FnOnce(&mut [u8]) -> Result<()> + Send>,
+}
+
+impl std::fmt::Debug for ArrivedSpan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArrivedSpan").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Source<'a> {
     /// A disk read by position, from many threads.
     #[must_use]
     pub fn device(device: &'a dyn BlockDevice) -> Self {
         Self { name: device.name(), kind: SourceKind::Device(device) }
+    }
+
+    /// A disk that arrives span by span.
+    pub fn spans(spans: impl SpanStream + 'a, name: impl Into<String>) -> Self {
+        Self { name: name.into(), kind: SourceKind::Spans(Box::new(spans)) }
     }
 
     /// A disk read front to back, whose size is known when it ends.

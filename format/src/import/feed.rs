@@ -5,18 +5,26 @@ use std::io::Read;
 use crate::device::{BlockDevice, RunKind};
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
-use crate::source::{SourceKind, padded_size};
+use crate::source::{ArrivedSpan, SourceKind, SpanStream, padded_size};
 
 /// A span to be hashed.
 pub(super) struct Ticket {
     /// Its number in the disk.
     pub span: u64,
-    /// Its bytes, where the feed had to read them itself.
-    pub data: Option<Vec<u8>>,
-    /// Else where in the span its data lies: offsets and lengths in bytes.
-    pub runs: Vec<(u32, u32)>,
+    /// Where its bytes come from.
+    pub data: TicketData,
     /// Bytes in the span.
     pub len: usize,
+}
+
+/// Where a span's bytes come from.
+pub(super) enum TicketData {
+    /// The feed had to read them itself.
+    Read(Vec<u8>),
+    /// The device; where in the span its data lies: offsets and lengths in bytes.
+    Runs(Vec<(u32, u32)>),
+    /// They have arrived, perhaps still to be decoded.
+    Arrived(ArrivedSpan),
 }
 
 /// Hands out spans with data, front to back.
@@ -25,6 +33,10 @@ pub(super) enum Feed<'a> {
         device: &'a dyn BlockDevice,
         offset: u64,
         pending: Option<(u64, u64)>,
+    },
+    Spans {
+        spans: Box<dyn SpanStream + 'a>,
+        offset: u64,
     },
     Stream {
         stream: Box<dyn Read + Send + 'a>,
@@ -40,6 +52,7 @@ impl<'a> Feed<'a> {
     pub fn new(kind: SourceKind<'a>, name: String, pad: bool, size_max: u64) -> Self {
         match kind {
             SourceKind::Device(device) => Self::Device { device, offset: 0, pending: None },
+            SourceKind::Spans(spans) => Self::Spans { spans, offset: 0 },
             SourceKind::Stream(stream) => {
                 Self::Stream { stream, name, offset: 0, pad, ended: false, size_max }
             }
@@ -49,7 +62,7 @@ impl<'a> Feed<'a> {
     /// Bytes passed so far, holes included; after the last ticket, the disk's size.
     pub fn offset(&self) -> u64 {
         match self {
-            Self::Device { offset, .. } | Self::Stream { offset, .. } => *offset,
+            Self::Device { offset, .. } | Self::Spans { offset, .. } | Self::Stream { offset, .. } => *offset,
         }
     }
 
@@ -57,6 +70,7 @@ impl<'a> Feed<'a> {
     pub fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<Ticket>> {
         match self {
             Self::Device { device, offset, pending } => next_of_device(*device, offset, pending),
+            Self::Spans { spans, offset } => next_of_spans(spans.as_mut(), offset),
             Self::Stream { stream, name, offset, pad, ended, size_max } => {
                 if *ended {
                     return Ok(None);
@@ -76,10 +90,26 @@ impl<'a> Feed<'a> {
                     *offset = size;
                 }
                 let len = data.len();
-                Ok((len > 0).then_some(Ticket { span, data: Some(data), runs: Vec::new(), len }))
+                Ok((len > 0).then_some(Ticket { span, data: TicketData::Read(data), len }))
             }
         }
     }
+}
+
+fn next_of_spans(spans: &mut dyn SpanStream, offset: &mut u64) -> Result<Option<Ticket>> {
+    let size = spans.size();
+    let Some(arrived) = spans.next_span()? else {
+        *offset = size;
+        return Ok(None);
+    };
+    let span = arrived.number;
+    let start = span.saturating_mul(SPAN_LEN as u64);
+    if start < *offset || start >= size {
+        return Err(Error::OutOfRange { offset: start, len: SPAN_LEN as u64, size });
+    }
+    let len = (size - start).min(SPAN_LEN as u64);
+    *offset = start + len;
+    Ok(Some(Ticket { span, data: TicketData::Arrived(arrived), len: len as usize }))
 }
 
 /// Reads a span's bytes, fewer only at the end of the stream.
@@ -93,28 +123,27 @@ fn next_of_device(
     offset: &mut u64,
     pending: &mut Option<(u64, u64)>,
 ) -> Result<Option<Ticket>> {
-    let mut ticket: Option<Ticket> = None;
+    let mut found: Option<(u64, Vec<(u32, u32)>)> = None;
+    let ticket = |(span, runs): (u64, Vec<_>)| {
+        let len = (device.size() - span * SPAN_LEN as u64).min(SPAN_LEN as u64) as usize;
+        Ticket { span, data: TicketData::Runs(runs), len }
+    };
     loop {
         let Some((start, end)) =
             pending.take().map_or_else(|| next_data(device, offset), |run| Ok(Some(run)))?
         else {
-            return Ok(ticket);
+            return Ok(found.map(ticket));
         };
         let span = start / SPAN_LEN as u64;
         let span_start = span * SPAN_LEN as u64;
-        if ticket.as_ref().is_some_and(|ticket| ticket.span != span) {
+        if found.as_ref().is_some_and(|(found, _)| *found != span) {
             *pending = Some((start, end));
-            return Ok(ticket);
+            return Ok(found.map(ticket));
         }
         let span_end = (span_start + SPAN_LEN as u64).min(device.size());
-        let ticket = ticket.get_or_insert_with(|| Ticket {
-            span,
-            data: None,
-            runs: Vec::new(),
-            len: (span_end - span_start) as usize,
-        });
         let now = end.min(span_end);
-        ticket.runs.push(((start - span_start) as u32, (now - start) as u32));
+        let (_, runs) = found.get_or_insert_with(|| (span, Vec::new()));
+        runs.push(((start - span_start) as u32, (now - start) as u32));
         if end > now {
             *pending = Some((now, end));
         }
@@ -141,19 +170,23 @@ fn next_data(device: &dyn BlockDevice, offset: &mut u64) -> Result<Option<(u64, 
 
 impl Ticket {
     /// The span's bytes, read now if the feed did not.
-    pub fn read(
-        &mut self,
-        device: Option<&dyn BlockDevice>,
-        buffer: impl FnOnce() -> Vec<u8>,
-    ) -> Result<Vec<u8>> {
-        if let Some(data) = self.data.take() {
-            return Ok(data);
-        }
+    pub fn read(self, device: Option<&dyn BlockDevice>, buffer: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
+        let runs = match self.data {
+            TicketData::Read(data) => return Ok(data),
+            TicketData::Arrived(arrived) => {
+                let mut data = buffer();
+                data.clear();
+                data.resize(self.len, 0);
+                (arrived.fill)(&mut data)?;
+                return Ok(data);
+            }
+            TicketData::Runs(runs) => runs,
+        };
         let mut data = buffer();
         data.resize(self.len, 0);
         let start = self.span * SPAN_LEN as u64;
         let mut filled = 0;
-        for &(offset, len) in &self.runs {
+        for (offset, len) in runs {
             let (offset, end) = (offset as usize, (offset + len) as usize);
             data[filled..offset].fill(0);
             if let Some(device) = device {
@@ -211,7 +244,7 @@ mod tests {
         );
         let mut feed = Feed::new(SourceKind::Device(&disk), "sparse".into(), false, u64::MAX);
         let mut spans = Vec::new();
-        while let Some(mut ticket) = feed.next(Vec::new).unwrap() {
+        while let Some(ticket) = feed.next(Vec::new).unwrap() {
             let data = ticket.read(Some(&disk), Vec::new).unwrap();
             spans.push((ticket.span, data.len(), data.iter().map(|&byte| u64::from(byte)).sum::<u64>()));
         }

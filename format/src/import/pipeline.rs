@@ -26,6 +26,8 @@ const SPANS_MORE: usize = 2;
 pub(super) struct Pipeline<'a> {
     options: &'a ImportOptions<'a>,
     device: Option<&'a dyn BlockDevice>,
+    /// Bytes of the disk, where they are known.
+    size_bytes: Option<u64>,
     plan: Mutex<Plan>,
     wake: Condvar,
     feed: Mutex<Feed<'a>>,
@@ -76,6 +78,7 @@ impl<'a> Pipeline<'a> {
     pub fn new(
         options: &'a ImportOptions<'a>,
         device: Option<&'a dyn BlockDevice>,
+        size_bytes: Option<u64>,
         feed: Feed<'a>,
         sequencer: Sequencer<'a>,
         packer: Packer<'a>,
@@ -85,6 +88,7 @@ impl<'a> Pipeline<'a> {
         Self {
             options,
             device,
+            size_bytes,
             plan: Mutex::default(),
             wake: Condvar::new(),
             feed: Mutex::new(feed),
@@ -200,7 +204,7 @@ impl<'a> Pipeline<'a> {
         self.wake.notify_all();
         if let Some(progress) = self.options.progress {
             let done_bytes = ticket.span * SPAN_LEN as u64 + ticket.len as u64;
-            progress(Progress { done_bytes, size_bytes: self.device.map(|device| device.size()) });
+            progress(Progress { done_bytes, size_bytes: self.size_bytes });
         }
         let span = hash(ticket, self.device, buffer.unwrap_or_default())?;
         self.plan().hashed.insert(number, span);
@@ -220,12 +224,13 @@ impl Drop for Bail<'_, '_> {
     }
 }
 
-fn hash(mut ticket: Ticket, device: Option<&dyn BlockDevice>, buffer: Vec<u8>) -> Result<HashedSpan> {
+fn hash(ticket: Ticket, device: Option<&dyn BlockDevice>, buffer: Vec<u8>) -> Result<HashedSpan> {
+    let number = ticket.span;
     let data = ticket.read(device, || buffer)?;
     let mut blocks = Vec::with_capacity(SPAN_LEN / BLOCK_LEN);
     span_blocks(&data, &mut blocks);
     let digest = span_digest(&blocks);
-    Ok(HashedSpan { number: ticket.span, data, blocks, digest })
+    Ok(HashedSpan { number, data, blocks, digest })
 }
 
 impl Plan {

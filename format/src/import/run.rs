@@ -59,12 +59,13 @@ fn run(
     let committed = CommittedIndex::open(&store.shared, &lists)?;
     let (size, device) = match &source.kind {
         SourceKind::Device(device) => (Some(device.size()), Some(*device)),
+        SourceKind::Spans(spans) => (Some(spans.size()), None),
         SourceKind::Stream(_) => (None, None),
     };
     let feed = Feed::new(source.kind, source.name, options.pad, STREAM_SIZE_MAX);
     let sequencer = begin_sequencer(stage, committed, parent, size, options)?;
     let packer = Packer::new(stage, options.chunk_blocks);
-    let (feed, sequencer, packer) = Pipeline::new(options, device, feed, sequencer, packer).run()?;
+    let (feed, sequencer, packer) = Pipeline::new(options, device, size, feed, sequencer, packer).run()?;
     let size_bytes = size.unwrap_or(feed.offset());
     if let Some(progress) = options.progress {
         progress(Progress { done_bytes: size_bytes, size_bytes: size });

@@ -1,0 +1,157 @@
+//! The 512 bytes at the front of a hosted sparse extent, and again at the end of a stream.
+//!
+//! Source of the layout: VMware, *Virtual Disk Format 5.0* (technical note), "Hosted Sparse Extent
+//! Header". All fields are little-endian; all places and lengths are in sectors of 512 bytes.
+
+use super::Fault;
+
+/// Bytes in a sector, always.
+pub const SECTOR_LEN: u64 = 512;
+/// Bytes in the header.
+pub const HEADER_LEN: usize = 512;
+/// `KDMV`.
+pub const MAGIC: [u8; 4] = *b"KDMV";
+/// The directory lies at the end, and the footer says where.
+pub const DIRECTORY_AT_END: u64 = u64::MAX;
+
+/// The newline bytes are there to be checked.
+pub const FLAG_NEWLINES: u32 = 1;
+/// There is a second grain directory.
+pub const FLAG_REDUNDANT: u32 = 1 << 1;
+/// A grain table entry of 1 stands for a grain of zeros.
+pub const FLAG_ZERO_GRAINS: u32 = 1 << 2;
+/// Grains are compressed.
+pub const FLAG_COMPRESSED: u32 = 1 << 16;
+/// Grains and tables have markers in front of them.
+pub const FLAG_MARKERS: u32 = 1 << 17;
+
+const NEWLINES: [u8; 4] = *b"\n \r\n";
+const FLAGS_OFFSET: usize = 8;
+const UNCLEAN_OFFSET: usize = 72;
+
+/// A sparse extent's header, as its bytes say; nothing here is judged beyond the magic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SparseHeader {
+    /// 1, 2 or 3.
+    pub version: u32,
+    /// See the `FLAG_` constants.
+    pub flags: u32,
+    /// Sectors in the extent's part of the disk.
+    pub capacity_sectors: u64,
+    /// Sectors in a grain.
+    pub grain_sectors: u64,
+    /// Where the embedded descriptor lies; 0 for none.
+    pub descriptor_sector: u64,
+    /// Sectors of the embedded descriptor.
+    pub descriptor_sectors: u64,
+    /// Entries in a grain table.
+    pub table_entries: u32,
+    /// Where the redundant grain directory lies.
+    pub redundant_sector: u64,
+    /// Where the grain directory lies, or [`DIRECTORY_AT_END`].
+    pub directory_sector: u64,
+    /// Sectors before the first grain.
+    pub overhead_sectors: u64,
+    /// Not closed by who wrote it.
+    pub is_unclean: bool,
+    /// Whether the newline bytes are as they were written.
+    pub newlines_intact: bool,
+    /// 0 for none, 1 for zlib.
+    pub compression: u16,
+}
+
+impl SparseHeader {
+    /// The header in the first [`HEADER_LEN`] bytes.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`] and [`Fault::Magic`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
+            return Err(Fault::Truncated { needed: HEADER_LEN as u64, found: bytes.len() as u64 });
+        };
+        if bytes[..4] != MAGIC {
+            return Err(Fault::Magic);
+        }
+        Ok(Self {
+            version: u32_at(bytes, 4),
+            flags: u32_at(bytes, FLAGS_OFFSET),
+            capacity_sectors: u64_at(bytes, 12),
+            grain_sectors: u64_at(bytes, 20),
+            descriptor_sector: u64_at(bytes, 28),
+            descriptor_sectors: u64_at(bytes, 36),
+            table_entries: u32_at(bytes, 44),
+            redundant_sector: u64_at(bytes, 48),
+            directory_sector: u64_at(bytes, 56),
+            overhead_sectors: u64_at(bytes, 64),
+            is_unclean: bytes[UNCLEAN_OFFSET] != 0,
+            newlines_intact: bytes[73..77] == NEWLINES,
+            compression: u16::from_le_bytes([bytes[77], bytes[78]]),
+        })
+    }
+
+    /// The header's bytes. The newline bytes are written as they must be.
+    #[must_use]
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        let mut put =
+            |offset: usize, field: &[u8]| bytes[offset..offset + field.len()].copy_from_slice(field);
+        put(0, &MAGIC);
+        put(4, &self.version.to_le_bytes());
+        put(FLAGS_OFFSET, &self.flags.to_le_bytes());
+        put(12, &self.capacity_sectors.to_le_bytes());
+        put(20, &self.grain_sectors.to_le_bytes());
+        put(28, &self.descriptor_sector.to_le_bytes());
+        put(36, &self.descriptor_sectors.to_le_bytes());
+        put(44, &self.table_entries.to_le_bytes());
+        put(48, &self.redundant_sector.to_le_bytes());
+        put(56, &self.directory_sector.to_le_bytes());
+        put(64, &self.overhead_sectors.to_le_bytes());
+        put(UNCLEAN_OFFSET, &[u8::from(self.is_unclean)]);
+        put(73, &NEWLINES);
+        put(77, &self.compression.to_le_bytes());
+        bytes
+    }
+
+    /// Whether all the bits of `flag` are set.
+    #[must_use]
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag == flag
+    }
+}
+
+fn u32_at(bytes: &[u8; HEADER_LEN], offset: usize) -> u32 {
+    u32::from_le_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
+}
+
+fn u64_at(bytes: &[u8; HEADER_LEN], offset: usize) -> u64 {
+    u64::from(u32_at(bytes, offset)) | u64::from(u32_at(bytes, offset + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let header = SparseHeader {
+            version: 3,
+            flags: FLAG_NEWLINES | FLAG_COMPRESSED | FLAG_MARKERS,
+            capacity_sectors: u64::MAX - 5,
+            grain_sectors: 128,
+            descriptor_sector: 1,
+            descriptor_sectors: 20,
+            table_entries: 512,
+            redundant_sector: 21,
+            directory_sector: DIRECTORY_AT_END,
+            overhead_sectors: 128,
+            is_unclean: true,
+            newlines_intact: true,
+            compression: 1,
+        };
+        let bytes = header.encode();
+        assert_eq!(SparseHeader::decode(&bytes), Ok(header));
+        assert_eq!(&bytes[..4], b"KDMV");
+        assert_eq!(SparseHeader::decode(&bytes[..511]), Err(Fault::Truncated { needed: 512, found: 511 }));
+        assert_eq!(SparseHeader::decode(&[0; 512]), Err(Fault::Magic));
+    }
+}
