@@ -245,8 +245,9 @@ mod tests {
         let mut feed = Feed::new(SourceKind::Device(&disk), "sparse".into(), false, u64::MAX);
         let mut spans = Vec::new();
         while let Some(ticket) = feed.next(Vec::new).unwrap() {
+            let span = ticket.span;
             let data = ticket.read(Some(&disk), Vec::new).unwrap();
-            spans.push((ticket.span, data.len(), data.iter().map(|&byte| u64::from(byte)).sum::<u64>()));
+            spans.push((span, data.len(), data.iter().map(|&byte| u64::from(byte)).sum::<u64>()));
         }
         assert_eq!(spans, [(0, SPAN_LEN, 12288), (1, SPAN_LEN, 4096), (4, SPAN_LEN, span), (5, 512, 512)]);
         assert_eq!(feed.offset(), disk.0);
