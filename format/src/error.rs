@@ -76,6 +76,20 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+        /// What was to be changed is a bundle.
+    #[error("{object} is a bundle, which is read in place and never changed")]
+    ReadOnly {
+        /// The bundle.
+        object: String,
+    },
+    /// A bundle was saved without an image that it builds on, and that image is not here.
+    #[error("{bundle} was saved without image @{base}, which is not in the store; it can be read only beside it")]
+    BaseMissing {
+        /// The bundle.
+        bundle: String,
+        /// The image id.
+        base: Digest,
+    },
     /// An argument is not acceptable.
     #[error("{what} {found:?} is not acceptable: {expected}")]
     Invalid {
@@ -164,7 +178,11 @@ pub enum Error {
 impl Error {
     /// Wraps a refusal of the operating system, telling a full disk from the rest.
     pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
-        let object = object.into();
+                let object = object.into();
+        // Storage that is laid out by the format, as a bundle is, may find a rule broken.
+        if let Some(fault) = source.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
+            return Self::corrupt(object, 0, fault.clone());
+        }
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Self::NoSpace { operation, object, source }

@@ -166,7 +166,16 @@ faults! {
     /// A reference record is stored under another name.
     ReferenceName { expected: String, found: String } = "reference-name", "the record is for {found:?}, expected {expected:?}";
     /// The map, the span table and the content id of an image disagree.
-    ContentId { expected: String, found: String } = "content-id", "content id is {found}, expected {expected}";
+        ContentId { expected: String, found: String } = "content-id", "content id is {found}, expected {expected}";
+
+    /// A bundle's head, pieces and table overlap, leave gaps or reach beyond it.
+    BundleLayout { offset: u64, expected: u64 } = "bundle-layout", "something begins or ends at byte {offset} of the bundle, expected {expected}";
+    /// A kind of object that this reader does not know.
+    ObjectKind { found: u32 } = "object-kind", "object kind {found}, this reader knows 0 to 4";
+    /// An object's pieces are not what they must be.
+    PieceOrder { offset: u64 } = "piece-order", "the object's pieces overlap, leave a gap or reach beyond it at its byte {offset}";
+    /// Bytes of an object that the bundle does not have.
+    PieceAbsent { offset: u64 } = "piece-absent", "the bundle does not hold the object's bytes from {offset} on";
 }
 
 impl Fault {
@@ -185,7 +194,8 @@ impl Fault {
                 | Self::BlockBits { .. }
                 | Self::TargetKind { .. }
                 | Self::Codec { .. }
-                | Self::Transform { .. }
+                                | Self::Transform { .. }
+                | Self::ObjectKind { .. }
         )
     }
 }

@@ -76,5 +76,5 @@ pub use import::{ImportOptions, ImportReport, Progress};
 pub use source::Source;
 pub use space::Space;
 pub use storage::{FileStorage, MemoryStorage, Storage};
-pub use store::{ImageRef, NamedImage, RefName, Store, StoreOptions, VerifyMode};
+pub use store::{BundleOptions, ImageRef, NamedImage, RefName, Store, StoreOptions, VerifyMode};
 pub use verify::{Damage, VerifyOptions, VerifyReport};

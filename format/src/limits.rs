@@ -55,6 +55,16 @@ pub const PACK_LEN_MAX: u64 = 1 << 32;
 /// Most bytes in a frame: a full chunk stored raw, with its head and mask, or what zstd can
 /// make of 4 MiB at worst.
 pub const FRAME_LEN_MAX: u64 = (CHUNK_BLOCKS_MAX as u64) * (BLOCK_LEN as u64 + 32) + 64 * 1024;
+/// Most bases of a bundle.
+pub const BUNDLE_BASES_MAX: u64 = 1 << 8;
+/// Most names in a bundle.
+pub const BUNDLE_NAMES_MAX: u64 = 1 << 16;
+/// Most objects in a bundle.
+pub const BUNDLE_OBJECTS_MAX: u64 = 1 << 20;
+/// Most pieces of objects in a bundle.
+pub const BUNDLE_PIECES_MAX: u64 = 1 << 21;
+/// Most bytes of a bundle's table: what a reader holds of it.
+pub const BUNDLE_TABLE_LEN_MAX: u64 = 1 << 27;
 /// Most bytes in a name or a tag.
 pub const NAME_LEN_MAX: usize = 255;
 

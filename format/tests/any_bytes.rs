@@ -115,7 +115,7 @@ fn record(bytes: &[u8]) {
     let Ok(head) = RecordHead::decode(bytes, len) else { return };
     let part = |offset: u64, len: u64| &bytes[offset as usize..(offset + len) as usize];
     let places = part(head.places_offset(), head.places_len());
-    if let Ok(places) = Places::decode(places, bytes, &head) {
+    if let Ok(places) = Places::decode(places, bytes, &head, false) {
         let manifest = part(HEAD_LEN, u64::from(head.manifest_len));
         let map_root = part(head.map_root_offset(), u64::from(head.map_root_len));
         let span_root = part(head.span_root_offset(), u64::from(head.span_root_len));
@@ -173,6 +173,7 @@ fn digest(seed: u64) -> Digest {
 
 fn some_locator() -> LocatorRoot {
     LocatorRoot {
+        in_part: false,
         list: digest(1),
         chunks: 5,
         records: 7,
@@ -257,7 +258,7 @@ fn valid() -> Vec<Vec<u8>> {
         pages: vec![digest(1), digest(2)],
     };
     let mut places = Vec::new();
-    FramePlace { pack: 1, offset: 48, len: 300, next: 5, guard: 99 }.encode(&mut places);
+    FramePlace { pack: 1, offset: 48, len: 300, partial: false, next: 5, guard: 99 }.encode(&mut places);
     FramePlace::NONE.encode(&mut places);
     let mut all = vec![
         store_header::encode(),
@@ -359,7 +360,7 @@ fn valid_structures_are_accepted_and_are_the_one_encoding() {
     assert_eq!(FramePlace::decode(&all[8], 1, &some_locator()), Ok(FramePlace::NONE));
     let head = RecordHead::decode(&all[9], all[9].len() as u64).expect("a record");
     let places = &all[9][head.places_offset() as usize..][..head.places_len() as usize];
-    assert_eq!(Places::decode(places, &all[9], &head).map(|places| places.map.len()), Ok(2));
+    assert_eq!(Places::decode(places, &all[9], &head, false).map(|places| places.map.len()), Ok(2));
     let tail = &all[10][all[10].len() - pack::TRAILER_LEN as usize..];
     assert_eq!(pack::decode_trailer(tail, all[10].len() as u64).map(|trailer| trailer.frames), Ok(2));
     for (frame, held) in all[12..].iter().zip([4, 2, 2]) {

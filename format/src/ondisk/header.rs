@@ -36,8 +36,12 @@ pub enum Kind {
     Locator,
     /// A pack.
     Pack,
-    /// A file of map and span pages.
+        /// A file of map and span pages.
     PageFile,
+    /// A bundle.
+    Bundle,
+    /// A bundle's table.
+    BundleTable,
 }
 
 impl Kind {
@@ -56,7 +60,9 @@ impl Kind {
             Self::List => "melvlist",
             Self::Locator => "melvloca",
             Self::Pack => "melvpack",
-            Self::PageFile => "melvpage",
+                        Self::PageFile => "melvpage",
+            Self::Bundle => "melvbndl",
+            Self::BundleTable => "melvbtab",
         }
     }
 }

@@ -23,6 +23,12 @@ pub const TRAILER_LEN: u64 = 8;
 /// The pack number of a chunk that has no frame in this store.
 pub const ABSENT: u32 = u32::MAX;
 const TARGET_PACK: u32 = 0;
+/// In the field of the length: the bits of the length, and the one that says that the frame is
+/// partial.
+const LEN_MASK: u32 = (1 << 24) - 1;
+const PARTIAL: u32 = 1 << 24;
+/// In the root's flags.
+const IN_PART: u32 = 1;
 const TARGET_LEN: usize = 4 + DIGEST_LEN;
 
 /// Where one frame lies.
@@ -32,8 +38,10 @@ pub struct FramePlace {
     pub pack: u32,
     /// First byte in the pack.
     pub offset: u32,
-    /// Bytes.
+        /// Bytes.
     pub len: u32,
+    /// Whether the frame holds only some blocks of its chunk.
+    pub partial: bool,
     /// Record of a further frame of the same chunk, or zero.
     pub next: u32,
     /// The guard of the frame's bytes.
@@ -42,13 +50,13 @@ pub struct FramePlace {
 
 impl FramePlace {
     /// The record of a chunk that has no frame.
-    pub const NONE: Self = Self { pack: ABSENT, offset: 0, len: 0, next: 0, guard: 0 };
+    pub const NONE: Self = Self { pack: ABSENT, offset: 0, len: 0, partial: false, next: 0, guard: 0 };
 
     /// Appends the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u32(self.pack);
         out.put_u32(self.offset);
-        out.put_u32(self.len);
+                out.put_u32(self.len | if self.partial { PARTIAL } else { 0 });
         out.put_u32(self.next);
         out.put_u64(self.guard);
     }
@@ -57,20 +65,20 @@ impl FramePlace {
     pub fn decode(page: &[u8], number: u64, root: &LocatorRoot) -> Result<Self, Fault> {
         let within = usize::try_from(number % TABLE_PAGE_RECORDS).unwrap_or(usize::MAX) * RECORD_LEN;
         let mut cursor = Cursor::new(page.get(within..).unwrap_or_default());
-        let place = Self {
-            pack: cursor.u32()?,
-            offset: cursor.u32()?,
-            len: cursor.u32()?,
-            next: cursor.u32()?,
-            guard: cursor.u64()?,
-        };
-        if place.pack == ABSENT {
-            return if place == Self::NONE {
-                Ok(place)
+                let (pack, offset, len) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let (next, guard) = (cursor.u32()?, cursor.u64()?);
+        if pack == ABSENT {
+            return if (offset, len, next, guard) == (0, 0, 0, 0) {
+                Ok(Self::NONE)
             } else {
                 Err(Fault::Reserved { offset: within as u64 + 4 })
             };
         }
+        if len & !(PARTIAL | LEN_MASK) != 0 {
+            return Err(Fault::Reserved { offset: within as u64 + 11 });
+        }
+        let partial = len & PARTIAL != 0;
+        let place = Self { pack, offset, len: len & LEN_MASK, partial, next, guard };
         if u64::from(place.offset) < FRAMES_OFFSET {
             return Err(Fault::FramePlace { end: u64::from(place.offset), max: FRAMES_OFFSET });
         }
@@ -101,8 +109,10 @@ pub struct LocatorRoot {
     pub list: Digest,
     /// Chunks in the list.
     pub chunks: u64,
-    /// Records, of which those beyond `chunks` are further frames.
+        /// Records, of which those beyond `chunks` are further frames.
     pub records: u64,
+    /// Whether some chunk is held in part, or not at all.
+    pub in_part: bool,
     /// Packs that records refer to by number.
     pub packs: Vec<Digest>,
     /// The digest of each page of records.
@@ -118,7 +128,7 @@ impl LocatorRoot {
         out.put_u64(self.chunks);
         out.put_u64(self.records);
         out.put_u32(u32::try_from(self.packs.len()).unwrap_or(u32::MAX));
-        out.put_u32(0);
+                out.put_u32(if self.in_part { IN_PART } else { 0 });
         for pack in &self.packs {
             out.put_u32(TARGET_PACK);
             out.put_digest(pack);
@@ -144,8 +154,11 @@ impl LocatorRoot {
                 max: LOCATOR_RECORDS_MAX,
             });
         }
-        let pack_count = u64::from(cursor.u32()?);
-        cursor.reserved(4)?;
+                let pack_count = u64::from(cursor.u32()?);
+        let flags = cursor.u32()?;
+        if flags & !IN_PART != 0 {
+            return Err(Fault::Reserved { offset: cursor.position() as u64 - 4 });
+        }
         if pack_count > LOCATOR_PACKS_MAX {
             return Err(Fault::Limit {
                 what: "packs of a locator",
@@ -166,7 +179,7 @@ impl LocatorRoot {
         }
         // Judged only now: a damaged target is not one of a kind to come.
         let packs = (0..pack_count).map(|_| target(&mut targets)).collect::<Result<_, _>>()?;
-        Ok(Self { list, chunks, records, packs, pages })
+        Ok(Self { list, chunks, records, in_part: flags & IN_PART != 0, packs, pages })
     }
 }
 

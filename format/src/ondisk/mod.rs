@@ -14,9 +14,11 @@
 //! | [`locator`] | where a list's chunks are stored | 6.5 |
 //! | [`pack`] | header, index and trailer of a pack | 6.2 |
 //! | [`frame`] | a chunk as stored | 6.3 |
+//! | [`bundle`] | head and table of a bundle | 10.1 |
 
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
+pub mod bundle;
 pub mod cursor;
 pub mod digest_table;
 pub mod frame;

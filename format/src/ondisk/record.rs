@@ -16,6 +16,8 @@ use crate::limits::{LEAVES_MAX, MANIFEST_LEN_MAX, PAGE_FILES_MAX, PAGE_LEN_MAX, 
 /// Bytes before the manifest.
 pub const HEAD_LEN: u64 = HEADER_LEN as u64 + 32 + DIGEST_LEN as u64;
 const PLACE_LEN: usize = 16;
+/// The file number of a page that a bundle leaves to its base.
+pub const FILE_OF_BASE: u32 = u32::MAX;
 
 /// Where a page lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,11 @@ pub struct RecordHead {
     /// Span pages placed.
     pub span_pages: u32,
     checksum: Digest,
+}
+
+impl PagePlace {
+    /// The place of a page that a bundle leaves to its base.
+    pub const OF_BASE: Self = Self { file: FILE_OF_BASE, offset: 0, len: 0 };
 }
 
 impl RecordHead {
@@ -139,24 +146,29 @@ impl Places {
         out
     }
 
-    /// Checks the places that lie behind the manifest; `head` is the record's first bytes.
-    pub fn decode(bytes: &[u8], head_bytes: &[u8], head: &RecordHead) -> Result<Self, Fault> {
+        /// Checks the places that lie behind the manifest; `head_bytes` are the record's first bytes.
+    /// With `has_base`, pages may be left to a base.
+    pub fn decode(bytes: &[u8], head_bytes: &[u8], head: &RecordHead, has_base: bool) -> Result<Self, Fault> {
         let covered = head_bytes.get(..HEADER_LEN + 32).unwrap_or_default();
         if places_checksum(covered, bytes) != head.checksum {
             return Err(Fault::Checksum);
         }
         let mut cursor = Cursor::new(bytes);
         let files = (0..head.files).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
-        let mut places =
-            |count: u32| (0..count).map(|_| decode_place(&mut cursor, head.files)).collect::<Result<_, _>>();
+                let mut places = |count: u32| {
+            (0..count).map(|_| decode_place(&mut cursor, head.files, has_base)).collect::<Result<_, _>>()
+        };
         let places = Self { files, map: places(head.map_pages)?, span: places(head.span_pages)? };
         cursor.end()?;
         Ok(places)
     }
 }
 
-fn decode_place(cursor: &mut Cursor<'_>, files: u32) -> Result<PagePlace, Fault> {
+fn decode_place(cursor: &mut Cursor<'_>, files: u32, has_base: bool) -> Result<PagePlace, Fault> {
     let place = PagePlace { file: cursor.u32()?, len: cursor.u32()?, offset: cursor.u64()? };
+    if has_base && place == PagePlace::OF_BASE {
+        return Ok(place);
+    }
     if place.file >= files {
         return Err(Fault::PagePlace { found: u64::from(place.file), max: u64::from(files) });
     }

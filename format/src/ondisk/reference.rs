@@ -6,6 +6,14 @@ use crate::digest::{Digest, object_digest};
 use crate::fault::Fault;
 use crate::limits::NAME_LEN_MAX;
 
+/// Whether `text` may be a name or a tag: `[a-z0-9]+([._-][a-z0-9]+)*`, at most 255 bytes.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let part =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    text.len() <= NAME_LEN_MAX && text.split(['.', '_', '-']).all(part)
+}
+
 /// What a reference record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {

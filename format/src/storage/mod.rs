@@ -17,6 +17,7 @@
 mod contract;
 mod faulty;
 mod file;
+mod medium;
 mod memory;
 
 use std::fmt::Debug;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use contract::check_contract;
 pub use faulty::{FaultMode, FaultyStorage, Operation};
 pub use file::FileStorage;
+pub use medium::Medium;
 pub use memory::MemoryStorage;
 
 /// One object, read by position from any number of threads.

@@ -76,9 +76,57 @@ impl Shared {
         Ok(Chunk { bytes: plain.into(), held: held.map(Arc::from), trust })
     }
 
-    /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
-    /// held where they are not all of them.
+        /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
+    /// held where they are not all of them. What a bundle does not hold comes from its base.
     pub fn decode_chunk(
+        &self,
+        list: &List,
+        chunk: u64,
+        id: &Digest,
+        verify: VerifyMode,
+        plain: &mut [u8],
+    ) -> Result<Option<Vec<u8>>> {
+        let decoded = self.decode_own_chunk(list, chunk, id, verify, plain);
+        let Some((base, _)) = self.bases() else { return decoded };
+        let held = match decoded {
+            Err(error) if is_left_out(&error) => vec![0; list.shape.blocks_of(chunk).div_ceil(8) as usize],
+            other => match other? {
+                Some(held) => held,
+                None => return Ok(None),
+            },
+        };
+        base.fill_absent(list, chunk, id, verify, plain, held)
+    }
+
+    /// Fills the blocks that `held` lacks with those that this store has of the chunk.
+    fn fill_absent(
+        self: &Arc<Self>,
+        list: &List,
+        chunk: u64,
+        id: &Digest,
+        verify: VerifyMode,
+        plain: &mut [u8],
+        mut held: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>> {
+        let loaded = self
+            .list(&list.id, Some(list.shape))
+            .and_then(|own| self.load_chunk(&own, chunk, id, verify));
+        let loaded = match loaded {
+            Err(error) if is_left_out(&error) => return Ok(Some(held)),
+            other => other?,
+        };
+        let blocks = list.shape.blocks_of(chunk);
+        let places = plain.chunks_exact_mut(BLOCK_LEN).zip(loaded.bytes.chunks_exact(BLOCK_LEN));
+        for ((place, block), number) in places.zip(0..blocks) {
+            if !frame::has(&held, number) && loaded.check_held(number, 1).is_ok() {
+                place.copy_from_slice(block);
+                held[number as usize / 8] |= 1 << (number % 8);
+            }
+        }
+        Ok(if (0..blocks).all(|block| frame::has(&held, block)) { None } else { Some(held) })
+    }
+
+    fn decode_own_chunk(
         &self,
         list: &List,
         chunk: u64,
@@ -116,7 +164,7 @@ impl Shared {
             let name = names::object(names::PACKS, pack);
             STORED.with_borrow_mut(|stored| {
                 self.read_frame(&name, place, id, stored)?;
-                let added = Frame::decode(stored, blocks)
+                                let added = decode_frame(stored, blocks, place)
                     .and_then(|frame| assembly.add(&frame).map(|()| frame))
                     .and_then(
                         |frame| if verify == VerifyMode::Full { assembly.check(&frame, id) } else { Ok(()) },
@@ -131,7 +179,7 @@ impl Shared {
     }
 
     /// Reads a frame's stored bytes and checks their guard.
-    fn read_frame(&self, name: &str, place: &FramePlace, id: &Digest, stored: &mut Vec<u8>) -> Result<()> {
+        pub(super) fn read_frame(&self, name: &str, place: &FramePlace, id: &Digest, stored: &mut Vec<u8>) -> Result<()> {
         let pack = self.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
         let offset = u64::from(place.offset);
         let end = offset + u64::from(place.len);
@@ -204,6 +252,22 @@ impl Assembly<'_> {
         let found = chunk_id(&digests);
         if found == *id { Ok(()) } else { Err(Fault::ChunkId { expected: *id, found }) }
     }
+}
+
+/// Takes a frame apart; it must hold as much as its locator says.
+pub(super) fn decode_frame<'a>(stored: &'a [u8], blocks: u32, place: &FramePlace) -> Result<Frame<'a>, Fault> {
+    let frame = Frame::decode(stored, blocks)?;
+    if place.partial == matches!(frame.presence, Presence::Partial { .. }) {
+        Ok(frame)
+    } else {
+        Err(Fault::FrameMask)
+    }
+}
+
+/// Whether a store says that it has nothing of a chunk, rather than that something is wrong.
+fn is_left_out(error: &Error) -> bool {
+    error.is_not_found()
+        || matches!(error, Error::Corrupt { fault: Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }, .. })
 }
 
 impl Chunk {

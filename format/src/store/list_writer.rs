@@ -85,7 +85,7 @@ impl ListWriter {
             self.packs.push(placed.pack);
         }
         let pack = u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX);
-        let place = FramePlace { pack, offset: placed.offset, len: placed.len, next: 0, guard: placed.guard };
+        let place = FramePlace { pack, offset: placed.offset, len: placed.len, partial: false, next: 0, guard: placed.guard };
         self.blocks += u64::from(blocks);
         self.ids.record(stage, |page| page.extend_from_slice(&id.0))?;
         self.places.record(stage, |page| place.encode(page))
@@ -103,7 +103,8 @@ impl ListWriter {
         let located = LocatorRoot {
             list: id,
             chunks: shape.chunks(),
-            records: shape.chunks(),
+                        records: shape.chunks(),
+            in_part: false,
             packs: self.packs.iter().map(pack_id).collect(),
             pages: std::mem::take(&mut self.places.digests),
         };

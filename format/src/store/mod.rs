@@ -21,10 +21,12 @@
 //! | `pack_writer`, `list_writer`, `page_writer` | making packs; lists with locators; page files |
 //! | `list` | a list opened for reading: chunk ids and places |
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
+//! | [`bundle`](BundleOptions) | a bundle as a store that is only read |
 //! | `record` | manifest records: opening one, reading its pages |
 //!
 //! The store does not know what an extent or a guest is beyond the pages it hands out.
 
+mod bundle;
 pub(crate) mod frames;
 pub(crate) mod list;
 pub(crate) mod list_writer;
@@ -36,6 +38,7 @@ pub(crate) mod record;
 mod refs;
 pub(crate) mod stage;
 
+pub use bundle::BundleOptions;
 pub use names::{ImageRef, RefName};
 pub(crate) use open::{Shared, read_range};
 pub use open::{Store, StoreOptions, VerifyMode};

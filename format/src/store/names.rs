@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::limits::NAME_LEN_MAX;
+use crate::ondisk::reference::is_name;
 
 /// The store's header.
 pub(crate) const STORE: &str = "melv.store";
@@ -85,12 +86,7 @@ impl fmt::Display for RefName {
     }
 }
 
-/// `[a-z0-9]+([._-][a-z0-9]+)*`, at most 255 bytes.
-fn is_name(text: &str) -> bool {
-    let part =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    text.len() <= NAME_LEN_MAX && text.split(['.', '_', '-']).all(part)
-}
+
 
 impl FromStr for RefName {
     type Err = Error;

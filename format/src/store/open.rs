@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::bundle::Bundle;
 use super::list::List;
 use super::names;
 use crate::cache::Cache;
@@ -75,7 +76,9 @@ pub(crate) struct Shared {
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
     poisoned: AtomicBool,
-    writer_mask: u32,
+        writer_mask: u32,
+    /// Where a bundle's bases are; `Some` also for a bundle without any.
+    pub bundle: Option<Bundle>,
     /// Bytes of the header, where this handle made the store: its first import counts them.
     made_bytes: AtomicU64,
 }
@@ -134,7 +137,16 @@ impl Store {
         Self::create(FileStorage::new(path.as_ref()), options)
     }
 
-    fn open_shared(storage: Arc<dyn Storage>, options: StoreOptions) -> Result<Self> {
+        fn open_shared(storage: Arc<dyn Storage>, options: StoreOptions) -> Result<Self> {
+        Self::open_with(storage, options, None)
+    }
+
+    /// Opens a store, or what a bundle shows as one.
+    pub(super) fn open_with(
+        storage: Arc<dyn Storage>,
+        options: StoreOptions,
+        bundle: Option<Bundle>,
+    ) -> Result<Self> {
         let bytes = match read_object(storage.as_ref(), names::STORE, 4096) {
             Err(error) if error.is_not_found() => return Err(Error::NoStore { path: storage.place() }),
             other => other?,
@@ -150,7 +162,8 @@ impl Store {
             lists: Mutex::default(),
             objects: Mutex::default(),
             poisoned: AtomicBool::new(false),
-            writer_mask: header.writer_mask,
+                        writer_mask: header.writer_mask,
+            bundle,
             made_bytes: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -230,8 +243,16 @@ impl Shared {
         take_lock(self.storage.as_ref(), self.lock_wait)
     }
 
+        /// The store that has the bases of this bundle, and their records.
+    pub fn bases(&self) -> Option<(&Arc<Self>, &[super::record::Record])> {
+        self.bundle.as_ref()?.bases()
+    }
+
     /// Fails where this handle must not write.
-    pub fn check_writable(&self) -> Result<()> {
+        pub fn check_writable(&self) -> Result<()> {
+        if self.bundle.is_some() {
+            return Err(Error::ReadOnly { object: self.storage.place() });
+        }
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(Error::Poisoned);
         }

@@ -40,7 +40,7 @@ fn lists() -> Vec<Vector> {
 /// A root of a list of three chunks in two packs, with one further frame.
 pub fn locator_root() -> Vec<u8> {
     let packs = vec![made_up(2), made_up(3)];
-    LocatorRoot { list: made_up(1), chunks: 3, records: 4, packs, pages: vec![made_up(4)] }.encode()
+    LocatorRoot { list: made_up(1), chunks: 3, records: 4, in_part: true, packs, pages: vec![made_up(4)] }.encode()
 }
 
 fn locator_roots() -> Vec<Vector> {
@@ -59,14 +59,14 @@ fn locator_roots() -> Vec<Vector> {
         invalid("limit--chunks", "2^24 + 1 chunks", at(64, &((1u64 << 24) + 1).to_le_bytes())),
         invalid("limit--packs", "2^20 + 1 packs", at(80, &((1u32 << 20) + 1).to_le_bytes())),
         invalid("limit--room", "more packs than are there", at(80, &[100])),
-        invalid("reserved", "the four bytes behind the count of packs", at(84, &[1])),
+        invalid("reserved", "bit 1 of the flags", at(84, &[2])),
         invalid("checksum", "one bit of the checksum", patch(&sound, last, &[sound[last] ^ 1])),
         invalid("trailing-bytes", "a byte after the checksum", fit(longer(&sound, &[0]))),
     ]
 }
 
 const PLACE: FramePlace =
-    FramePlace { pack: 1, offset: 4096, len: 700, next: 0, guard: 0x0123_4567_89ab_cdef };
+    FramePlace { pack: 1, offset: 4096, len: 700, partial: false, next: 0, guard: 0x0123_4567_89ab_cdef };
 
 /// Record 1 of a page of records of three chunks and one further frame, in two packs.
 fn page(record: &FramePlace) -> Vec<u8> {
@@ -85,6 +85,7 @@ fn locator_pages() -> Vec<Vector> {
             .gives("pack", u64::from(place.pack))
             .gives("offset", u64::from(place.offset))
             .gives("len", u64::from(place.len))
+                        .gives("partial", u64::from(place.partial))
             .gives("next", u64::from(place.next))
             .gives("guard", format!("{:016x}", place.guard).as_str())
     };
@@ -92,6 +93,7 @@ fn locator_pages() -> Vec<Vector> {
         |name, note, bytes: Vec<u8>| context(Vector::invalid(name, "locator-page", "6.5", note, bytes));
     vec![
         valid("one-frame", "a whole frame", &PLACE),
+                valid("in-part", "a partial frame", &FramePlace { partial: true, ..PLACE }),
         valid("linked", "a frame with another one at record 3", &FramePlace { next: 3, ..PLACE }),
         valid("absent", "a chunk without a frame", &FramePlace::NONE),
         invalid("locator-pack", "pack 2 of 2", page(&FramePlace { pack: 2, ..PLACE })),
@@ -108,6 +110,7 @@ fn locator_pages() -> Vec<Vector> {
             "no frame, but a length",
             page(&FramePlace { len: 1, ..FramePlace::NONE }),
         ),
+                invalid("reserved--len", "bit 25 of the length", patch(&page(&PLACE), 24 + 11, &[2])),
         invalid("truncated", "the record is cut", page(&PLACE)[..40].to_vec()),
     ]
 }

@@ -92,7 +92,7 @@ fn record(bytes: &[u8], image: Digest) -> Result<Values, Fault> {
     found_under(image, manifest_bytes)?;
     let manifest = Manifest::decode(manifest_bytes)?;
     let places = &bytes[at(head.places_offset())..at(head.map_root_offset())];
-    let places = Places::decode(places, bytes, &head)?;
+    let places = Places::decode(places, bytes, &head, false)?;
     let (map_root, span_root) = bytes[at(head.map_root_offset())..].split_at(head.map_root_len as usize);
     found_under(manifest.map_root, map_root)?;
     found_under(manifest.span_root, span_root)?;
@@ -168,7 +168,8 @@ fn locator_values(root: &LocatorRoot) -> Values {
     vec![
         ("list", root.list.into()),
         ("chunks", root.chunks.into()),
-        ("records", root.records.into()),
+                ("records", root.records.into()),
+        ("in_part", u64::from(root.in_part).into()),
         ("packs", (root.packs.len() as u64).into()),
     ]
 }
@@ -177,12 +178,13 @@ fn locator_values(root: &LocatorRoot) -> Values {
 fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
     let packs = vec![Digest::ZERO; usize::try_from(vector.number("packs")).unwrap()];
     let (chunks, records) = (vector.number("chunks"), vector.number("records"));
-    let root = LocatorRoot { list: Digest::ZERO, chunks, records, packs, pages: Vec::new() };
+    let root = LocatorRoot { list: Digest::ZERO, chunks, records, in_part: false, packs, pages: Vec::new() };
     let place = FramePlace::decode(bytes, vector.number("record"), &root)?;
     Ok(vec![
         ("pack", u64::from(place.pack).into()),
         ("offset", u64::from(place.offset).into()),
         ("len", u64::from(place.len).into()),
+                ("partial", u64::from(place.partial).into()),
         ("next", u64::from(place.next).into()),
         ("guard", format!("{:016x}", place.guard).as_str().into()),
     ])

@@ -1,0 +1,372 @@
+//! A bundle as a store: its table stands for the folder, its pieces for the files.
+//!
+//! Opening takes two reads: the head, and the end of the bundle from its tail on (1 MiB of it at
+//! most, the table in any case), which is kept. There lie the table, records, mostly page files, and
+//! the roots of lists and locators, so that all these cost no further read.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::names::{self, ImageRef, RefName};
+use super::open::{Shared, Store, StoreOptions, VerifyMode, read_range};
+use super::record::Record;
+use crate::digest::{Digest, object_digest};
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Table};
+use crate::ondisk::reference::Reference;
+use crate::ondisk::store_header;
+use crate::storage::{Append, Held, Listed, LockMode, Medium, ReadAt, Storage};
+
+/// What opening a bundle reads at most where the table is no longer, so that images of any size
+/// open alike.
+const OPEN_LEN_MAX: u64 = (1 << 20) - HEAD_LEN;
+/// What is asked for at once from afar: a page of a list and the locator's page behind it.
+const READ_AHEAD_LEN: u64 = 64 << 10;
+/// Pieces read ahead that are kept.
+const READ_AHEAD_KEPT: usize = 8;
+
+/// How a bundle is opened.
+#[derive(Debug, Clone, Default)]
+pub struct BundleOptions {
+    /// The cache, and more, as for a store. Chunk ids are always checked.
+    pub store: StoreOptions,
+    /// Where the images are that the bundle was saved without.
+    pub base: Option<Store>,
+}
+
+/// What a bundle is beyond a store.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// The store with the bases, and their records.
+    base: Option<(Arc<Shared>, Vec<Record>)>,
+}
+
+impl Bundle {
+    /// The store that has the bases, and their records; `None` where the bundle needs none.
+    pub fn bases(&self) -> Option<(&Arc<Shared>, &[Record])> {
+        self.base.as_ref().map(|(shared, records)| (shared, records.as_slice()))
+    }
+}
+
+impl Store {
+    /// Opens the bundle in the file or block device `path`. What comes of it is a store that cannot
+    /// be written to.
+    ///
+    /// # Errors
+    /// Damage of head or table; [`Error::BaseMissing`]; [`Error::Unsupported`] for a newer one.
+    pub fn open_bundle(path: &Path, options: BundleOptions) -> Result<Self> {
+        let name = path.display().to_string();
+        let medium = Medium::open(path).map_err(|error| Error::io("open", &name, error))?;
+        let exact = !medium.is_device();
+        open(Arc::new(medium), name, exact, options)
+    }
+
+    /// Opens a bundle that is read by ranges: every call of `reader` is taken for a request over a
+    /// network, so somewhat more is asked for than is needed. `name` is for messages.
+    ///
+    /// # Errors
+    /// As [`Store::open_bundle`].
+    pub fn open_bundle_reader(
+        reader: impl ReadAt + 'static,
+        name: impl Into<String>,
+        options: BundleOptions,
+    ) -> Result<Self> {
+        open(Arc::new(ReadAhead::new(reader)), name.into(), true, options)
+    }
+
+    /// The references of all images of a bundle: their names, or ids where they have none.
+    ///
+    /// # Errors
+    /// When the names cannot be listed.
+    pub fn image_refs(&self) -> Result<Vec<ImageRef>> {
+        let named = self.references()?;
+        let mut refs = Vec::new();
+        for (name, named_image) in &named {
+            named_image.as_ref().map_err(|error| Error::io("read", name.to_string(), io::Error::other(error.to_string())))?;
+            refs.push(ImageRef::Name(name.clone()));
+        }
+        let ids = self.shared.image_ids()?;
+        let is_named = |id: &Digest| named.iter().any(|(_, image)| image.as_ref().is_ok_and(|image| image.image == *id));
+        refs.extend(ids.into_iter().filter(|id| !is_named(id)).map(ImageRef::Id));
+        Ok(refs)
+    }
+}
+
+fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptions) -> Result<Store> {
+    let corrupt = |offset| {
+        let name = name.clone();
+        move |fault| Error::corrupt(name, offset, fault)
+    };
+    let found = reader.len();
+    let head = read_range(reader.as_ref(), &name, 0, found.min(HEAD_LEN))?;
+    let head = Head::decode(&head).map_err(corrupt(0))?;
+    head.check_len(found, exact).map_err(corrupt(0))?;
+    let tail_len = head.len - head.tail_offset;
+    let tail_len = if tail_len > OPEN_LEN_MAX { head.table_len.max(OPEN_LEN_MAX) } else { tail_len };
+    let tail_offset = head.len - tail_len.min(head.len - HEAD_LEN);
+    let tail = read_range(reader.as_ref(), &name, tail_offset, head.len - tail_offset)?;
+    let table_bytes = tail.slice((head.table_offset - tail_offset) as usize..);
+    let found = object_digest(&table_bytes);
+    if found != head.table_digest {
+        let (expected, found) = (head.table_digest.to_string(), found.to_string());
+        return Err(corrupt(head.table_offset)(Fault::PageDigest { expected, found }));
+    }
+    let table = Table::decode(&table_bytes, head.table_offset).map_err(corrupt(head.table_offset))?;
+    let base = bases(&table, &name, options.base)?;
+    let parts = Parts { reader, name, tail_offset, tail, table };
+    let base_storage = base.as_ref().map(|(shared, _)| shared.storage.clone());
+    let storage = BundleStorage { parts: Arc::new(parts), base: base_storage };
+    let options = StoreOptions { verify: VerifyMode::Full, ..options.store };
+    Store::open_with(Arc::new(storage), options, Some(Bundle { base }))
+}
+
+/// The records of the bases, from the store that must have them.
+fn bases(table: &Table, name: &str, store: Option<Store>) -> Result<Option<(Arc<Shared>, Vec<Record>)>> {
+    let Some(first) = table.bases.first() else { return Ok(None) };
+    let missing = |base: &Digest| Error::BaseMissing { bundle: name.into(), base: *base };
+    let Some(store) = store else { return Err(missing(first)) };
+    let open = |base: &Digest| match Record::open(&store.shared, *base) {
+        Err(error) if error.is_not_found() => Err(missing(base)),
+        other => other,
+    };
+    let records = table.bases.iter().map(open).collect::<Result<_>>()?;
+    Ok(Some((store.shared, records)))
+}
+
+/// A bundle's table and where its bytes come from.
+#[derive(Debug)]
+struct Parts {
+    reader: Arc<dyn ReadAt>,
+    name: String,
+    /// The end of the bundle, which was read when it was opened.
+    tail_offset: u64,
+    tail: Bytes,
+    table: Table,
+}
+
+impl Parts {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let within = offset.checked_sub(self.tail_offset).and_then(|within| usize::try_from(within).ok());
+        let kept = within.and_then(|within| self.tail.get(within..)?.get(..buf.len()));
+        match kept {
+            Some(kept) => {
+                buf.copy_from_slice(kept);
+                Ok(())
+            }
+            None => self.reader.read_exact_at(buf, offset),
+        }
+    }
+}
+
+/// The names that the objects of a bundle would have in a store's folder.
+#[derive(Debug)]
+struct BundleStorage {
+    parts: Arc<Parts>,
+    base: Option<Arc<dyn Storage>>,
+}
+
+const FOLDERS: [(ObjectKind, &str); 5] = [
+    (ObjectKind::Record, names::MANIFESTS),
+    (ObjectKind::PageFile, names::PAGES),
+    (ObjectKind::List, names::LISTS),
+    (ObjectKind::Locator, names::LOCATORS),
+    (ObjectKind::Pack, names::PACKS),
+];
+
+impl BundleStorage {
+    /// What has no bytes in the bundle: the store's header, and a reference for each name.
+    fn made_up(&self, name: &str) -> Option<Vec<u8>> {
+        if name == names::STORE {
+            return Some(store_header::encode());
+        }
+        let reference = RefName::from_object(name)?.to_string();
+        let table = &self.parts.table;
+        let at = table.names.binary_search_by(|(known, _)| known.as_str().cmp(&reference)).ok()?;
+        let image = *table.images().nth(table.names.get(at)?.1 as usize)?;
+        Some(Reference { name: reference, image, created_seconds: 0 }.encode())
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        let id = names::digest_of(name)?;
+        let folder = name.split('/').next()?;
+        let (kind, _) = FOLDERS.iter().find(|(_, known)| *known == folder)?;
+                self.parts.table.find(*kind, &id).filter(|_| names::object(folder, &id) == name)
+    }
+
+    fn names(&self) -> impl Iterator<Item = Listed> {
+        let table = &self.parts.table;
+        let objects = table.objects.iter().filter_map(|object| {
+            let (_, folder) = FOLDERS.iter().find(|(kind, _)| *kind == object.kind)?;
+            Some(Listed { name: names::object(folder, &object.id), len: object.len })
+        });
+        let references = table.names.iter().filter_map(|(name, _)| {
+            let name = name.parse::<RefName>().ok()?.object();
+            Some(Listed { len: self.made_up(&name)?.len() as u64, name })
+        });
+        objects.chain(references)
+    }
+}
+
+fn read_only<T>() -> io::Result<T> {
+    Err(io::ErrorKind::ReadOnlyFilesystem.into())
+}
+
+impl Storage for BundleStorage {
+    fn place(&self) -> String {
+        self.parts.name.clone()
+    }
+
+    fn create(&self, _: &str) -> io::Result<Arc<dyn Append>> {
+        read_only()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        if let Some(bytes) = self.made_up(name) {
+            return Ok(Arc::new(MadeUp(bytes)));
+        }
+        // A list is the same everywhere, so that what the bundle lacks of it can come from the base.
+        let is_list = name.starts_with(names::LISTS);
+        let base = self.base.as_ref().filter(|_| is_list).map(|base| base.open(name));
+        match (self.find(name), base) {
+            (Some(object), base) => {
+                Ok(Arc::new(Pieced { parts: self.parts.clone(), object, base: base.and_then(io::Result::ok) }))
+            }
+            (None, Some(base)) => base,
+            (None, None) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn publish(&self, _: &[(String, String)]) -> io::Result<()> {
+        read_only()
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        let within = |name: &str| {
+            prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let mut found: Vec<_> = self.names().filter(|object| within(&object.name)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn remove(&self, _: &[String]) -> io::Result<()> {
+        read_only()
+    }
+
+    fn lock(&self, _: &str, _: LockMode, _: Duration) -> io::Result<Box<dyn Held>> {
+        read_only()
+    }
+}
+
+/// Bytes that stand for an object.
+#[derive(Debug)]
+struct MadeUp(Vec<u8>);
+
+impl ReadAt for MadeUp {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let from = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)?.get(..buf.len()));
+        buf.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// An object in its pieces.
+#[derive(Debug)]
+struct Pieced {
+    parts: Arc<Parts>,
+    /// Its number in the table.
+    object: usize,
+    /// The same object where it is whole.
+    base: Option<Arc<dyn ReadAt>>,
+}
+
+impl Pieced {
+    fn object(&self) -> Option<&Object> {
+        self.parts.table.objects.get(self.object)
+    }
+}
+
+impl ReadAt for Pieced {
+    fn len(&self) -> u64 {
+        self.object().map_or(0, |object| object.len)
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let Some(object) = self.object() else { return Err(io::ErrorKind::NotFound.into()) };
+        let (mut at, mut rest) = (offset, buf);
+        while !rest.is_empty() {
+            let (len, piece) = match object.piece_at(at) {
+                Some(piece) => (piece.at + piece.len - at, Some(piece)),
+                None => (object.next_piece(at).unwrap_or(object.len).saturating_sub(at), None),
+            };
+            if len == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let now = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
+            let (part, left) = rest.split_at_mut(now);
+            match (piece, &self.base) {
+                (Some(piece), _) => self.parts.read_exact_at(part, piece.offset + (at - piece.at))?,
+                (None, Some(base)) => base.read_exact_at(part, at)?,
+                (None, None) => return Err(io::Error::other(Fault::PieceAbsent { offset: at })),
+            }
+            at += now as u64;
+            rest = left;
+        }
+        Ok(())
+    }
+}
+
+/// Ranges from afar: what lies behind a small one is fetched with it, and the last few are kept.
+#[derive(Debug)]
+struct ReadAhead<R> {
+    reader: R,
+    kept: Mutex<VecDeque<(u64, Bytes)>>,
+}
+
+impl<R: ReadAt> ReadAhead<R> {
+    fn new(reader: R) -> Self {
+        Self { reader, kept: Mutex::default() }
+    }
+}
+
+impl<R: ReadAt> ReadAt for ReadAhead<R> {
+    fn len(&self) -> u64 {
+        self.reader.len()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let wanted = buf.len() as u64;
+        if wanted >= READ_AHEAD_LEN {
+            return self.reader.read_exact_at(buf, offset);
+        }
+        let kept = |(start, bytes): &(u64, Bytes)| {
+            let within = usize::try_from(offset.checked_sub(*start)?).ok()?;
+            (within.checked_add(buf.len())? <= bytes.len()).then(|| bytes.slice(within..within + buf.len()))
+        };
+        let found = self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(kept);
+        if let Some(found) = found {
+            buf.copy_from_slice(&found);
+            return Ok(());
+        }
+        let len = READ_AHEAD_LEN.min(self.len().saturating_sub(offset)).max(wanted);
+        let mut bytes = vec![0; len as usize];
+        self.reader.read_exact_at(&mut bytes, offset)?;
+        buf.copy_from_slice(&bytes[..buf.len()]);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == READ_AHEAD_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((offset, bytes.into()));
+        Ok(())
+    }
+}
