@@ -1,0 +1,1 @@
+"""Tests of the second reader: `python -m unittest discover -s spec/reader/tests -t spec/reader`."""
