@@ -42,13 +42,15 @@ pub trait SpanStream: Send {
     fn next_span(&mut self) -> Result<Option<ArrivedSpan>>;
 }
 
+type Fill = Box<dyn FnOnce(&mut [u8]) -> Result<()> + Send>;
+
 /// A span whose bytes have arrived, perhaps still to be decoded.
 pub struct ArrivedSpan {
     /// Its number in the disk: of [`SPAN_LEN`](crate::limits::SPAN_LEN) bytes each.
     pub number: u64,
     /// Puts its data into a buffer of the span's length that is all zeros. Called once, on any
     /// thread, so that spans are decoded side by side.
-    pub fill: Box<dyn FnOnce(&mut [u8]) -> Result<()> + Send>,
+    pub fill: Fill,
 }
 
 impl std::fmt::Debug for ArrivedSpan {
@@ -95,15 +97,20 @@ impl RawFile {
     /// [`Error::Invalid`] for other kinds of files and for odd sizes.
     pub fn open(path: &Path, pad: bool) -> Result<Self> {
         let name = path.display().to_string();
-        let failed = |operation| {
-            let name = name.clone();
-            move |error| Error::io(operation, name, error)
-        };
         // Without waiting: opening a named pipe for reading would hang for a writer.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = std::os::unix::fs::OpenOptionsExt::custom_flags(File::options().read(true), flags)
             .open(path)
-            .map_err(failed("open"))?;
+            .map_err(|error| Error::io("open", &name, error))?;
+        Self::of_file(file, name, pad)
+    }
+
+    /// As [`RawFile::open`], of a file that is open already.
+    pub(crate) fn of_file(file: File, name: String, pad: bool) -> Result<Self> {
+        let failed = |operation| {
+            let name = name.clone();
+            move |error| Error::io(operation, name, error)
+        };
         let metadata = file.metadata().map_err(failed("look at"))?;
         let is_regular = metadata.is_file();
         if !is_regular && !metadata.file_type().is_block_device() {
@@ -117,6 +124,17 @@ impl RawFile {
         };
         let size = padded_size(file_size, pad, &name)?;
         Ok(Self { file, name, size, file_size, is_regular, stamp: stamp(&metadata) })
+    }
+
+    /// Bytes in the file, without padding.
+    pub(crate) fn file_size(&self) -> u64 {
+        self.file_size
+    }
+
+    /// What tells the file from every other one: its device and inode.
+    pub(crate) fn identity(&self) -> Result<(u64, u64)> {
+        let metadata = self.file.metadata().map_err(|error| Error::io("look at", &self.name, error))?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 
     /// Fails where the file was written to since it was opened, as far as its times and size show
@@ -237,7 +255,6 @@ pub fn foreign_format(first: &[u8], last: &[u8]) -> Option<&'static str> {
         (0, b"KDMV", "VMDK"),
         (0, b"COWD", "VMDK (ESX copy-on-write)"),
         (0, b"\xbe\xba\xfe\xca\0\0\0\0\x01\0\0\0\x02\0\0\0", "VMDK (seSparse)"),
-        (0, b"# Disk DescriptorFile", "VMDK (descriptor)"),
         (0, b"vhdxfile", "VHDX"),
         (0, b"conectix", "VHD"),
         (0x40, b"\x7f\x10\xda\xbe", "VDI"),
@@ -259,7 +276,8 @@ pub fn foreign_format(first: &[u8], last: &[u8]) -> Option<&'static str> {
     let found =
         BY_MAGIC.iter().find(|(offset, magic, _)| at(first, *offset, magic)).map(|(_, _, name)| *name);
     let footer = last.len().checked_sub(512).is_some_and(|start| at(last, start, b"conectix"));
-    found.or(footer.then_some("VHD"))
+    let descriptor = crate::vmdk::looks_like_descriptor(first).then_some("VMDK (descriptor)");
+    found.or(descriptor).or(footer.then_some("VHD"))
 }
 
 #[cfg(test)]
@@ -273,5 +291,7 @@ mod tests {
         let mut footer = vec![0; 1024];
         footer[512..520].copy_from_slice(b"conectix");
         assert_eq!(foreign_format(&[0; 1024], &footer), Some("VHD"));
+        assert_eq!(foreign_format(b"KDMV\x03", &[]), Some("VMDK"));
+        assert_eq!(foreign_format(b"\r\n# disk descriptor file\r\n", &[]), Some("VMDK (descriptor)"));
     }
 }

@@ -1,0 +1,308 @@
+//! A VMDK in files, as a disk.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Fault;
+use super::descriptor::Descriptor;
+use super::extent::{Extent, ExtentKind};
+use super::files::{Folder, check_inside, read};
+use super::header::SECTOR_LEN;
+use super::limits::DESCRIPTOR_LEN_MAX;
+use super::probe::{Mark, mark};
+use super::sparse::{Budget, Kept, SparseExtent};
+use super::warning::{self, Warning};
+use crate::device::{BlockDevice, Run, RunKind, check_range};
+use crate::error::Result;
+use crate::source::RawFile;
+
+/// Bytes that tell what a file is.
+const MARK_LEN: u64 = 1024;
+
+/// A disk in VMware's format, open for reading from any number of threads.
+///
+/// Its memory: 4 to 16 bytes for each 32 MiB of disk in sparse extents, a bit for each grain that
+/// their files have room for (not of compressed ones), 128 KiB of tables, 16 MiB or two grains of
+/// what was inflated last where reads want parts of grains, and on each reading thread the stored
+/// bytes of one read.
+#[derive(Debug)]
+pub struct Disk {
+    name: String,
+    size_bytes: u64,
+    create_type: String,
+    extents: Vec<Extent>,
+    parts: Vec<Part>,
+    files: Vec<Arc<RawFile>>,
+    kept: Kept,
+    warnings: Vec<Warning>,
+}
+
+/// What one extent puts into the disk: its bytes `start..end`.
+#[derive(Debug)]
+struct Part {
+    start: u64,
+    end: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Zero,
+    Flat { file: Arc<RawFile>, offset: u64 },
+    Sparse(Box<SparseExtent>),
+}
+
+impl Disk {
+    /// Opens the disk at `path`: a descriptor, whose extents must lie beside it, or a sparse
+    /// extent with its descriptor inside (a stream too), in a regular file or on a block device.
+    ///
+    /// Reads header, descriptor and grain directories: time and memory grow with the number of
+    /// grain tables, one for 32 MiB of disk. Tables are checked as they are first read, and
+    /// grains as they are read: a disk of which [`BlockDevice::map`] went over everything, as an
+    /// import does, has sound tables.
+    ///
+    /// # Errors
+    /// [`Error::Vmdk`](crate::Error::Vmdk) with what is wrong and where;
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for parents, devices and ESX's own
+    /// sparse formats; [`Error::Io`](crate::Error::Io) where an extent is missing, naming it;
+    /// [`Error::Limit`](crate::Error::Limit).
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = Arc::new(RawFile::open(path, true)?);
+        let first = read(&file, 0, file.file_size().min(MARK_LEN))?;
+        let unsupported = |what: &str| Err(Fault::unsupported(what).at(file.name(), 0));
+        match mark(&first) {
+            Some(Mark::Sparse) => Self::of_sparse(file),
+            Some(Mark::Descriptor) => Self::of_descriptor(file, path),
+            Some(Mark::EsxSparse) => unsupported("ESX's copy-on-write extents (COWD)"),
+            Some(Mark::SeSparse) => unsupported("ESX's space-efficient sparse extents (seSparse)"),
+            None => Err(Fault::Magic.at(file.name(), 0)),
+        }
+    }
+
+    /// A sparse extent that holds its own descriptor. The file name in there is ignored: it is
+    /// often that of another day, and there is nothing to open.
+    fn of_sparse(file: Arc<RawFile>) -> Result<Self> {
+        let name = file.name();
+        let mut warnings = Vec::new();
+        let sparse = SparseExtent::open(file.clone(), 0, &mut Budget::default(), &mut warnings)?;
+        let place = sparse.layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
+        let Some(room) = sparse.descriptor()? else {
+            return Err(Fault::NoDescriptor.at(name, place));
+        };
+        warnings.extend(warning::of_descriptor(&name, &room));
+        let descriptor =
+            embedded(&room, sparse.layout.capacity_sectors).map_err(|fault| fault.at(&name, place))?;
+        let kept = Kept::new(sparse.layout.grain_bytes());
+        let size_bytes = sparse.layout.capacity_bytes();
+        Ok(Self {
+            name,
+            size_bytes,
+            create_type: descriptor.create_type,
+            extents: descriptor.extents,
+            parts: vec![Part { start: 0, end: size_bytes, content: Content::Sparse(Box::new(sparse)) }],
+            files: vec![file],
+            kept,
+            warnings,
+        })
+    }
+
+    fn of_descriptor(file: Arc<RawFile>, path: &Path) -> Result<Self> {
+        let name = file.name();
+        let found = file.file_size();
+        if found > DESCRIPTOR_LEN_MAX {
+            return Err(Fault::DescriptorLen { found, max: DESCRIPTOR_LEN_MAX }.at(name, 0));
+        }
+        let descriptor = Descriptor::parse(&read(&file, 0, found)?, false)
+            .and_then(|descriptor| descriptor.check_supported().map(|()| descriptor))
+            .map_err(|fault| fault.at(&name, 0))?;
+        let mut opening = Opening::new(file, path)?;
+        for extent in &descriptor.extents {
+            opening.add(extent)?;
+        }
+        Ok(Self {
+            name,
+            size_bytes: descriptor.sectors() * SECTOR_LEN,
+            create_type: descriptor.create_type,
+            extents: descriptor.extents,
+            kept: Kept::new(opening.grain_bytes_max),
+            parts: opening.parts,
+            files: opening.files,
+            warnings: opening.warnings,
+        })
+    }
+
+    /// Fails where any of the disk's files was written to since it was opened, as far as times
+    /// and sizes show it.
+    ///
+    /// # Errors
+    /// [`Error::Changed`](crate::Error::Changed), naming the file.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.files.iter().try_for_each(|file| file.check_unchanged())
+    }
+
+    /// The type of the disk as its descriptor spells it: `monolithicSparse`, …
+    #[must_use]
+    pub fn create_type(&self) -> &str {
+        &self.create_type
+    }
+
+    /// The extents in the order of the disk.
+    #[must_use]
+    pub fn extents(&self) -> &[Extent] {
+        &self.extents
+    }
+
+    /// What is odd about the disk and no reason to refuse it.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The part that holds byte `offset`, which lies inside the disk.
+    fn part(&self, offset: u64) -> Option<&Part> {
+        self.parts.get(self.parts.partition_point(|part| part.end <= offset))
+    }
+}
+
+/// The descriptor inside a sparse extent of so many sectors.
+pub(super) fn embedded(room: &[u8], capacity_sectors: u64) -> Result<Descriptor, Fault> {
+    let descriptor = Descriptor::parse(room, true)?;
+    descriptor.check_supported()?;
+    let [extent] = &descriptor.extents[..] else {
+        let kind = descriptor.extents.first().map_or("", |extent| extent.kind.word());
+        return Err(Fault::Embedded { extents: descriptor.extents.len(), kind });
+    };
+    if extent.kind != ExtentKind::Sparse {
+        return Err(Fault::Embedded { extents: 1, kind: extent.kind.word() });
+    }
+    check_capacity(capacity_sectors, extent.sectors)?;
+    Ok(descriptor)
+}
+
+fn check_capacity(found: u64, expected: u64) -> Result<(), Fault> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Fault::Disagree { what: "the capacity in sectors", found, expected, by: "the descriptor" })
+}
+
+/// The extents of a descriptor, being opened.
+struct Opening {
+    folder: Folder,
+    descriptor: (u64, u64),
+    /// Those open by device and inode, and whether it is a sparse extent's.
+    by_identity: HashMap<(u64, u64), (Arc<RawFile>, bool)>,
+    files: Vec<Arc<RawFile>>,
+    parts: Vec<Part>,
+    budget: Budget,
+    grain_bytes_max: u64,
+    warnings: Vec<Warning>,
+}
+
+impl Opening {
+    fn new(descriptor: Arc<RawFile>, path: &Path) -> Result<Self> {
+        Ok(Self {
+            folder: Folder::of(path)?,
+            descriptor: descriptor.identity()?,
+            by_identity: HashMap::new(),
+            files: vec![descriptor],
+            parts: Vec::new(),
+            budget: Budget::default(),
+            grain_bytes_max: 0,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, extent: &Extent) -> Result<()> {
+        let start = self.parts.last().map_or(0, |part| part.end);
+        let len = extent.sectors * SECTOR_LEN;
+        let name = extent.name.as_deref().unwrap_or_default();
+        let content = match extent.kind {
+            ExtentKind::Zero => Content::Zero,
+            ExtentKind::Sparse => {
+                let file = self.file(name, true)?;
+                let number = self.parts.len() as u32;
+                let sparse = SparseExtent::open(file.clone(), number, &mut self.budget, &mut self.warnings)?;
+                check_capacity(sparse.layout.capacity_sectors, extent.sectors)
+                    .map_err(|fault| fault.at(file.name(), 12))?;
+                self.grain_bytes_max = self.grain_bytes_max.max(sparse.layout.grain_bytes());
+                Content::Sparse(Box::new(sparse))
+            }
+            // Other types were refused.
+            _ => {
+                let file = self.file(name, false)?;
+                let offset = extent.offset_sectors * SECTOR_LEN;
+                check_inside(&file, offset, len)?;
+                Content::Flat { file, offset }
+            }
+        };
+        self.parts.push(Part { start, end: start + len, content });
+        Ok(())
+    }
+
+    /// Opens an extent's file, or finds it open: flat extents may share one.
+    fn file(&mut self, name: &str, is_sparse: bool) -> Result<Arc<RawFile>> {
+        let file = self.folder.open(name)?;
+        let identity = file.identity()?;
+        let refused = |why| {
+            let fault = Fault::Extent { name: name.to_owned(), why };
+            Err(fault.at(self.files.first().map(|file| file.name()).unwrap_or_default(), 0))
+        };
+        if identity == self.descriptor {
+            return refused("the descriptor itself");
+        }
+        match self.by_identity.get(&identity) {
+            Some((there, false)) if !is_sparse => Ok(there.clone()),
+            Some(_) => refused("a sparse extent that another line names too"),
+            None => {
+                let file = Arc::new(file);
+                self.files.push(file.clone());
+                self.by_identity.insert(identity, (file.clone(), is_sparse));
+                Ok(file)
+            }
+        }
+    }
+}
+
+impl BlockDevice for Disk {
+    fn size(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> Result<()> {
+        check_range(offset, buf.len() as u64, self.size_bytes)?;
+        while !buf.is_empty()
+            && let Some(part) = self.part(offset)
+        {
+            let len = (part.end - offset).min(buf.len() as u64);
+            let (now, rest) = std::mem::take(&mut buf).split_at_mut(len as usize);
+            let within = offset - part.start;
+            match &part.content {
+                Content::Zero => now.fill(0),
+                Content::Flat { file, offset } => file.read_at(offset + within, now)?,
+                Content::Sparse(sparse) => sparse.read_at(&self.kept, within, now)?,
+            }
+            offset += len;
+            buf = rest;
+        }
+        Ok(())
+    }
+
+    fn map(&self, offset: u64, len: u64) -> Result<Run> {
+        check_range(offset, len, self.size_bytes)?;
+        let Some(part) = self.part(offset) else {
+            return Ok(Run { kind: RunKind::Zero, len });
+        };
+        let (within, len) = (offset - part.start, len.min(part.end - offset));
+        match &part.content {
+            Content::Zero => Ok(Run { kind: RunKind::Zero, len }),
+            Content::Flat { file, offset } => file.map(offset + within, len),
+            Content::Sparse(sparse) => sparse.map(&self.kept, within, len),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}

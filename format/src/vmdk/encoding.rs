@@ -1,0 +1,76 @@
+//! A descriptor's bytes as text: the only module that names `encoding_rs`.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8};
+
+use super::Fault;
+use super::probe::BYTE_ORDER_MARK;
+
+/// What stands for bytes that are no text in the descriptor's encoding.
+pub(super) const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
+
+/// The descriptor as text, in the encoding that it names (UTF-8 where it names none), without a
+/// byte order mark. Bytes that are no text there become [`NO_TEXT`]: in a comment they do not
+/// matter, in an extent's name they are refused.
+///
+/// # Errors
+/// [`Fault::Unsupported`] for an encoding that is not known, and [`Fault::Descriptor`] for two
+/// that differ; only where there is anything beyond ASCII.
+pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    if let Some(text) = bytes.is_ascii().then(|| std::str::from_utf8(bytes).ok()).flatten() {
+        return Ok(Cow::Borrowed(text));
+    }
+    Ok(declared(bytes)?.unwrap_or(UTF_8).decode_without_bom_handling(bytes).0)
+}
+
+/// The encoding named by `encoding=` or `ddb.encoding=`: the names are ASCII whatever it is.
+fn declared(bytes: &[u8]) -> Result<Option<&'static Encoding>, Fault> {
+    let mut declared: Option<&'static Encoding> = None;
+    for (number, line) in bytes.split(|&byte| byte == b'\n' || byte == b'\r').enumerate() {
+        let Some(equals) = line.iter().position(|&byte| byte == b'=') else {
+            continue;
+        };
+        let (key, value) = (line[..equals].trim_ascii(), line[equals + 1..].trim_ascii());
+        if !key.eq_ignore_ascii_case(b"encoding") && !key.eq_ignore_ascii_case(b"ddb.encoding") {
+            continue;
+        }
+        let label = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        let found = Encoding::for_label_no_replacement(label).filter(|found| found.is_ascii_compatible());
+        let Some(found) = found else {
+            let label = String::from_utf8_lossy(label.get(..64).unwrap_or(label)).into_owned();
+            return Err(Fault::unsupported(format!("a descriptor in the encoding {label:?}")));
+        };
+        if declared.is_some_and(|declared| declared != found) {
+            let text = String::from_utf8_lossy(label).into_owned();
+            return Err(Fault::Descriptor { line: number + 1, text, expected: "the encoding named before" });
+        }
+        declared = Some(found);
+    }
+    Ok(declared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_the_declared_encoding() {
+        let text = |bytes: &[u8]| decode(bytes).map(Cow::into_owned);
+        assert_eq!(
+            text(b"encoding=\"GBK\"\nRW 1 FLAT \"\xd6\xd0.vmdk\"").unwrap().lines().nth(1),
+            Some("RW 1 FLAT \"中.vmdk\"")
+        );
+        assert_eq!(text(b"ddb.encoding = \"windows-1252\"\r\n\xe9").unwrap().chars().last(), Some('é'));
+        assert_eq!(text("\u{feff}é".as_bytes()).unwrap(), "é");
+        assert_eq!(text(b"\xe9").unwrap(), "\u{fffd}");
+        assert_eq!(text(b"encoding=klingon\nversion=1").unwrap(), "encoding=klingon\nversion=1");
+        assert!(matches!(text(b"encoding=klingon\n\xe9"), Err(Fault::Unsupported { .. })));
+        assert!(matches!(text(b"encoding=UTF-16\n\xe9"), Err(Fault::Unsupported { .. })));
+        assert!(matches!(
+            text(b"encoding=GBK\nddb.encoding=UTF-8\n\xe9"),
+            Err(Fault::Descriptor { line: 2, .. })
+        ));
+    }
+}

@@ -1,0 +1,35 @@
+//! The most of everything that a VMDK is read with, and why.
+
+/// Most bytes of a descriptor: one with all the extents below and long names fits. Longer ones are
+/// refused by their length, unread.
+pub const DESCRIPTOR_LEN_MAX: u64 = 1 << 20;
+/// Most extents of a disk: 8 TiB in pieces of 2 GiB.
+pub const EXTENTS_MAX: usize = 4096;
+/// Fewest sectors in a grain: 4 KiB. The format's note wants more than 8; writers stop at 8.
+pub const GRAIN_SECTORS_MIN: u64 = 8;
+/// Most sectors in a grain: 16 MiB, which a reader must hold decoded. Writers use 64 KiB.
+pub const GRAIN_SECTORS_MAX: u64 = 1 << 15;
+/// Fewest entries in a grain table.
+pub const TABLE_ENTRIES_MIN: u32 = 128;
+/// Most entries in a grain table: what every writer uses.
+pub const TABLE_ENTRIES_MAX: u32 = 512;
+/// Most grain tables of all the sparse extents of a disk: 64 TiB in grains of 64 KiB. Their places
+/// are held in memory, at worst four times: 32 MiB.
+pub const TABLES_MAX: u64 = 1 << 21;
+/// Sectors of a disk stay below this, so that byte offsets fit a signed 64-bit number.
+pub const DISK_SECTORS_MAX: u64 = (1 << 63) / 512;
+/// Grain tables kept at hand for all extents of a disk: 128 KiB.
+pub const TABLES_CACHED: usize = 64;
+/// Inflated grains kept at hand, for reads of parts of them: bytes, and two grains at least.
+pub const GRAINS_CACHED_BYTES: u64 = 16 << 20;
+/// Most bytes for knowing which places of the files hold a grain already: a bit for each grain
+/// that fits the file, so enough for 2 TiB in grains of 4 KiB.
+pub const CLAIMS_BYTES_MAX: u64 = 64 << 20;
+/// How far before the end of a file the footer of a stream is looked for, where padding follows
+/// it; and how much padding a pipe may bring.
+pub const PADDING_LEN_MAX: u64 = 1 << 20;
+/// Most bytes in front of the first grain of a stream from a pipe: they are held while its tables
+/// are taken in. 64 MiB are both copies of the tables of a 500 GiB disk.
+pub const FRONT_LEN_MAX: u64 = 64 << 20;
+/// Bytes of neighbouring compressed grains that are read at once.
+pub const GROUP_LEN_MAX: u64 = 1 << 20;

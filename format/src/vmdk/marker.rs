@@ -1,0 +1,53 @@
+//! Markers: what stands in front of everything in a stream.
+//!
+//! Source of the layout: VMware, *Virtual Disk Format 5.0*, "Stream-Optimized Compressed Sparse
+//! Extents"; type 4 from the headers of VMware's open-vmdk.
+
+use super::Fault;
+use super::layout::GRAIN_HEAD_LEN;
+
+/// What comes next in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marker {
+    /// A grain: its first sector in the disk, and its bytes right behind these two numbers.
+    Grain { lba: u64, len: u32 },
+    /// Nothing more.
+    End,
+    /// A grain table of so many sectors.
+    Table { sectors: u64 },
+    /// A grain directory of so many sectors.
+    Directory { sectors: u64 },
+    /// The header again, of so many sectors.
+    Footer { sectors: u64 },
+    /// Sectors to be passed over.
+    Progress { sectors: u64 },
+}
+
+impl Marker {
+    /// The marker at the start of `bytes`: 16 of them at least.
+    pub fn decode(bytes: &[u8; 16]) -> Result<Self, Fault> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
+        let value = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let len = u32::from_le_bytes([i, j, k, l]);
+        let kind = u32::from_le_bytes([m, n, o, p]);
+        match (len, kind) {
+            (1.., _) => Ok(Self::Grain { lba: value, len }),
+            (0, 0) => Ok(Self::End),
+            (0, 1) => Ok(Self::Table { sectors: value }),
+            (0, 2) => Ok(Self::Directory { sectors: value }),
+            (0, 3) => Ok(Self::Footer { sectors: value }),
+            (0, 4) => Ok(Self::Progress { sectors: value }),
+            (0, found) => Err(Fault::Value {
+                what: "the type of a marker",
+                found: u64::from(found),
+                expected: "0 to 4",
+            }),
+        }
+    }
+
+    /// The sector in the disk and the length that stand in front of a marked grain.
+    pub fn grain_head(bytes: &[u8]) -> Option<(u64, u32)> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes.first_chunk::<{ GRAIN_HEAD_LEN as usize }>()?;
+        Some((u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes([i, j, k, l])))
+    }
+}

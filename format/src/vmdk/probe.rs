@@ -1,0 +1,85 @@
+//! Telling a VMDK by its first bytes.
+
+use super::header::MAGIC;
+
+/// What the first bytes of a file say that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// A hosted sparse extent.
+    Sparse,
+    /// A descriptor in a file of its own.
+    Descriptor,
+    /// The older sparse extents of ESX.
+    EsxSparse,
+    /// The newer ones.
+    SeSparse,
+}
+
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const ESX_MAGIC: &[u8] = b"COWD";
+const SE_MAGIC: &[u8] = b"\xbe\xba\xfe\xca\0\0\0\0\x01\0\0\0\x02\0\0\0";
+
+/// Whether a file that begins with these bytes is a VMDK of a kind that this library reads: a
+/// hosted sparse extent, or a descriptor. A kilobyte is enough.
+#[must_use]
+pub fn looks_like(first: &[u8]) -> bool {
+    matches!(mark(first), Some(Mark::Sparse | Mark::Descriptor))
+}
+
+/// Whether a file that begins with these bytes is a VMDK's descriptor: its first line that is
+/// neither blank nor another comment is `# Disk DescriptorFile`, in any case, with the blank that
+/// some writers put into the second word.
+#[must_use]
+pub fn looks_like_descriptor(first: &[u8]) -> bool {
+    let text = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
+    for line in text.split(|&byte| byte == b'\n' || byte == b'\r') {
+        let line = line.trim_ascii();
+        let Some(comment) = line.strip_prefix(b"#") else {
+            if line.is_empty() {
+                continue;
+            }
+            return false;
+        };
+        let begins = |mark: &[u8]| {
+            comment.trim_ascii_start().get(..mark.len()).is_some_and(|found| found.eq_ignore_ascii_case(mark))
+        };
+        if begins(b"disk descriptorfile") || begins(b"disk descriptor file") {
+            return true;
+        }
+    }
+    false
+}
+
+pub(super) fn mark(first: &[u8]) -> Option<Mark> {
+    if first.starts_with(&MAGIC) {
+        Some(Mark::Sparse)
+    } else if first.starts_with(ESX_MAGIC) {
+        Some(Mark::EsxSparse)
+    } else if first.starts_with(SE_MAGIC) {
+        Some(Mark::SeSparse)
+    } else {
+        looks_like_descriptor(first).then_some(Mark::Descriptor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_told_however_they_are_written() {
+        for text in [
+            "# Disk DescriptorFile\nversion=1\n",
+            "# Disk Descriptor File\r\nversion=1\r\n",
+            "#disk descriptorfile",
+            "\u{feff}# DISK DESCRIPTORFILE \n",
+            "\n  \t\n# made by hand\n  # Disk DescriptorFile\n",
+        ] {
+            assert!(looks_like(text.as_bytes()), "{text:?}");
+        }
+        for text in ["", "#", "version=1\n# Disk DescriptorFile\n", "# Disk", "Disk DescriptorFile", "COWD"] {
+            assert!(!looks_like(text.as_bytes()), "{text:?}");
+        }
+        assert!(looks_like(b"KDMV"));
+    }
+}

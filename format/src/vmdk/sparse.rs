@@ -1,0 +1,204 @@
+//! A hosted sparse extent in a file: opening it, and finding its tables.
+
+use std::sync::{Arc, Mutex};
+
+use super::Fault;
+use super::claims::Claims;
+use super::files::{check_inside, read};
+use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
+use super::layout::{Layout, Placed};
+use super::limits::{
+    CLAIMS_BYTES_MAX, DESCRIPTOR_LEN_MAX, GRAINS_CACHED_BYTES, PADDING_LEN_MAX, TABLES_CACHED, TABLES_MAX,
+};
+use super::marker::Marker;
+use super::recent::Recent;
+use super::tables::{Metadata, Table, check_fixed, check_redundant, decode};
+use super::warning::{self, Oddity, Warning};
+use crate::device::BlockDevice;
+use crate::error::{Error, Result};
+use crate::source::RawFile;
+
+/// What the extents of a disk may take of memory together.
+#[derive(Debug)]
+pub(super) struct Budget {
+    tables: u64,
+    claims_bytes: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { tables: TABLES_MAX, claims_bytes: CLAIMS_BYTES_MAX }
+    }
+}
+
+/// What all extents of a disk keep at hand.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub tables: Recent<Table>,
+    /// Inflated grains, which reads of other parts of them wait for: each is inflated once.
+    pub grains: Recent<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Kept {
+    /// For a disk whose longest grain has so many bytes.
+    pub fn new(grain_bytes: u64) -> Self {
+        let grains = (GRAINS_CACHED_BYTES / grain_bytes.max(1)).clamp(2, 256);
+        Self { tables: Recent::new(TABLES_CACHED), grains: Recent::new(grains as usize) }
+    }
+}
+
+/// A sparse extent, open.
+#[derive(Debug)]
+pub(super) struct SparseExtent {
+    /// Its number in the disk.
+    pub number: u32,
+    pub file: Arc<RawFile>,
+    pub layout: Layout,
+    metadata: Metadata,
+    directory: Box<[u32]>,
+    redundant: Option<Box<[u32]>>,
+    claims: Claims,
+}
+
+impl SparseExtent {
+    /// Opens the sparse extent in `file`. Reads its header, its footer and its directories (4
+    /// bytes for 32 MiB of disk), and checks that all tables lie inside the file and apart.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn open(
+        file: Arc<RawFile>,
+        number: u32,
+        budget: &mut Budget,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self> {
+        let name = file.name();
+        let placed = |(offset, fault): Placed| fault.at(&name, offset);
+        let len = file.file_size();
+        let header = SparseHeader::decode(&read(&file, 0, len.min(HEADER_LEN as u64))?)
+            .map_err(|fault| fault.at(&name, 0))?;
+        let mut layout = Layout::of(&header).map_err(placed)?;
+        if layout.directory_sector.is_none() {
+            layout = with_footer(&file, &header, layout, warnings)?;
+        }
+        warnings.extend(warning::of_header(&name, &header));
+        let Some(left) = budget.tables.checked_sub(layout.tables) else {
+            return Err(Error::Limit {
+                what: "grain tables of a VMDK",
+                found: layout.tables,
+                max: TABLES_MAX,
+            });
+        };
+        budget.tables = left;
+        check_fixed(&layout.fixed_regions(), len).map_err(placed)?;
+        let directory = |sector: u64| -> Result<Box<[u32]>> {
+            Ok(decode(&read(&file, sector * SECTOR_LEN, layout.directory_bytes())?))
+        };
+        let place = layout.directory_sector.unwrap_or_default();
+        let primary = directory(place)?;
+        let redundant = layout.redundant_sector.map(directory).transpose()?;
+        if let Some(redundant) = &redundant {
+            let there = |entries: &[u32]| -> Vec<u32> {
+                entries.iter().map(|&entry| u32::from(entry != 0)).collect()
+            };
+            let what = "the number of tables at an entry of the grain directory";
+            let (one, other) = (there(&primary), there(redundant));
+            check_redundant(place * SECTOR_LEN, what, one.into_iter(), other.into_iter()).map_err(placed)?;
+        }
+        let metadata = Metadata::new(&layout, &primary, redundant.as_deref(), len).map_err(placed)?;
+        let claims = Claims::new(&layout, len, &mut budget.claims_bytes);
+        Ok(Self { number, file, layout, metadata, directory: primary, redundant, claims })
+    }
+
+    /// The bytes of the embedded descriptor's room; `None` where there is no text in it.
+    ///
+    /// # Errors
+    /// [`Fault::DescriptorLen`], unread.
+    pub fn descriptor(&self) -> Result<Option<Vec<u8>>> {
+        let Some((sector, sectors)) = self.layout.descriptor else {
+            return Ok(None);
+        };
+        let found = sectors.saturating_mul(SECTOR_LEN);
+        let offset = sector.saturating_mul(SECTOR_LEN);
+        if found > DESCRIPTOR_LEN_MAX {
+            let fault = Fault::DescriptorLen { found, max: DESCRIPTOR_LEN_MAX };
+            return Err(fault.at(self.file.name(), offset));
+        }
+        let bytes = read(&self.file, offset, found)?;
+        Ok(bytes.first().is_some_and(|&byte| byte != 0).then_some(bytes))
+    }
+
+    /// The table with this number, `None` where all its grains are zeros. When it is first read,
+    /// its entries are held against the redundant table and against everything else in the file.
+    ///
+    /// # Errors
+    /// What is wrong with it, and those of reading the file.
+    pub fn table(&self, kept: &Kept, number: u64) -> Result<Option<Arc<Table>>> {
+        let sector = |directory: &[u32]| {
+            directory.get(number as usize).copied().filter(|sector| *sector != 0).map(u64::from)
+        };
+        let Some(primary) = sector(&self.directory) else {
+            return Ok(None);
+        };
+        let key = (self.number, number);
+        if let Some(table) = kept.tables.get(key) {
+            return Ok(Some(table));
+        }
+        let entries = |sector: u64| -> Result<Box<[u32]>> {
+            Ok(decode(&read(&self.file, sector * SECTOR_LEN, self.layout.table_bytes())?))
+        };
+        let placed = |(offset, fault): Placed| fault.at(self.file.name(), offset);
+        let place = primary * SECTOR_LEN;
+        let found = entries(primary)?;
+        if let Some(redundant) = self.redundant.as_deref().and_then(sector) {
+            let copy = entries(redundant)?;
+            let what = "an entry of a grain table";
+            check_redundant(place, what, found.iter().copied(), copy.iter().copied()).map_err(placed)?;
+        }
+        let len = self.file.file_size();
+        let table = Table::new(&self.layout, &self.metadata, number, place, found, len).map_err(placed)?;
+        self.claims.take(&self.layout, number, place, &table).map_err(placed)?;
+        Ok(Some(kept.tables.get_or_put(key, table)))
+    }
+
+    /// How many tables from `number` on are absent, looking no further than `most`.
+    pub fn absent_tables(&self, number: u64, most: u64) -> u64 {
+        let rest = self.directory.iter().skip(number as usize).take(most.min(self.layout.tables) as usize);
+        rest.take_while(|sector| **sector == 0).count() as u64
+    }
+}
+
+/// The layout with the directory's place from the footer: the sector in front of the last, which
+/// ends the stream. Where other bytes follow, it is looked for in the last MiB.
+fn with_footer(
+    file: &RawFile,
+    header: &SparseHeader,
+    layout: Layout,
+    warnings: &mut Vec<Warning>,
+) -> Result<Layout> {
+    let len = file.file_size();
+    let whole = len - len % SECTOR_LEN;
+    let start = whole.saturating_sub(PADDING_LEN_MAX);
+    check_inside(file, start, whole - start)?;
+    let window = read(file, start, whole - start)?;
+    let sectors: Vec<&[u8]> = window.chunks_exact(SECTOR_LEN as usize).collect();
+    let is = |sector: &[u8], marker: Marker| {
+        sector.first_chunk().is_some_and(|bytes| Marker::decode(bytes) == Ok(marker))
+    };
+    let footer = sectors.windows(3).enumerate().rev().find_map(|(number, three)| {
+        let [marker, footer, end] = *<&[&[u8]; 3]>::try_from(three).ok()?;
+        let found = is(marker, Marker::Footer { sectors: 1 }) && is(end, Marker::End);
+        let footer = SparseHeader::decode(footer).ok().filter(|_| found)?;
+        Some((start + (number as u64 + 1) * SECTOR_LEN, footer))
+    });
+    let Some((place, footer)) = footer else {
+        let expected =
+            "the footer that tells where the grain directory is, and the end marker, in the last MiB";
+        return Err(Fault::Cut { expected }.at(file.name(), len));
+    };
+    let bytes = len - (place + 2 * SECTOR_LEN);
+    if bytes != 0 {
+        warnings.push(Warning { object: file.name(), oddity: Oddity::Padding { bytes } });
+    }
+    layout.with_footer(header, &footer).map_err(|(offset, fault)| fault.at(file.name(), place + offset))
+}

@@ -1,0 +1,237 @@
+//! Reading a sparse extent: each grain is inflated once, straight to where it is wanted, and
+//! grains that lie together are read together.
+
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
+
+use super::Fault;
+use super::grain::Inflater;
+use super::header::SECTOR_LEN;
+use super::layout::Grains;
+use super::limits::GROUP_LEN_MAX;
+use super::sparse::{Kept, SparseExtent};
+use super::tables::Table;
+use crate::device::{BlockDevice, Run, RunKind};
+use crate::error::Result;
+
+/// A thread keeps its buffers from one read to the next, up to this length.
+const KEPT_LEN_MAX: usize = 4 << 20;
+
+/// What a thread inflates with.
+#[derive(Default)]
+struct Scratch {
+    inflater: Inflater,
+    stored: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Inflates with the thread's own decoder.
+pub(super) fn with_inflater<T>(act: impl FnOnce(&mut Inflater) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| act(&mut scratch.inflater))
+}
+
+/// A whole compressed grain, and where it goes.
+struct Wanted<'a> {
+    sector: u32,
+    grain: u64,
+    out: &'a mut [u8],
+}
+
+impl SparseExtent {
+    /// Fills `buf` from byte `offset` of the extent's part of the disk, inside its capacity.
+    ///
+    /// # Errors
+    /// What is wrong with the tables and grains met.
+    pub fn read_at(&self, kept: &Kept, mut offset: u64, mut buf: &mut [u8]) -> Result<()> {
+        let coverage = self.layout.coverage_bytes();
+        while !buf.is_empty() {
+            let (number, start) = (offset / coverage, offset % coverage);
+            let len = (coverage - start).min(buf.len() as u64);
+            let (now, rest) = std::mem::take(&mut buf).split_at_mut(len as usize);
+            match self.table(kept, number)? {
+                None => now.fill(0),
+                Some(table) if self.layout.grains == Grains::Plain => self.read_plain(&table, start, now)?,
+                Some(table) => self.read_compressed(kept, number, &table, start, now)?,
+            }
+            offset += len;
+            buf = rest;
+        }
+        Ok(())
+    }
+
+    /// What the extent holds from `offset` on: no further than one table, or as many absent ones
+    /// as there are in a row.
+    ///
+    /// # Errors
+    /// What is wrong with the table.
+    pub fn map(&self, kept: &Kept, offset: u64, len: u64) -> Result<Run> {
+        let (coverage, grain_bytes) = (self.layout.coverage_bytes(), self.layout.grain_bytes());
+        let (number, start) = (offset / coverage, offset % coverage);
+        let Some(table) = self.table(kept, number)? else {
+            let absent = self.absent_tables(number, len / coverage + 2);
+            let found = (absent * coverage).saturating_sub(start).max(1);
+            return Ok(Run { kind: RunKind::Zero, len: found.min(len) });
+        };
+        let first = (start / grain_bytes) as usize;
+        let rest = table.entries.get(first..).unwrap_or_default();
+        let is_data = rest.first().is_some_and(|&sector| sector != 0);
+        let alike = rest.iter().take_while(|&&sector| (sector != 0) == is_data).count();
+        let end = (first + alike.max(1)) as u64 * grain_bytes;
+        let kind = if is_data { RunKind::Data } else { RunKind::Zero };
+        Ok(Run { kind, len: (end - start).min(len) })
+    }
+
+    /// Reads inside one table's part, from `start` in it: neighbours in the file at once.
+    fn read_plain(&self, table: &Table, start: u64, buf: &mut [u8]) -> Result<()> {
+        let grain_bytes = self.layout.grain_bytes();
+        let end = start + buf.len() as u64;
+        let mut at = start;
+        while at < end {
+            let first = at / grain_bytes;
+            let Some(&sector) = table.entries.get(first as usize) else {
+                break;
+            };
+            let goes_on = |next: u64| {
+                let expected = match sector {
+                    0 => 0,
+                    _ => u64::from(sector) + (next - first) * self.layout.grain_sectors,
+                };
+                table.entries.get(next as usize).is_some_and(|&found| u64::from(found) == expected)
+            };
+            let mut next = first + 1;
+            while next * grain_bytes < end && goes_on(next) {
+                next += 1;
+            }
+            let until = (next * grain_bytes).min(end);
+            let piece = &mut buf[(at - start) as usize..(until - start) as usize];
+            match sector {
+                0 => piece.fill(0),
+                _ => self.file.read_at(u64::from(sector) * SECTOR_LEN + at % grain_bytes, piece)?,
+            }
+            at = until;
+        }
+        Ok(())
+    }
+
+    /// As [`SparseExtent::read_plain`], of compressed grains.
+    fn read_compressed(
+        &self,
+        kept: &Kept,
+        number: u64,
+        table: &Table,
+        start: u64,
+        mut buf: &mut [u8],
+    ) -> Result<()> {
+        let grain_bytes = self.layout.grain_bytes();
+        let mut group: Vec<Wanted<'_>> = Vec::new();
+        let mut at = start;
+        while !buf.is_empty() {
+            let (entry, within) = (at / grain_bytes, at % grain_bytes);
+            let Some(&sector) = table.entries.get(entry as usize) else {
+                break;
+            };
+            let grain = number * u64::from(self.layout.table_entries) + entry;
+            let grain_len = self.layout.len_of_grain(grain);
+            let len = (grain_len - within).min(buf.len() as u64);
+            let (out, rest) = std::mem::take(&mut buf).split_at_mut(len as usize);
+            (buf, at) = (rest, at + len);
+            if sector == 0 {
+                out.fill(0);
+            } else if len == grain_len {
+                if !self.joins(&group, sector) {
+                    self.read_group(table, std::mem::take(&mut group))?;
+                }
+                group.push(Wanted { sector, grain, out });
+            } else {
+                self.read_part(kept, table, sector, grain, within, out)?;
+            }
+        }
+        self.read_group(table, group)
+    }
+
+    /// Whether a grain lies close enough behind those of a group to be read with them.
+    fn joins(&self, group: &[Wanted<'_>], sector: u32) -> bool {
+        let behind = |wanted: &Wanted<'_>| sector.checked_sub(wanted.sector).filter(|&by| by != 0);
+        match (group.first().and_then(behind), group.last().and_then(behind)) {
+            (Some(first), Some(last)) => {
+                u64::from(first) * SECTOR_LEN < GROUP_LEN_MAX
+                    && u64::from(last) * SECTOR_LEN <= self.layout.stored_bytes_max()
+            }
+            _ => group.is_empty(),
+        }
+    }
+
+    /// Reads the grains of a group at once, and inflates each.
+    fn read_group(&self, table: &Table, group: Vec<Wanted<'_>>) -> Result<()> {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            return Ok(());
+        };
+        let start = u64::from(first.sector) * SECTOR_LEN;
+        let len = (self.end_of_room(last.sector, table.next_after(last.sector)) - start) as usize;
+        SCRATCH.with_borrow_mut(|scratch| {
+            if scratch.stored.len() < len {
+                scratch.stored.resize(len, 0);
+            }
+            let stored = &mut scratch.stored[..len];
+            self.file.read_at(start, stored)?;
+            let mut group = group.into_iter().peekable();
+            while let Some(wanted) = group.next() {
+                let place = u64::from(wanted.sector) * SECTOR_LEN;
+                let next = group.peek().map(|next| next.sector).or_else(|| table.next_after(wanted.sector));
+                let end = self.end_of_room(wanted.sector, next);
+                let room = &stored[(place - start) as usize..(end - start) as usize];
+                self.inflate(&mut scratch.inflater, room, wanted)
+                    .map_err(|fault| fault.at(self.file.name(), place))?;
+            }
+            if scratch.stored.len() > KEPT_LEN_MAX {
+                scratch.stored = Vec::new();
+            }
+            Ok(())
+        })
+    }
+
+    /// Where what a grain may take ends, in bytes of the file: before the grain at `next`, before
+    /// the end of the file, and nowhere later than a stored grain can reach.
+    fn end_of_room(&self, sector: u32, next: Option<u32>) -> u64 {
+        let place = u64::from(sector) * SECTOR_LEN;
+        let end = next.map_or(u64::MAX, |next| u64::from(next) * SECTOR_LEN);
+        end.min(place + self.layout.stored_bytes_max()).min(self.file.file_size()).max(place)
+    }
+
+    fn inflate(&self, inflater: &mut Inflater, room: &[u8], wanted: Wanted<'_>) -> Result<(), Fault> {
+        let lba = wanted.grain * self.layout.grain_sectors;
+        let grain_bytes = self.layout.grain_bytes();
+        if self.layout.grains == Grains::Marked {
+            inflater.inflate_marked(room, lba, grain_bytes, wanted.out)
+        } else {
+            inflater.inflate(room, false, lba, grain_bytes, wanted.out)
+        }
+    }
+
+    /// Reads a part of a compressed grain: it is inflated once for all who want a part of it soon.
+    fn read_part(
+        &self,
+        kept: &Kept,
+        table: &Table,
+        sector: u32,
+        grain: u64,
+        within: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        let slot = kept.grains.get_or_put((self.number, grain), Mutex::new(None));
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match slot.as_mut() {
+            Some(bytes) => bytes,
+            None => {
+                let mut bytes = vec![0; self.layout.len_of_grain(grain) as usize];
+                self.read_group(table, vec![Wanted { sector, grain, out: &mut bytes }])?;
+                slot.insert(bytes)
+            }
+        };
+        out.copy_from_slice(&bytes[within as usize..][..out.len()]);
+        Ok(())
+    }
+}

@@ -1,0 +1,532 @@
+//! A streamOptimized VMDK from a pipe, front to back.
+
+use std::io::{self, BufReader, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Fault;
+use super::disk::embedded;
+use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
+use super::layout::{GRAIN_HEAD_LEN, Grains, Layout, Placed};
+use super::limits::{DESCRIPTOR_LEN_MAX, FRONT_LEN_MAX, PADDING_LEN_MAX};
+use super::marker::Marker;
+use super::probe::{Mark, mark};
+use super::sparse_read::with_inflater;
+use super::stream_tables::StreamTables;
+use super::tables::check_fixed;
+use super::warning::{self, Oddity, Warning};
+use crate::error::{Error, Result};
+use crate::limits::SPAN_LEN;
+use crate::source::{ArrivedSpan, SpanStream};
+
+/// Bytes asked of the pipe at once.
+const READ_LEN: usize = 256 << 10;
+/// Buffers of stored grains kept for the next spans.
+const SPARES_MAX: usize = 64;
+
+type Spares = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A streamOptimized VMDK read front to back, as a [`Source::spans`](crate::Source::spans).
+///
+/// All three layouts met in the wild are read: the directory at the end behind a footer, the
+/// directory at the end with the header rewritten to tell where, and all tables in front. Grains
+/// must come in the order of the disk, as every writer puts them. They are inflated where their
+/// span is filled, so on any thread.
+///
+/// When [`SpanStream::next_span`] has given `None`, the markers, the tables, header and footer
+/// have been held against each other and against the grains that came: a stream that was cut off
+/// anywhere is an error. Only what the grains inflate to is found while spans are filled.
+///
+/// Memory: the stored bytes of the spans in flight, 40 bytes for 32 MiB of disk, and while it
+/// opens, what is in front of the first grain, up to 64 MiB.
+#[derive(Debug)]
+pub struct Stream<R> {
+    input: Input<R>,
+    header: SparseHeader,
+    layout: Layout,
+    create_type: String,
+    tables: StreamTables,
+    /// A grain of which only the first bytes were taken in: its sector in the disk, its length.
+    waiting: Option<(u64, u32)>,
+    /// The sector in the disk of the last grain taken in.
+    previous: Option<u64>,
+    /// A grain longer than a span, and the spans of it not handed out yet.
+    long: Option<(Arc<LongGrain>, std::ops::Range<u64>)>,
+    footer_came: bool,
+    ended: bool,
+    spares: Spares,
+    warnings: Vec<Warning>,
+}
+
+impl<R: Read + Send> Stream<R> {
+    /// Takes in everything in front of the first grain. `name` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for VMDKs that cannot be read from a pipe, which says so, and as
+    /// [`Disk::open`](super::Disk::open); [`Error::Vmdk`]; [`Error::Io`].
+    pub fn open(reader: R, name: impl Into<String>) -> Result<Self> {
+        let reader = BufReader::with_capacity(READ_LEN, reader);
+        let mut input = Input { reader, name: name.into().into(), position: 0 };
+        let mut front = Vec::new();
+        input.append(HEADER_LEN as u64, &mut front)?;
+        let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
+        check_is_stream(&front).map_err(|fault| place((0, fault)))?;
+        let header = SparseHeader::decode(&front).map_err(|fault| place((0, fault)))?;
+        let layout = Layout::of(&header).map_err(place)?;
+        if layout.grains != Grains::Marked {
+            let feature = "a pipe gives grains only if they are compressed and have markers, as in \
+                           streamOptimized VMDKs; give this one as a file";
+            return Err(place((8, Fault::unsupported(feature))));
+        }
+        let front_len = check_front(&layout).map_err(place)?;
+        input.append(front_len - HEADER_LEN as u64, &mut front)?;
+        let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
+        let found = front.len() as u64;
+        if found < front_len {
+            return Err(place((found, Fault::Truncated { needed: front_len, found })));
+        }
+        let mut warnings = warning::of_header(&input.name, &header);
+        let room = descriptor_room(&layout, &front).map_err(place)?;
+        warnings.extend(warning::of_descriptor(&input.name, room));
+        let descriptor_place = layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
+        let descriptor =
+            embedded(room, layout.capacity_sectors).map_err(|fault| place((descriptor_place, fault)))?;
+        let mut tables = StreamTables::new(&layout);
+        if layout.directory_sector.is_some_and(|sector| sector < layout.overhead_sectors) {
+            tables.promise(&layout, &front).map_err(place)?;
+        }
+        Ok(Self {
+            input,
+            header,
+            layout,
+            create_type: descriptor.create_type,
+            tables,
+            waiting: None,
+            previous: None,
+            long: None,
+            footer_came: false,
+            ended: false,
+            spares: Spares::default(),
+            warnings,
+        })
+    }
+
+    /// The type of the disk as its descriptor spells it.
+    #[must_use]
+    pub fn create_type(&self) -> &str {
+        &self.create_type
+    }
+
+    /// What is odd about the stream, as far as it came, and no reason to refuse it.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The next grain's sector in the disk and its stored length, once everything in front of it
+    /// was taken in; `None` at the end, which was checked.
+    fn next_grain(&mut self) -> Result<Option<(u64, u32)>> {
+        if let Some(waiting) = self.waiting.take() {
+            return Ok(Some(waiting));
+        }
+        while !self.ended {
+            let place = self.input.position;
+            let mut head = Vec::with_capacity(SECTOR_LEN as usize);
+            self.input.append(GRAIN_HEAD_LEN, &mut head)?;
+            if head.is_empty() {
+                self.end(false)?;
+                break;
+            }
+            self.input.check_whole(&head, GRAIN_HEAD_LEN, "a marker")?;
+            if let Some((lba, len @ 1..)) = Marker::grain_head(&head) {
+                self.check_grain(lba, len).map_err(|fault| fault.at(&*self.input.name, place))?;
+                return Ok(Some((lba, len)));
+            }
+            self.input.append(SECTOR_LEN - GRAIN_HEAD_LEN, &mut head)?;
+            self.input.check_whole(&head, SECTOR_LEN, "a marker")?;
+            let marker = head.first_chunk().map_or(Ok(Marker::End), Marker::decode);
+            self.metadata(marker.map_err(|fault| fault.at(&*self.input.name, place))?, place)?;
+        }
+        Ok(None)
+    }
+
+    /// Checks a grain's marker, and notes where the grain lies.
+    fn check_grain(&mut self, lba: u64, len: u32) -> Result<(), Fault> {
+        let grain_sectors = self.layout.grain_sectors;
+        if !lba.is_multiple_of(grain_sectors) || lba >= self.layout.capacity_sectors {
+            let expected = "a multiple of the grain size below the capacity";
+            return Err(Fault::Value { what: "the sector in the marker of a grain", found: lba, expected });
+        }
+        let len = u64::from(len);
+        if GRAIN_HEAD_LEN + len > self.layout.stored_bytes_max() {
+            let expected = "at most twice the grain";
+            return Err(Fault::Value { what: "the length in the marker of a grain", found: len, expected });
+        }
+        if let Some(previous) = self.previous.filter(|previous| lba <= *previous) {
+            return Err(Fault::Order { found: lba, previous });
+        }
+        if self.tables.has_directory() || self.footer_came {
+            let what = "the sector in the marker of a grain behind the grain directory";
+            return Err(Fault::Value { what, found: lba, expected: "no grain there" });
+        }
+        self.previous = Some(lba);
+        Ok(())
+    }
+
+    /// Appends the stored bytes of the grain whose marker was just taken in.
+    fn take_grain(&mut self, lba: u64, len: u32, stored: &mut Vec<u8>) -> Result<()> {
+        let head = self.input.position - GRAIN_HEAD_LEN;
+        let sector = u32::try_from(head / SECTOR_LEN).map_err(|_| {
+            let what = "the sector of a grain in the stream";
+            Fault::Value { what, found: head / SECTOR_LEN, expected: "a number of 32 bits" }
+                .at(&*self.input.name, head)
+        })?;
+        let before = stored.len();
+        self.input.append(u64::from(len), stored)?;
+        self.input.check_whole(&stored[before..], u64::from(len), "the rest of a grain")?;
+        let padding = self.input.position.next_multiple_of(SECTOR_LEN) - self.input.position;
+        self.input.skip(padding, "the padding of a grain")?;
+        let grain = lba / self.layout.grain_sectors;
+        self.tables.grain(grain, sector).map_err(|(offset, fault)| fault.at(&*self.input.name, offset))
+    }
+
+    /// Takes in what stands behind a marker that is not a grain's.
+    fn metadata(&mut self, marker: Marker, place: u64) -> Result<()> {
+        let name = self.input.name.clone();
+        let placed = |(offset, fault): Placed| fault.at(&*name, offset);
+        let sector = place / SECTOR_LEN + 1;
+        let expect = |what, found: u64, expected: u64| {
+            if found == expected {
+                return Ok(());
+            }
+            Err(Fault::Disagree { what, found, expected, by: "the header" }.at(&*name, place))
+        };
+        let mut bytes = Vec::new();
+        match marker {
+            Marker::End => self.end(true),
+            Marker::Table { sectors } => {
+                expect("the length in the marker of a table", sectors, self.layout.table_sectors())?;
+                self.input.append_whole(sectors * SECTOR_LEN, &mut bytes, "a grain table")?;
+                self.tables.table(&self.layout, sector, &bytes).map_err(|fault| placed((place, fault)))
+            }
+            Marker::Directory { sectors } => {
+                let needed = self.layout.directory_sectors();
+                expect("the length in the marker of the directory", sectors, needed)?;
+                self.input.append_whole(sectors * SECTOR_LEN, &mut bytes, "the grain directory")?;
+                self.tables.directory(&self.layout, sector, &bytes).map_err(placed)
+            }
+            Marker::Footer { sectors } => {
+                expect("the length in the marker of the footer", sectors, 1)?;
+                self.input.append_whole(SECTOR_LEN, &mut bytes, "the footer")?;
+                let footer =
+                    SparseHeader::decode(&bytes).map_err(|fault| placed((sector * SECTOR_LEN, fault)))?;
+                let with_footer = self.layout.with_footer(&self.header, &footer);
+                self.layout =
+                    with_footer.map_err(|(offset, fault)| placed((sector * SECTOR_LEN + offset, fault)))?;
+                self.footer_came = true;
+                Ok(())
+            }
+            // Nothing of the disk: the open-vmdk tools name it, and no sample has it.
+            Marker::Progress { sectors } => {
+                self.input.skip(sectors.saturating_mul(SECTOR_LEN), "what its marker announces")
+            }
+            // Grains are taken in by their callers.
+            Marker::Grain { .. } => Ok(()),
+        }
+    }
+
+    /// The end of the stream: by its marker, or by that of the pipe.
+    fn end(&mut self, by_marker: bool) -> Result<()> {
+        let end = self.input.position;
+        let placed = |(offset, fault): Placed| fault.at(&*self.input.name, offset);
+        self.tables.finish(&self.layout, end).map_err(placed)?;
+        if self.layout.directory_sector.is_none() {
+            return Err(placed((end, Fault::Cut { expected: "the footer" })));
+        }
+        if self.footer_came && !by_marker {
+            return Err(placed((end, Fault::Cut { expected: "the marker that ends the stream" })));
+        }
+        self.ended = true;
+        if by_marker {
+            let bytes = self.input.drain()?;
+            if bytes != 0 {
+                let object = self.input.name.to_string();
+                self.warnings.push(Warning { object, oddity: Oddity::Padding { bytes } });
+            }
+        }
+        Ok(())
+    }
+
+    /// The next span of a grain that is longer than a span.
+    fn next_of_long(&mut self) -> Option<ArrivedSpan> {
+        let (grain, spans) = self.long.as_mut()?;
+        let Some(number) = spans.next() else {
+            self.long = None;
+            return None;
+        };
+        let grain = grain.clone();
+        let start = number * SPAN_LEN as u64 - grain.start_bytes;
+        Some(ArrivedSpan { number, fill: Box::new(move |out| grain.copy(start as usize, out)) })
+    }
+
+    /// Takes in a grain that is longer than a span.
+    fn take_long(&mut self, lba: u64, len: u32) -> Result<()> {
+        let mut stored = Vec::new();
+        self.take_grain(lba, len, &mut stored)?;
+        let grain_len = self.layout.len_of_grain(lba / self.layout.grain_sectors);
+        let start_bytes = lba * SECTOR_LEN;
+        let first = start_bytes / SPAN_LEN as u64;
+        let last = first + grain_len.div_ceil(SPAN_LEN as u64);
+        let place = self.input.position.saturating_sub(u64::from(len));
+        let grain = LongGrain {
+            name: self.input.name.clone(),
+            place,
+            lba,
+            start_bytes,
+            grain_bytes: self.layout.grain_bytes(),
+            len: grain_len,
+            state: Mutex::new(LongState::Stored(stored)),
+        };
+        self.long = Some((Arc::new(grain), first..last));
+        Ok(())
+    }
+
+    /// Gathers the grains of the span that this one begins.
+    fn gather(&mut self, lba: u64, len: u32) -> Result<ArrivedSpan> {
+        let span_sectors = SPAN_LEN as u64 / SECTOR_LEN;
+        let number = lba / span_sectors;
+        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut span = StoredSpan {
+            name: self.input.name.clone(),
+            grain_bytes: self.layout.grain_bytes(),
+            stored: spare.unwrap_or_default(),
+            grains: Vec::new(),
+            spares: self.spares.clone(),
+        };
+        let mut next = Some((lba, len));
+        while let Some((lba, len)) = next {
+            if lba / span_sectors != number {
+                self.waiting = Some((lba, len));
+                break;
+            }
+            let place = self.input.position - GRAIN_HEAD_LEN;
+            self.take_grain(lba, len, &mut span.stored)?;
+            let end = span.stored.len();
+            let grain_len = self.layout.len_of_grain(lba / self.layout.grain_sectors);
+            span.grains.push(StoredGrain { lba, place, end, len: grain_len as usize });
+            next = self.next_grain()?;
+        }
+        Ok(ArrivedSpan { number, fill: Box::new(move |out| span.fill(out)) })
+    }
+}
+
+impl<R: Read + Send> SpanStream for Stream<R> {
+    fn size(&self) -> u64 {
+        self.layout.capacity_bytes()
+    }
+
+    fn next_span(&mut self) -> Result<Option<ArrivedSpan>> {
+        loop {
+            if let Some(span) = self.next_of_long() {
+                return Ok(Some(span));
+            }
+            let Some((lba, len)) = self.next_grain()? else {
+                return Ok(None);
+            };
+            if self.layout.grain_bytes() <= SPAN_LEN as u64 {
+                return self.gather(lba, len).map(Some);
+            }
+            self.take_long(lba, len)?;
+        }
+    }
+}
+
+/// The stored grains of one span.
+struct StoredSpan {
+    name: Arc<str>,
+    grain_bytes: u64,
+    stored: Vec<u8>,
+    grains: Vec<StoredGrain>,
+    spares: Spares,
+}
+
+/// One of them: it ends at `end` of the stored bytes, and begins where the one before ends.
+struct StoredGrain {
+    lba: u64,
+    place: u64,
+    end: usize,
+    len: usize,
+}
+
+impl StoredSpan {
+    fn fill(mut self, out: &mut [u8]) -> Result<()> {
+        let mut start = 0;
+        for grain in &self.grains {
+            let stored = &self.stored[start..grain.end];
+            let at = (grain.lba * SECTOR_LEN % SPAN_LEN as u64) as usize;
+            let out = &mut out[at..at + grain.len];
+            with_inflater(|inflater| inflater.inflate(stored, true, grain.lba, self.grain_bytes, out))
+                .map_err(|fault| fault.at(&*self.name, grain.place))?;
+            start = grain.end;
+        }
+        self.stored.clear();
+        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < SPARES_MAX {
+            spares.push(std::mem::take(&mut self.stored));
+        }
+        Ok(())
+    }
+}
+
+/// A grain longer than a span: whoever needs a part of it first inflates it for all.
+#[derive(Debug)]
+struct LongGrain {
+    name: Arc<str>,
+    place: u64,
+    lba: u64,
+    /// Where it begins in the disk.
+    start_bytes: u64,
+    grain_bytes: u64,
+    /// Its bytes in the disk.
+    len: u64,
+    state: Mutex<LongState>,
+}
+
+#[derive(Debug)]
+enum LongState {
+    Stored(Vec<u8>),
+    Inflated(Vec<u8>),
+}
+
+impl LongGrain {
+    /// Copies bytes from `start` on.
+    fn copy(&self, start: usize, out: &mut [u8]) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let LongState::Stored(stored) = &*state {
+            let mut bytes = vec![0; self.len as usize];
+            with_inflater(|inflater| inflater.inflate(stored, true, self.lba, self.grain_bytes, &mut bytes))
+                .map_err(|fault| fault.at(&*self.name, self.place))?;
+            *state = LongState::Inflated(bytes);
+        }
+        if let LongState::Inflated(bytes) = &*state {
+            out.copy_from_slice(&bytes[start..][..out.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// The pipe, and how far it was read.
+struct Input<R> {
+    reader: BufReader<R>,
+    name: Arc<str>,
+    position: u64,
+}
+
+impl<R> std::fmt::Debug for Input<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input").field("name", &self.name).field("position", &self.position).finish()
+    }
+}
+
+impl<R: Read> Input<R> {
+    fn failed(&self, error: io::Error) -> Error {
+        Error::io("read", format!("{} at byte {}", self.name, self.position), error)
+    }
+
+    /// Appends the next `len` bytes, fewer at the end. Room grows as bytes come, not by `len`.
+    fn append(&mut self, len: u64, bytes: &mut Vec<u8>) -> Result<()> {
+        let read = self.reader.by_ref().take(len).read_to_end(bytes).map_err(|error| self.failed(error))?;
+        self.position += read as u64;
+        Ok(())
+    }
+
+    /// As [`Input::append`]; fewer are refused.
+    fn append_whole(&mut self, len: u64, bytes: &mut Vec<u8>, expected: &'static str) -> Result<()> {
+        self.append(len, bytes)?;
+        self.check_whole(bytes, len, expected)
+    }
+
+    fn check_whole(&self, bytes: &[u8], len: u64, expected: &'static str) -> Result<()> {
+        if (bytes.len() as u64) < len {
+            return Err(Fault::Cut { expected }.at(&*self.name, self.position));
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, len: u64, expected: &'static str) -> Result<()> {
+        let skipped = io::copy(&mut self.reader.by_ref().take(len), &mut io::sink());
+        let skipped = skipped.map_err(|error| self.failed(error))?;
+        self.position += skipped;
+        if skipped < len {
+            return Err(Fault::Cut { expected }.at(&*self.name, self.position));
+        }
+        Ok(())
+    }
+
+    /// Reads what follows the stream, so that its writer can end; more than padding is refused.
+    fn drain(&mut self) -> Result<u64> {
+        let rest = io::copy(&mut self.reader.by_ref().take(PADDING_LEN_MAX + 1), &mut io::sink());
+        let found = rest.map_err(|error| self.failed(error))?;
+        if found > PADDING_LEN_MAX {
+            let what = "the number of bytes after the end of the stream";
+            return Err(
+                Fault::Value { what, found, expected: "at most 1 MiB" }.at(&*self.name, self.position)
+            );
+        }
+        Ok(found)
+    }
+}
+
+/// Refuses what cannot come through a pipe by its first bytes.
+fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
+    match mark(first) {
+        Some(Mark::Sparse) => Ok(()),
+        Some(Mark::Descriptor) => Err(Fault::unsupported(
+            "a pipe gives one file only, and this descriptor names others; give it as a file",
+        )),
+        Some(Mark::EsxSparse) => Err(Fault::unsupported("ESX's copy-on-write extents (COWD)")),
+        Some(Mark::SeSparse) => Err(Fault::unsupported("ESX's space-efficient sparse extents (seSparse)")),
+        None => Err(Fault::Magic),
+    }
+}
+
+/// Bytes in front of the first grain, once it is clear that they may be held in memory.
+fn check_front(layout: &Layout) -> Result<u64, Placed> {
+    let front = layout.overhead_sectors.saturating_mul(SECTOR_LEN);
+    if front > FRONT_LEN_MAX {
+        let feature = format!(
+            "{front} bytes of tables in front of the first grain, more than the {FRONT_LEN_MAX} that a \
+             pipe is read with; give it as a file"
+        );
+        return Err((64, Fault::unsupported(feature)));
+    }
+    if front < SECTOR_LEN {
+        let what = "the number of sectors in front of the first grain";
+        let found = layout.overhead_sectors;
+        return Err((64, Fault::Value { what, found, expected: "the header's at least" }));
+    }
+    let inside = |region: &super::layout::Region| region.start < layout.overhead_sectors;
+    let fixed: Vec<_> = layout.fixed_regions().into_iter().filter(inside).collect();
+    check_fixed(&fixed, front)?;
+    Ok(front)
+}
+
+/// The room of the embedded descriptor in the bytes in front of the first grain.
+fn descriptor_room<'a>(layout: &Layout, front: &'a [u8]) -> Result<&'a [u8], Placed> {
+    let Some((sector, sectors)) = layout.descriptor else {
+        return Err((0, Fault::NoDescriptor));
+    };
+    let start = sector.saturating_mul(SECTOR_LEN);
+    let len = sectors.saturating_mul(SECTOR_LEN);
+    if len > DESCRIPTOR_LEN_MAX {
+        return Err((start, Fault::DescriptorLen { found: len, max: DESCRIPTOR_LEN_MAX }));
+    }
+    let (needed, found) = (start.saturating_add(len), front.len() as u64);
+    if needed > found {
+        return Err((start, Fault::Truncated { needed, found }));
+    }
+    let room = &front[start as usize..needed as usize];
+    if room.first().is_none_or(|&byte| byte == 0) {
+        return Err((start, Fault::NoDescriptor));
+    }
+    Ok(room)
+}

@@ -1,0 +1,202 @@
+//! Grain directories and grain tables: bytes to places, and what no place can be.
+//!
+//! Source of the layout: VMware, *Virtual Disk Format 5.0*, "Hosted Sparse Extents": a directory
+//! and its tables are 32-bit little-endian sectors of the file; 0 is "none".
+
+use super::Fault;
+use super::header::SECTOR_LEN;
+use super::layout::{GRAIN_HEAD_LEN, Grains, Layout, Placed, Region};
+
+/// An entry that stands for a grain of zeros, where the header allows it.
+const ZERO_GRAIN: u32 = 1;
+
+/// The numbers of a directory or table.
+pub(super) fn decode(bytes: &[u8]) -> Box<[u32]> {
+    bytes.as_chunks::<4>().0.iter().map(|entry| u32::from_le_bytes(*entry)).collect()
+}
+
+/// Everything in a file that is no grain.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    fixed: Vec<Region>,
+    /// Where tables begin, in ascending order: of both directories.
+    tables: Box<[u32]>,
+    table_sectors: u64,
+    overhead_sectors: u64,
+}
+
+impl Metadata {
+    /// Checks that header, descriptor, directories and tables lie inside the file's
+    /// `file_sectors` and apart from each other. `directory_sector` is the directory's place.
+    ///
+    /// # Errors
+    /// What is wrong, and the offset in the file of what says so.
+    pub fn new(
+        layout: &Layout,
+        directory: &[u32],
+        redundant: Option<&[u32]>,
+        file_bytes: u64,
+    ) -> Result<Self, Placed> {
+        let fixed = layout.fixed_regions();
+        check_fixed(&fixed, file_bytes)?;
+        let table_sectors = layout.table_sectors();
+        let places = [(layout.directory_sector, Some(directory)), (layout.redundant_sector, redundant)];
+        let mut tables = Vec::new();
+        for (sector, entries) in places {
+            let (Some(sector), Some(entries)) = (sector, entries) else {
+                continue;
+            };
+            for (number, &table) in entries.iter().enumerate().filter(|(_, table)| **table != 0) {
+                let place = sector * SECTOR_LEN + number as u64 * 4;
+                let region = table_region(table, table_sectors);
+                let needed = u64::from(table) * SECTOR_LEN + layout.table_bytes();
+                if needed > file_bytes {
+                    return Err((place, Fault::Truncated { needed, found: file_bytes }));
+                }
+                if let Some(fault) = fixed.iter().find_map(|fixed| region.over(fixed)) {
+                    return Err((place, fault));
+                }
+                tables.push(table);
+            }
+        }
+        tables.sort_unstable();
+        for pair in tables.windows(2) {
+            let [one, other] = [pair[0], pair[1]].map(|table| table_region(table, table_sectors));
+            if let Some(fault) = other.over(&one) {
+                return Err((other.start * SECTOR_LEN, fault));
+            }
+        }
+        let overhead_sectors = layout.overhead_sectors;
+        Ok(Self { fixed, tables: tables.into(), table_sectors, overhead_sectors })
+    }
+
+    /// What lies in the way of a grain, if anything does.
+    fn in_the_way(&self, start: u64, sectors: u64) -> Option<&'static str> {
+        if start < self.overhead_sectors {
+            return Some("in front of the first grain, by the header");
+        }
+        let grain = Region { what: "", start, sectors };
+        if self.fixed.iter().any(|fixed| grain.over(fixed).is_some()) {
+            return Some("where the header, the descriptor or a directory lies");
+        }
+        // The last table that begins before the grain ends.
+        let after = self.tables.partition_point(|&table| u64::from(table) < grain.end());
+        let table = after.checked_sub(1).and_then(|at| self.tables.get(at))?;
+        let reaches_in = u64::from(*table) + self.table_sectors > start;
+        reaches_in.then_some("where a grain table lies")
+    }
+}
+
+fn table_region(sector: u32, sectors: u64) -> Region {
+    Region { what: "a grain table", start: u64::from(sector), sectors }
+}
+
+/// Checks that the structures whose places the header gives lie in the file and apart.
+pub(super) fn check_fixed(fixed: &[Region], file_bytes: u64) -> Result<(), Placed> {
+    for (number, region) in fixed.iter().enumerate() {
+        let place = region.start.saturating_mul(SECTOR_LEN);
+        let needed = region.end().saturating_mul(SECTOR_LEN);
+        if needed > file_bytes.next_multiple_of(SECTOR_LEN) {
+            return Err((place, Fault::Truncated { needed, found: file_bytes }));
+        }
+        if let Some(fault) = fixed.iter().take(number).find_map(|other| region.over(other)) {
+            return Err((place, fault));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that two copies of a directory or table say the same; of a directory, which tables
+/// there are. `place` is where the first copy lies.
+///
+/// # Errors
+/// The first entry that differs, and its offset in the file.
+pub(super) fn check_redundant(
+    place: u64,
+    what: &'static str,
+    primary: impl Iterator<Item = u32>,
+    redundant: impl Iterator<Item = u32>,
+) -> Result<(), Placed> {
+    for (number, (found, expected)) in primary.zip(redundant).enumerate() {
+        if found != expected {
+            let (found, expected) = (u64::from(found), u64::from(expected));
+            let fault = Fault::Disagree { what, found, expected, by: "the redundant one" };
+            return Err((place + number as u64 * 4, fault));
+        }
+    }
+    Ok(())
+}
+
+/// One grain table: for each grain its sector in the file, 0 for zeros.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub entries: Box<[u32]>,
+}
+
+impl Table {
+    /// Checks the entries of the table with the number `number`, which lies at `place`: each is
+    /// the whole place of a grain inside the file, apart from all metadata and from each other.
+    ///
+    /// # Errors
+    /// What is wrong, and the entry's offset in the file.
+    pub fn new(
+        layout: &Layout,
+        metadata: &Metadata,
+        number: u64,
+        place: u64,
+        mut entries: Box<[u32]>,
+        file_bytes: u64,
+    ) -> Result<Self, Placed> {
+        let first_grain = number * u64::from(layout.table_entries);
+        let mut used = Vec::with_capacity(entries.len());
+        for (at, entry) in entries.iter_mut().enumerate() {
+            if *entry == ZERO_GRAIN && layout.has_zero_grains {
+                *entry = 0;
+            }
+            if *entry == 0 {
+                continue;
+            }
+            let grain = first_grain + at as u64;
+            let offset = place + at as u64 * 4;
+            let fault =
+                |why| (offset, Fault::GrainPlace { table: number, entry: at as u64, sector: *entry, why });
+            if layout.len_of_grain(grain) == 0 {
+                return Err(fault("past the end of the disk"));
+            }
+            let bytes = least_bytes(layout, grain);
+            let start = u64::from(*entry);
+            if let Some(why) = metadata.in_the_way(start, bytes.div_ceil(SECTOR_LEN)) {
+                return Err(fault(why));
+            }
+            let needed = start * SECTOR_LEN + bytes;
+            if needed > file_bytes {
+                return Err((offset, Fault::Truncated { needed, found: file_bytes }));
+            }
+            used.push((*entry, at));
+        }
+        used.sort_unstable();
+        for pair in used.windows(2) {
+            let [(one, one_at), (sector, at)] = [pair[0], pair[1]];
+            let least = least_bytes(layout, first_grain + one_at as u64).div_ceil(SECTOR_LEN);
+            if u64::from(sector - one) < least {
+                let why = "where another grain of the table lies";
+                let fault = Fault::GrainPlace { table: number, entry: at as u64, sector, why };
+                return Err((place + at as u64 * 4, fault));
+            }
+        }
+        Ok(Self { entries })
+    }
+
+    /// The next place after `sector` where a grain of this table begins.
+    pub fn next_after(&self, sector: u32) -> Option<u32> {
+        self.entries.iter().copied().filter(|&entry| entry > sector).min()
+    }
+}
+
+/// The fewest bytes that a grain takes in the file.
+fn least_bytes(layout: &Layout, grain: u64) -> u64 {
+    match layout.grains {
+        Grains::Plain => layout.len_of_grain(grain),
+        Grains::Bare | Grains::Marked => GRAIN_HEAD_LEN,
+    }
+}

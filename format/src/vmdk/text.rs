@@ -1,0 +1,202 @@
+//! The descriptor of a disk that is written: what every product wants to find there, and no more.
+//!
+//! Source of the keys: VMware, *Virtual Disk Format 5.0* (technical note), "The Descriptor File".
+//! What the note leaves open is as VMware's own converters have it, because that is what products
+//! are tested with: the hardware version that every release knows, an LSI Logic adapter with its
+//! geometry of 255 heads, and the tools version that says "not from VMware". Each key stands once:
+//! VirtualBox refuses a disk that repeats one.
+
+use std::ffi::OsStr;
+use std::fmt::Write;
+
+use super::header::SECTOR_LEN;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+/// Sectors set aside for the text: what every writer sets aside, with room for products that add
+/// keys of their own in place.
+pub(super) const DESCRIPTOR_SECTORS: u64 = 20;
+/// The extent's name in a stream that has no file name.
+pub(super) const STREAM_NAME: &str = "disk.vmdk";
+/// The content id of a disk that nobody computed: the digits of `melv`. A writer that sees the
+/// content only while it passes has nothing to derive one from, and a random one would make equal
+/// disks unequal files.
+const UNKNOWN_CID: &str = "6d656c76";
+/// Content ids with a meaning: "none", "no parent", and "see the long content id".
+const RESERVED_CIDS: [&str; 3] = ["00000000", "ffffffff", "fffffffe"];
+/// Longer names are those of no file.
+const NAME_LEN_MAX: usize = 255;
+const HEADS: u64 = 255;
+const TRACK_SECTORS: u64 = 63;
+/// A BIOS counts cylinders in 16 bits.
+const CYLINDERS_MAX: u64 = 65_535;
+
+/// What a descriptor says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Descriptor<'a> {
+    /// `monolithicSparse`, …
+    pub(super) create_type: &'static str,
+    /// `RW` or `RDONLY`.
+    pub(super) access: &'static str,
+    /// Sectors in the disk.
+    pub(super) capacity_sectors: u64,
+    /// The file's own name; see [`own_name`].
+    pub(super) name: &'a str,
+    /// The disk's content id, from which VMware's content ids are cut.
+    pub(super) content: Option<Digest>,
+}
+
+impl Descriptor<'_> {
+    /// The text, padded with zeros to [`DESCRIPTOR_SECTORS`].
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.text().into_bytes();
+        // The fixed part has some 500 bytes and the name has a bound, so it always fits.
+        bytes.resize((DESCRIPTOR_SECTORS * SECTOR_LEN) as usize, 0);
+        bytes
+    }
+
+    fn text(&self) -> String {
+        let Self { create_type, access, capacity_sectors, name, content } = self;
+        let (cid, long_id) = content_ids(*content);
+        let cylinders = (capacity_sectors / (HEADS * TRACK_SECTORS)).clamp(1, CYLINDERS_MAX);
+        let mut text = format!(
+            "# Disk DescriptorFile\n\
+             version=1\n\
+             encoding=\"UTF-8\"\n\
+             CID={cid}\n\
+             parentCID=ffffffff\n\
+             createType=\"{create_type}\"\n\
+             \n\
+             # Extent description\n\
+             {access} {capacity_sectors} SPARSE \"{name}\"\n\
+             \n\
+             # The Disk Data Base\n\
+             #DDB\n\
+             \n\
+             ddb.virtualHWVersion = \"4\"\n\
+             ddb.geometry.cylinders = \"{cylinders}\"\n\
+             ddb.geometry.heads = \"{HEADS}\"\n\
+             ddb.geometry.sectors = \"{TRACK_SECTORS}\"\n\
+             ddb.adapterType = \"lsilogic\"\n\
+             ddb.toolsVersion = \"2147483647\"\n"
+        );
+        if let Some(long_id) = long_id {
+            let _ = writeln!(text, "ddb.longContentID = \"{long_id}\"");
+        }
+        text
+    }
+}
+
+/// VMware's two content ids, of 8 and of 32 digits: the long one ends in the short one.
+fn content_ids(content: Option<Digest>) -> (String, Option<String>) {
+    let Some(content) = content else { return (UNKNOWN_CID.into(), None) };
+    let digits = content.to_string();
+    let short = if RESERVED_CIDS.contains(&&digits[..8]) { UNKNOWN_CID } else { &digits[..8] };
+    (short.into(), Some(format!("{}{short}", &digits[8..32])))
+}
+
+/// A file's own name as an extent's line can hold it: it must stand for itself between quotes.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(super) fn own_name(name: &OsStr) -> Result<&str> {
+    let expected = "a file name in UTF-8, at most 255 bytes, without quotation marks, backslashes and \
+                    control characters";
+    name.to_str().filter(|name| is_plain(name)).ok_or_else(|| Error::Invalid {
+        what: "name of a VMDK",
+        found: name.to_string_lossy().into_owned(),
+        expected,
+    })
+}
+
+fn is_plain(name: &str) -> bool {
+    let is_bad = |char: char| char.is_control() || matches!(char, '"' | '/' | '\\');
+    !name.is_empty() && name.len() <= NAME_LEN_MAX && !name.chars().any(is_bad)
+}
+
+/// The extent's name in a stream called `name`: its last part where that names a VMDK, so that
+/// a stream and a file of one name are equal bytes; else [`STREAM_NAME`].
+pub(super) fn stream_name(name: &str) -> &str {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let names_vmdk = last.len() > ".vmdk".len() && last.to_ascii_lowercase().ends_with(".vmdk");
+    if names_vmdk && is_plain(last) { last } else { STREAM_NAME }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(content: Option<Digest>, capacity_sectors: u64) -> Descriptor<'static> {
+        Descriptor {
+            create_type: "streamOptimized",
+            access: "RDONLY",
+            capacity_sectors,
+            name: "web 1.vmdk",
+            content,
+        }
+    }
+
+    #[test]
+    fn content_ids_come_from_the_content_and_are_never_reserved() {
+        let mut digest = Digest([0xab; 32]);
+        digest.0[4..16].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        let text = descriptor(Some(digest), 1).text();
+        assert!(text.contains("\nCID=abababab\n"), "{text}");
+        assert!(text.contains("\nddb.longContentID = \"0102030405060708090a0b0cabababab\"\n"), "{text}");
+        for reserved in [[0; 4], [0xff; 4], [0xff, 0xff, 0xff, 0xfe]] {
+            digest.0[..4].copy_from_slice(&reserved);
+            assert!(descriptor(Some(digest), 1).text().contains("\nCID=6d656c76\n"));
+        }
+        let text = descriptor(None, 1).text();
+        assert!(text.contains("\nCID=6d656c76\n") && !text.contains("longContentID"), "{text}");
+    }
+
+    #[test]
+    fn the_text_fits_and_each_key_stands_once() {
+        let name = "n".repeat(NAME_LEN_MAX);
+        let descriptor = Descriptor { name: &name, ..descriptor(Some(Digest([7; 32])), 1 << 50) };
+        assert_eq!(descriptor.encode().len(), 20 * 512);
+        let text = descriptor.text();
+        assert!(text.len() < 20 * 512);
+        assert!(text.starts_with("# Disk DescriptorFile\nversion=1\n"));
+        let keys: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key).collect();
+        let once: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(keys.len(), once.len(), "{keys:?}");
+    }
+
+    #[test]
+    fn cylinders_stay_what_a_bios_can_count() {
+        for (capacity_sectors, cylinders) in
+            [(1, 1), (16_064, 1), (2 * 16_065, 2), (4_194_304, 261), (u64::MAX, 65_535)]
+        {
+            let text = descriptor(None, capacity_sectors).text();
+            assert!(text.contains(&format!("cylinders = \"{cylinders}\"")), "{capacity_sectors}: {text}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_break_the_line_are_refused() {
+        for good in ["web.vmdk", "web 1", "größe.vmdk", "a'b.img"] {
+            assert_eq!(own_name(good.as_ref()).ok(), Some(good));
+        }
+        for bad in ["", "a\"b", "a/b", "a\\b", "a\nb", "a\0b", &"n".repeat(256)] {
+            assert!(matches!(own_name(bad.as_ref()), Err(Error::Invalid { .. })), "{bad:?}");
+        }
+        let not_text = std::os::unix::ffi::OsStrExt::from_bytes(b"a\xff.vmdk");
+        assert!(matches!(own_name(not_text), Err(Error::Invalid { .. })));
+    }
+
+    #[test]
+    fn a_stream_is_named_after_a_vmdk_or_after_nothing() {
+        for (name, expected) in [
+            ("-", "disk.vmdk"),
+            ("standard output", "disk.vmdk"),
+            ("out/web.vmdk", "web.vmdk"),
+            ("WEB.VMDK", "WEB.VMDK"),
+            (".vmdk", "disk.vmdk"),
+            ("a\"b.vmdk", "disk.vmdk"),
+        ] {
+            assert_eq!(stream_name(name), expected);
+        }
+    }
+}
