@@ -315,7 +315,7 @@ impl Parts {
         for (frame, id) in frames.iter().zip(&self.ids) {
             let (len, guard) = (frame.len() as u32, guard(id, frame));
             let partial = frame[2] == 1;
-places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next: 0, guard });
+            places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next: 0, guard });
             packed.push(FrameRecord { key: id.prefix(), len, guard });
             bytes.extend_from_slice(frame);
         }
@@ -554,7 +554,7 @@ fn partial_frames_give_the_blocks_that_they_hold_and_no_others() {
         let (len, guard) = (frame.len() as u32, guard(&id, frame));
         let next = if n == 1 { 4 } else { 0 };
         let partial = frame[2] == 1;
-places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next, guard });
+        places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next, guard });
         packed.push(FrameRecord { key: id.prefix(), len, guard });
         bytes.extend_from_slice(frame);
     }

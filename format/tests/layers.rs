@@ -80,7 +80,7 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
         &["crate::store", "crate::storage", "crate::image", "crate::index", "crate::import", "crate::verify"],
     ),
     (&["import/"], &["crate::export", "crate::verify", "crate::space"]),
-    (&["verify.rs", "space.rs"], &["crate::import", "crate::export", "crate::source"]),
+    (&["verify", "space.rs"], &["crate::import", "crate::export", "crate::source"]),
     (&[""], &["unsafe ", "async ", "tokio"]),
 ];
 

@@ -88,11 +88,14 @@ impl Store {
         let named = self.references()?;
         let mut refs = Vec::new();
         for (name, named_image) in &named {
-            named_image.as_ref().map_err(|error| Error::io("read", name.to_string(), io::Error::other(error.to_string())))?;
+            named_image
+                .as_ref()
+                .map_err(|error| Error::io("read", name.to_string(), io::Error::other(error.to_string())))?;
             refs.push(ImageRef::Name(name.clone()));
         }
         let ids = self.shared.image_ids()?;
-        let is_named = |id: &Digest| named.iter().any(|(_, image)| image.as_ref().is_ok_and(|image| image.image == *id));
+        let is_named =
+            |id: &Digest| named.iter().any(|(_, image)| image.as_ref().is_ok_and(|image| image.image == *id));
         refs.extend(ids.into_iter().filter(|id| !is_named(id)).map(ImageRef::Id));
         Ok(refs)
     }
@@ -196,7 +199,7 @@ impl BundleStorage {
         let id = names::digest_of(name)?;
         let folder = name.split('/').next()?;
         let (kind, _) = FOLDERS.iter().find(|(_, known)| *known == folder)?;
-                self.parts.table.find(*kind, &id).filter(|_| names::object(folder, &id) == name)
+        self.parts.table.find(*kind, &id).filter(|_| names::object(folder, &id) == name)
     }
 
     fn names(&self) -> impl Iterator<Item = Listed> {
@@ -234,9 +237,11 @@ impl Storage for BundleStorage {
         let is_list = name.starts_with(names::LISTS);
         let base = self.base.as_ref().filter(|_| is_list).map(|base| base.open(name));
         match (self.find(name), base) {
-            (Some(object), base) => {
-                Ok(Arc::new(Pieced { parts: self.parts.clone(), object, base: base.and_then(io::Result::ok) }))
-            }
+            (Some(object), base) => Ok(Arc::new(Pieced {
+                parts: self.parts.clone(),
+                object,
+                base: base.and_then(io::Result::ok),
+            })),
             (None, Some(base)) => base,
             (None, None) => Err(io::ErrorKind::NotFound.into()),
         }

@@ -40,7 +40,8 @@ fn lists() -> Vec<Vector> {
 /// A root of a list of three chunks in two packs, with one further frame.
 pub fn locator_root() -> Vec<u8> {
     let packs = vec![made_up(2), made_up(3)];
-    LocatorRoot { list: made_up(1), chunks: 3, records: 4, in_part: true, packs, pages: vec![made_up(4)] }.encode()
+    LocatorRoot { list: made_up(1), chunks: 3, records: 4, in_part: true, packs, pages: vec![made_up(4)] }
+        .encode()
 }
 
 fn locator_roots() -> Vec<Vector> {
@@ -85,7 +86,7 @@ fn locator_pages() -> Vec<Vector> {
             .gives("pack", u64::from(place.pack))
             .gives("offset", u64::from(place.offset))
             .gives("len", u64::from(place.len))
-                        .gives("partial", u64::from(place.partial))
+            .gives("partial", u64::from(place.partial))
             .gives("next", u64::from(place.next))
             .gives("guard", format!("{:016x}", place.guard).as_str())
     };
@@ -93,7 +94,7 @@ fn locator_pages() -> Vec<Vector> {
         |name, note, bytes: Vec<u8>| context(Vector::invalid(name, "locator-page", "6.5", note, bytes));
     vec![
         valid("one-frame", "a whole frame", &PLACE),
-                valid("in-part", "a partial frame", &FramePlace { partial: true, ..PLACE }),
+        valid("in-part", "a partial frame", &FramePlace { partial: true, ..PLACE }),
         valid("linked", "a frame with another one at record 3", &FramePlace { next: 3, ..PLACE }),
         valid("absent", "a chunk without a frame", &FramePlace::NONE),
         invalid("locator-pack", "pack 2 of 2", page(&FramePlace { pack: 2, ..PLACE })),
@@ -110,7 +111,7 @@ fn locator_pages() -> Vec<Vector> {
             "no frame, but a length",
             page(&FramePlace { len: 1, ..FramePlace::NONE }),
         ),
-                invalid("reserved--len", "bit 25 of the length", patch(&page(&PLACE), 24 + 11, &[2])),
+        invalid("reserved--len", "bit 25 of the length", patch(&page(&PLACE), 24 + 11, &[2])),
         invalid("truncated", "the record is cut", page(&PLACE)[..40].to_vec()),
     ]
 }

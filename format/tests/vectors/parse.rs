@@ -168,7 +168,7 @@ fn locator_values(root: &LocatorRoot) -> Values {
     vec![
         ("list", root.list.into()),
         ("chunks", root.chunks.into()),
-                ("records", root.records.into()),
+        ("records", root.records.into()),
         ("in_part", u64::from(root.in_part).into()),
         ("packs", (root.packs.len() as u64).into()),
     ]
@@ -184,7 +184,7 @@ fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
         ("pack", u64::from(place.pack).into()),
         ("offset", u64::from(place.offset).into()),
         ("len", u64::from(place.len).into()),
-                ("partial", u64::from(place.partial).into()),
+        ("partial", u64::from(place.partial).into()),
         ("next", u64::from(place.next).into()),
         ("guard", format!("{:016x}", place.guard).as_str().into()),
     ])
