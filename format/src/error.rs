@@ -222,6 +222,11 @@ impl Error {
         matches!(self, Self::Io { .. } | Self::NoSpace { .. } | Self::Interrupted) && !self.is_not_found()
     }
 
+    /// Whether the error is a missing object or file, be it that something names it.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.is_not_found() || matches!(self, Self::Corrupt { fault: Fault::Missing, .. })
+    }
+
     /// Whether the error is a missing object or file.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

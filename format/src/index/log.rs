@@ -23,7 +23,7 @@ const PAGE_BLOCKS: u64 = 128;
 pub(crate) fn key_of_list(list: &List) -> Result<Digest> {
     let locator = match list.locator() {
         // A bundle that leaves the whole list to its base; it has no index.
-        Err(error) if error.is_not_found() && list.is_of_bundle() => return Ok(list.id),
+        Err(error) if error.is_absent() && list.is_of_bundle() => return Ok(list.id),
         other => other?,
     };
     Ok(if locator.root.in_part { object_digest(&[list.id.0, locator.digest.0].concat()) } else { list.id })

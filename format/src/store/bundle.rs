@@ -85,18 +85,14 @@ impl Store {
     /// # Errors
     /// When the names cannot be listed.
     pub fn image_refs(&self) -> Result<Vec<ImageRef>> {
-        let named = self.references()?;
-        let mut refs = Vec::new();
-        for (name, named_image) in &named {
-            named_image
-                .as_ref()
-                .map_err(|error| Error::io("read", name.to_string(), io::Error::other(error.to_string())))?;
-            refs.push(ImageRef::Name(name.clone()));
+        let mut named = Vec::new();
+        for (_, image) in self.references()? {
+            named.push(image?);
         }
         let ids = self.shared.image_ids()?;
-        let is_named =
-            |id: &Digest| named.iter().any(|(_, image)| image.as_ref().is_ok_and(|image| image.image == *id));
-        refs.extend(ids.into_iter().filter(|id| !is_named(id)).map(ImageRef::Id));
+        let nameless = ids.into_iter().filter(|id| !named.iter().any(|image| image.image == *id));
+        let mut refs: Vec<_> = nameless.map(ImageRef::Id).collect();
+        refs.splice(0..0, named.iter().map(|image| ImageRef::Name(image.name.clone())));
         Ok(refs)
     }
 }
@@ -243,7 +239,14 @@ impl Storage for BundleStorage {
                 base: base.and_then(io::Result::ok),
             })),
             (None, Some(base)) => base,
-            (None, None) => Err(io::ErrorKind::NotFound.into()),
+            // Whoever looks for an image, or for what a base may have, must not take it for damage.
+            _ if name.starts_with(names::MANIFESTS) || self.base.is_some() => {
+                Err(io::ErrorKind::NotFound.into())
+            }
+            _ if names::digest_of(name).is_some() && !name.starts_with(names::INDEX) => {
+                Err(io::Error::other(Fault::Missing))
+            }
+            _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 

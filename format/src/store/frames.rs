@@ -275,7 +275,7 @@ pub(super) fn decode_frame<'a>(
 
 /// Whether a store says that it has nothing of a chunk, rather than that something is wrong.
 fn is_left_out(error: &Error) -> bool {
-    error.is_not_found()
+    error.is_absent()
         || matches!(
             error,
             Error::Corrupt { fault: Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }, .. }

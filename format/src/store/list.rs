@@ -131,10 +131,13 @@ impl List {
             let (shared, name) = (self.shared(), self.object_name());
             let read = || read_page(shared.open_object(&name)?.as_ref(), &name, offset, len, &expected);
             // The list may have been replaced by one with more pages since it was opened.
-            read().or_else(|_| {
-                shared.forget_object(&name);
-                read()
-            })
+            match read() {
+                Err(error) if error.is_damage() => {
+                    shared.forget_object(&name);
+                    read()
+                }
+                done => done,
+            }
         })
     }
 
@@ -191,6 +194,8 @@ impl Locator {
         let len = object.len();
         // One read takes the root and mostly the whole of a small locator.
         let guess = (shape.pages() * DIGEST_LEN as u64 + shape.chunks() / 8 + (16 << 10)).min(len);
+        // In a bundle the pages lie elsewhere, or nowhere; what is needed is at hand.
+        let guess = if shared.bundle.is_some() { locator::TRAILER_LEN.min(len) } else { guess };
         let mut tail = read_range(object.as_ref(), &name, len - guess, guess)?;
         let root_len = trailer(&tail, &name, len, LOCATOR_ROOT_LEN_MAX)?;
         let needed = root_len + locator::TRAILER_LEN;
@@ -213,23 +218,43 @@ impl Locator {
         Ok(Self { name, root, digest })
     }
 
+    /// Whether none of the chunks of a page has a frame; such a page need not be there.
+    pub fn is_empty_page(&self, shared: &Shared, number: u64) -> Result<bool> {
+        match self.page(shared, number) {
+            Ok(page) => {
+                let mut none = Vec::with_capacity(locator::RECORD_LEN);
+                FramePlace::NONE.encode(&mut none);
+                Ok(page.chunks(locator::RECORD_LEN).all(|record| record == none))
+            }
+            Err(Error::Corrupt { fault: Fault::PieceAbsent { .. }, .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Record `number`, checked.
     pub fn record(&self, shared: &Shared, number: u64) -> Result<FramePlace> {
         let page_number = number / TABLE_PAGE_RECORDS;
+        let page = self.page(shared, page_number)?;
+        FramePlace::decode(&page, number, &self.root).map_err(|fault| {
+            Error::corrupt(&self.name, page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64, fault)
+        })
+    }
+
+    /// Page `page_number` of the records, checked.
+    fn page(&self, shared: &Shared, page_number: u64) -> Result<Bytes> {
         let outside = || {
-            let fault = Fault::LocatorLink { found: number, max: self.root.records };
+            let found = page_number.saturating_mul(TABLE_PAGE_RECORDS);
+            let fault = Fault::LocatorLink { found, max: self.root.records };
             Error::corrupt(&self.name, 0, fault)
         };
         let expected = *self.root.pages.get(page_number as usize).ok_or_else(outside)?;
         let first = page_number * TABLE_PAGE_RECORDS;
         let offset = first * locator::RECORD_LEN as u64;
-        let page = shared.cache.page(KeyKind::LocatorPage, expected, || {
+        shared.cache.page(KeyKind::LocatorPage, expected, || {
             let records = (self.root.records - first).min(TABLE_PAGE_RECORDS);
             let len = records * locator::RECORD_LEN as u64;
             read_page(shared.open_object(&self.name)?.as_ref(), &self.name, offset, len, &expected)
-        })?;
-        FramePlace::decode(&page, number, &self.root)
-            .map_err(|fault| Error::corrupt(&self.name, offset, fault))
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ondisk::frame;
 use crate::ondisk::pack;
 use crate::store::carry::is_all;
 use crate::store::list::List;
-use crate::store::{VerifyMode, names};
+use crate::store::{Shared, VerifyMode, names};
 
 /// The chunks of a list that cannot be read, with one reason.
 #[derive(Default)]
@@ -58,6 +58,19 @@ impl Verifier<'_> {
             for page in 0..pages {
                 let first = page * TABLE_PAGE_RECORDS;
                 let chunks = first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks());
+                let is_empty = match self.is_empty_page(self.shared(), &list, page) {
+                    Ok(is_empty) => is_empty,
+                    Err(error) => {
+                        self.bad_chunk(&list.id, first, error);
+                        false
+                    }
+                };
+                if is_empty {
+                    let blocks = u64::from(list.shape.chunk_blocks);
+                    let end = (chunks.end * blocks).min(list.shape.blocks);
+                    self.lacking.entry(list.id).or_default().add(chunks.start * blocks, end);
+                    continue;
+                }
                 self.report.chunks += chunks.end - chunks.start;
                 let checked: Vec<_> =
                     chunks.into_par_iter().map(|chunk| (chunk, self.check_chunk(&list, chunk))).collect();
@@ -80,6 +93,25 @@ impl Verifier<'_> {
         if bad.error.is_none() {
             bad.reason = text_of(&error);
             bad.error = Some(Arc::new(error));
+        }
+    }
+
+    /// Whether a list is held in part and nothing of this page's chunks is, here or in the base: told at
+    /// once, for such pages may be very many.
+    fn is_empty_page(&self, shared: &Shared, list: &List, page: u64) -> Result<bool> {
+        let is_empty = match list.locator() {
+            Ok(locator) => locator.root.in_part && locator.is_empty_page(shared, page)?,
+            // Of a bundle that leaves all of the list to its base, or of such a base.
+            Err(error) if error.is_absent() && shared.bundle.is_some() => true,
+            Err(error) => return Err(error),
+        };
+        match shared.bases() {
+            Some((base, _)) if is_empty => match base.list(&list.id, Some(list.shape)) {
+                Ok(list) => self.is_empty_page(base, &list, page),
+                Err(error) if error.is_absent() => Ok(true),
+                Err(error) => Err(error),
+            },
+            _ => Ok(is_empty),
         }
     }
 

@@ -240,7 +240,13 @@ impl Verifier<'_> {
         shape: Option<crate::ondisk::list::ListShape>,
         image: Option<&Image>,
     ) {
-        if self.lists.contains_key(id) {
+        if let Some(known) = self.lists.get(id).cloned() {
+            // Another image, or the first one, may claim another shape.
+            if let (Some(list), Some(image)) = (known, image)
+                && let Err(error) = list.check_shape(shape)
+            {
+                self.damaged(Some(image.id()), 0, image.size(), error);
+            }
             return;
         }
         let opened = self.shared().list(id, shape).and_then(|list| list.root().map(|_| ()).map(|()| list));
