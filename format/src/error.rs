@@ -76,14 +76,22 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-        /// What was to be changed is a bundle.
+    /// Another writer changed the same thing between the look at it and the commit; nothing was stored.
+    #[error("{object} was changed by another writer; nothing was stored, try again")]
+    Conflict {
+        /// The object.
+        object: String,
+    },
+    /// What was to be changed is a bundle.
     #[error("{object} is a bundle, which is read in place and never changed")]
     ReadOnly {
         /// The bundle.
         object: String,
     },
     /// A bundle was saved without an image that it builds on, and that image is not here.
-    #[error("{bundle} was saved without image @{base}, which is not in the store; it can be read only beside it")]
+    #[error(
+        "{bundle} was saved without image @{base}, which is not in the store; it can be read only beside it"
+    )]
     BaseMissing {
         /// The bundle.
         bundle: String,
@@ -178,7 +186,7 @@ pub enum Error {
 impl Error {
     /// Wraps a refusal of the operating system, telling a full disk from the rest.
     pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
-                let object = object.into();
+        let object = object.into();
         // Storage that is laid out by the format, as a bundle is, may find a rule broken.
         if let Some(fault) = source.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
             return Self::corrupt(object, 0, fault.clone());
@@ -212,6 +220,11 @@ impl Error {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::NoSpace { .. } | Self::Interrupted) && !self.is_not_found()
+    }
+
+    /// Whether the error is a missing object or file, be it that something names it.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.is_not_found() || matches!(self, Self::Corrupt { fault: Fault::Missing, .. })
     }
 
     /// Whether the error is a missing object or file.

@@ -194,7 +194,7 @@ impl Fault {
                 | Self::BlockBits { .. }
                 | Self::TargetKind { .. }
                 | Self::Codec { .. }
-                                | Self::Transform { .. }
+                | Self::Transform { .. }
                 | Self::ObjectKind { .. }
         )
     }

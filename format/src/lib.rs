@@ -30,7 +30,7 @@
 //!
 //! | room | the question it answers |
 //! |---|---|
-//! | [`verify`], [`space`], `import`, `export`, [`mod@compare`] | what a user wants done |
+//! | [`verify`], [`space`], `import`, `export`, [`mod@compare`], [`bundle`] | what a user wants done |
 //! | [`image`] | what does the guest read here? |
 //! | `index` | does the store hold this block already? (a cache: never needed for reading) |
 //! | [`store`] | where is this chunk, this page, this name? what is committed? |
@@ -39,6 +39,7 @@
 //!
 //! The format itself is `spec/format.md`; the modules of [`ondisk`] follow its sections.
 
+pub mod bundle;
 mod cache;
 mod codec;
 pub mod compare;
@@ -62,6 +63,7 @@ pub mod store;
 pub mod verify;
 pub mod vmdk;
 
+pub use bundle::{BundleSink, LoadOptions, LoadReport, LoadedImage, SaveOptions, SaveReport};
 pub use cache::Cache;
 pub use codec::Codec;
 pub use codec::zstd::LEVELS;

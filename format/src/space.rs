@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{BlockSet, Image};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::locator::ABSENT;
 use crate::ondisk::pack;
@@ -42,9 +42,6 @@ pub struct Shared {
     pub bytes: u64,
 }
 
-/// Which blocks an image uses: runs of its lists, sorted and merged.
-type Sources = Vec<(Digest, u64, u64)>;
-
 /// Which chunks of a list some image uses.
 type Used = BTreeMap<Digest, Vec<u64>>;
 
@@ -70,7 +67,7 @@ impl Store {
             } else if folder(object) == names::LISTS
                 && let Some(id) = names::digest_of(&object.name)
             {
-                space.unique_bytes += shared.list(&id, None)?.shape.blocks * BLOCK_LEN as u64;
+                space.unique_bytes += held_blocks(shared, &*shared.list(&id, None)?)? * BLOCK_LEN as u64;
             }
         }
         space.metadata_bytes = space.stored_bytes - frames_bytes;
@@ -85,7 +82,7 @@ impl Store {
     /// # Errors
     /// Damage of a map.
     pub fn sharing(&self, image: &Image) -> Result<Vec<Shared>> {
-        let mine = sources(image)?;
+        let mine = BlockSet::of([image])?;
         let mut others = BTreeSet::new();
         for (_, named) in self.references()? {
             others.insert(named?.image);
@@ -96,7 +93,7 @@ impl Store {
             .map(|id| {
                 Ok(Shared {
                     image: id,
-                    bytes: common_blocks(&mine, &sources(&self.image_by_id(id)?)?) * BLOCK_LEN as u64,
+                    bytes: mine.common(&BlockSet::of([&self.image_by_id(id)?])?) * BLOCK_LEN as u64,
                 })
             })
             .collect()
@@ -132,44 +129,25 @@ impl Store {
     }
 }
 
-fn sources(image: &Image) -> Result<Sources> {
-    let mut sources = Sources::new();
-    image.for_each_extent(|_, blocks, list, source| {
-        sources.push((list.id, source, source + blocks));
-        Ok(())
-    })?;
-    sources.sort_unstable();
-    sources.dedup_by(|next, last| {
-        let joins = next.0 == last.0 && next.1 <= last.2;
-        if joins {
-            last.2 = last.2.max(next.2);
-        }
-        joins
-    });
-    Ok(sources)
-}
-
-/// Blocks that lie in both.
-fn common_blocks(one: &Sources, other: &Sources) -> u64 {
-    let (mut one, mut other) = (one.as_slice(), other.as_slice());
-    let mut blocks = 0;
-    while let (Some(&(list, start, end)), Some(&(other_list, other_start, other_end))) =
-        (one.first(), other.first())
-    {
-        if list == other_list {
-            blocks += end.min(other_end).saturating_sub(start.max(other_start));
-        }
-        if (list, end) < (other_list, other_end) {
-            one = &one[1..];
-        } else {
-            other = &other[1..];
-        }
-    }
-    blocks
-}
-
 fn folder(object: &Listed) -> &str {
     object.name.split('/').next().unwrap_or_default()
+}
+
+/// Blocks of a list that the store holds.
+fn held_blocks(shared: &store::Shared, list: &List) -> Result<u64> {
+    let locator = list.locator()?;
+    if !locator.root.in_part {
+        return Ok(list.shape.blocks);
+    }
+    let mut blocks = 0;
+    for chunk in 0..list.shape.chunks() {
+        blocks += match locator.record(shared, chunk)? {
+            record if record.is_whole() => u64::from(list.shape.blocks_of(chunk)),
+            record if record.is_absent() => 0,
+            _ => shared.held(list, chunk)?.iter().map(|bits| u64::from(bits.count_ones())).sum(),
+        };
+    }
+    Ok(blocks)
 }
 
 /// Bytes of a pack's frames.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{Rng, noise, text};
 use melv::digest::{Digest, block_digest, object_digest};
+use melv::ondisk::bundle::{self, Head, Object, ObjectKind, Piece, Table};
 use melv::ondisk::cursor::{Cursor, Put, unzigzag, zigzag};
 use melv::ondisk::digest_table::{self, Entry};
 use melv::ondisk::frame::{self, Frame};
@@ -47,6 +48,7 @@ fn decode_all(bytes: &[u8]) {
         let entries = digest_table::decode(kind, bytes, 256).ok();
         canonical(bytes, "table", entries.map(|entries| digest_table::encode(kind, &entries)));
     }
+    bundle(bytes);
     locator(bytes);
     record(bytes);
     pack(bytes);
@@ -74,7 +76,9 @@ fn header(bytes: &[u8]) {
     }
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 14] = [
+    Kind::Bundle,
+    Kind::BundleTable,
     Kind::Store,
     Kind::Reference,
     Kind::Manifest,
@@ -88,6 +92,14 @@ const KINDS: [Kind; 12] = [
     Kind::Pack,
     Kind::PageFile,
 ];
+
+fn bundle(bytes: &[u8]) {
+    if let Ok(head) = Head::decode(bytes) {
+        canonical(&bytes[..bundle::HEAD_LEN as usize], "bundle", Some(head.encode()));
+        assert!(head.tail_offset <= head.table_offset && head.table_offset + head.table_len == head.len);
+    }
+    canonical(bytes, "bundle table", Table::decode(bytes, TABLE_OFFSET).ok().map(|table| table.encode()));
+}
 
 fn locator(bytes: &[u8]) {
     let root = LocatorRoot::decode(bytes).ok();
@@ -179,6 +191,22 @@ fn some_locator() -> LocatorRoot {
         records: 7,
         packs: vec![digest(2), digest(3)],
         pages: vec![digest(4)],
+    }
+}
+
+/// Where the table of [`some_table`] begins.
+const TABLE_OFFSET: u64 = 1000;
+
+fn some_table() -> Table {
+    let piece = |at, offset, len| Piece { at, offset, len };
+    let object = |kind, pieces| Object { kind, id: digest(30), len: 300, pieces };
+    Table {
+        bases: vec![digest(31)],
+        objects: vec![
+            object(ObjectKind::Record, vec![piece(0, 700, 300)]),
+            object(ObjectKind::List, vec![piece(0, 512, 100), piece(200, 612, 88)]),
+        ],
+        names: vec![(NAME.into(), 0)],
     }
 }
 
@@ -275,6 +303,9 @@ fn valid() -> Vec<Vec<u8>> {
         pack::encode_head(),
     ];
     all.extend(some_frames());
+    let (len, table) = (1300, object_digest(&some_table().encode()));
+    let head = Head { len, table_offset: 1000, table_len: 300, tail_offset: 700, table_digest: table };
+    all.extend([head.encode(), some_table().encode()]);
     all
 }
 
@@ -285,6 +316,13 @@ fn refix(bytes: &mut [u8]) {
     }
     if bytes.starts_with(b"melvpack") {
         return refix_pack(bytes);
+    }
+    if bytes.starts_with(b"melvbndl") {
+        // Its body is that of the bundle.
+        if let Some(checksum) = bytes.get(..480).map(object_digest) {
+            bytes.iter_mut().skip(480).zip(checksum.0).for_each(|(byte, digest)| *byte = digest);
+        }
+        return;
     }
     let body_len = (bytes.len() - HEADER_LEN) as u64;
     bytes[24..32].copy_from_slice(&body_len.to_le_bytes());
@@ -368,6 +406,8 @@ fn valid_structures_are_accepted_and_are_the_one_encoding() {
         assert_eq!(frame.held(4), held);
         assert_eq!(frame.decode_payload(&mut vec![0; frame::plain_len(held)]), Ok(()));
     }
+    assert_eq!(Head::decode(&all[15]).map(|head| head.len), Ok(1300));
+    assert_eq!(Table::decode(&all[16], TABLE_OFFSET), Ok(some_table()));
 }
 
 #[test]
@@ -410,7 +450,9 @@ fn a_valid_structure_with_its_digest_put_right_is_still_refused_where_a_rule_is_
     assert_eq!(rule(by_name.clone(), 76, 1, &reference), Some("reserved"));
     assert_eq!(rule(by_name, 73, 4, &reference), Some("limit"));
     let locator_rule = |bytes: &[u8]| LocatorRoot::decode(bytes).err().map(|fault| fault.rule());
-    assert_eq!(rule(list.clone(), 84, 1, &locator_rule), Some("reserved"));
+    assert_eq!(rule(list.clone(), 84, 1, &locator_rule), None, "bit 0 of the flags has a meaning");
+    assert_eq!(rule(list.clone(), 84, 2, &locator_rule), Some("reserved"));
+    assert_eq!(rule(list.clone(), 87, 0x80, &locator_rule), Some("reserved"));
     assert_eq!(rule(list.clone(), 88, 1, &locator_rule), Some("target-kind"));
     assert_eq!(rule(list, 72, 4, &locator_rule), Some("limit"));
 }

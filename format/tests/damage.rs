@@ -314,8 +314,8 @@ impl Parts {
         let (mut packed, mut places) = (Vec::new(), Vec::new());
         for (frame, id) in frames.iter().zip(&self.ids) {
             let (len, guard) = (frame.len() as u32, guard(id, frame));
-            let partial = frame[2] == 1;
-places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next: 0, guard });
+            let partial = frame.get(2) == Some(&1);
+            places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next: 0, guard });
             packed.push(FrameRecord { key: id.prefix(), len, guard });
             bytes.extend_from_slice(frame);
         }
@@ -331,7 +331,7 @@ places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next
         let mut bytes = Vec::new();
         places.iter().for_each(|place| place.encode(&mut bytes));
         let root = LocatorRoot {
-            in_part: true,
+            in_part: places.iter().any(|place| place.partial || place.next != 0),
             records: places.len() as u64,
             packs: vec![pack],
             pages: vec![page_digest(&bytes)],
@@ -553,8 +553,8 @@ fn partial_frames_give_the_blocks_that_they_hold_and_no_others() {
         let id = parts.ids[if n == 4 { 1 } else { n }];
         let (len, guard) = (frame.len() as u32, guard(&id, frame));
         let next = if n == 1 { 4 } else { 0 };
-        let partial = frame[2] == 1;
-places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next, guard });
+        let partial = frame.get(2) == Some(&1);
+        places.push(FramePlace { pack: 0, offset: bytes.len() as u32, len, partial, next, guard });
         packed.push(FrameRecord { key: id.prefix(), len, guard });
         bytes.extend_from_slice(frame);
     }

@@ -45,8 +45,8 @@ fn names_in(storage: &MemoryStorage, folder: &str) -> Vec<String> {
 /// What a writer leaves that died after its reference and before its journal went.
 fn leave_journal(storage: &MemoryStorage, reference: &str, objects: &[String]) {
     let record = storage.contents()[reference].clone();
-    let mut text = format!("{reference}\n{}\n", object_digest(&record));
-    objects.iter().for_each(|object| text.push_str(&format!("{object}\n")));
+    let mut text = format!("reference {reference} {}\n", object_digest(&record));
+    objects.iter().for_each(|object| text.push_str(&format!("new {object}\n")));
     text.push_str(&object_digest(text.as_bytes()).to_string());
     storage.put("tmp/0/journal", text.into_bytes());
 }
@@ -82,7 +82,7 @@ fn a_forged_journal_removes_nothing_but_what_commits_publish() {
     let store = Store::create_folder(&place, StoreOptions::default()).unwrap();
     import(&store, &disk(1), "web").unwrap();
     for name in ["../victim", &victim.display().to_string(), "packs/../../victim", "melv.store"] {
-        let mut text = format!("refs/none/latest\n{}\n{name}\n", "0".repeat(64));
+        let mut text = format!("reference refs/none/latest {}\nnew {name}\n", "0".repeat(64));
         text.push_str(&object_digest(text.as_bytes()).to_string());
         std::fs::create_dir_all(place.join("tmp/7")).unwrap();
         std::fs::write(place.join("tmp/7/journal"), text).unwrap();

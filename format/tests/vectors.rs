@@ -9,9 +9,14 @@ mod vectors {
     //! The vectors, by the section of the specification that they test.
 
     pub mod build;
+    pub mod bundle_tables;
+    pub mod bundles;
     pub mod chunks;
+    pub mod draft;
     pub mod frames;
     pub mod future;
+    pub mod images;
+    pub mod in_part;
     pub mod objects;
     pub mod parse;
     pub mod parts;
@@ -25,7 +30,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vectors::table::{Expect, Vector, files, names};
-use vectors::{chunks, frames, future, objects, parse, stores, trees};
+use vectors::{bundle_tables, bundles, chunks, frames, future, in_part, objects, parse, stores, trees};
 
 /// Rules that no vector can show, and why.
 const WITHOUT_VECTOR: &[(&str, &str)] =
@@ -38,6 +43,9 @@ fn all() -> Vec<Vector> {
         chunks::vectors(),
         frames::vectors(),
         stores::vectors(),
+        in_part::vectors(),
+        bundle_tables::vectors(),
+        bundles::vectors(),
         future::vectors(),
     ];
     parts.into_iter().flatten().collect()

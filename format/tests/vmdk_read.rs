@@ -261,6 +261,34 @@ fn grains_longer_than_a_span_and_parts_of_grains_are_read_right() {
 }
 
 #[test]
+fn many_threads_read_the_same_bytes_at_once() {
+    let disk = random_disk(6, (6 << 20) + 512);
+    for (grain_sectors, grains) in
+        [(128, Grains::Plain), (16, Grains::Marked(Layout::True)), (4096, Grains::Marked(Layout::Front))]
+    {
+        let descriptor = Some(embedded("monolithicSparse", disk.len()));
+        let sparse = Sparse { grain_sectors, grains, descriptor, ..Sparse::default() };
+        let folder = Folder::new();
+        let opened = Disk::open(&folder.put("disk.vmdk", sparse.make(&disk))).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (opened, disk) = (&opened, &disk);
+                scope.spawn(move || {
+                    let mut rng = common::Rng::new(thread);
+                    for _ in 0..60 {
+                        let start = rng.below(disk.len() as u64) as usize;
+                        let len = rng.below(300_000).min((disk.len() - start) as u64) as usize;
+                        let mut bytes = vec![7; len];
+                        opened.read_at(start as u64, &mut bytes).unwrap();
+                        assert_equal(&bytes, &disk[start..start + len], "at once");
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn what_is_odd_is_said_and_read() {
     let folder = Folder::new();
     let (mut vmdk, disk) = sparse_vmdk(Sparse::default());
@@ -363,7 +391,7 @@ fn descriptors_that_make_no_disk_are_refused() {
     assert!(matches!(refused(&text), Fault::Value { what: "the sum of the extents' sectors", .. }));
     assert!(matches!(refused(&base.replace("RW 1", "RW 2")), Fault::Truncated { needed: 1024, found: 512 }));
     assert!(matches!(refused(&base.replace("\" 0", "\" 1")), Fault::Truncated { needed: 1024, found: 512 }));
-    assert_eq!(refused("no mark at all"), Fault::Magic);
+    assert_eq!(refused("no mark at all"), Fault::NotVmdk);
     assert!(
         refused(&base.replace("RW 1", "RW 1x")).to_string().contains("line 8 of the descriptor is \"RW 1x")
     );
@@ -836,8 +864,8 @@ fn what_is_no_stream_is_refused_on_a_pipe() {
     assert!(feature(import_stream(&bare)).contains("give this one as a file"));
     let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
     assert!(feature(import_stream(text.as_bytes())).contains("give it as a file"));
-    assert_eq!(fault(import_stream(&[0; 4096])), (0, Fault::Magic));
-    assert_eq!(fault(import_stream(&[])), (0, Fault::Magic));
+    assert_eq!(fault(import_stream(&[0; 4096])), (0, Fault::NotVmdk));
+    assert_eq!(fault(import_stream(&[])), (0, Fault::NotVmdk));
     // Tables of terabytes in front are not held in memory.
     let (mut front, _) = sparse_vmdk(stream(Layout::Front));
     put64(&mut front, 64, 1 << 30);

@@ -161,7 +161,9 @@ impl Image {
     fn read_part(&self, list: &List, chunk: u64, within: usize, out: &mut [u8]) -> Result<()> {
         let mut decoded = self.shared.chunk(list, chunk)?;
         if check_held(list, chunk, &decoded, within, out.len()).is_err() {
-            // What another store of this process has of the chunk is less than this one may have.
+            // What another store of this process has of the chunk is less than this one may have, and
+            // what this one had may have become more.
+            list.reload_locator()?;
             decoded = self.shared.reload_chunk(list, chunk)?;
             check_held(list, chunk, &decoded, within, out.len())?;
         }

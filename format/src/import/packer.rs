@@ -1,9 +1,8 @@
 //! Frames into packs, ids into lists, in order.
 
-use crate::codec::{Codec, zstd};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::ondisk::frame;
+use crate::store::carry::encode_whole;
 use crate::store::list_writer::{ListWriter, WrittenList};
 use crate::store::pack_writer::PackWriter;
 use crate::store::stage::{Moves, Stage};
@@ -20,17 +19,11 @@ pub(super) struct EncodedChunk {
     pub plain: Vec<u8>,
 }
 
-/// Compresses a chunk into `frame`; what does not become smaller is kept as it is.
+/// Compresses a chunk into `frame`.
 pub(super) fn encode(job: ChunkJob, level: i32, mut frame: Vec<u8>) -> Result<EncodedChunk> {
     frame.clear();
-    frame::encode_head(Codec::Zstd, &mut frame);
-    zstd::encode(&job.plain, level, &mut frame)
+    encode_whole(&job.plain, level, &mut frame)
         .map_err(|error| Error::io("compress", format!("chunk {}", job.id), error))?;
-    if frame.len() - frame::HEAD_LEN >= job.plain.len() {
-        frame.clear();
-        frame::encode_head(Codec::Raw, &mut frame);
-        frame.extend_from_slice(&job.plain);
-    }
     Ok(EncodedChunk { list: job.list, id: job.id, blocks: job.blocks, frame, plain: job.plain })
 }
 
@@ -59,11 +52,11 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Closes packs and lists; gives the lists and what is to be published.
+    /// Closes packs and lists; gives the lists and the packs to be published.
     pub fn finish(self) -> Result<(Vec<WrittenList>, Moves)> {
-        let (pack_ids, mut moves) = self.packs.finish()?;
+        let (pack_ids, moves) = self.packs.finish()?;
         let stage = self.stage;
-        let finish = |list: ListWriter| list.finish(stage, &pack_ids, &mut moves);
+        let finish = |list: ListWriter| list.finish(stage, &pack_ids);
         let lists = self.lists.into_iter().map(finish).collect::<Result<_>>()?;
         Ok((lists, moves))
     }

@@ -17,9 +17,12 @@ use crate::limits::{BLOCK_BITS, BLOCK_LEN, LEAF_BITS_MIN, LEAVES_MAX};
 use crate::ondisk::manifest::{Geometry, ListUse, Manifest};
 use crate::ondisk::record;
 use crate::source::{Source, SourceKind};
+use crate::store::commit::Publication;
+use crate::store::journal::committed_lists;
 use crate::store::list_writer::WrittenList;
-use crate::store::stage::{Moves, Publication, Stage, recover};
-use crate::store::{Shared, Store, names};
+use crate::store::merge::StagedList;
+use crate::store::stage::Stage;
+use crate::store::{Store, names};
 
 /// The largest disk that a stream may turn out to be: its leaves are laid out before it ends.
 const STREAM_SIZE_MAX: u64 = LEAVES_MAX << (LEAF_BITS_MIN + BLOCK_BITS);
@@ -74,14 +77,6 @@ fn run(
     finish(stage, sequencer.into_parts(), packer, size_bytes, parent, options)
 }
 
-/// The lists that are committed now: nothing that a dead writer had half published.
-fn committed_lists(shared: &Shared) -> Result<Vec<Digest>> {
-    let _lock = shared.lock()?;
-    recover(shared)?;
-    let listed = shared.storage.list(names::LISTS).map_err(|error| Error::io("list", names::LISTS, error))?;
-    Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
-}
-
 fn begin_sequencer<'a>(
     stage: &'a Stage,
     committed: CommittedIndex,
@@ -128,7 +123,7 @@ fn finish(
         .lists
         .iter()
         .map(|list| ListUse { id: list.id, shape: list.shape })
-        .chain(new_lists.iter().map(|WrittenList { id, shape }| ListUse { id: *id, shape: *shape }))
+        .chain(new_lists.iter().map(|list| ListUse { id: list.id, shape: list.shape }))
         .collect();
     let new_ids: Vec<Digest> = new_lists.iter().map(|list| list.id).collect();
     let used = trees.finish_leaves(&new_ids)?;
@@ -157,20 +152,34 @@ fn finish(
         new_bytes: parts.new_blocks * BLOCK_LEN as u64,
         stored_bytes: 0,
     };
-    let needs = needs(&manifest, &trees, &moves);
-    let publication = Publication { objects: moves, manifest: Some((stage.staged("manifest"), name)), needs };
+    let lists = new_lists.into_iter().map(|WrittenList { id, list, locator, .. }| StagedList {
+        id,
+        list,
+        locator,
+        over: None,
+    });
+    let mut publication = Publication {
+        objects: moves,
+        lists: lists.collect(),
+        records: vec![(stage.staged("manifest"), name)],
+        references: vec![(options.name.clone(), image)],
+        needs: Vec::new(),
+    };
+    publication.needs = needs(&manifest, &trees, &publication);
     Ok(Finished { publication, report, index })
 }
 
 /// What the image needs of the store beyond what this import brings.
-fn needs(manifest: &Manifest, trees: &FinishedTrees, moves: &Moves) -> Vec<String> {
+fn needs(manifest: &Manifest, trees: &FinishedTrees, brought: &Publication) -> Vec<String> {
+    let is_brought = |id: &Digest| brought.lists.iter().any(|list| list.id == *id);
     let lists = manifest
         .lists
         .iter()
+        .filter(|list| !is_brought(&list.id))
         .flat_map(|list| [names::LISTS, names::LOCATORS].map(|folder| names::object(folder, &list.id)));
     let pages = trees.places.files.iter().map(|file| names::object(names::PAGES, file));
-    let brought = |name: &String| moves.iter().any(|(_, to)| to == name);
-    lists.chain(pages).filter(|name| !brought(name)).collect()
+    let is_page_file = |name: &String| brought.objects.iter().any(|(_, to)| to == name);
+    lists.chain(pages.filter(|name| !is_page_file(name))).collect()
 }
 
 /// The caller's metadata, and the settings that a later commit goes on with.
@@ -198,13 +207,12 @@ fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Resu
     options.check_cancel()?;
     let Finished { publication, mut report, index } = finished;
     let entries = report.new_bytes / BLOCK_LEN as u64;
-    report.stored_bytes =
-        stage.commit_then(&publication, report.image, &options.name, options.replace, |stage| {
-            if let Some((lists, logs, segment)) = index
-                && let Err(error) = index::add_lists(stage, &lists, logs, segment, entries)
-            {
-                tracing::warn!(%error, "the block index was not brought up to date; the next import does it");
-            }
-        })?;
+    report.stored_bytes = stage.commit_then(&publication, options.replace, |stage| {
+        if let Some((lists, logs, segment)) = index
+            && let Err(error) = index::add_lists(stage, &lists, logs, segment, entries)
+        {
+            tracing::warn!(%error, "the block index was not brought up to date; the next import does it");
+        }
+    })?;
     Ok(report)
 }

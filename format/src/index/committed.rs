@@ -55,8 +55,8 @@ impl CommittedIndex {
         let lens = log::lens(shared)?;
         let mut logs = BTreeMap::new();
         for id in lists {
-            match shared.list(id, None) {
-                Ok(list) => drop(logs.insert(*id, Log::new(list, lens.get(id).copied()))),
+            match shared.list(id, None).and_then(|list| Log::new(list, &lens)) {
+                Ok(log) => drop(logs.insert(*id, log)),
                 Err(error) if error.may_pass() => return Err(error),
                 Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
             }
@@ -73,17 +73,18 @@ impl CommittedIndex {
         let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.binary_search(id).is_ok());
         let missing: Vec<_> = logs
             .values()
-            .filter(|log| !log.is_sound() || !covered(&log.list.id))
+            .filter(|log| !log.is_sound() || !covered(&log.key))
             .map(|log| log.list.clone())
             .collect();
         let rebuilt =
             if missing.is_empty() { Vec::new() } else { update::rebuild(shared, &missing, &segments)? };
         let lens = if missing.is_empty() { lens } else { log::lens(shared)? };
         for list in &missing {
-            shared.forget_object(&log::object_name(&list.id));
-            logs.insert(list.id, Log::new(list.clone(), lens.get(&list.id).copied()));
+            let log = Log::new(list.clone(), &lens)?;
+            shared.forget_object(&log::object_name(&log.key));
+            logs.insert(list.id, log);
         }
-        let numbers: BTreeMap<Digest, u32> = logs.keys().copied().zip(0..).collect();
+        let numbers: BTreeMap<Digest, u32> = logs.values().map(|log| log.key).zip(0..).collect();
         index.logs = logs.into_values().collect();
         index.segments =
             segments.into_iter().chain(rebuilt).map(|segment| OpenSegment::new(segment, &numbers)).collect();
@@ -179,7 +180,7 @@ impl CommittedIndex {
             .map(|&list| self.logs[list as usize].list.clone())
             .collect();
         update::remove_segment(&self.shared, &damaged.segment);
-        let numbers: BTreeMap<Digest, u32> = self.logs.iter().map(|log| log.list.id).zip(0..).collect();
+        let numbers: BTreeMap<Digest, u32> = self.logs.iter().map(|log| log.key).zip(0..).collect();
         let mut made = update::rebuild(&self.shared, &lists, &[])?.into_iter();
         match made.next() {
             Some(segment) => self.segments[number] = OpenSegment::new(segment, &numbers),
@@ -193,7 +194,7 @@ impl CommittedIndex {
     /// Removes the logs that were found wrong, so that the next import makes them again.
     pub fn drop_damaged_logs(&self) {
         for log in self.logs.iter().filter(|log| !log.is_sound()) {
-            let _ = self.shared.storage.remove(&[log::object_name(&log.list.id)]);
+            let _ = self.shared.storage.remove(&[log::object_name(&log.key)]);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::digest::{DIGEST_LEN, Digest, block_digest, chunk_id};
+use crate::digest::{DIGEST_LEN, Digest, block_digest, chunk_id, object_digest};
 use crate::error::{Error, Result};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::list::ListShape;
@@ -17,22 +17,36 @@ use crate::store::{Shared, VerifyMode};
 /// Digests to a page: 4 KiB, or a whole chunk's where that is more.
 const PAGE_BLOCKS: u64 = 128;
 
+/// The name under which the index knows a list: its id, where the store holds all of it. Of a list
+/// that is held in part, what is held may change with its locator: another locator, another name, so
+/// that nothing in the index speaks of a list as it was.
+pub(crate) fn key_of_list(list: &List) -> Result<Digest> {
+    let locator = match list.locator() {
+        // A bundle that leaves the whole list to its base; it has no index.
+        Err(error) if error.is_absent() && list.is_of_bundle() => return Ok(list.id),
+        other => other?,
+    };
+    Ok(if locator.root.in_part { object_digest(&[list.id.0, locator.digest.0].concat()) } else { list.id })
+}
+
 /// The log of one list.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub list: Arc<List>,
+    /// See [`key_of_list`].
+    pub key: Digest,
     /// Whether the file is there and was right as far as it was read.
     sound: bool,
     /// Whether the list's frames were found to be there.
     reachable: bool,
 }
 
-/// The object that holds the log of list `id`.
-pub(crate) fn object_name(id: &Digest) -> String {
-    format!("{}/logs/{id}", names::INDEX)
+/// The object that holds the log of the list that the index knows as `key`.
+pub(crate) fn object_name(key: &Digest) -> String {
+    format!("{}/logs/{key}", names::INDEX)
 }
 
-/// The lengths of all logs, by list.
+/// The lengths of all logs, by key.
 pub(crate) fn lens(shared: &Shared) -> Result<HashMap<Digest, u64>> {
     let folder = format!("{}/logs", names::INDEX);
     let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
@@ -45,10 +59,14 @@ pub(crate) fn page_blocks(shape: &ListShape) -> u64 {
 }
 
 impl Log {
-    /// The log of `list`, whose file has `len` bytes, if there is one. No file is kept open.
-    pub fn new(list: Arc<List>, len: Option<u64>) -> Self {
-        let sound = len == Some(list.shape.blocks * DIGEST_LEN as u64);
-        Self { list, sound, reachable: false }
+    /// The log of `list`, if there is one among those of these lengths. No file is kept open.
+    ///
+    /// # Errors
+    /// When the list's locator is damaged.
+    pub fn new(list: Arc<List>, lens: &HashMap<Digest, u64>) -> Result<Self> {
+        let key = key_of_list(&list)?;
+        let sound = lens.get(&key) == Some(&(list.shape.blocks * DIGEST_LEN as u64));
+        Ok(Self { list, key, sound, reachable: false })
     }
 
     /// Whether the file was there, and right as far as it was read.
@@ -76,15 +94,15 @@ impl Log {
         let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
         if self.sound {
             let mut bytes = vec![0; count * DIGEST_LEN];
-            let object = shared.open_object(&object_name(&self.list.id)).ok();
+            let object = shared.open_object(&object_name(&self.key)).ok();
             let read = object.map(|object| object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64));
             if matches!(read, Some(Ok(()))) {
                 let digests: Vec<_> = bytes
                     .chunks_exact(DIGEST_LEN)
                     .map(|digest| Digest(digest.try_into().unwrap_or_default()))
                     .collect();
-                if self.proves(first, &digests)? {
-                    return Ok(digests.into());
+                if let Some(proved) = self.prove(shared, first, digests)? {
+                    return Ok(proved.into());
                 }
             }
             tracing::warn!(list = %self.list.id, "the block index is damaged here; making it again");
@@ -97,21 +115,30 @@ impl Log {
         Ok(digests.concat().into())
     }
 
-    /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids.
-    fn proves(&self, first: u64, digests: &[Digest]) -> Result<bool> {
+    /// `digests`, of whole chunks from block `first` on, if they hash to the list's chunk ids. Those
+    /// of a chunk that is held in part prove nothing about which blocks are: they are made from its
+    /// frames.
+    fn prove(&self, shared: &Shared, first: u64, mut digests: Vec<Digest>) -> Result<Option<Vec<Digest>>> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
-        for (chunk, blocks) in (first / chunk_blocks as u64..).zip(digests.chunks(chunk_blocks)) {
-            if chunk_id(blocks) != self.list.chunk_id(chunk)? {
-                return Ok(false);
+        let locator = self.list.locator()?;
+        let chunks = first / chunk_blocks as u64..;
+        for (chunk, blocks) in chunks.zip(digests.chunks_mut(chunk_blocks)) {
+            if locator.root.in_part && !locator.record(shared, chunk)?.is_whole() {
+                blocks.copy_from_slice(&chunk_digests(shared, &self.list, chunk)?);
+            } else if chunk_id(blocks) != self.list.chunk_id(chunk)? {
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(digests))
     }
 }
 
 /// The digests of a chunk's blocks, from its frame. Blocks of which this store holds only the
 /// digest, as after loading a bundle, count as not held: their digest is left zero.
 fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>> {
+    if shared.bases().is_none() && list.locator()?.record(shared, chunk)?.is_absent() {
+        return Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize]);
+    }
     let id = list.chunk_id(chunk)?;
     let loaded = shared.load_chunk(list, chunk, &id, VerifyMode::Full)?;
     let digest = |(block, number): (&[u8], u32)| match loaded.check_held(number, 1) {
@@ -162,9 +189,7 @@ impl Digests {
     pub fn of(&mut self, id: &Digest, block: u64) -> Result<Digest> {
         let log = match self.logs.entry(*id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                entry.insert(Log::new(self.shared.list(id, None)?, self.lens.get(id).copied()))
-            }
+            Entry::Vacant(entry) => entry.insert(Log::new(self.shared.list(id, None)?, &self.lens)?),
         };
         let per_page = page_blocks(&log.list.shape);
         let number = block / per_page;
@@ -172,11 +197,11 @@ impl Digests {
             Some((last, last_number, page)) if last == id && *last_number == number => page.clone(),
             _ => log.page(&self.shared, number)?,
         };
-        let digest = page.get((block % per_page) as usize).copied();
+        let digest = page.get((block % per_page) as usize).copied().filter(|digest| !digest.is_zero());
         self.last = Some((*id, number, page));
         digest.ok_or_else(|| {
-            let fault = crate::fault::Fault::ExtentRange { block, max: log.list.shape.blocks };
-            Error::corrupt(log.list.object_name(), 0, fault)
+            let fault = crate::fault::Fault::BlockAbsent { block: (block % per_page) as u32 };
+            Error::corrupt(log.list.object_name(), number, fault)
         })
     }
 }

@@ -2,7 +2,7 @@
 //! nothing here is part of the format, nothing here is needed for reading.
 //!
 //! ```text
-//! index/logs/LIST       the digests of a list's blocks, in the list's order
+//! index/logs/KEY        the digests of a list's blocks, in the list's order
 //! index/segments/NAME   for some lists: (first 6 bytes of a digest, list, block), sorted, with a filter
 //! ```
 //!

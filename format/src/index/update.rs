@@ -165,15 +165,16 @@ fn unique(stage: &Stage) -> String {
 /// damaged are left out.
 pub(crate) fn rebuild(shared: &Arc<Shared>, lists: &[Arc<List>], sound: &[Segment]) -> Result<Vec<Segment>> {
     let stage = Stage::begin(shared)?;
-    let mut sorted = lists.to_vec();
-    sorted.sort_unstable_by_key(|list| list.id);
+    let mut sorted: Vec<_> =
+        lists.iter().filter_map(|list| Some((log::key_of_list(list).ok()?, list))).collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
     let mut made = Vec::new();
     for lists in sorted.chunks(LISTS_MAX) {
         let mut rebuilding =
             Rebuilding { stage: &stage, lists: Vec::new(), runs: Vec::new(), entries: Vec::new() };
-        for list in lists {
-            let covered = sound.iter().any(|segment| segment.lists.binary_search(&list.id).is_ok());
-            match rebuilding.list(list, covered) {
+        for (key, list) in lists {
+            let covered = sound.iter().any(|segment| segment.lists.binary_search(key).is_ok());
+            match rebuilding.list(*key, list, covered) {
                 Ok(()) => {}
                 Err(error) if error.may_pass() => return Err(error),
                 Err(error) => {
@@ -186,7 +187,7 @@ pub(crate) fn rebuild(shared: &Arc<Shared>, lists: &[Arc<List>], sound: &[Segmen
     Ok(made)
 }
 
-/// A segment being made from frames. Lists come in ascending order of their ids.
+/// A segment being made from frames. Lists come in ascending order of their keys.
 struct Rebuilding<'a> {
     stage: &'a Stage,
     /// Those done; the next one has the next number.
@@ -198,10 +199,10 @@ struct Rebuilding<'a> {
 impl Rebuilding<'_> {
     /// Makes a list's log and, unless it is covered already, its entries. Where it fails half way,
     /// the entries made so far stay: what they promise, no log will prove.
-    fn list(&mut self, list: &List, covered: bool) -> Result<()> {
+    fn list(&mut self, key: Digest, list: &List, covered: bool) -> Result<()> {
         let shared = &self.stage.shared;
         let number = self.lists.len() as u32;
-        let log_name = format!("log-{}", list.id);
+        let log_name = format!("log-{key}");
         let log = self.stage.create_cache(&log_name)?;
         let mut block = 0;
         log::rebuild(shared, list, |digests| {
@@ -216,12 +217,9 @@ impl Rebuilding<'_> {
             if self.entries.len() >= SORT_ENTRIES_MAX { self.spill() } else { Ok(()) }
         })?;
         let publish = |error| Error::io("publish", names::INDEX, error);
-        shared
-            .storage
-            .publish(&[(self.stage.staged(&log_name), log::object_name(&list.id))])
-            .map_err(publish)?;
+        shared.storage.publish(&[(self.stage.staged(&log_name), log::object_name(&key))]).map_err(publish)?;
         if !covered {
-            self.lists.push(list.id);
+            self.lists.push(key);
         }
         Ok(())
     }

@@ -13,7 +13,8 @@ use super::reference::is_name;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::fault::Fault;
 use crate::limits::{
-    BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX, BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX, NAME_LEN_MAX,
+    BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX, BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX,
+    NAME_LEN_MAX,
 };
 
 /// Bytes in the head: one sector, so that a device writes it whole or not at all.
@@ -83,7 +84,10 @@ impl Head {
             return Err(Fault::BundleLayout { offset: tail_offset, expected: table_offset });
         }
         if table_offset.checked_add(table_len) != Some(len) {
-            return Err(Fault::BundleLayout { offset: table_offset.saturating_add(table_len), expected: len });
+            return Err(Fault::BundleLayout {
+                offset: table_offset.saturating_add(table_len),
+                expected: len,
+            });
         }
         Ok(Self { len, table_offset, table_len, tail_offset, table_digest })
     }
@@ -154,14 +158,14 @@ pub struct Object {
 }
 
 impl Object {
-        /// The piece that holds byte `at` of the object, if any does.
+    /// The piece that holds byte `at` of the object, if any does.
     #[must_use]
     pub fn piece_at(&self, at: u64) -> Option<&Piece> {
         let next = self.pieces.partition_point(|piece| piece.at + piece.len <= at);
         self.pieces.get(next).filter(|piece| piece.at <= at)
     }
 
-        /// Where the first piece behind byte `at` of the object begins.
+    /// Where the first piece behind byte `at` of the object begins.
     #[must_use]
     pub fn next_piece(&self, at: u64) -> Option<u64> {
         let next = self.pieces.partition_point(|piece| piece.at <= at);
@@ -230,7 +234,7 @@ impl Table {
         out
     }
 
-        /// Checks the table of a bundle whose table begins at `table_offset`.
+    /// Checks the table of a bundle whose table begins at `table_offset`.
     pub fn decode(bytes: &[u8], table_offset: u64) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::BundleTable, bytes)?;
         let mut count = |what, max: u64| match u64::from(cursor.u32()?) {
@@ -257,7 +261,7 @@ impl Table {
         Ok(Self { bases, objects, names })
     }
 
-        /// The number of the object of this kind and id.
+    /// The number of the object of this kind and id.
     #[must_use]
     pub fn find(&self, kind: ObjectKind, id: &Digest) -> Option<usize> {
         self.objects.binary_search_by(|object| (object.kind, object.id).cmp(&(kind, *id))).ok()
@@ -318,7 +322,11 @@ fn check_layout(objects: &[Object], table_offset: u64) -> Result<(), Fault> {
         }
         end = end.saturating_add(len);
     }
-    if end == table_offset { Ok(()) } else { Err(Fault::BundleLayout { offset: end, expected: table_offset }) }
+    if end == table_offset {
+        Ok(())
+    } else {
+        Err(Fault::BundleLayout { offset: end, expected: table_offset })
+    }
 }
 
 fn decode_names(cursor: &mut Cursor<'_>, names: u64, images: u64) -> Result<Vec<(String, u32)>, Fault> {
@@ -330,18 +338,18 @@ fn decode_names(cursor: &mut Cursor<'_>, names: u64, images: u64) -> Result<Vec<
         if len > max {
             return Err(Fault::Limit { what: "name length", found: len, max });
         }
-        let name = std::str::from_utf8(cursor.bytes(len as usize)?).map_err(|_| Fault::Text { what: "name" })?;
+        let name =
+            std::str::from_utf8(cursor.bytes(len as usize)?).map_err(|_| Fault::Text { what: "name" })?;
         if u64::from(image) >= images {
             return Err(Fault::TableRange { index: u64::from(image), max: images });
         }
         found.push((name.into(), image));
     }
-        check_ascending(found.iter().map(|(name, _)| name.as_bytes()))?;
-    let is_reference = |text: &str| text.split_once(':').is_some_and(|(name, tag)| is_name(name) && is_name(tag));
+    check_ascending(found.iter().map(|(name, _)| name.as_bytes()))?;
+    let is_reference =
+        |text: &str| text.split_once(':').is_some_and(|(name, tag)| is_name(name) && is_name(tag));
     match found.iter().find(|(name, _)| !is_reference(name)) {
-        Some((name, _)) => {
-            Err(Fault::ReferenceName { expected: "NAME:TAG".into(), found: name.clone() })
-        }
+        Some((name, _)) => Err(Fault::ReferenceName { expected: "NAME:TAG".into(), found: name.clone() }),
         None => Ok(found),
     }
 }

@@ -36,7 +36,7 @@ pub enum Kind {
     Locator,
     /// A pack.
     Pack,
-        /// A file of map and span pages.
+    /// A file of map and span pages.
     PageFile,
     /// A bundle.
     Bundle,
@@ -60,7 +60,7 @@ impl Kind {
             Self::List => "melvlist",
             Self::Locator => "melvloca",
             Self::Pack => "melvpack",
-                        Self::PageFile => "melvpage",
+            Self::PageFile => "melvpage",
             Self::Bundle => "melvbndl",
             Self::BundleTable => "melvbtab",
         }

@@ -38,7 +38,7 @@ pub struct FramePlace {
     pub pack: u32,
     /// First byte in the pack.
     pub offset: u32,
-        /// Bytes.
+    /// Bytes.
     pub len: u32,
     /// Whether the frame holds only some blocks of its chunk.
     pub partial: bool,
@@ -52,11 +52,23 @@ impl FramePlace {
     /// The record of a chunk that has no frame.
     pub const NONE: Self = Self { pack: ABSENT, offset: 0, len: 0, partial: false, next: 0, guard: 0 };
 
+    /// Whether this is the record of a chunk that has no frame.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.pack == ABSENT
+    }
+
+    /// Whether this one frame holds all of its chunk.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.is_absent() && !self.partial
+    }
+
     /// Appends the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u32(self.pack);
         out.put_u32(self.offset);
-                out.put_u32(self.len | if self.partial { PARTIAL } else { 0 });
+        out.put_u32(self.len | if self.partial { PARTIAL } else { 0 });
         out.put_u32(self.next);
         out.put_u64(self.guard);
     }
@@ -65,7 +77,7 @@ impl FramePlace {
     pub fn decode(page: &[u8], number: u64, root: &LocatorRoot) -> Result<Self, Fault> {
         let within = usize::try_from(number % TABLE_PAGE_RECORDS).unwrap_or(usize::MAX) * RECORD_LEN;
         let mut cursor = Cursor::new(page.get(within..).unwrap_or_default());
-                let (pack, offset, len) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let (pack, offset, len) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
         let (next, guard) = (cursor.u32()?, cursor.u64()?);
         if pack == ABSENT {
             return if (offset, len, next, guard) == (0, 0, 0, 0) {
@@ -109,7 +121,7 @@ pub struct LocatorRoot {
     pub list: Digest,
     /// Chunks in the list.
     pub chunks: u64,
-        /// Records, of which those beyond `chunks` are further frames.
+    /// Records, of which those beyond `chunks` are further frames.
     pub records: u64,
     /// Whether some chunk is held in part, or not at all.
     pub in_part: bool,
@@ -128,7 +140,7 @@ impl LocatorRoot {
         out.put_u64(self.chunks);
         out.put_u64(self.records);
         out.put_u32(u32::try_from(self.packs.len()).unwrap_or(u32::MAX));
-                out.put_u32(if self.in_part { IN_PART } else { 0 });
+        out.put_u32(if self.in_part { IN_PART } else { 0 });
         for pack in &self.packs {
             out.put_u32(TARGET_PACK);
             out.put_digest(pack);
@@ -154,7 +166,7 @@ impl LocatorRoot {
                 max: LOCATOR_RECORDS_MAX,
             });
         }
-                let pack_count = u64::from(cursor.u32()?);
+        let pack_count = u64::from(cursor.u32()?);
         let flags = cursor.u32()?;
         if flags & !IN_PART != 0 {
             return Err(Fault::Reserved { offset: cursor.position() as u64 - 4 });

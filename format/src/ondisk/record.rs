@@ -146,7 +146,7 @@ impl Places {
         out
     }
 
-        /// Checks the places that lie behind the manifest; `head_bytes` are the record's first bytes.
+    /// Checks the places that lie behind the manifest; `head_bytes` are the record's first bytes.
     /// With `has_base`, pages may be left to a base.
     pub fn decode(bytes: &[u8], head_bytes: &[u8], head: &RecordHead, has_base: bool) -> Result<Self, Fault> {
         let covered = head_bytes.get(..HEADER_LEN + 32).unwrap_or_default();
@@ -155,7 +155,7 @@ impl Places {
         }
         let mut cursor = Cursor::new(bytes);
         let files = (0..head.files).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
-                let mut places = |count: u32| {
+        let mut places = |count: u32| {
             (0..count).map(|_| decode_place(&mut cursor, head.files, has_base)).collect::<Result<_, _>>()
         };
         let places = Self { files, map: places(head.map_pages)?, span: places(head.span_pages)? };

@@ -85,15 +85,14 @@ impl Store {
     /// # Errors
     /// When the names cannot be listed.
     pub fn image_refs(&self) -> Result<Vec<ImageRef>> {
-        let named = self.references()?;
-        let mut refs = Vec::new();
-        for (name, named_image) in &named {
-            named_image.as_ref().map_err(|error| Error::io("read", name.to_string(), io::Error::other(error.to_string())))?;
-            refs.push(ImageRef::Name(name.clone()));
+        let mut named = Vec::new();
+        for (_, image) in self.references()? {
+            named.push(image?);
         }
         let ids = self.shared.image_ids()?;
-        let is_named = |id: &Digest| named.iter().any(|(_, image)| image.as_ref().is_ok_and(|image| image.image == *id));
-        refs.extend(ids.into_iter().filter(|id| !is_named(id)).map(ImageRef::Id));
+        let nameless = ids.into_iter().filter(|id| !named.iter().any(|image| image.image == *id));
+        let mut refs: Vec<_> = nameless.map(ImageRef::Id).collect();
+        refs.splice(0..0, named.iter().map(|image| ImageRef::Name(image.name.clone())));
         Ok(refs)
     }
 }
@@ -196,7 +195,7 @@ impl BundleStorage {
         let id = names::digest_of(name)?;
         let folder = name.split('/').next()?;
         let (kind, _) = FOLDERS.iter().find(|(_, known)| *known == folder)?;
-                self.parts.table.find(*kind, &id).filter(|_| names::object(folder, &id) == name)
+        self.parts.table.find(*kind, &id).filter(|_| names::object(folder, &id) == name)
     }
 
     fn names(&self) -> impl Iterator<Item = Listed> {
@@ -234,11 +233,20 @@ impl Storage for BundleStorage {
         let is_list = name.starts_with(names::LISTS);
         let base = self.base.as_ref().filter(|_| is_list).map(|base| base.open(name));
         match (self.find(name), base) {
-            (Some(object), base) => {
-                Ok(Arc::new(Pieced { parts: self.parts.clone(), object, base: base.and_then(io::Result::ok) }))
-            }
+            (Some(object), base) => Ok(Arc::new(Pieced {
+                parts: self.parts.clone(),
+                object,
+                base: base.and_then(io::Result::ok),
+            })),
             (None, Some(base)) => base,
-            (None, None) => Err(io::ErrorKind::NotFound.into()),
+            // Whoever looks for an image, or for what a base may have, must not take it for damage.
+            _ if name.starts_with(names::MANIFESTS) || self.base.is_some() => {
+                Err(io::ErrorKind::NotFound.into())
+            }
+            _ if names::digest_of(name).is_some() && !name.starts_with(names::INDEX) => {
+                Err(io::Error::other(Fault::Missing))
+            }
+            _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 

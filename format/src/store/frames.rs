@@ -76,7 +76,7 @@ impl Shared {
         Ok(Chunk { bytes: plain.into(), held: held.map(Arc::from), trust })
     }
 
-        /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
+    /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
     /// held where they are not all of them. What a bundle does not hold comes from its base.
     pub fn decode_chunk(
         &self,
@@ -108,9 +108,8 @@ impl Shared {
         plain: &mut [u8],
         mut held: Vec<u8>,
     ) -> Result<Option<Vec<u8>>> {
-        let loaded = self
-            .list(&list.id, Some(list.shape))
-            .and_then(|own| self.load_chunk(&own, chunk, id, verify));
+        let loaded =
+            self.list(&list.id, Some(list.shape)).and_then(|own| self.load_chunk(&own, chunk, id, verify));
         let loaded = match loaded {
             Err(error) if is_left_out(&error) => return Ok(Some(held)),
             other => other?,
@@ -164,7 +163,7 @@ impl Shared {
             let name = names::object(names::PACKS, pack);
             STORED.with_borrow_mut(|stored| {
                 self.read_frame(&name, place, id, stored)?;
-                                let added = decode_frame(stored, blocks, place)
+                let added = decode_frame(stored, blocks, place)
                     .and_then(|frame| assembly.add(&frame).map(|()| frame))
                     .and_then(
                         |frame| if verify == VerifyMode::Full { assembly.check(&frame, id) } else { Ok(()) },
@@ -179,7 +178,13 @@ impl Shared {
     }
 
     /// Reads a frame's stored bytes and checks their guard.
-        pub(super) fn read_frame(&self, name: &str, place: &FramePlace, id: &Digest, stored: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn read_frame(
+        &self,
+        name: &str,
+        place: &FramePlace,
+        id: &Digest,
+        stored: &mut Vec<u8>,
+    ) -> Result<()> {
         let pack = self.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
         let offset = u64::from(place.offset);
         let end = offset + u64::from(place.len);
@@ -255,7 +260,11 @@ impl Assembly<'_> {
 }
 
 /// Takes a frame apart; it must hold as much as its locator says.
-pub(super) fn decode_frame<'a>(stored: &'a [u8], blocks: u32, place: &FramePlace) -> Result<Frame<'a>, Fault> {
+pub(super) fn decode_frame<'a>(
+    stored: &'a [u8],
+    blocks: u32,
+    place: &FramePlace,
+) -> Result<Frame<'a>, Fault> {
     let frame = Frame::decode(stored, blocks)?;
     if place.partial == matches!(frame.presence, Presence::Partial { .. }) {
         Ok(frame)
@@ -266,8 +275,11 @@ pub(super) fn decode_frame<'a>(stored: &'a [u8], blocks: u32, place: &FramePlace
 
 /// Whether a store says that it has nothing of a chunk, rather than that something is wrong.
 fn is_left_out(error: &Error) -> bool {
-    error.is_not_found()
-        || matches!(error, Error::Corrupt { fault: Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }, .. })
+    error.is_absent()
+        || matches!(
+            error,
+            Error::Corrupt { fault: Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }, .. }
+        )
 }
 
 impl Chunk {

@@ -31,6 +31,8 @@ pub(crate) struct List {
 pub(crate) struct Locator {
     name: String,
     pub root: LocatorRoot,
+    /// The digest of the root: other frames, other digest.
+    pub digest: Digest,
 }
 
 impl List {
@@ -40,7 +42,7 @@ impl List {
         let shape = match shape {
             Some(shape) => shape,
             None => {
-                let found = load_by_trailer(shared, &id)?;
+                let found = load_root_by_trailer(shared, &names::object(names::LISTS, &id), &id)?;
                 let shape = found.shape;
                 let _ = root.set(found);
                 shape
@@ -63,6 +65,11 @@ impl List {
             shared.storage.open(&name).map_err(|error| Error::io("open", name, error))?;
         }
         Ok(())
+    }
+
+    /// Whether the list is a bundle's.
+    pub fn is_of_bundle(&self) -> bool {
+        self.shared().bundle.is_some()
     }
 
     /// Whether the root was read, and with it the shape is the list's own.
@@ -121,8 +128,16 @@ impl List {
             let first = number * TABLE_PAGE_RECORDS;
             let records = (self.shape.chunks() - first).min(TABLE_PAGE_RECORDS);
             let (offset, len) = (first * DIGEST_LEN as u64, records * DIGEST_LEN as u64);
-            let name = self.object_name();
-            read_page(self.shared().open_object(&name)?.as_ref(), &name, offset, len, &expected)
+            let (shared, name) = (self.shared(), self.object_name());
+            let read = || read_page(shared.open_object(&name)?.as_ref(), &name, offset, len, &expected);
+            // The list may have been replaced by one with more pages since it was opened.
+            match read() {
+                Err(error) if error.is_damage() => {
+                    shared.forget_object(&name);
+                    read()
+                }
+                done => done,
+            }
         })
     }
 
@@ -159,21 +174,28 @@ impl List {
 
     /// The locator as it is now: after a collection, frames lie elsewhere.
     pub fn reload_locator(&self) -> Result<Arc<Locator>> {
-        let locator = Arc::new(Locator::load(&self.shared(), &self.id, &self.shape)?);
+        let locator = Arc::new(Locator::load(
+            &self.shared(),
+            names::object(names::LOCATORS, &self.id),
+            &self.id,
+            &self.shape,
+        )?);
         *self.locator.write().unwrap_or_else(PoisonError::into_inner) = Some(locator.clone());
         Ok(locator)
     }
 }
 
 impl Locator {
-    fn load(shared: &Shared, list: &Digest, shape: &ListShape) -> Result<Self> {
-        let name = names::object(names::LOCATORS, list);
+    /// Loads the locator of `list` from the object `name`.
+    pub fn load(shared: &Shared, name: String, list: &Digest, shape: &ListShape) -> Result<Self> {
         // Locators are the one kind of object that is replaced: this is to be the newest.
         shared.forget_object(&name);
         let object = shared.open_object(&name)?;
         let len = object.len();
         // One read takes the root and mostly the whole of a small locator.
         let guess = (shape.pages() * DIGEST_LEN as u64 + shape.chunks() / 8 + (16 << 10)).min(len);
+        // In a bundle the pages lie elsewhere, or nowhere; what is needed is at hand.
+        let guess = if shared.bundle.is_some() { locator::TRAILER_LEN.min(len) } else { guess };
         let mut tail = read_range(object.as_ref(), &name, len - guess, guess)?;
         let root_len = trailer(&tail, &name, len, LOCATOR_ROOT_LEN_MAX)?;
         let needed = root_len + locator::TRAILER_LEN;
@@ -192,26 +214,47 @@ impl Locator {
         if root.chunks != shape.chunks() || expected != len {
             return Err(corrupt(Fault::ListShape { expected: shape.chunks(), found: root.chunks }));
         }
-        Ok(Self { name, root })
+        let digest = object_digest(&root_bytes);
+        Ok(Self { name, root, digest })
+    }
+
+    /// Whether none of the chunks of a page has a frame; such a page need not be there.
+    pub fn is_empty_page(&self, shared: &Shared, number: u64) -> Result<bool> {
+        match self.page(shared, number) {
+            Ok(page) => {
+                let mut none = Vec::with_capacity(locator::RECORD_LEN);
+                FramePlace::NONE.encode(&mut none);
+                Ok(page.chunks(locator::RECORD_LEN).all(|record| record == none))
+            }
+            Err(Error::Corrupt { fault: Fault::PieceAbsent { .. }, .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Record `number`, checked.
     pub fn record(&self, shared: &Shared, number: u64) -> Result<FramePlace> {
         let page_number = number / TABLE_PAGE_RECORDS;
+        let page = self.page(shared, page_number)?;
+        FramePlace::decode(&page, number, &self.root).map_err(|fault| {
+            Error::corrupt(&self.name, page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64, fault)
+        })
+    }
+
+    /// Page `page_number` of the records, checked.
+    fn page(&self, shared: &Shared, page_number: u64) -> Result<Bytes> {
         let outside = || {
-            let fault = Fault::LocatorLink { found: number, max: self.root.records };
+            let found = page_number.saturating_mul(TABLE_PAGE_RECORDS);
+            let fault = Fault::LocatorLink { found, max: self.root.records };
             Error::corrupt(&self.name, 0, fault)
         };
         let expected = *self.root.pages.get(page_number as usize).ok_or_else(outside)?;
         let first = page_number * TABLE_PAGE_RECORDS;
         let offset = first * locator::RECORD_LEN as u64;
-        let page = shared.cache.page(KeyKind::LocatorPage, expected, || {
+        shared.cache.page(KeyKind::LocatorPage, expected, || {
             let records = (self.root.records - first).min(TABLE_PAGE_RECORDS);
             let len = records * locator::RECORD_LEN as u64;
             read_page(shared.open_object(&self.name)?.as_ref(), &self.name, offset, len, &expected)
-        })?;
-        FramePlace::decode(&page, number, &self.root)
-            .map_err(|fault| Error::corrupt(&self.name, offset, fault))
+        })
     }
 }
 
@@ -240,14 +283,14 @@ fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> 
     }
 }
 
-fn load_by_trailer(shared: &Shared, id: &Digest) -> Result<ListRoot> {
-    let name = names::object(names::LISTS, id);
-    let object = shared.open_object(&name)?;
+/// The root of list `id` in the object `name`, found by the number that ends it.
+pub(super) fn load_root_by_trailer(shared: &Shared, name: &str, id: &Digest) -> Result<ListRoot> {
+    let object = shared.open_object(name)?;
     let len = object.len();
     let tail_len = TRAILER_LEN.min(len);
-    let tail = read_range(object.as_ref(), &name, len - tail_len, tail_len)?;
-    let root_len = trailer(&tail, &name, len, LIST_ROOT_LEN_MAX)?;
-    load_root(object.as_ref(), &name, id, len - TRAILER_LEN - root_len, root_len)
+    let tail = read_range(object.as_ref(), name, len - tail_len, tail_len)?;
+    let root_len = trailer(&tail, name, len, LIST_ROOT_LEN_MAX)?;
+    load_root(object.as_ref(), name, id, len - TRAILER_LEN - root_len, root_len)
 }
 
 fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListRoot> {

@@ -1,13 +1,13 @@
-//! Writing a chunk list and its locator side by side: one record of each for every chunk.
+//! Writing chunk lists and locators: tables of one record a chunk, a page at a time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::names;
 use super::pack_writer::Placed;
-use super::stage::{Moves, Stage};
+use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
-use crate::error::Result;
-use crate::limits::TABLE_PAGE_RECORDS;
+use crate::error::{Error, Result};
+use crate::limits::{LOCATOR_PACKS_MAX, LOCATOR_RECORDS_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
 use crate::storage::Append;
@@ -50,67 +50,207 @@ impl TableWriter {
     }
 }
 
+/// A pack that a locator names: one of the store, or one that is being written, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PackName {
+    Known(Digest),
+    New(u32),
+}
+
+/// A frame that a locator places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LocatedFrame {
+    pub pack: PackName,
+    pub offset: u32,
+    pub len: u32,
+    pub partial: bool,
+    pub guard: u64,
+}
+
+impl LocatedFrame {
+    /// A frame that was just written.
+    pub fn new(placed: &Placed, partial: bool) -> Self {
+        let Placed { pack, offset, len, guard } = *placed;
+        Self { pack: PackName::New(pack), offset, len, partial, guard }
+    }
+
+    /// A frame that another locator of the store places.
+    pub fn known(place: &FramePlace, pack: Digest) -> Self {
+        let FramePlace { offset, len, partial, guard, .. } = *place;
+        Self { pack: PackName::Known(pack), offset, len, partial, guard }
+    }
+}
+
+/// Writes one locator, chunk by chunk.
+#[derive(Debug)]
+pub(crate) struct LocatorWriter {
+    places: TableWriter,
+    chunks: u64,
+    /// Chunks so far.
+    next: u64,
+    packs: Vec<PackName>,
+    numbers: HashMap<PackName, u32>,
+    /// Further frames of chunks that have several, and how many of them were written.
+    further: Vec<FramePlace>,
+    written_further: u64,
+    in_part: bool,
+}
+
+impl LocatorWriter {
+    /// A locator of so many chunks; an import does not know how many yet and says none.
+    pub fn begin(stage: &Stage, name: String, chunks: Option<u64>) -> Result<Self> {
+        Ok(Self {
+            places: TableWriter::begin(stage, name, locator::RECORD_LEN)?,
+            chunks: chunks.unwrap_or(0),
+            next: 0,
+            packs: Vec::new(),
+            numbers: HashMap::new(),
+            further: Vec::new(),
+            written_further: 0,
+            in_part: false,
+        })
+    }
+
+    /// The frames of the next chunk.
+    pub fn chunk(&mut self, stage: &Stage, frames: &[LocatedFrame]) -> Result<()> {
+        let mut places: Vec<_> = frames.iter().map(|frame| self.place(frame)).collect();
+        self.in_part |= frames.len() != 1 || frames.iter().any(|frame| frame.partial);
+        let count = places.len();
+        // The first frame's record is the chunk's; the others hang on it one behind the other.
+        for (number, place) in places.iter_mut().enumerate().take(count.saturating_sub(1)) {
+            place.next = (self.chunks + self.further.len() as u64 + number as u64) as u32;
+        }
+        let first = places.first().copied().unwrap_or(FramePlace::NONE);
+        self.further.extend(places.iter().skip(1));
+        self.next += 1;
+        self.places.record(stage, |page| first.encode(page))
+    }
+
+    /// So many chunks that have no frame.
+    pub fn skip(&mut self, stage: &Stage, chunks: u64) -> Result<()> {
+        (0..chunks).try_for_each(|_| self.chunk(stage, &[]))
+    }
+
+    /// Writes what is buffered and lets go of the room, once all chunks are in.
+    pub fn flush(&mut self, stage: &Stage) -> Result<()> {
+        for place in std::mem::take(&mut self.further) {
+            self.places.record(stage, |page| place.encode(page))?;
+            self.written_further += 1;
+        }
+        self.places.flush(stage)?;
+        self.places.page = Vec::new();
+        Ok(())
+    }
+
+    /// Chunks so far.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    fn place(&mut self, frame: &LocatedFrame) -> FramePlace {
+        let packs = &mut self.packs;
+        let pack = *self.numbers.entry(frame.pack).or_insert_with(|| {
+            packs.push(frame.pack);
+            packs.len() as u32 - 1
+        });
+        let LocatedFrame { offset, len, partial, guard, .. } = *frame;
+        FramePlace { pack, offset, len, partial, next: 0, guard }
+    }
+
+    /// Closes the locator of list `list`; `pack_ids` are those of the packs being written.
+    pub fn finish(mut self, stage: &Stage, list: Digest, pack_ids: &[Digest]) -> Result<()> {
+        self.flush(stage)?;
+        let records = self.next + self.written_further;
+        check("records of a locator", records, LOCATOR_RECORDS_MAX)?;
+        check("packs of a locator", self.packs.len() as u64, LOCATOR_PACKS_MAX)?;
+        let pack_id = |name: &PackName| match name {
+            PackName::Known(id) => *id,
+            PackName::New(number) => pack_ids.get(*number as usize).copied().unwrap_or_default(),
+        };
+        let root = LocatorRoot {
+            list,
+            chunks: self.next,
+            records,
+            in_part: self.in_part,
+            packs: self.packs.iter().map(pack_id).collect(),
+            pages: std::mem::take(&mut self.places.digests),
+        };
+        self.places.end(stage, &root.encode())
+    }
+}
+
+fn check(what: &'static str, found: u64, max: u64) -> Result<()> {
+    if found <= max { Ok(()) } else { Err(Error::Limit { what, found, max }) }
+}
+
 /// Writes one list and its locator.
 #[derive(Debug)]
 pub(crate) struct ListWriter {
     ids: TableWriter,
-    places: TableWriter,
+    places: LocatorWriter,
     chunk_blocks: u32,
     blocks: u64,
-    /// Packs used so far, by the pack writer's numbers.
-    packs: Vec<u32>,
 }
 
-/// A list that was written.
-#[derive(Debug, Clone, Copy)]
+/// A list that was written, and the staged names of its object and of its locator's.
+#[derive(Debug, Clone)]
 pub(crate) struct WrittenList {
     pub id: Digest,
     pub shape: ListShape,
+    pub list: String,
+    pub locator: String,
 }
 
 impl ListWriter {
     pub fn begin(stage: &Stage, number: usize, chunk_blocks: u32) -> Result<Self> {
         Ok(Self {
             ids: TableWriter::begin(stage, format!("list-{number}"), DIGEST_LEN)?,
-            places: TableWriter::begin(stage, format!("locator-{number}"), locator::RECORD_LEN)?,
+            places: LocatorWriter::begin(stage, format!("locator-{number}"), None)?,
             chunk_blocks,
             blocks: 0,
-            packs: Vec::new(),
         })
     }
 
     /// Adds the next chunk, of `blocks` blocks; only the last may have fewer than the others.
     pub fn chunk(&mut self, stage: &Stage, id: &Digest, blocks: u32, placed: &Placed) -> Result<()> {
-        if self.packs.last() != Some(&placed.pack) {
-            self.packs.push(placed.pack);
-        }
-        let pack = u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX);
-        let place = FramePlace { pack, offset: placed.offset, len: placed.len, partial: false, next: 0, guard: placed.guard };
         self.blocks += u64::from(blocks);
         self.ids.record(stage, |page| page.extend_from_slice(&id.0))?;
-        self.places.record(stage, |page| place.encode(page))
+        self.places.chunk(stage, &[LocatedFrame::new(placed, false)])
     }
 
     /// Closes the list and its locator; `pack_ids` are those of the pack writer's packs.
-    pub fn finish(mut self, stage: &Stage, pack_ids: &[Digest], moves: &mut Moves) -> Result<WrittenList> {
+    pub fn finish(mut self, stage: &Stage, pack_ids: &[Digest]) -> Result<WrittenList> {
         let shape = ListShape { chunk_blocks: self.chunk_blocks, blocks: self.blocks };
         self.ids.flush(stage)?;
-        self.places.flush(stage)?;
         let root = ListRoot { shape, pages: std::mem::take(&mut self.ids.digests) }.encode();
         let id = object_digest(&root);
         self.ids.end(stage, &root)?;
-        let pack_id = |number: &u32| pack_ids.get(*number as usize).copied().unwrap_or_default();
-        let located = LocatorRoot {
-            list: id,
-            chunks: shape.chunks(),
-                        records: shape.chunks(),
-            in_part: false,
-            packs: self.packs.iter().map(pack_id).collect(),
-            pages: std::mem::take(&mut self.places.digests),
-        };
-        self.places.end(stage, &located.encode())?;
-        moves.push((stage.staged(&self.places.name), names::object(names::LOCATORS, &id)));
-        moves.push((stage.staged(&self.ids.name), names::object(names::LISTS, &id)));
-        Ok(WrittenList { id, shape })
+        let (list, locator) = (stage.staged(&self.ids.name), stage.staged(&self.places.places.name));
+        self.places.finish(stage, id, pack_ids)?;
+        Ok(WrittenList { id, shape, list, locator })
     }
+}
+
+/// Writes a list of which only some pages are at hand: absent ones are zeros.
+pub(crate) fn write_list(
+    stage: &Stage,
+    name: &str,
+    root: &ListRoot,
+    mut page: impl FnMut(u64) -> Result<Option<bytes::Bytes>>,
+) -> Result<()> {
+    let object = stage.create(name)?;
+    let chunks = root.shape.chunks();
+    for number in 0..root.shape.pages() {
+        match page(number)? {
+            Some(bytes) => stage.append(object.as_ref(), name, &bytes)?,
+            None => {
+                let records = (chunks - number * TABLE_PAGE_RECORDS).min(TABLE_PAGE_RECORDS) as usize;
+                stage.append(object.as_ref(), name, &vec![0; records * DIGEST_LEN])?;
+            }
+        }
+    }
+    let mut end = root.encode();
+    let len = end.len() as u64;
+    end.extend_from_slice(&len.to_le_bytes());
+    stage.append(object.as_ref(), name, &end)
 }

@@ -17,19 +17,26 @@
 //! | [`open`](Store) | opening, creating, and what all handles of a store share |
 //! | `names` | names of objects, of images, as people write them |
 //! | `refs` | references: resolve, list, set, remove |
-//! | `stage` | a writer's folder, the commit that is all or nothing, and what is left of the dead |
+//! | `stage` | a writer's folder |
+//! | `commit`, `merge` | the commit that is all or nothing; a list that the store has and gets more of |
+//! | `journal` | what a commit is about to do, and how it is undone if its writer dies |
 //! | `pack_writer`, `list_writer`, `page_writer` | making packs; lists with locators; page files |
 //! | `list` | a list opened for reading: chunk ids and places |
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
+//! | `carry` | blocks of a chunk as a frame for another store or a bundle |
 //! | [`bundle`](BundleOptions) | a bundle as a store that is only read |
 //! | `record` | manifest records: opening one, reading its pages |
 //!
 //! The store does not know what an extent or a guest is beyond the pages it hands out.
 
 mod bundle;
+pub(crate) mod carry;
+pub(crate) mod commit;
 pub(crate) mod frames;
+pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod list_writer;
+pub(crate) mod merge;
 pub(crate) mod names;
 mod open;
 pub(crate) mod pack_writer;

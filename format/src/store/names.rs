@@ -86,8 +86,6 @@ impl fmt::Display for RefName {
     }
 }
 
-
-
 impl FromStr for RefName {
     type Err = Error;
 

@@ -76,7 +76,7 @@ pub(crate) struct Shared {
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
     poisoned: AtomicBool,
-        writer_mask: u32,
+    writer_mask: u32,
     /// Where a bundle's bases are; `Some` also for a bundle without any.
     pub bundle: Option<Bundle>,
     /// Bytes of the header, where this handle made the store: its first import counts them.
@@ -137,7 +137,7 @@ impl Store {
         Self::create(FileStorage::new(path.as_ref()), options)
     }
 
-        fn open_shared(storage: Arc<dyn Storage>, options: StoreOptions) -> Result<Self> {
+    fn open_shared(storage: Arc<dyn Storage>, options: StoreOptions) -> Result<Self> {
         Self::open_with(storage, options, None)
     }
 
@@ -162,7 +162,7 @@ impl Store {
             lists: Mutex::default(),
             objects: Mutex::default(),
             poisoned: AtomicBool::new(false),
-                        writer_mask: header.writer_mask,
+            writer_mask: header.writer_mask,
             bundle,
             made_bytes: AtomicU64::new(0),
         };
@@ -243,13 +243,13 @@ impl Shared {
         take_lock(self.storage.as_ref(), self.lock_wait)
     }
 
-        /// The store that has the bases of this bundle, and their records.
+    /// The store that has the bases of this bundle, and their records.
     pub fn bases(&self) -> Option<(&Arc<Self>, &[super::record::Record])> {
         self.bundle.as_ref()?.bases()
     }
 
     /// Fails where this handle must not write.
-        pub fn check_writable(&self) -> Result<()> {
+    pub fn check_writable(&self) -> Result<()> {
         if self.bundle.is_some() {
             return Err(Error::ReadOnly { object: self.storage.place() });
         }
@@ -310,6 +310,13 @@ impl Shared {
     /// Lets go of an object that may have been replaced.
     pub fn forget_object(&self, name: &str) {
         self.objects().remove(name);
+    }
+
+    /// Lets go of a list that may have been replaced by one that holds more.
+    pub fn forget_list(&self, id: &Digest) {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.forget_object(&names::object(names::LISTS, id));
+        self.forget_object(&names::object(names::LOCATORS, id));
     }
 
     fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<dyn ReadAt>>> {

@@ -65,8 +65,13 @@ impl Record {
         }
         let manifest = decode_manifest(&front, &name, &head, &id)?;
         let slice = |offset: u64, len: u64| front.slice(offset as usize..(offset + len) as usize);
-        let places = Places::decode(&slice(head.places_offset(), head.places_len()), &front, &head, shared.bases().is_some())
-            .map_err(|fault| Error::corrupt(&name, head.places_offset(), fault))?;
+        let places = Places::decode(
+            &slice(head.places_offset(), head.places_len()),
+            &front,
+            &head,
+            shared.bases().is_some(),
+        )
+        .map_err(|fault| Error::corrupt(&name, head.places_offset(), fault))?;
         let map_root = decode_root(
             Kind::MapRoot,
             &slice(head.map_root_offset(), u64::from(head.map_root_len)),
@@ -111,7 +116,7 @@ impl Record {
         let (entry, place) = self.slot(&self.map_root, &self.places.map, slot)?;
         let geometry = &self.manifest.geometry;
         let leaf_blocks = geometry.leaf_blocks();
-                let leaf = self.shared.cache.leaf(entry.digest, geometry.leaf_bits(), || {
+        let leaf = self.shared.cache.leaf(entry.digest, geometry.leaf_bits(), || {
             let (bytes, file) = self.page(Tree::Map, entry, place)?;
             MapLeaf::decode(&bytes, leaf_blocks)
                 .map(|leaf| SearchableLeaf::new(leaf, leaf_blocks))
@@ -129,7 +134,7 @@ impl Record {
     /// The span page of entry `slot` of `root`, which is this record's span root.
     pub fn span_page(&self, root: &[Entry], slot: usize) -> Result<Vec<Entry>> {
         let (entry, place) = self.slot(root, &self.places.span, slot)?;
-                let (bytes, file) = self.page(Tree::Span, entry, place)?;
+        let (bytes, file) = self.page(Tree::Span, entry, place)?;
         let leaf_spans = self.manifest.geometry.leaf_blocks() / SPAN_BLOCKS;
         let before = u64::from(entry.index) * leaf_spans;
         let spans = leaf_spans.min(self.manifest.geometry.spans() - before);
@@ -147,22 +152,26 @@ impl Record {
         }
     }
 
-        /// The bytes of a page, and the object that it came from.
+    /// The bytes of a page, and the object that it came from.
     pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
         if place != PagePlace::OF_BASE {
             return self.read_page(place, &entry.digest);
         }
         let (_, bases) = self.shared.bases().unwrap_or((&self.shared, &[]));
         for base in bases {
-            if let Some(place) = base.place_of(tree, entry)? {
+            if let Some(place) = base.place_of(tree, entry, self.manifest.geometry.leaf_bits())? {
                 return base.page(tree, entry, place);
             }
         }
         Err(Error::corrupt(&self.name, HEAD_LEN, Fault::Missing))
     }
 
-    /// Where this image has the page that `entry` is for, if it is the same one here.
-    pub fn place_of(&self, tree: Tree, entry: Entry) -> Result<Option<PagePlace>> {
+    /// Where this image has the page that `entry` of an image with leaves of `leaf_bits` is for, if it
+    /// is the same one here.
+    pub fn place_of(&self, tree: Tree, entry: Entry, leaf_bits: u8) -> Result<Option<PagePlace>> {
+        if self.manifest.geometry.leaf_bits() != leaf_bits {
+            return Ok(None);
+        }
         let find = |root: &[Entry], places: &[PagePlace]| {
             let slot = root.binary_search_by(|other| other.index.cmp(&entry.index)).ok()?;
             places.get(slot).copied().filter(|_| root[slot].digest == entry.digest)

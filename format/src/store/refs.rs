@@ -1,8 +1,9 @@
 //! References: names of images, each a record of its own that changes in one step.
 
+use super::journal::recover;
 use super::names::{self, ImageRef, PREFIX_DIGITS_MIN, RefName};
 use super::open::{Shared, Store, read_object};
-use super::stage::{Stage, recover};
+use super::stage::Stage;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::limits::NAME_LEN_MAX;

@@ -76,7 +76,7 @@ impl Disk {
             Some(Mark::Descriptor) => Self::of_descriptor(file, path),
             Some(Mark::EsxSparse) => unsupported("ESX's copy-on-write extents (COWD)"),
             Some(Mark::SeSparse) => unsupported("ESX's space-efficient sparse extents (seSparse)"),
-            None => Err(Fault::Magic.at(file.name(), 0)),
+            None => Err(Fault::NotVmdk.at(file.name(), 0)),
         }
     }
 

@@ -17,6 +17,9 @@ pub enum Fault {
     /// A sparse extent does not begin with `KDMV`.
     #[error("the first bytes are not those of a sparse extent, \"KDMV\"")]
     Magic,
+    /// A file that is no VMDK by its first bytes.
+    #[error("the file begins neither with \"KDMV\" nor with the line \"# Disk DescriptorFile\"")]
+    NotVmdk,
     /// Sound perhaps, but of a kind that is not read.
     #[error("{feature}")]
     Unsupported {

@@ -485,7 +485,7 @@ fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
         )),
         Some(Mark::EsxSparse) => Err(Fault::unsupported("ESX's copy-on-write extents (COWD)")),
         Some(Mark::SeSparse) => Err(Fault::unsupported("ESX's space-efficient sparse extents (seSparse)")),
-        None => Err(Fault::Magic),
+        None => Err(Fault::NotVmdk),
     }
 }
 

@@ -440,3 +440,35 @@ pub fn places(end: usize, most: usize) -> Vec<usize> {
     let spread = (0..middle).map(|n| edge + n * (end - 2 * edge) / middle);
     (0..edge).chain(spread).chain(end - edge..end).collect()
 }
+
+/// The digests of all blocks in the frames of a pack whose chunks have eight blocks, but for the last
+/// of a list.
+pub fn blocks_of_pack(storage: &dyn Storage, name: &str) -> Vec<melv::Digest> {
+    use melv::digest::block_digest;
+    use melv::ondisk::frame::{Frame, plain_len};
+    use melv::ondisk::pack;
+    let object = storage.open(name).unwrap();
+    let read = |offset: u64, len: u64| {
+        let mut bytes = vec![0; len as usize];
+        object.read_exact_at(&mut bytes, offset).unwrap();
+        bytes
+    };
+    let len = object.len();
+    let trailer = pack::decode_trailer(&read(len - pack::TRAILER_LEN, pack::TRAILER_LEN), len).unwrap();
+    let index = read(trailer.index_offset(), trailer.index_len());
+    let records = pack::decode_index(&read(0, pack::FRAMES_OFFSET), &index, &trailer).unwrap();
+    let mut offset = pack::FRAMES_OFFSET;
+    let mut found = Vec::new();
+    for record in records {
+        let bytes = read(offset, u64::from(record.len));
+        offset += u64::from(record.len);
+        let decoded = (1..=8).rev().find_map(|blocks| {
+            let frame = Frame::decode(&bytes, blocks).ok()?;
+            let mut plain = vec![0; plain_len(frame.held(blocks))];
+            frame.decode_payload(&mut plain).ok()?;
+            Some(plain)
+        });
+        found.extend(decoded.unwrap().chunks(BLOCK).map(block_digest));
+    }
+    found
+}

@@ -40,7 +40,15 @@ fn lists() -> Vec<Vector> {
 /// A root of a list of three chunks in two packs, with one further frame.
 pub fn locator_root() -> Vec<u8> {
     let packs = vec![made_up(2), made_up(3)];
-    LocatorRoot { list: made_up(1), chunks: 3, records: 4, in_part: true, packs, pages: vec![made_up(4)] }.encode()
+    LocatorRoot { list: made_up(1), chunks: 3, records: 4, in_part: true, packs, pages: vec![made_up(4)] }
+        .encode()
+}
+
+/// A root of a list of three chunks, each of which is in one whole frame.
+fn whole_locator_root() -> Vec<u8> {
+    let packs = vec![made_up(2)];
+    let pages = vec![made_up(4)];
+    LocatorRoot { list: made_up(1), chunks: 3, records: 3, in_part: false, packs, pages }.encode()
 }
 
 fn locator_roots() -> Vec<Vector> {
@@ -53,13 +61,19 @@ fn locator_roots() -> Vec<Vector> {
             .gives("list", made_up(1))
             .gives("chunks", 3)
             .gives("records", 4)
+            .gives("in_part", 1)
             .gives("packs", 2),
+        Vector::valid("whole", "locator-root", "6.5", "no chunk is held in part", whole_locator_root())
+            .gives("chunks", 3)
+            .gives("records", 3)
+            .gives("in_part", 0),
         invalid("limit--records", "fewer records than chunks", at(72, &[2])),
         invalid("limit--many-records", "2^32 records", at(72, &(1u64 << 32).to_le_bytes())),
         invalid("limit--chunks", "2^24 + 1 chunks", at(64, &((1u64 << 24) + 1).to_le_bytes())),
         invalid("limit--packs", "2^20 + 1 packs", at(80, &((1u32 << 20) + 1).to_le_bytes())),
         invalid("limit--room", "more packs than are there", at(80, &[100])),
         invalid("reserved", "bit 1 of the flags", at(84, &[2])),
+        invalid("reserved--flags", "bit 31 of the flags", at(87, &[0x80])),
         invalid("checksum", "one bit of the checksum", patch(&sound, last, &[sound[last] ^ 1])),
         invalid("trailing-bytes", "a byte after the checksum", fit(longer(&sound, &[0]))),
     ]
@@ -85,7 +99,7 @@ fn locator_pages() -> Vec<Vector> {
             .gives("pack", u64::from(place.pack))
             .gives("offset", u64::from(place.offset))
             .gives("len", u64::from(place.len))
-                        .gives("partial", u64::from(place.partial))
+            .gives("partial", u64::from(place.partial))
             .gives("next", u64::from(place.next))
             .gives("guard", format!("{:016x}", place.guard).as_str())
     };
@@ -93,7 +107,7 @@ fn locator_pages() -> Vec<Vector> {
         |name, note, bytes: Vec<u8>| context(Vector::invalid(name, "locator-page", "6.5", note, bytes));
     vec![
         valid("one-frame", "a whole frame", &PLACE),
-                valid("in-part", "a partial frame", &FramePlace { partial: true, ..PLACE }),
+        valid("in-part", "a partial frame", &FramePlace { partial: true, ..PLACE }),
         valid("linked", "a frame with another one at record 3", &FramePlace { next: 3, ..PLACE }),
         valid("absent", "a chunk without a frame", &FramePlace::NONE),
         invalid("locator-pack", "pack 2 of 2", page(&FramePlace { pack: 2, ..PLACE })),
@@ -110,7 +124,13 @@ fn locator_pages() -> Vec<Vector> {
             "no frame, but a length",
             page(&FramePlace { len: 1, ..FramePlace::NONE }),
         ),
-                invalid("reserved--len", "bit 25 of the length", patch(&page(&PLACE), 24 + 11, &[2])),
+        invalid("reserved--len", "bit 25 of the length", patch(&page(&PLACE), 24 + 11, &[2])),
+        invalid("reserved--len-top", "bit 31 of the length", patch(&page(&PLACE), 24 + 11, &[0x80])),
+        invalid(
+            "reserved--absent-partial",
+            "no frame, but one in part",
+            page(&FramePlace { partial: true, ..FramePlace::NONE }),
+        ),
         invalid("truncated", "the record is cut", page(&PLACE)[..40].to_vec()),
     ]
 }
@@ -163,6 +183,7 @@ fn whole_files() -> Vec<Vector> {
         .gives("list", parts.list)
         .gives("chunks", 2)
         .gives("records", 3)
+        .gives("in_part", 1)
         .gives("packs", 1),
         Vector::invalid("page-digest", "locator", "6.5", "a record changed", wrong_page(&parts.locator_file)),
     ]

@@ -1,4 +1,4 @@
-//! Section 10: what later versions may write, and what this one makes of it.
+//! Section 11: what later versions may write, and what this one makes of it.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,45 @@ use melv::ondisk::{pack, store_header};
 use super::build::{
     ALGORITHM, IGNORE, MAJOR, MINOR, REFUSE, WRITER, block, fit, pack_of, patch, seal, whole, zstd_runs,
 };
+use super::draft::patch_head;
 use super::table::Vector;
-use super::{chunks, objects, parts, stores};
+use super::{bundles, chunks, objects, parts, stores};
 
 pub fn vectors() -> Vec<Vector> {
-    [headers(), chunk_objects(), images(), objects_to_come(), whole_stores()].into_iter().flatten().collect()
+    [headers(), chunk_objects(), images(), objects_to_come(), whole_stores(), bundles()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn bundles() -> Vec<Vector> {
+    let bundle = bundles::whole().bundle();
+    let (sound, table) = (bundle.bytes(), bundle.table.encode());
+    let kind = patch(&table, 48, &[5]);
+    let of = |file: &str, section, note, bytes| {
+        Vector::future(file, "bundle", section, note, bytes).with("operation", "read").with("name", "")
+    };
+    vec![
+        of("part", "10.1", "refuse mask bit 0: part n of m", patch_head(&sound, REFUSE, &[1]))
+            .refused("refuse-bit"),
+        of("key-slot", "10.1", "key slot 1", patch_head(&sound, 32, &[1])).refused("key-slot"),
+        of("object-kind", "10.1", "object kind 5", bundle.with_table(&kind)).refused("object-kind"),
+        of("table-refuse-bit", "10.1", "refuse mask bit 0", bundle.with_table(&patch(&table, REFUSE, &[1])))
+            .refused("refuse-bit"),
+        of(
+            "minor",
+            "11",
+            "minor version 1, ignore mask bit 0",
+            patch_head(&patch_head(&sound, MINOR, &[1]), IGNORE, &[1]),
+        )
+        .gives("image", parts::sound().image),
+    ]
 }
 
 fn headers() -> Vec<Vector> {
     let sound = store_header::encode();
     let future = |name: &str, note, at: usize, bytes: &[u8]| {
-        Vector::future(name, "store-header", "10", note, seal(&patch(&sound, at, bytes)))
+        Vector::future(name, "store-header", "11", note, seal(&patch(&sound, at, bytes)))
     };
     vec![
         future("minor", "minor version 1", MINOR, &[1]).gives("writer_mask", 0),
@@ -30,7 +58,7 @@ fn headers() -> Vec<Vector> {
         Vector::future(
             "ignore-bit",
             "reference",
-            "10",
+            "11",
             "minor version 1, ignore mask bit 0",
             seal(&patch(&patch(&objects::reference(), MINOR, &[1]), IGNORE, &[1])),
         )
@@ -95,29 +123,18 @@ fn images() -> Vec<Vector> {
 }
 
 /// A header and a body of a kind that has no layout yet.
-fn to_come(
-    kind: &'static str,
-    name: &str,
-    note: &'static str,
-    magic: &[u8],
-    refuse: u8,
-    body: &[u8],
-) -> Vector {
+fn to_come(kind: &'static str, name: &str, note: &'static str, magic: &[u8], body: &[u8]) -> Vector {
     let header = patch(&store_header::encode()[..32], 0, magic);
-    let bytes = fit([&patch(&header, REFUSE, &[refuse]), body].concat());
-    Vector::future(name, kind, "10", note, bytes).refused("magic")
+    let bytes = fit([&header, body].concat());
+    Vector::future(name, kind, "11", note, bytes).refused("magic")
 }
 
 fn objects_to_come() -> Vec<Vector> {
     let image = parts::sound().image.0;
     let signature = [&image[..], &1u32.to_le_bytes(), &4u32.to_le_bytes(), b"sig!"].concat();
-    let slotted = [&1u32.to_le_bytes()[..], &[0; 12]].concat();
     vec![
-        to_come("bundle", "whole", "a bundle", b"melvbndl", 0, &[0; 16]),
-        to_come("bundle", "part", "refuse mask bit 0: part n of m", b"melvbndl", 1, &[0; 16]),
-        to_come("bundle", "key-slot", "key slot 1 in a bundle", b"melvbndl", 0, &slotted),
-        to_come("signature", "detached", "subject, type, bytes", b"melvsign", 0, &signature),
-        to_come("trace", "boot", "keyed by an image id", b"melvtrac", 0, &image),
+        to_come("signature", "detached", "subject, type, bytes", b"melvsign", &signature),
+        to_come("trace", "boot", "keyed by an image id", b"melvtrac", &image),
     ]
 }
 
@@ -130,15 +147,15 @@ fn whole_stores() -> Vec<Vector> {
         (format!("{folder}/{}", parts.image), bytes)
     });
     vec![
-        stores::over("future/writer-bit-read", "10", "a writer bit does not stop a reader", writer())
+        stores::over("future/writer-bit-read", "11", "a writer bit does not stop a reader", writer())
             .with("operation", "read")
             .with("name", parts::NAME)
             .gives("image", parts.image),
-        stores::over("future/writer-bit-write", "10", "a writer bit stops a writer", writer())
+        stores::over("future/writer-bit-write", "11", "a writer bit stops a writer", writer())
             .with("operation", "write")
             .with("name", parts::NAME)
             .refused("writer-bit"),
-        stores::over("future/more-folders", "10", "folders of a later version", BTreeMap::from(more))
+        stores::over("future/more-folders", "11", "folders of a later version", BTreeMap::from(more))
             .with("operation", "read")
             .with("name", parts::NAME)
             .gives("image", parts.image),

@@ -179,6 +179,7 @@ fn records() -> Vec<Vector> {
         |name, note, bytes| Vector::invalid(name, KIND, "7.2", note, bytes).with("image", parts.image);
     let sealed = |at: usize, bytes: &[u8]| seal_record(&patch(&sound, at, bytes));
     let number = |number: u32| number.to_le_bytes();
+    let of_base = [&number(u32::MAX)[..], &[0; 12]].concat();
     vec![
         Vector::valid("one-leaf", KIND, "7.2", "the record of parts.store", sound.clone())
             .with("image", parts.image)
@@ -187,6 +188,7 @@ fn records() -> Vec<Vector> {
             .gives("map_place", format!("0:100+{}", parts.leaf.len()).as_str())
             .gives("span_place", format!("0:32+{}", parts.span_page.len()).as_str()),
         invalid("page-place", "page file 1 of 1", sealed(places + 32, &number(1))),
+        invalid("page-place--of-base", "a page left to a base", sealed(places + 32, &of_base)),
         invalid("limit--page", "a page of more than 16 MiB", sealed(places + 36, &number((16 << 20) + 1))),
         invalid("checksum", "an offset changed", patch(&sound, places + 40, &[99])),
         invalid("body-length", "a byte more than declared", longer(&sound, &[0])),

@@ -6,6 +6,7 @@ use melv::content::{ContentHasher, span_digest};
 use melv::digest::{block_digest, chunk_id, object_digest, page_digest};
 use melv::fault::Fault;
 use melv::limits::BLOCK_LEN;
+use melv::ondisk::bundle::{Head, Table};
 use melv::ondisk::digest_table::{self, Entry};
 use melv::ondisk::frame::{self, Frame, Presence};
 use melv::ondisk::header::Kind;
@@ -16,14 +17,18 @@ use melv::ondisk::map_leaf::MapLeaf;
 use melv::ondisk::record::{HEAD_LEN, Places, RecordHead};
 use melv::ondisk::reference::Reference;
 use melv::ondisk::{pack, store_header};
-use melv::{BlockDevice, Digest, Error, MemoryStorage, Store, StoreOptions, VerifyMode, VerifyOptions};
+use melv::storage::ReadAt;
+use melv::{
+    BlockDevice, BundleOptions, Digest, Error, MemoryStorage, Store, StoreOptions, VerifyMode, VerifyOptions,
+};
 
 use super::build::guard_text;
-use super::table::{Content, Value, Values, Vector};
+use super::table::{Content, Values, Vector};
 
 /// What is found in a vector, or the rule that it breaks.
 pub fn parse(vector: &Vector) -> Result<Values, String> {
     match &vector.content {
+        Content::File(bytes) if vector.kind == "bundle" => bundle(vector, bytes),
         Content::File(bytes) => file(vector, bytes).map_err(|fault| fault.rule().to_owned()),
         Content::Folder(files) => folder(vector, files),
     }
@@ -53,8 +58,12 @@ fn file(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
         "pack" => whole_pack(bytes),
         "frame" => whole_frame(vector, bytes),
         "disk" => Ok(vec![("content", content_of(bytes).into())]),
+        "bundle-head" => bundle_head(bytes, vector.number("len")),
+        "bundle-table" => {
+            Table::decode(bytes, vector.number("table_offset")).map(|table| table_values(&table))
+        }
         // No parser of this version knows these: each refuses them by their magic.
-        "bundle" | "signature" | "trace" => store_header::decode(bytes).map(|_| Values::new()),
+        "signature" | "trace" => store_header::decode(bytes).map(|_| Values::new()),
         other => panic!("{}: no parser for {other}", vector.file),
     }
 }
@@ -168,7 +177,7 @@ fn locator_values(root: &LocatorRoot) -> Values {
     vec![
         ("list", root.list.into()),
         ("chunks", root.chunks.into()),
-                ("records", root.records.into()),
+        ("records", root.records.into()),
         ("in_part", u64::from(root.in_part).into()),
         ("packs", (root.packs.len() as u64).into()),
     ]
@@ -184,7 +193,7 @@ fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
         ("pack", u64::from(place.pack).into()),
         ("offset", u64::from(place.offset).into()),
         ("len", u64::from(place.len).into()),
-                ("partial", u64::from(place.partial).into()),
+        ("partial", u64::from(place.partial).into()),
         ("next", u64::from(place.next).into()),
         ("guard", format!("{:016x}", place.guard).as_str().into()),
     ])
@@ -255,20 +264,89 @@ pub fn content_of(disk: &[u8]) -> Digest {
     ContentHasher::of_spans(disk.len() as u64, spans.len() as u64, found)
 }
 
+fn bundle_head(bytes: &[u8], len: u64) -> Result<Values, Fault> {
+    let head = Head::decode(bytes)?;
+    head.check_len(len, true)?;
+    Ok(vec![
+        ("table_offset", head.table_offset.into()),
+        ("table_len", head.table_len.into()),
+        ("tail_offset", head.tail_offset.into()),
+    ])
+}
+
+fn table_values(table: &Table) -> Values {
+    let names: Vec<_> = table.names.iter().map(|(name, _)| name.as_str()).collect();
+    vec![
+        ("bases", (table.bases.len() as u64).into()),
+        ("objects", (table.objects.len() as u64).into()),
+        ("pieces", table.objects.iter().map(|object| object.pieces.len() as u64).sum::<u64>().into()),
+        ("names", names.join(" ").as_str().into()),
+    ]
+}
+
+/// The files of a store among the vectors.
+fn store_files(name: &str) -> BTreeMap<String, Vec<u8>> {
+    match name {
+        super::stores::PARTS => super::parts::sound().files,
+        super::stores::IMPORTED => super::stores::imported_files(),
+        other => super::in_part::files(other).unwrap_or_else(|| panic!("no store {other}")),
+    }
+}
+
 /// Opens a store with these files over those of its base, and does what the context says.
 fn folder(vector: &Vector, files: &BTreeMap<String, Vec<u8>>) -> Result<Values, String> {
+    let base = vector.context("base").map_or_else(BTreeMap::new, |_| store_files(vector.text("base")));
+    let store = open(base.iter().chain(files)).map_err(|error| rule_of(&error))?;
+    operate(vector, &store)
+}
+
+fn open<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> melv::Result<Store> {
     let storage = MemoryStorage::new();
-    let base = match vector.context("base") {
-        None => BTreeMap::new(),
-        Some(Value::Text(base)) if base == super::stores::PARTS => super::parts::sound().files,
-        Some(Value::Text(base)) if base == super::stores::IMPORTED => super::stores::imported_files(),
-        Some(other) => panic!("{}: no store {other:?}", vector.file),
+    files.for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+    Store::open(storage, StoreOptions { verify: VerifyMode::Full, ..Default::default() })
+}
+
+/// A file as it is read from afar.
+#[derive(Debug)]
+struct Afar(Vec<u8>);
+
+impl ReadAt for Afar {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let from = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)?.get(..buf.len()));
+        buf.copy_from_slice(from.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// Opens a bundle beside the store that has its bases, and does what the context says: once by
+/// ranges and once as a file, which must come to the same.
+fn bundle(vector: &Vector, bytes: &[u8]) -> Result<Values, String> {
+    let base = || match vector.context("store") {
+        None => None,
+        Some(_) if vector.text("store") == super::bundles::WHOLE => {
+            let whole = Afar(super::bundles::whole().bytes());
+            Some(Store::open_bundle_reader(whole, "whole", BundleOptions::default()).unwrap())
+        }
+        Some(_) => Some(open(store_files(vector.text("store")).iter()).unwrap()),
     };
-    base.iter().chain(files).for_each(|(name, bytes)| storage.put(name, bytes.clone()));
-    let options = StoreOptions { verify: VerifyMode::Full, ..Default::default() };
-    let store = Store::open(storage, options).map_err(|error| rule_of(&error))?;
+    let options = || BundleOptions { base: base(), ..Default::default() };
+    let done = |opened: melv::Result<Store>| {
+        opened.map_err(|error| rule_of(&error)).and_then(|store| operate(vector, &store))
+    };
+    let afar = done(Store::open_bundle_reader(Afar(bytes.to_vec()), "bundle", options()));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    assert_eq!(afar, done(Store::open_bundle(file.path(), options())), "{}", vector.file);
+    afar
+}
+
+fn operate(vector: &Vector, store: &Store) -> Result<Values, String> {
     match vector.text("operation") {
-        "read" => read(&store, vector.text("name")).map_err(|error| rule_of(&error)),
+        "read" => read(store, vector.text("name")).map_err(|error| rule_of(&error)),
         "verify" => {
             let report = store.verify(&[], &VerifyOptions { full: true, ..Default::default() }).unwrap();
             report.damaged.first().map_or(Ok(Values::new()), |damage| Err(rule_of(&damage.error)))
@@ -282,7 +360,14 @@ fn folder(vector: &Vector, files: &BTreeMap<String, Vec<u8>>) -> Result<Values, 
 }
 
 fn read(store: &Store, name: &str) -> melv::Result<Values> {
-    let image = store.image(&name.parse()?)?;
+    let reference = if name.is_empty() {
+        let mut all = store.image_refs()?;
+        assert_eq!(all.len(), 1, "a bundle of one image");
+        all.remove(0)
+    } else {
+        name.parse()?
+    };
+    let image = store.image(&reference)?;
     let mut disk = vec![0; usize::try_from(image.size()).unwrap()];
     image.read_at(0, &mut disk)?;
     Ok(vec![
@@ -297,9 +382,17 @@ fn rule_of(error: &Error) -> String {
     match error {
         Error::Corrupt { fault, .. } => fault.rule().to_owned(),
         Error::DigestMismatch { .. } => "chunk-id".to_owned(),
-        // The only rule that stores of these vectors break without being damaged.
-        Error::Unsupported { feature, .. } if *feature == Fault::WriterBit { found: 1 }.to_string() => {
-            "writer-bit".to_owned()
+        Error::BaseMissing { .. } => "missing".to_owned(),
+        // The rules that these vectors break without being damaged.
+        Error::Unsupported { feature, .. } => {
+            let known = [
+                Fault::WriterBit { found: 1 },
+                Fault::RefuseBit { found: 1 },
+                Fault::KeySlot { found: 1 },
+                Fault::ObjectKind { found: 5 },
+            ];
+            let fault = known.iter().find(|fault| fault.to_string() == *feature);
+            fault.map_or_else(|| format!("{error:?}"), |fault| fault.rule().to_owned())
         }
         other => format!("{other:?}"),
     }

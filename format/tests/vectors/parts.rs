@@ -118,7 +118,7 @@ fn places(frames: &[(Digest, Vec<u8>)]) -> Vec<FramePlace> {
         .map(|(id, frame)| {
             let len = u32::try_from(frame.len()).unwrap();
             let partial = frame[2] == 1;
-let place = FramePlace { pack: 0, offset, len, partial, next: 0, guard: guard(id, frame) };
+            let place = FramePlace { pack: 0, offset, len, partial, next: 0, guard: guard(id, frame) };
             offset += len;
             place
         })
@@ -165,7 +165,8 @@ fn chunks(twist: &Twist) -> Chunks {
     places.iter().for_each(|place| place.encode(&mut place_page));
     let records = places.len() as u64;
     let pages = vec![page_digest(&place_page)];
-    let mut locator_root = LocatorRoot { list, chunks: 2, records, in_part: true, packs: vec![pack.1], pages };
+    let mut locator_root =
+        LocatorRoot { list, chunks: 2, records, in_part: true, packs: vec![pack.1], pages };
     (twist.locator)(&mut locator_root);
     let locator_file = table_file(&place_page, &locator_root.encode());
     Chunks { list, list_file: table_file(&id_page, &root), locator_file, pack }

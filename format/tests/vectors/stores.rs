@@ -26,7 +26,13 @@ pub fn vectors() -> Vec<Vector> {
         .collect()
 }
 
-fn store(file: &str, section: &'static str, note: &'static str, files: BTreeMap<String, Vec<u8>>) -> Vector {
+/// A vector of a whole store.
+pub fn store(
+    file: &str,
+    section: &'static str,
+    note: &'static str,
+    files: BTreeMap<String, Vec<u8>>,
+) -> Vector {
     let mut vector = Vector::valid("", "store", section, note, Vec::new());
     vector.file = format!("{file}.store");
     vector.content = Content::Folder(files);

@@ -1,0 +1,307 @@
+//! Frames into packs, and their places into locators, as the chunks come.
+//!
+//! A pack of a bundle is as long as packs may be, and pages of ids and places are written between its
+//! frames once there are enough of them: the further on, the more at a time, so that a table of some
+//! hundred pieces tells where all pages of the largest bundle are, and memory holds a sixty-fourth
+//! of them. The first sixty-four pages of ids have those of places right behind them, for whoever
+//! reads by requests.
+
+use rayon::prelude::*;
+
+use super::writer::{BundleWriter, Pieces};
+use crate::digest::{Digest, page_digest};
+use crate::error::{Error, Result};
+use crate::guard::guard;
+use crate::image::{ChunkBlocks, ListBlocks};
+use crate::limits::{PACK_FRAMES_MAX, PACK_LEN_MAX, TABLE_PAGE_RECORDS};
+use crate::ondisk::bundle::ObjectKind;
+use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
+use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
+use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord};
+use crate::store::Shared;
+use crate::store::carry::Carried;
+use crate::store::list::List;
+
+/// Chunks made at a time, on all threads.
+pub(super) const BATCH: usize = 256;
+/// Pages are written once there are so many of those written already.
+const PAGES_SHARE: u64 = 64;
+
+/// A pack in work.
+struct OpenPack {
+    records: Vec<FrameRecord>,
+    /// Bytes of the object so far.
+    len: u64,
+    pieces: Pieces,
+}
+
+/// A pack that is complete but for its head.
+struct ClosedPack {
+    id: Digest,
+    len: u64,
+    pieces: Pieces,
+}
+
+/// A list whose chunks were all written.
+struct WrittenList {
+    id: Digest,
+    root: ListRoot,
+    list_pieces: Pieces,
+    locator_pieces: Pieces,
+    /// The locator's pages, and its packs by their numbers in this bundle.
+    locator_pages: Vec<Digest>,
+    packs: Vec<u32>,
+    in_part: bool,
+}
+
+/// Pages waiting to be written: number, ids, places.
+type Waiting = Vec<(u64, Vec<u8>, Vec<u8>)>;
+
+/// Writes the chunks of all lists.
+pub(super) struct ChunkWriter<'a, 'b> {
+    writer: &'a mut BundleWriter<'b>,
+    shared: &'a std::sync::Arc<Shared>,
+    open: Option<OpenPack>,
+    closed: Vec<ClosedPack>,
+    lists: Vec<WrittenList>,
+    pages_written: u64,
+}
+
+impl<'a, 'b> ChunkWriter<'a, 'b> {
+    pub fn new(writer: &'a mut BundleWriter<'b>, shared: &'a std::sync::Arc<Shared>) -> Self {
+        Self { writer, shared, open: None, closed: Vec::new(), lists: Vec::new(), pages_written: 0 }
+    }
+
+    /// Writes these blocks of a list. `done` is told of the blocks of every batch.
+    pub fn list(
+        &mut self,
+        id: &Digest,
+        blocks: &ListBlocks,
+        done: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        let list = self.shared.list(id, Some(blocks.shape))?;
+        let mut table = PlaceTable::new(blocks.shape);
+        let mut written = WrittenList {
+            id: *id,
+            root: list.root()?.clone(),
+            list_pieces: Pieces::default(),
+            locator_pieces: Pieces::default(),
+            locator_pages: Vec::new(),
+            packs: Vec::new(),
+            in_part: false,
+        };
+        let mut waiting = Waiting::new();
+        let mut chunks = blocks.chunks().peekable();
+        while chunks.peek().is_some() {
+            let batch: Vec<_> = chunks.by_ref().take(BATCH).collect();
+            let carry = |chunk: &ChunkBlocks| self.shared.carry(&list, chunk.chunk, &chunk.mask);
+            let carried: Vec<Carried> = batch.par_iter().map(carry).collect::<Result<_>>()?;
+            for (chunk, carried) in batch.iter().zip(&carried) {
+                written.in_part |= carried.partial;
+                let place = self.frame(carried, &mut written.packs)?;
+                if let Some(page) = table.put(chunk.chunk, &place) {
+                    self.page(&list, page, &mut waiting, &mut written)?;
+                }
+            }
+            done(batch.iter().map(ChunkBlocks::count).sum())?;
+        }
+        if let Some(page) = table.take() {
+            self.page(&list, page, &mut waiting, &mut written)?;
+        }
+        self.flush(&mut waiting, &mut written)?;
+        written.in_part |= table.absent > 0 || table.next < blocks.shape.chunks();
+        written.locator_pages = table.digests();
+        self.lists.push(written);
+        Ok(())
+    }
+
+    /// Writes a frame; `packs` are those that its list uses so far.
+    fn frame(&mut self, carried: &Carried, packs: &mut Vec<u32>) -> Result<FramePlace> {
+        let len = carried.frame.len() as u64;
+        if self.open.as_ref().is_some_and(|open| open.is_full(len)) {
+            self.close_pack()?;
+        }
+        let number = self.closed.len() as u32;
+        let open = self.open.get_or_insert_with(OpenPack::new);
+        let guard = guard(&carried.id, &carried.frame);
+        let offset = self.writer.append(&carried.frame)?;
+        open.pieces.add(open.len, offset, len);
+        let at = open.len;
+        open.len += len;
+        open.records.push(FrameRecord { key: carried.id.prefix(), len: len as u32, guard });
+        if packs.last() != Some(&number) {
+            packs.push(number);
+        }
+        let pack = packs.len() as u32 - 1;
+        Ok(FramePlace { pack, offset: at as u32, len: len as u32, partial: carried.partial, next: 0, guard })
+    }
+
+    fn close_pack(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let (tail, id) = pack::encode_tail(&open.records);
+        let offset = self.writer.append(&tail)?;
+        open.pieces.add(open.len, offset, tail.len() as u64);
+        self.closed.push(ClosedPack { id, len: open.len + tail.len() as u64, pieces: open.pieces });
+        Ok(())
+    }
+
+    /// A page of places is complete.
+    fn page(
+        &mut self,
+        list: &List,
+        page: (u64, Vec<u8>),
+        waiting: &mut Waiting,
+        written: &mut WrittenList,
+    ) -> Result<()> {
+        let (number, places) = page;
+        waiting.push((number, list.page(number)?.to_vec(), places));
+        let enough = (self.pages_written / PAGES_SHARE).max(1);
+        if waiting.len() as u64 >= enough { self.flush(waiting, written) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, waiting: &mut Waiting, written: &mut WrittenList) -> Result<()> {
+        for (number, ids, _) in waiting.iter() {
+            let at = number * TABLE_PAGE_RECORDS * crate::digest::DIGEST_LEN as u64;
+            let offset = self.writer.append(ids)?;
+            written.list_pieces.add(at, offset, ids.len() as u64);
+        }
+        for (number, _, places) in waiting.iter() {
+            let at = number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64;
+            let offset = self.writer.append(places)?;
+            written.locator_pieces.add(at, offset, places.len() as u64);
+        }
+        self.pages_written += waiting.len() as u64;
+        waiting.clear();
+        Ok(())
+    }
+
+    /// Writes what is read first: the roots of lists and locators, and the heads of packs.
+    pub fn finish(mut self) -> Result<()> {
+        self.close_pack()?;
+        self.writer.begin_tail();
+        for list in std::mem::take(&mut self.lists) {
+            self.roots(list)?;
+        }
+        for mut pack in std::mem::take(&mut self.closed) {
+            let head = pack::encode_head();
+            let offset = self.writer.append(&head)?;
+            pack.pieces.add(0, offset, head.len() as u64);
+            self.writer.object(ObjectKind::Pack, pack.id, pack.len, pack.pieces);
+        }
+        Ok(())
+    }
+
+    fn roots(&mut self, mut list: WrittenList) -> Result<()> {
+        let shape = list.root.shape;
+        let root = with_trailer(list.root.encode());
+        let offset = self.writer.append(&root)?;
+        list.list_pieces.add(shape.root_offset(), offset, root.len() as u64);
+        self.writer.object(ObjectKind::List, list.id, shape.file_len(), list.list_pieces);
+        let pack_id =
+            |number: &u32| self.closed.get(*number as usize).map(|pack| pack.id).unwrap_or_default();
+        let located = LocatorRoot {
+            list: list.id,
+            chunks: shape.chunks(),
+            records: shape.chunks(),
+            in_part: list.in_part,
+            packs: list.packs.iter().map(pack_id).collect(),
+            pages: list.locator_pages,
+        };
+        let root = with_trailer(located.encode());
+        let offset = self.writer.append(&root)?;
+        let at = shape.chunks() * locator::RECORD_LEN as u64;
+        list.locator_pieces.add(at, offset, root.len() as u64);
+        self.writer.object(ObjectKind::Locator, list.id, at + root.len() as u64, list.locator_pieces);
+        Ok(())
+    }
+}
+
+fn with_trailer(mut root: Vec<u8>) -> Vec<u8> {
+    let len = root.len() as u64;
+    debug_assert_eq!(TRAILER_LEN, 8);
+    root.extend_from_slice(&len.to_le_bytes());
+    root
+}
+
+impl OpenPack {
+    fn new() -> Self {
+        Self { records: Vec::new(), len: FRAMES_OFFSET, pieces: Pieces::default() }
+    }
+
+    fn is_full(&self, next_len: u64) -> bool {
+        let records = self.records.len() as u64 + 1;
+        let len = self.len + next_len + records * pack::RECORD_LEN as u64 + pack::TRAILER_LEN;
+        records > PACK_FRAMES_MAX || len >= PACK_LEN_MAX
+    }
+}
+
+/// The records of a locator in pages, of which only those with any frame are made.
+struct PlaceTable {
+    shape: ListShape,
+    page: Option<(u64, Vec<u8>)>,
+    digests: Vec<(u64, Digest)>,
+    /// Chunks passed over between those that have frames.
+    absent: u64,
+    next: u64,
+}
+
+impl PlaceTable {
+    fn new(shape: ListShape) -> Self {
+        Self { shape, page: None, digests: Vec::new(), absent: 0, next: 0 }
+    }
+
+    fn records_of(&self, page: u64) -> u64 {
+        (self.shape.chunks() - page * TABLE_PAGE_RECORDS).min(TABLE_PAGE_RECORDS)
+    }
+
+    fn empty_page(&self, page: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        (0..self.records_of(page)).for_each(|_| FramePlace::NONE.encode(&mut bytes));
+        bytes
+    }
+
+    /// Puts a chunk's record, chunks ascending; gives the page before, if this begins another.
+    fn put(&mut self, chunk: u64, place: &FramePlace) -> Option<(u64, Vec<u8>)> {
+        let number = chunk / TABLE_PAGE_RECORDS;
+        let done = if self.page.as_ref().is_some_and(|page| page.0 != number) { self.take() } else { None };
+        if self.page.is_none() {
+            self.page = Some((number, self.empty_page(number)));
+        }
+        if let Some((_, bytes)) = &mut self.page {
+            let at = (chunk % TABLE_PAGE_RECORDS) as usize * locator::RECORD_LEN;
+            let mut record = Vec::with_capacity(locator::RECORD_LEN);
+            place.encode(&mut record);
+            bytes[at..at + locator::RECORD_LEN].copy_from_slice(&record);
+        }
+        self.absent += chunk - self.next;
+        self.next = chunk + 1;
+        done
+    }
+
+    /// The page in work.
+    fn take(&mut self) -> Option<(u64, Vec<u8>)> {
+        let page = self.page.take()?;
+        self.digests.push((page.0, page_digest(&page.1)));
+        Some(page)
+    }
+
+    /// The digests of all pages, those included that hold no frame.
+    fn digests(&self) -> Vec<Digest> {
+        let full = page_digest(&self.empty_page(0));
+        let last = self.shape.pages() - 1;
+        let mut all = vec![full; self.shape.pages() as usize];
+        all[last as usize] = page_digest(&self.empty_page(last));
+        for (number, digest) in &self.digests {
+            all[*number as usize] = *digest;
+        }
+        all
+    }
+}
+
+/// Fails where somebody asked to stop.
+pub(super) fn check_cancel(cancel: Option<&std::sync::atomic::AtomicBool>) -> Result<()> {
+    match cancel {
+        Some(cancel) if cancel.load(std::sync::atomic::Ordering::Relaxed) => Err(Error::Interrupted),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,130 @@
+//! Which chunks a store has already, in the list that is loaded or in another one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::digest::{DIGEST_LEN, Digest};
+use crate::error::{Error, Result};
+use crate::image::ChunkBlocks;
+use crate::limits::TABLE_PAGE_RECORDS;
+use crate::ondisk::frame;
+use crate::ondisk::locator::ABSENT;
+use crate::store::Shared;
+use crate::store::journal::committed_lists;
+use crate::store::list::List;
+use crate::store::list_writer::LocatedFrame;
+
+/// Chunks that are looked for at a time: each look goes through all chunk ids of the store.
+pub(super) const WINDOW: usize = 1 << 18;
+
+/// What a store lacks of a chunk.
+#[derive(Debug)]
+pub(super) enum Lacking {
+    /// Only the place in this list: another list's frame is the same.
+    Known(LocatedFrame),
+    /// These blocks.
+    Wanted(Vec<u8>),
+}
+
+/// The lists of a store.
+pub(super) struct KnownChunks {
+    shared: Arc<Shared>,
+    lists: Vec<Arc<List>>,
+}
+
+impl KnownChunks {
+    /// All lists that are committed now; those that are damaged are passed over.
+    pub fn open(shared: &Arc<Shared>) -> Result<Self> {
+        let mut lists = Vec::new();
+        for id in committed_lists(shared)? {
+            match shared.list(&id, None).and_then(|list| list.check_reachable(shared).map(|()| list)) {
+                Ok(list) => lists.push(list),
+                Err(error) if error.may_pass() => return Err(error),
+                Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
+            }
+        }
+        Ok(Self { shared: shared.clone(), lists })
+    }
+
+    /// What the store lacks of these chunks of `from`, which it has as `own`, if it has the list.
+    pub fn lacking(
+        &self,
+        window: &[ChunkBlocks],
+        own: Option<&List>,
+        from: &List,
+    ) -> Result<Vec<(u64, Lacking)>> {
+        let look = |chunk: &ChunkBlocks| -> Result<Option<(u64, Vec<u8>, bool)>> {
+            let mut wanted = chunk.mask.clone();
+            let held = own.map(|own| self.shared.held(own, chunk.chunk)).transpose()?.unwrap_or_default();
+            wanted.iter_mut().zip(&held).for_each(|(wanted, held)| *wanted &= !held);
+            let none_held = held.iter().all(|bits| *bits == 0);
+            Ok(wanted.iter().any(|bits| *bits != 0).then_some((chunk.chunk, wanted, none_held)))
+        };
+        let lacking: Vec<_> =
+            window.par_iter().filter_map(|chunk| look(chunk).transpose()).collect::<Result<_>>()?;
+        let absent = lacking.iter().filter(|(_, _, none_held)| *none_held).map(|(chunk, ..)| *chunk);
+        let mut known = self.elsewhere(from, absent)?;
+        let lacks = |(chunk, wanted, _)| match known.remove(&chunk) {
+            Some(frame) => (chunk, Lacking::Known(frame)),
+            None => (chunk, Lacking::Wanted(wanted)),
+        };
+        Ok(lacking.into_iter().map(lacks).collect())
+    }
+
+    /// Whole frames of chunks of `from` that other lists of the store have, by chunk.
+    fn elsewhere(
+        &self,
+        from: &List,
+        chunks: impl Iterator<Item = u64>,
+    ) -> Result<HashMap<u64, LocatedFrame>> {
+        let mut found = HashMap::new();
+        let others: Vec<_> = self.lists.iter().filter(|list| list.id != from.id).collect();
+        if others.is_empty() {
+            return Ok(found);
+        }
+        let mut wanted: HashMap<Digest, Vec<u64>> = HashMap::new();
+        for chunk in chunks {
+            wanted.entry(from.chunk_id(chunk)?).or_default().push(chunk);
+        }
+        for list in others {
+            for number in 0..list.shape.pages() {
+                let page = match list.page(number) {
+                    Ok(page) => page,
+                    Err(error) if error.may_pass() => return Err(error),
+                    // Absent, because none of its chunks is held.
+                    Err(Error::Corrupt { .. }) => continue,
+                    Err(error) => return Err(error),
+                };
+                for (id, chunk) in page.chunks_exact(DIGEST_LEN).zip(number * TABLE_PAGE_RECORDS..) {
+                    let id = Digest(id.try_into().unwrap_or_default());
+                    if wanted.contains_key(&id)
+                        && let Some(frame) = self.whole_frame(list, chunk)?
+                    {
+                        let chunks = wanted.remove(&id).unwrap_or_default();
+                        found.extend(chunks.into_iter().map(|chunk| (chunk, frame)));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn whole_frame(&self, list: &List, chunk: u64) -> Result<Option<LocatedFrame>> {
+        let locator = list.locator()?;
+        if locator.record(&self.shared, chunk)?.pack == ABSENT {
+            return Ok(None);
+        }
+        let places = list.places(&locator, chunk)?;
+        let whole = places.iter().find(|(place, _)| !place.partial);
+        Ok(whole.map(|(place, pack)| LocatedFrame::known(place, *pack)))
+    }
+}
+
+impl ChunkBlocks {
+    /// How many blocks are meant.
+    pub fn count(&self) -> u64 {
+        (0..self.mask.len() as u32 * 8).filter(|&block| frame::has(&self.mask, block)).count() as u64
+    }
+}

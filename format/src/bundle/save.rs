@@ -1,0 +1,136 @@
+//! Which images, which blocks, in which order.
+
+use std::sync::atomic::AtomicBool;
+
+use super::chunks::{ChunkWriter, check_cancel};
+use super::pages::PageFile;
+use super::sink::BundleSink;
+use super::writer::BundleWriter;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::{BlockSet, Image};
+use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX};
+use crate::store::{ImageRef, RefName, Store};
+
+/// How to save.
+#[derive(Default)]
+pub struct SaveOptions<'a> {
+    /// Images that whoever reads the bundle has: what they hold is left out.
+    pub without: Vec<ImageRef>,
+    /// Called with the bytes of blocks done so far, and of all that are to be written.
+    pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
+    /// Set from outside to stop.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+impl std::fmt::Debug for SaveOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SaveOptions").field("without", &self.without).finish_non_exhaustive()
+    }
+}
+
+/// What was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveReport {
+    /// The images, in ascending order of ids, each with the names that it was saved under.
+    pub images: Vec<(Digest, Vec<RefName>)>,
+    /// Bytes of the bundle.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Writes images and all that they need to `sink` as one bundle, reading on all threads of the
+    /// current `rayon` pool. An image named by name keeps that name in the bundle. Equal images out
+    /// of equal stores give equal bytes.
+    ///
+    /// Memory: 16 bytes for each extent of the images and 20 for each frame of a pack of 4 GiB; some
+    /// 20 MiB for a disk of 100 GiB.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an image; damage of what is read; those of the sink. There is no bundle
+    /// then, whatever was written.
+    pub fn save(
+        &self,
+        images: &[ImageRef],
+        sink: &mut dyn BundleSink,
+        options: &SaveOptions<'_>,
+    ) -> Result<SaveReport> {
+        let mut names: Vec<(RefName, Digest)> = Vec::new();
+        let mut ids = Vec::new();
+        for reference in images {
+            let id = self.resolve(reference)?;
+            ids.push(id);
+            if let ImageRef::Name(name) = reference
+                && self.shared.reference(name).is_ok_and(|found| found.image == id)
+            {
+                names.push((name.clone(), id));
+            }
+        }
+        if ids.is_empty() {
+            let expected = "at least one image";
+            return Err(Error::Invalid { what: "number of images", found: "0".into(), expected });
+        }
+        let images = self.open_all(ids)?;
+        let without = options.without.iter().map(|base| self.resolve(base)).collect::<Result<Vec<_>>>()?;
+        let bases = self.open_all(without)?;
+        check_bases(&images, &bases)?;
+        let mut blocks = BlockSet::of(&images)?;
+        blocks.subtract(&BlockSet::of(&bases)?);
+        let mut writer = BundleWriter::new(sink);
+        self.write_chunks(&blocks, &mut writer, options)?;
+        PageFile::new(&mut writer, &bases).write(&images)?;
+        let texts = names.iter().map(|(name, id)| (name.to_string(), *id)).collect();
+        let bytes = writer.finish(bases.iter().map(Image::id).collect(), texts)?;
+        let names_of = |image: &Image| {
+            let mut of: Vec<_> =
+                names.iter().filter(|name| name.1 == image.id()).map(|name| name.0.clone()).collect();
+            of.sort_unstable();
+            of.dedup();
+            (image.id(), of)
+        };
+        Ok(SaveReport { images: images.iter().map(names_of).collect(), bytes })
+    }
+
+    /// Opens images, each once, in ascending order of ids.
+    fn open_all(&self, mut ids: Vec<Digest>) -> Result<Vec<Image>> {
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().map(|id| self.image(&ImageRef::Id(id))).collect()
+    }
+
+    fn write_chunks(
+        &self,
+        blocks: &BlockSet,
+        writer: &mut BundleWriter<'_>,
+        options: &SaveOptions<'_>,
+    ) -> Result<()> {
+        let all: u64 = blocks.lists().map(|(_, list)| list.blocks()).sum();
+        let mut written = 0;
+        let mut done = |blocks: u64| {
+            check_cancel(options.cancel)?;
+            written += blocks;
+            if let Some(progress) = options.progress {
+                progress(written * BLOCK_LEN as u64, all * BLOCK_LEN as u64);
+            }
+            Ok(())
+        };
+        let mut chunks = ChunkWriter::new(writer, &self.shared);
+        for (id, list) in blocks.lists() {
+            chunks.list(id, list, &mut done)?;
+        }
+        chunks.finish()
+    }
+}
+
+fn check_bases(images: &[Image], bases: &[Image]) -> Result<()> {
+    if let Some(image) = images.iter().find(|image| bases.iter().any(|base| base.id() == image.id())) {
+        let expected = "an image other than those that are saved";
+        return Err(Error::Invalid { what: "base", found: format!("@{}", image.id()), expected });
+    }
+    match bases.len() as u64 {
+        found if found > BUNDLE_BASES_MAX => {
+            Err(Error::Limit { what: "bases of a bundle", found, max: BUNDLE_BASES_MAX })
+        }
+        _ => Ok(()),
+    }
+}

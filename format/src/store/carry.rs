@@ -1,0 +1,190 @@
+//! Blocks of a chunk as a frame for another place: into a bundle, out of one.
+//!
+//! A frame that holds just the blocks wanted goes as it is; else the blocks are put together from
+//! whatever frames hold them and encoded anew. Either way the blocks of the others are told by their
+//! digests, so that the chunk id can be checked wherever the frame goes.
+
+use std::sync::Arc;
+
+use super::frames::decode_frame;
+use super::list::List;
+use super::names;
+use super::open::{Shared, VerifyMode};
+use crate::codec::{Codec, zstd};
+use crate::digest::{Digest, block_digest, chunk_id};
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
+use crate::ondisk::frame::{self, Presence};
+use crate::ondisk::locator::ABSENT;
+
+/// A frame to be stored somewhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// The chunk's id.
+    pub id: Digest,
+    /// The frame.
+    pub frame: Vec<u8>,
+    /// Whether it holds only some of the chunk's blocks.
+    pub partial: bool,
+}
+
+/// Whether all of the first `blocks` bits of a mask are set.
+pub(crate) fn is_all(mask: &[u8], blocks: u32) -> bool {
+    (0..blocks).all(|block| frame::has(mask, block))
+}
+
+/// Appends the whole frame of a chunk; what does not become smaller is kept as it is.
+pub(crate) fn encode_whole(plain: &[u8], level: i32, out: &mut Vec<u8>) -> std::io::Result<()> {
+    encode(plain, level, out, &|codec, out| frame::encode_head(codec, out))
+}
+
+fn encode(
+    plain: &[u8],
+    level: i32,
+    out: &mut Vec<u8>,
+    head: &dyn Fn(Codec, &mut Vec<u8>),
+) -> std::io::Result<()> {
+    let start = out.len();
+    head(Codec::Zstd, out);
+    let payload = out.len();
+    zstd::encode(plain, level, out)?;
+    if out.len() - payload >= plain.len() {
+        out.truncate(start);
+        head(Codec::Raw, out);
+        out.extend_from_slice(plain);
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// The blocks that this store holds of a chunk: a mask, all of whose bits are clear where it has
+    /// none.
+    pub fn held(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
+        let blocks = list.shape.blocks_of(chunk);
+        let mut held = vec![0; blocks.div_ceil(8) as usize];
+        let locator = list.locator()?;
+        let first = locator.record(self, chunk)?;
+        if first.pack == ABSENT {
+            return Ok(held);
+        }
+        let id = list.chunk_id(chunk)?;
+        let mut stored = Vec::new();
+        for (place, pack) in list.places(&locator, chunk)? {
+            if !place.partial {
+                (0..blocks).for_each(|block| held[block as usize / 8] |= 1 << (block % 8));
+                return Ok(held);
+            }
+            let name = names::object(names::PACKS, &pack);
+            self.read_frame(&name, &place, &id, &mut stored)?;
+            let frame = decode_frame(&stored, blocks, &place)
+                .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
+            if let Presence::Partial { mask, .. } = &frame.presence {
+                held.iter_mut().zip(mask).for_each(|(held, bits)| *held |= bits);
+            }
+        }
+        Ok(held)
+    }
+
+    /// A frame of the blocks `wanted` of a chunk, all of which this store, or the base of this
+    /// bundle, must hold.
+    pub fn carry(self: &Arc<Self>, list: &List, chunk: u64, wanted: &[u8]) -> Result<Carried> {
+        let id = list.chunk_id(chunk)?;
+        if let Some(frame) = self.frame_of_just(list, chunk, &id, wanted)? {
+            let partial = !is_all(wanted, list.shape.blocks_of(chunk));
+            return Ok(Carried { id, frame, partial });
+        }
+        let blocks = list.shape.blocks_of(chunk);
+        let mut plain = vec![0; frame::plain_len(blocks)];
+        let held = self.decode_chunk(list, chunk, &id, VerifyMode::Full, &mut plain)?;
+        let lacks = |block: &u32| {
+            frame::has(wanted, *block) && held.as_ref().is_some_and(|held| !frame::has(held, *block))
+        };
+        if let Some(block) = (0..blocks).find(lacks) {
+            let name = names::object(names::LOCATORS, &list.id);
+            return Err(Error::corrupt(name, chunk, Fault::BlockAbsent { block }));
+        }
+        let refused = |error| Error::io("compress", format!("chunk {id}"), error);
+        let mut frame = Vec::new();
+        if is_all(wanted, blocks) {
+            encode_whole(&plain, LEVEL_DEFAULT, &mut frame).map_err(refused)?;
+            return Ok(Carried { id, frame, partial: false });
+        }
+        let digests = match held {
+            None => plain.chunks_exact(BLOCK_LEN).map(block_digest).collect(),
+            Some(_) => self.block_digests(list, chunk, &id)?,
+        };
+        let numbered = |block: &u32| !frame::has(wanted, *block);
+        let absent: Vec<Digest> =
+            (0..blocks).filter(numbered).filter_map(|block| digests.get(block as usize).copied()).collect();
+        let kept = plain.chunks_exact(BLOCK_LEN).zip(0u32..).filter(|(_, block)| frame::has(wanted, *block));
+        let packed: Vec<u8> = kept.flat_map(|(block, _)| block.iter().copied()).collect();
+        encode(&packed, LEVEL_DEFAULT, &mut frame, &|codec, out| {
+            frame::encode_partial_head(codec, wanted, &absent, out);
+        })
+        .map_err(refused)?;
+        Ok(Carried { id, frame, partial: true })
+    }
+
+    /// The stored bytes of the one frame of a chunk, if it holds just the blocks wanted.
+    fn frame_of_just(&self, list: &List, chunk: u64, id: &Digest, wanted: &[u8]) -> Result<Option<Vec<u8>>> {
+        let blocks = list.shape.blocks_of(chunk);
+        let places = match list.locator().and_then(|locator| list.places(&locator, chunk)) {
+            Ok(places) => places,
+            // Whoever needs the blocks finds out whether a base has them.
+            Err(_) if self.bases().is_some() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let &[(place, pack)] = places.as_slice() else { return Ok(None) };
+        if place.partial == is_all(wanted, blocks) {
+            return Ok(None);
+        }
+        if self.verify == VerifyMode::Full {
+            let mut plain = vec![0; frame::plain_len(blocks)];
+            self.decode_chunk(list, chunk, id, VerifyMode::Full, &mut plain)?;
+        }
+        let name = names::object(names::PACKS, &pack);
+        let mut stored = Vec::new();
+        self.read_frame(&name, &place, id, &mut stored)?;
+        let frame = decode_frame(&stored, blocks, &place)
+            .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
+        let is_just = match &frame.presence {
+            Presence::Whole => true,
+            Presence::Partial { mask, .. } => mask == wanted,
+        };
+        Ok(is_just.then_some(stored))
+    }
+
+    /// The digests of all blocks of a chunk, held or not, as any of its frames tells them.
+    fn block_digests(&self, list: &List, chunk: u64, id: &Digest) -> Result<Vec<Digest>> {
+        let found = list.locator().and_then(|locator| list.places(&locator, chunk));
+        let (place, pack) = match (found, self.bases()) {
+            (Ok(places), _) if !places.is_empty() => places[0],
+            (_, Some((base, _))) => {
+                return base.block_digests(&*base.list(&list.id, Some(list.shape))?, chunk, id);
+            }
+            (Err(error), None) => return Err(error),
+            (Ok(_), None) => return Err(Error::corrupt(list.object_name(), 0, Fault::ChunkAbsent { chunk })),
+        };
+        let blocks = list.shape.blocks_of(chunk);
+        let name = names::object(names::PACKS, &pack);
+        let corrupt = |fault| Error::corrupt(&name, u64::from(place.offset), fault);
+        let mut stored = Vec::new();
+        self.read_frame(&name, &place, id, &mut stored)?;
+        let frame = decode_frame(&stored, blocks, &place).map_err(corrupt)?;
+        let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
+        frame.decode_payload(&mut plain).map_err(corrupt)?;
+        let mut held = plain.chunks_exact(BLOCK_LEN).map(block_digest);
+        let digests: Vec<Digest> = match &frame.presence {
+            Presence::Whole => held.collect(),
+            Presence::Partial { mask, absent } => {
+                let mut absent = absent.iter().copied();
+                (0..blocks)
+                    .filter_map(|block| if frame::has(mask, block) { held.next() } else { absent.next() })
+                    .collect()
+            }
+        };
+        let found = chunk_id(&digests);
+        if found == *id { Ok(digests) } else { Err(corrupt(Fault::ChunkId { expected: *id, found })) }
+    }
+}

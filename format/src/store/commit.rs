@@ -1,0 +1,294 @@
+//! The commit that is all or nothing (spec section 9).
+//!
+//! Under the store's lock a writer
+//!
+//! 1. looks at what of its work the store still lacks, and makes one of lists that both have;
+//! 2. syncs every object that it made;
+//! 3. writes and syncs a journal of the names that it is about to give, and copies of what they had;
+//! 4. publishes packs, page files, lists and locators; then records; then references.
+//!
+//! A reader follows names downwards, so each name appears after all that it names. The references
+//! decide: where they were published, the commit happened; else whoever next takes the store's lock
+//! to write undoes it. No other writer can have built on those objects, because what is committed is
+//! looked at under the same lock.
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::journal::{JOURNAL, Journal, old_name, recover, undo};
+use super::list::{List, Locator, load_root_by_trailer};
+use super::merge::{StagedList, merge};
+use super::names::{self, RefName};
+use super::open::read_range;
+use super::record::Record;
+use super::stage::{Moves, Stage};
+use crate::digest::{Digest, object_digest};
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::ondisk::reference::Reference;
+
+/// What a commit gives names to.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    /// Packs and page files.
+    pub objects: Moves,
+    /// Lists with their locators.
+    pub lists: Vec<StagedList>,
+    /// Records.
+    pub records: Moves,
+    /// The names, and the images that get them.
+    pub references: Vec<(RefName, Digest)>,
+    /// Objects that must be there already: what the images need and this commit does not bring.
+    pub needs: Vec<String>,
+}
+
+/// What is left to publish, looked at under the store's lock.
+#[derive(Debug, Default)]
+struct Plan {
+    objects: Moves,
+    records: Moves,
+    references: Moves,
+    /// The digests of the references' objects.
+    digests: Vec<Digest>,
+}
+
+impl Stage {
+    /// Gives a name to an image that is there.
+    pub fn commit_reference(self, image: Digest, name: &RefName, replace: bool) -> Result<u64> {
+        let references = vec![(name.clone(), image)];
+        self.commit_then(&Publication { references, ..Publication::default() }, replace, |_| ())
+    }
+
+    /// Commits: see the module's text. Returns the bytes by which the store grew. `after` is called
+    /// once the commit is done and the store's lock is free, while the folder is still there.
+    pub fn commit_then(
+        mut self,
+        publication: &Publication,
+        replace: bool,
+        after: impl FnOnce(&Self),
+    ) -> Result<u64> {
+        let (references, digests) = self.stage_references(publication)?;
+        self.sync_all()?;
+        let lock = self.shared.lock()?;
+        // Another import through this handle may have failed to sync since this one began.
+        self.shared.check_writable()?;
+        recover(&self.shared)?;
+        publication.references.iter().try_for_each(|(name, _)| self.check_name(name, replace))?;
+        let plan = Plan { references, digests, ..self.still_missing(publication)? };
+        let (journal, grown) = self.journal(&plan)?;
+        self.put("journal-new", &journal.encode())?;
+        self.sync_all()?;
+        // Published like everything else, so that its name is durable before any it tells of.
+        self.publish(&[(self.staged("journal-new"), self.staged(JOURNAL))])?;
+        self.keep_journal = true;
+        let published = [&plan.objects, &plan.records, &plan.references]
+            .into_iter()
+            .try_for_each(|moves| if moves.is_empty() { Ok(()) } else { self.publish(moves) });
+        publication.lists.iter().for_each(|list| self.shared.forget_list(&list.id));
+        if let Err(error) = published {
+            if undo(&self.shared, &self.folder).and_then(|()| self.remove_journal()).is_ok() {
+                self.keep_journal = false;
+            } else {
+                // The folder stays, with its journal, and looks like a dead writer's before anybody
+                // else can take the store's lock: the next one goes on.
+                self.held = None;
+            }
+            return Err(error);
+        }
+        // Without the journal, what is left in the folder is nobody's but this writer's. It goes
+        // while names cannot change yet: a journal whose name was given away or removed would be
+        // taken for one of a commit that did not happen, were this writer to die from here on.
+        if let Err(error) = self.remove_journal() {
+            tracing::warn!(folder = self.folder, %error, "could not remove the journal of a finished commit");
+            self.held = None;
+            return Ok(grown);
+        }
+        self.keep_journal = false;
+        drop(lock);
+        after(&self);
+        self.clear();
+        Ok(grown + self.shared.take_made_bytes())
+    }
+
+    fn remove_journal(&self) -> Result<()> {
+        let journal = self.staged(JOURNAL);
+        self.shared.storage.remove(std::slice::from_ref(&journal)).map_err(|error| {
+            self.shared.poison();
+            Error::io("remove", journal, error)
+        })
+    }
+
+    /// Makes the references' objects.
+    fn stage_references(&self, publication: &Publication) -> Result<(Moves, Vec<Digest>)> {
+        let created_seconds = now_seconds();
+        let mut moves = Moves::new();
+        let mut digests = Vec::new();
+        for ((name, image), number) in publication.references.iter().zip(0..) {
+            let bytes = Reference { name: name.to_string(), image: *image, created_seconds }.encode();
+            let staged = format!("reference-{number}");
+            self.put(&staged, &bytes)?;
+            digests.push(object_digest(&bytes));
+            moves.push((self.staged(&staged), name.object()));
+        }
+        Ok((moves, digests))
+    }
+
+    /// Fails where a name may not be given.
+    fn check_name(&self, name: &RefName, replace: bool) -> Result<()> {
+        if !replace && self.is_there(&name.object())? {
+            return Err(Error::Exists { what: "name", name: name.to_string() });
+        }
+        Ok(())
+    }
+
+    /// The journal of a plan, for which copies of what is replaced are made; and the bytes by which
+    /// the store grows.
+    fn journal(&self, plan: &Plan) -> Result<(Journal, u64)> {
+        let names = plan.references.iter().map(|(_, name)| name.clone());
+        let mut journal =
+            Journal { references: names.zip(plan.digests.iter().copied()).collect(), ..Journal::default() };
+        let (mut grown, mut old) = (0, 0);
+        for (staged, name) in plan.objects.iter().chain(&plan.records).chain(&plan.references) {
+            grown += self.len_of(staged)?.unwrap_or(0);
+            match self.len_of(name)? {
+                None => journal.new.push(name.clone()),
+                Some(len) => {
+                    old += len;
+                    let copy = old_name(journal.restore.len());
+                    match self.copy(name, &copy) {
+                        Ok(()) => journal.restore.push((name.clone(), copy)),
+                        // What cannot be read was not worth keeping.
+                        Err(Error::Io { operation: "read", .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok((journal, u64::saturating_sub(grown, old)))
+    }
+
+    /// Copies an object of the store into this stage.
+    fn copy(&self, name: &str, staged: &str) -> Result<()> {
+        const PIECE_LEN: u64 = 1 << 20;
+        let from = self.shared.storage.open(name).map_err(|error| Error::io("open", name, error))?;
+        let to = self.create(staged)?;
+        for offset in (0..from.len()).step_by(PIECE_LEN as usize) {
+            let piece = read_range(from.as_ref(), name, offset, PIECE_LEN.min(from.len() - offset))?;
+            self.append(to.as_ref(), staged, &piece)?;
+        }
+        Ok(())
+    }
+
+    /// What is not in the store yet, or is there and damaged: equal content has equal names, so
+    /// another writer may have committed it meanwhile. Fails where something that the images need is
+    /// not there.
+    fn still_missing(&self, publication: &Publication) -> Result<Plan> {
+        let mut plan = Plan::default();
+        for moved in &publication.records {
+            if !self.is_sound(&moved.1)? {
+                plan.records.push(moved.clone());
+            }
+        }
+        // Where all images are here already, so is all that they need.
+        if publication.records.is_empty() || !plan.records.is_empty() {
+            self.objects_missing(publication, &mut plan)?;
+        }
+        for (_, image) in &publication.references {
+            let record = names::object(names::MANIFESTS, image);
+            if !plan.records.iter().any(|(_, name)| *name == record) && !self.is_there(&record)? {
+                return Err(Error::NotFound { what: "image", name: format!("@{image}") });
+            }
+        }
+        for name in &publication.needs {
+            if !self.is_there(name)? {
+                return Err(Error::corrupt(name, 0, Fault::Missing));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Lists that the store lacks, or lacks parts of; packs that their locators name; page files.
+    fn objects_missing(&self, publication: &Publication, plan: &mut Plan) -> Result<()> {
+        let mut packs = BTreeSet::new();
+        let mut tables = Moves::new();
+        for staged in &publication.lists {
+            let (list, locator) =
+                (names::object(names::LISTS, &staged.id), names::object(names::LOCATORS, &staged.id));
+            let bring = if self.is_sound(&list)? {
+                let merged = merge(self, &self.shared, staged)?;
+                (merged.list, merged.locator)
+            } else if matches!(staged.over, Some(Some(_))) {
+                return Err(Error::Conflict { object: list });
+            } else {
+                (Some(staged.list.clone()), Some(staged.locator.clone()))
+            };
+            if let Some(from) = &bring.1 {
+                let shape = load_root_by_trailer(&self.shared, &staged.list, &staged.id)?.shape;
+                packs.extend(Locator::load(&self.shared, from.clone(), &staged.id, &shape)?.root.packs);
+                // Stages come and go, and their names with them.
+                [&staged.list, from].iter().for_each(|name| self.shared.forget_object(name));
+            }
+            let moved = |from: Option<String>, to| from.map(|from| (from, to));
+            tables.extend(moved(bring.1, locator).into_iter().chain(moved(bring.0, list)));
+        }
+        for moved in &publication.objects {
+            let is_pack = moved.1.starts_with(names::PACKS);
+            // A pack that no locator will name is not needed: another writer brought its chunks.
+            let wanted = !is_pack || names::digest_of(&moved.1).is_some_and(|id| packs.contains(&id));
+            if wanted && !self.is_there(&moved.1)? {
+                plan.objects.push(moved.clone());
+            }
+        }
+        let brought: BTreeSet<_> =
+            publication.objects.iter().filter_map(|moved| names::digest_of(&moved.1)).collect();
+        for pack in packs.difference(&brought) {
+            // Frames that were found in the store and are gone now.
+            if !self.is_there(&names::object(names::PACKS, pack))? {
+                return Err(Error::Conflict { object: names::object(names::PACKS, pack) });
+            }
+        }
+        plan.objects.extend(tables);
+        Ok(())
+    }
+
+    /// Whether an object is there and, as far as a look at its root shows it, of use.
+    fn is_sound(&self, name: &str) -> Result<bool> {
+        let Some(id) = names::digest_of(name) else { return self.is_there(name) };
+        let looked = match name.split('/').next().unwrap_or_default() {
+            names::LISTS => List::check(&self.shared, &id),
+            names::MANIFESTS => Record::check(&self.shared, id),
+            _ => return self.is_there(name),
+        };
+        match looked {
+            Ok(()) => Ok(true),
+            Err(error) if error.may_pass() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn is_there(&self, name: &str) -> Result<bool> {
+        Ok(self.len_of(name)?.is_some())
+    }
+
+    /// The length of an object that is there. One that cannot be opened for another reason is not
+    /// missing: what is taken for missing would be written over, and taken back if the commit fails.
+    fn len_of(&self, name: &str) -> Result<Option<u64>> {
+        match self.shared.storage.open(name) {
+            Ok(object) => Ok(Some(object.len())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("open", name, error)),
+        }
+    }
+
+    fn publish(&self, moves: &[(String, String)]) -> Result<()> {
+        let target = moves.first().map_or("", |moved| moved.1.as_str());
+        self.shared.storage.publish(moves).map_err(|error| {
+            self.shared.poison();
+            Error::io("publish", target, error)
+        })
+    }
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,306 @@
+//! The truth about a store: everything is looked at, nothing is changed, and what is damaged is
+//! told as ranges of the images that it hurts.
+//!
+//! | module | idea |
+//! |---|---|
+//! | here | which images and objects; records and their trees |
+//! | `chunks` | lists chunk by chunk, and whom it hurts that one cannot be read |
+//! | `content` | the content id |
+//! | `objects` | packs and page files |
+
+mod chunks;
+mod content;
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use self::chunks::{BadChunks, Lacking, text_of};
+use self::content::spans_of;
+use self::objects::{check_pack, check_page_file};
+use crate::content::ContentHasher;
+use crate::device::BlockDevice;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::image::Image;
+use crate::limits::BLOCK_LEN;
+use crate::ondisk::map_leaf::MapLeaf;
+use crate::store::list::List;
+use crate::store::{Shared, Store, names};
+
+/// How thoroughly to look.
+#[derive(Default)]
+pub struct VerifyOptions<'a> {
+    /// Also decode every frame against its chunk id and compute every content id.
+    pub full: bool,
+    /// Called with how many chunks and pages were done.
+    pub progress: Option<&'a (dyn Fn(u64) + Sync)>,
+    /// Set from outside to stop.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+impl std::fmt::Debug for VerifyOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifyOptions").field("full", &self.full).finish_non_exhaustive()
+    }
+}
+
+/// Something that is not as it must be.
+#[derive(Debug)]
+pub struct Damage {
+    /// The image that it hurts; none for an object that no image looked at needs.
+    pub image: Option<Digest>,
+    /// First byte of the image's disk that is hurt.
+    pub start: u64,
+    /// Bytes; zero where the disk's size cannot be known.
+    pub len: u64,
+    /// What is wrong, and where.
+    pub error: Error,
+}
+
+/// What was looked at and what was found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Images looked at.
+    pub images: u64,
+    /// Chunks looked at.
+    pub chunks: u64,
+    /// What is damaged.
+    pub damaged: Vec<Damage>,
+}
+
+struct Verifier<'a> {
+    store: &'a Store,
+    options: &'a VerifyOptions<'a>,
+    report: VerifyReport,
+    lists: BTreeMap<Digest, Option<Arc<List>>>,
+    bad: BTreeMap<Digest, BadChunks>,
+    lacking: BTreeMap<Digest, Lacking>,
+    steps: AtomicU64,
+}
+
+impl Store {
+    /// Looks at these images, or at everything in the store where none are given.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], or when the storage cannot even list its objects. Damage is no
+    /// error here: it is what is reported.
+    pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
+        let mut verifier = Verifier {
+            store: self,
+            options,
+            report: VerifyReport::default(),
+            lists: BTreeMap::new(),
+            bad: BTreeMap::new(),
+            lacking: BTreeMap::new(),
+            steps: AtomicU64::new(0),
+        };
+        let everything = images.is_empty();
+        let images = if everything { verifier.all_images()? } else { images.to_vec() };
+        let opened = verifier.open_images(&images)?;
+        if everything {
+            verifier.all_lists()?;
+            verifier.objects(names::PACKS, check_pack)?;
+            verifier.objects(names::PAGES, check_page_file)?;
+        }
+        verifier.check_lists()?;
+        if everything {
+            verifier.unused_lists(&opened);
+        }
+        for image in &opened {
+            verifier.image_extents(image)?;
+            if options.full {
+                verifier.content(image)?;
+            }
+        }
+        Ok(verifier.report)
+    }
+}
+
+impl Verifier<'_> {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.store.shared
+    }
+
+    fn step(&self) -> Result<()> {
+        if self.options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            return Err(Error::Interrupted);
+        }
+        let steps = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(progress) = self.options.progress {
+            progress(steps);
+        }
+        Ok(())
+    }
+
+    fn damaged(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
+        self.report.damaged.push(Damage { image, start, len, error });
+    }
+
+    /// For what is mostly the consequence of damage told of already.
+    fn damaged_unless_told(&mut self, image: Digest, start: u64, len: u64, error: Error) {
+        let told = |damage: &Damage| {
+            damage.image == Some(image) && damage.start < start + len && start < damage.start + damage.len
+        };
+        if !self.report.damaged.iter().any(told) {
+            self.damaged(Some(image), start, len, error);
+        }
+    }
+
+    /// Every image that has a name or a manifest; names that cannot be read are damage.
+    fn all_images(&mut self) -> Result<Vec<Digest>> {
+        let mut images: BTreeSet<_> = self.shared().image_ids()?.into_iter().collect();
+        for (_, named) in self.store.references()? {
+            match named {
+                Ok(named) => drop(images.insert(named.image)),
+                Err(error) => self.damaged(None, 0, 0, error),
+            }
+        }
+        Ok(images.into_iter().collect())
+    }
+
+    /// Opens images and checks their trees; those whose record is sound are given.
+    fn open_images(&mut self, ids: &[Digest]) -> Result<Vec<Image>> {
+        let mut opened = Vec::new();
+        for id in ids {
+            self.step()?;
+            self.report.images += 1;
+            match self.store.image_by_id(*id) {
+                Ok(image) => {
+                    self.trees(&image)?;
+                    opened.push(image);
+                }
+                Err(error) => self.damaged(Some(*id), 0, 0, error),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Every page of both trees, and what they must add up to.
+    fn trees(&mut self, image: &Image) -> Result<()> {
+        let (id, size) = (image.id(), image.size());
+        for list in &image.manifest().lists {
+            self.open_list(&list.id, Some(list.shape), Some(image));
+        }
+        let geometry = image.manifest().geometry;
+        let leaf_len = geometry.leaf_blocks() * BLOCK_LEN as u64;
+        let mut data_blocks = 0;
+        let mut whole = true;
+        for (slot, entry) in image.record.map_root.iter().enumerate() {
+            self.step()?;
+            let start = u64::from(entry.index) * leaf_len;
+            match image.record.leaf(slot) {
+                Ok(leaf) => {
+                    let leaf = &leaf.leaf;
+                    data_blocks += leaf.extents.iter().map(|extent| extent.blocks).sum::<u64>();
+                    if let Err(error) = check_sources(image, leaf) {
+                        self.damaged(Some(id), start, leaf_len.min(size - start), error);
+                    }
+                }
+                Err(error) => {
+                    whole = false;
+                    self.damaged(Some(id), start, leaf_len.min(size - start), error);
+                }
+            }
+        }
+        if whole && data_blocks != image.manifest().data_blocks {
+            let fault = Fault::DataBlocks { found: image.manifest().data_blocks, blocks: data_blocks };
+            self.damaged(Some(id), 0, size, Error::corrupt(image.name(), 0, fault));
+        }
+        self.content_of_spans(image)
+    }
+
+    /// The span pages must give the manifest's content id.
+    fn content_of_spans(&mut self, image: &Image) -> Result<()> {
+        let (id, size) = (image.id(), image.size());
+        let spans = match image.record.span_root() {
+            Ok(root) => spans_of(image, &root),
+            Err(error) => Err(error),
+        };
+        match spans {
+            Ok(spans) => {
+                let geometry = image.manifest().geometry;
+                let found = ContentHasher::of_spans(size, geometry.spans(), spans);
+                if found != image.manifest().content {
+                    let (expected, found) = (image.manifest().content.to_string(), found.to_string());
+                    let fault = Fault::ContentId { expected, found };
+                    self.damaged(Some(id), 0, size, Error::corrupt(image.name(), 0, fault));
+                }
+            }
+            Err(error) => self.damaged(Some(id), 0, size, error),
+        }
+        Ok(())
+    }
+
+    fn open_list(
+        &mut self,
+        id: &Digest,
+        shape: Option<crate::ondisk::list::ListShape>,
+        image: Option<&Image>,
+    ) {
+        if let Some(known) = self.lists.get(id).cloned() {
+            // Another image, or the first one, may claim another shape.
+            if let (Some(list), Some(image)) = (known, image)
+                && let Err(error) = list.check_shape(shape)
+            {
+                self.damaged(Some(image.id()), 0, image.size(), error);
+            }
+            return;
+        }
+        let opened = self.shared().list(id, shape).and_then(|list| list.root().map(|_| ()).map(|()| list));
+        let opened = match opened {
+            Ok(list) => Some(list),
+            Err(error) => {
+                // An image that uses it will be told by its extents; else it is told here.
+                if image.is_none() {
+                    self.damaged(None, 0, 0, error);
+                } else {
+                    let reason = text_of(&error);
+                    self.bad.insert(
+                        *id,
+                        BadChunks { reason, error: Some(Arc::new(error)), ..Default::default() },
+                    );
+                }
+                None
+            }
+        };
+        self.lists.insert(*id, opened);
+    }
+
+    fn all_lists(&mut self) -> Result<()> {
+        let listed = self.shared().storage.list(names::LISTS);
+        for object in listed.map_err(|error| Error::io("list", names::LISTS, error))? {
+            if let Some(id) = names::digest_of(&object.name) {
+                self.open_list(&id, None, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every object of a folder, apart from what images need of it.
+    fn objects(&mut self, folder: &'static str, check: fn(&Shared, &str) -> Result<()>) -> Result<()> {
+        let listed = self.shared().storage.list(folder);
+        for object in listed.map_err(|error| Error::io("list", folder, error))? {
+            self.step()?;
+            if let Err(error) = check(self.shared(), &object.name) {
+                self.damaged(None, 0, 0, error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every extent must lie in a list that the manifest names.
+fn check_sources(image: &Image, leaf: &MapLeaf) -> Result<()> {
+    for extent in &leaf.extents {
+        let list = leaf.lists.get(extent.list as usize).copied().unwrap_or_default();
+        let max = image.record.list_shape(&list)?.blocks;
+        let block = extent.source + extent.blocks;
+        if block > max {
+            return Err(Error::corrupt(image.name(), 0, Fault::ExtentRange { block, max }));
+        }
+    }
+    Ok(())
+}
