@@ -1,10 +1,9 @@
 //! Out of the store: any disk as raw bytes, to a sparse file, a block device or a stream.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,6 +12,7 @@ use rustix::fs::FallocateFlags;
 
 use crate::device::{BlockDevice, RunKind, for_each_run};
 use crate::error::{Error, Result};
+use crate::output::{Target, open_device};
 
 /// Data is read and written in pieces of this size, one to a thread.
 const PIECE_LEN: u64 = 1 << 20;
@@ -54,8 +54,8 @@ impl ExportOptions<'_> {
 /// [`Error::Exists`] for a file that is there; [`Error::NoSpace`]; what reading the disk gives.
 pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
     let target = Target::find(path, "a file, a block device, or - for standard output")?;
-    if target.is_block_device {
-        return export_to_device(device, &target.path, &target.name, options);
+    if target.is_block_device() {
+        return export_to_device(device, target.path(), target.name(), options);
     }
     target.create(options.force, |out| {
         out.set_len(device.size())?;
@@ -64,165 +64,13 @@ pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>
     Ok(device.size())
 }
 
-/// Where an export goes, in whatever format.
-pub(crate) struct Target {
-    /// The file itself, where what was given is a link to it.
-    path: PathBuf,
-    /// As it was given, for messages.
-    name: String,
-    is_block_device: bool,
-}
-
-impl Target {
-    /// What `path` leads to: nothing yet, a file, or a block device.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], saying what was `expected`, for everything else.
-    pub(crate) fn find(path: &Path, expected: &'static str) -> Result<Self> {
-        let name = path.display().to_string();
-        // A link stands for the file that it leads to.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let is_block_device = match std::fs::metadata(&path).map(|metadata| metadata.file_type()) {
-            Ok(kind) if kind.is_block_device() => true,
-            Ok(kind) if !kind.is_file() => {
-                return Err(Error::Invalid { what: "output", found: name, expected });
-            }
-            _ => false,
-        };
-        Ok(Self { path, name, is_block_device })
-    }
-
-    /// What `path` leads to, for formats that only a file can hold.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], saying what was `expected`, for everything but a file.
-    pub(crate) fn find_file(path: &Path, expected: &'static str) -> Result<Self> {
-        let target = Self::find(path, expected)?;
-        if target.is_block_device {
-            return Err(Error::Invalid { what: "output", found: target.name, expected });
-        }
-        Ok(target)
-    }
-
-    /// The last part of the path.
-    pub(crate) fn file_name(&self) -> &OsStr {
-        self.path.file_name().unwrap_or_default()
-    }
-
-    /// Makes the file: `fill` writes it under a temporary name beside the target, which it gets
-    /// once it is complete and synced. Whatever fails, no part of a file stays.
-    ///
-    /// # Errors
-    /// [`Error::Exists`] where the file is there and `force` is not set; those of the file system
-    /// and of `fill`.
-    pub(crate) fn create<T>(
-        &self,
-        force: bool,
-        fill: impl FnOnce(&OutputFile<'_>) -> Result<T>,
-    ) -> Result<T> {
-        if !force && self.path.symlink_metadata().is_ok() {
-            return Err(Error::Exists { what: "file", name: self.name.clone() });
-        }
-        let path = temporary_path(&self.path);
-        let file = File::create_new(&path)
-            .map_err(|error| Error::io("create", path.display().to_string(), error))?;
-        let mut temporary = Temporary { path, is_there: true };
-        let out = OutputFile { file, name: &self.name };
-        let filled = fill(&out)?;
-        out.file.sync_all().map_err(|error| Error::io("sync", &self.name, error))?;
-        finish_file(&temporary.path, &self.path, force, &self.name)?;
-        temporary.is_there = false;
-        Ok(filled)
-    }
-}
-
-/// A file that is being written.
-pub(crate) struct OutputFile<'a> {
-    file: File,
-    name: &'a str,
-}
-
-impl OutputFile<'_> {
-    /// The file, to be written in order.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// What to call it in messages: the name that it will have.
-    pub(crate) fn name(&self) -> &str {
-        self.name
-    }
-
-    /// Gives the file a length; what is beyond its end becomes a hole.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(crate) fn set_len(&self, len: u64) -> Result<()> {
-        self.file.set_len(len).map_err(|error| Error::io("extend", self.name, error))
-    }
-
-    /// Writes `bytes` at byte `offset`.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(|error| Error::io("write", format!("{} at byte {offset}", self.name), error))
-    }
-}
-
-/// A file under its temporary name: removed unless it was finished, also where a thread panics.
-struct Temporary {
-    path: PathBuf,
-    is_there: bool,
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if self.is_there {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Beside the target, so that it can be renamed to it.
-fn temporary_path(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
-}
-
-/// Gives the finished file its name. Without `force` it must not take another's.
-fn finish_file(temporary: &Path, path: &Path, force: bool, name: &str) -> Result<()> {
-    if force {
-        return std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error));
-    }
-    match std::fs::hard_link(temporary, path) {
-        Ok(()) => std::fs::remove_file(temporary).map_err(|error| Error::io("remove", name, error)),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(Error::Exists { what: "file", name: name.into() })
-        }
-        // A file system without links: the name was free when this began.
-        Err(_) => std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error)),
-    }
-}
-
 fn export_to_device(
     device: &dyn BlockDevice,
     path: &Path,
     name: &str,
     options: &ExportOptions<'_>,
 ) -> Result<u64> {
-    // Exclusively: the kernel refuses a device that is mounted or otherwise in use.
-    let flags = rustix::fs::OFlags::EXCL.bits().cast_signed();
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(|error| Error::io("open", name, error))?;
+    let mut file = open_device(path, name)?;
     let room = file.seek(std::io::SeekFrom::End(0)).map_err(|error| Error::io("measure", name, error))?;
     if room < device.size() {
         return Err(Error::Limit {

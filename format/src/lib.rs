@@ -56,6 +56,7 @@ mod index;
 pub mod limits;
 mod map;
 pub mod ondisk;
+mod output;
 pub mod source;
 pub mod space;
 pub mod storage;

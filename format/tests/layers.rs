@@ -108,10 +108,15 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
     // Front ends and tools see disks through this alone.
     (&["device.rs"], &["crate::store", "crate::image", "crate::ondisk", "crate::index", "crate::import"]),
     (
-        &["source.rs", "export.rs", "compare.rs"],
+        &["source.rs", "output.rs", "export.rs", "compare.rs"],
         &["crate::store", "crate::storage", "crate::image", "crate::index", "crate::import", "crate::verify"],
     ),
     (&["import/"], &["crate::export", "crate::verify", "crate::space"]),
+    (
+        &["bundle/"],
+        &["crate::import", "crate::index", "crate::export", "crate::verify", "crate::space", "crate::source"],
+    ),
+    (&["store/", "storage/", "image/", "index/", "ondisk/"], &["crate::bundle"]),
     (&["verify", "space.rs"], &["crate::import", "crate::export", "crate::source"]),
     (&[""], &["unsafe ", "async ", "tokio"]),
 ];
@@ -124,8 +129,14 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("byteorder", &["ondisk/cursor.rs"]),
     ("xxhash_rust", &["guard.rs"]),
     ("quick_cache", &["cache.rs", "index/committed.rs"]),
-    ("std::fs", &["storage/file.rs", "storage/medium.rs", "source.rs", "export.rs", "vmdk/files.rs"]),
-    ("rustix", &["storage/file.rs", "storage/medium.rs", "source.rs", "export.rs", "vmdk/files.rs"]),
+    (
+        "std::fs",
+        &["storage/file.rs", "storage/medium.rs", "source.rs", "output.rs", "export.rs", "vmdk/files.rs"],
+    ),
+    (
+        "rustix",
+        &["storage/file.rs", "storage/medium.rs", "source.rs", "output.rs", "export.rs", "vmdk/files.rs"],
+    ),
     ("encoding_rs", &["vmdk/encoding.rs"]),
     ("flate2", &["vmdk/grain.rs", "vmdk/write_stream.rs"]),
     ("SystemTime", &["store/commit.rs"]),

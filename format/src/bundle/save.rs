@@ -1,15 +1,17 @@
 //! Which images, which blocks, in which order.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::chunks::{ChunkWriter, check_cancel};
 use super::pages::PageFile;
-use super::sink::BundleSink;
+use super::sink::{BundleSink, FileSink};
 use super::writer::BundleWriter;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX};
+use crate::output::Target;
 use crate::store::{ImageRef, RefName, Store};
 
 /// How to save.
@@ -89,6 +91,23 @@ impl Store {
             (image.id(), of)
         };
         Ok(SaveReport { images: images.iter().map(names_of).collect(), bytes })
+    }
+
+    /// Writes a bundle to the file or block device `path`: see [`Store::save`]. A file gets its name
+    /// once it is complete; a device holds no bundle until it does. Both are synced on return.
+    ///
+    /// # Errors
+    /// As [`Store::save`]; [`Error::Exists`] for a file that is there, unless `force` is set;
+    /// [`Error::NoSpace`].
+    pub fn save_file(
+        &self,
+        images: &[ImageRef],
+        path: &Path,
+        force: bool,
+        options: &SaveOptions<'_>,
+    ) -> Result<SaveReport> {
+        let target = Target::find(path, "a file or a block device")?;
+        target.write(force, |out| self.save(images, &mut FileSink::begin(out)?, options))
     }
 
     /// Opens images, each once, in ascending order of ids.

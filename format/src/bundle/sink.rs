@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::ondisk::bundle::HEAD_LEN;
+use crate::output::OutputFile;
 
 /// A file or device that is written front to back, and at last at its front.
 pub trait BundleSink {
@@ -31,5 +32,46 @@ impl BundleSink for Vec<u8> {
     fn finish(&mut self, head: &[u8]) -> Result<()> {
         self[..head.len()].copy_from_slice(head);
         Ok(())
+    }
+}
+
+/// What is handed to the file at once.
+const BUFFER_LEN: usize = 1 << 20;
+
+/// A file under its temporary name, or a block device.
+pub(super) struct FileSink<'a> {
+    out: &'a OutputFile<'a>,
+    buffer: Vec<u8>,
+    /// Where the buffer goes.
+    offset: u64,
+}
+
+impl<'a> FileSink<'a> {
+    /// Takes away the head of a bundle that the device may have held: from here on there is none.
+    pub fn begin(out: &'a OutputFile<'a>) -> Result<Self> {
+        out.write_at(&[0; HEAD_LEN as usize], 0)?;
+        out.sync()?;
+        Ok(Self { out, buffer: Vec::with_capacity(BUFFER_LEN), offset: HEAD_LEN })
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.out.write_at(&self.buffer, self.offset)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl BundleSink for FileSink<'_> {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER_LEN { self.flush() } else { Ok(()) }
+    }
+
+    fn finish(&mut self, head: &[u8]) -> Result<()> {
+        self.flush()?;
+        self.out.sync()?;
+        self.out.write_at(head, 0)?;
+        self.out.sync()
     }
 }

@@ -23,7 +23,7 @@ use super::write_pieces::{
 };
 use crate::device::BlockDevice;
 use crate::error::Result;
-use crate::export::{OutputFile, Target};
+use crate::output::{OutputFile, Target};
 
 const DESCRIPTOR_SECTOR: u64 = 1;
 /// Entries of a directory that are encoded at once.

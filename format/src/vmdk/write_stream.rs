@@ -35,7 +35,7 @@ use super::write_pieces::{
 };
 use crate::device::BlockDevice;
 use crate::error::{Error, Result};
-use crate::export::Target;
+use crate::output::Target;
 
 /// How hard to deflate: as lightly as keeps every disk within 1.02 times the stream that qemu-img
 /// makes of it (zlib at level 6, on one thread). On `benches/corpus`, against qemu-img 10.0.2, runs
