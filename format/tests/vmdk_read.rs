@@ -799,7 +799,7 @@ fn tables_of_a_stream_that_lie_are_refused_from_a_pipe() {
             assert!(!matches!(found, Fault::Magic), "{found}");
         }
     }
-    let (vmdk, _) = sparse_vmdk(stream(Layout::True));
+    let (vmdk, disk) = sparse_vmdk(stream(Layout::True));
     let footer = vmdk.len() - 1024;
     for (field, at, len) in FIELDS {
         if matches!(
@@ -817,6 +817,16 @@ fn tables_of_a_stream_that_lie_are_refused_from_a_pipe() {
     put64(&mut nested, footer + 56, u64::MAX);
     assert!(matches!(fault(open_bytes(&nested)).1, Fault::Value { .. }));
     assert!(matches!(fault(import_stream(&nested)).1, Fault::Value { .. }));
+    // A header that tells the footer's place, and one that tells another: here, sectors of zeros.
+    let mut patched = vmdk.clone();
+    put64(&mut patched, 56, get64(&vmdk, footer + 56));
+    assert_equal(&open_bytes(&patched).unwrap(), &disk, "patched");
+    import_stream(&patched).unwrap();
+    put64(&mut patched, 56, (vmdk.len() / SECTOR) as u64 - 1);
+    assert!(matches!(fault(open_bytes(&patched)), (at, Fault::Disagree { .. }) if at == footer as u64 + 56));
+    assert!(
+        matches!(fault(import_stream(&patched)), (at, Fault::Disagree { .. }) if at == footer as u64 + 56)
+    );
     for end in [512, 1024, 1536] {
         assert!(matches!(fault(import_stream(&vmdk[..vmdk.len() - end])).1, Fault::Cut { .. }), "{end}");
     }

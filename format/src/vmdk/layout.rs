@@ -102,8 +102,7 @@ impl Layout {
         })
     }
 
-    /// Checks a stream's footer, whose offset 0 is the copied header's, and takes the directory's
-    /// place from it.
+    /// Checks a stream's footer against its header, and takes the directory's place from it.
     ///
     /// # Errors
     /// What is wrong, and the field's offset.
@@ -129,6 +128,11 @@ impl Layout {
         check_value(56, "the footer's directory sector", footer.directory_sector, "a sector", |sector| {
             sector != DIRECTORY_AT_END
         })?;
+        // A header that was rewritten when the stream was done says the same.
+        if let Some(expected) = self.directory_sector.filter(|sector| *sector != footer.directory_sector) {
+            let (what, found) = ("the footer's directory sector", footer.directory_sector);
+            return Err((56, Fault::Disagree { what, found, expected, by: "the header" }));
+        }
         self.directory_sector = Some(footer.directory_sector);
         self.redundant_sector = footer.has(FLAG_REDUNDANT).then_some(footer.redundant_sector);
         Ok(self)

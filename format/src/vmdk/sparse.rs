@@ -6,7 +6,7 @@ use super::Fault;
 use super::claims::Claims;
 use super::files::{check_inside, read};
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
-use super::layout::{Layout, Placed};
+use super::layout::{Grains, Layout, Placed};
 use super::limits::{
     CLAIMS_BYTES_MAX, DESCRIPTOR_LEN_MAX, GRAINS_CACHED_BYTES, PADDING_LEN_MAX, TABLES_CACHED, TABLES_MAX,
 };
@@ -78,7 +78,10 @@ impl SparseExtent {
         let header = SparseHeader::decode(&read(&file, 0, len.min(HEADER_LEN as u64))?)
             .map_err(|fault| fault.at(&name, 0))?;
         let mut layout = Layout::of(&header).map_err(placed)?;
-        if layout.directory_sector.is_none() {
+        // A directory behind the grains may have a footer even where the header tells its place.
+        if layout.directory_sector.is_none_or(|sector| sector >= layout.overhead_sectors)
+            && layout.grains != Grains::Plain
+        {
             layout = with_footer(&file, &header, layout, warnings)?;
         }
         warnings.extend(warning::of_header(&name, &header));
@@ -169,7 +172,8 @@ impl SparseExtent {
 }
 
 /// The layout with the directory's place from the footer: the sector in front of the last, which
-/// ends the stream. Where other bytes follow, it is looked for in the last MiB.
+/// ends the stream. Where other bytes follow, it is looked for in the last MiB. A stream without
+/// one is as its header says.
 fn with_footer(
     file: &RawFile,
     header: &SparseHeader,
@@ -192,6 +196,9 @@ fn with_footer(
         Some((start + (number as u64 + 1) * SECTOR_LEN, footer))
     });
     let Some((place, footer)) = footer else {
+        if layout.directory_sector.is_some() {
+            return Ok(layout);
+        }
         let expected =
             "the footer that tells where the grain directory is, and the end marker, in the last MiB";
         return Err(Fault::Cut { expected }.at(file.name(), len));
