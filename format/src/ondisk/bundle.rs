@@ -23,7 +23,8 @@ const CHECKSUM_OFFSET: usize = HEAD_LEN as usize - DIGEST_LEN;
 const RESERVED_LEN: usize = 384;
 const OBJECT_LEN: usize = 48;
 const PIECE_LEN: usize = 24;
-const NAME_HEAD_LEN: usize = 8;
+/// The least bytes of a name: its numbers and `a:b`.
+const NAME_LEN_MIN: usize = 8 + 3;
 
 /// What a bundle's first bytes say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,6 +257,10 @@ impl Table {
         if images == 0 {
             return Err(Fault::EmptyPage);
         }
+        let ids = objects.iter().take(images as usize).map(|object| object.id);
+        if let Some((_, index)) = ids.zip(0..).find(|(id, _)| bases.contains(id)) {
+            return Err(Fault::TableRange { index, max: images });
+        }
         let names = decode_names(&mut cursor, names, images)?;
         cursor.end()?;
         Ok(Self { bases, objects, names })
@@ -330,7 +335,7 @@ fn check_layout(objects: &[Object], table_offset: u64) -> Result<(), Fault> {
 }
 
 fn decode_names(cursor: &mut Cursor<'_>, names: u64, images: u64) -> Result<Vec<(String, u32)>, Fault> {
-    let count = cursor.count("names of a bundle", names, NAME_HEAD_LEN)?;
+    let count = cursor.count("names of a bundle", names, NAME_LEN_MIN)?;
     let mut found: Vec<(String, u32)> = Vec::with_capacity(count);
     for _ in 0..count {
         let (image, len) = (cursor.u32()?, u64::from(cursor.u32()?));

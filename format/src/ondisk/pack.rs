@@ -110,7 +110,7 @@ pub fn decode_trailer(bytes: &[u8], pack_len: u64) -> Result<Trailer, Fault> {
     if cursor.bytes(END_MARK.len())? != END_MARK {
         return Err(Fault::PackEnd);
     }
-    if trailer.frames > PACK_FRAMES_MAX {
+    if trailer.frames == 0 || trailer.frames > PACK_FRAMES_MAX {
         return Err(Fault::Limit { what: "frames of a pack", found: trailer.frames, max: PACK_FRAMES_MAX });
     }
     if pack_len > PACK_LEN_MAX {

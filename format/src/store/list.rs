@@ -147,8 +147,10 @@ impl List {
         let mut number = chunk;
         loop {
             let place = locator.record(&self.shared(), number)?;
-            if place.pack == locator::ABSENT {
-                return Err(Error::corrupt(&locator.name, 0, Fault::ChunkAbsent { chunk }));
+            if place.is_absent() {
+                let link = Fault::LocatorLink { found: number, max: locator.root.records };
+                let fault = if number == chunk { Fault::ChunkAbsent { chunk } } else { link };
+                return Err(Error::corrupt(&locator.name, 0, fault));
             }
             let pack = locator.root.packs.get(place.pack as usize).copied().unwrap_or_default();
             places.push((place, pack));
@@ -211,8 +213,11 @@ impl Locator {
             return Err(corrupt(Fault::LocatorList { expected, found }));
         }
         let expected = root.records * locator::RECORD_LEN as u64 + needed;
-        if root.chunks != shape.chunks() || expected != len {
+        if root.chunks != shape.chunks() {
             return Err(corrupt(Fault::ListShape { expected: shape.chunks(), found: root.chunks }));
+        }
+        if expected != len {
+            return Err(corrupt(Fault::BodyLength { declared: expected, found: len }));
         }
         let digest = object_digest(&root_bytes);
         Ok(Self { name, root, digest })

@@ -289,7 +289,11 @@ impl Shared {
         if let Some(object) = self.objects().get(name) {
             return Ok(object.clone());
         }
-        let object = self.storage.open(name).map_err(|error| Error::io("open", name, error))?;
+        let object = self.storage.open(name).map_err(|error| match error.kind() {
+            // What is looked for here, something that was read has named.
+            std::io::ErrorKind::NotFound => Error::corrupt(name, 0, Fault::Missing),
+            _ => Error::io("open", name, error),
+        })?;
         if head_len > 0 {
             let head = read_range(object.as_ref(), name, 0, head_len)?;
             check(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;

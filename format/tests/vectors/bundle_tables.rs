@@ -398,6 +398,11 @@ fn bad_names() -> Vec<Vector> {
     let too_long = format!("{}:{}", "a".repeat(255), long);
     vec![
         invalid("table-range", "a name of image 2 of 2", table(|table| table.names[1].1 = 2)),
+        invalid(
+            "table-range--base",
+            "an image that is its own base",
+            table(|table| table.bases[0] = made_up(2)),
+        ),
         invalid("table-range--large", "a name of image 2^32 - 1", table(|table| table.names[1].1 = u32::MAX)),
         named("table-order--names", "names descending", &["b:a", "a:b"]),
         named("table-order--bytes", "the order of names, then tags, not that of bytes", &["a:b", "a-b:1"]),
@@ -406,7 +411,6 @@ fn bad_names() -> Vec<Vector> {
         named("limit--name", "a name of 512 bytes", &[&too_long]),
         named("reference-name--colon", "no colon", &["web"]),
         named("reference-name--colons", "two colons", &["a:b:c"]),
-        named("reference-name--empty", "an empty name", &[""]),
         named("reference-name--no-name", "no name", &[":latest"]),
         named("reference-name--no-tag", "no tag", &["web:"]),
         named("reference-name--capital", "a capital letter", &["Web:latest"]),

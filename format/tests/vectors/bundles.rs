@@ -319,7 +319,7 @@ fn unsound_objects() -> Vec<Vector> {
             record.parts[0].bytes.push(0);
             record.len += 1;
         }),
-        changed("list-shape", "6.5", "a locator of a byte more", ObjectKind::Locator, |locator| {
+        changed("body-length--locator", "6.5", "a locator of a byte more", ObjectKind::Locator, |locator| {
             locator.parts[0].bytes.insert(0, 0);
             locator.parts[1].at += 1;
             locator.len += 1;

@@ -46,8 +46,8 @@ fn references() -> Vec<Vector> {
     let sound = reference();
     let invalid = |name, note, bytes| Vector::invalid(name, KIND, "5.2", note, bytes).with("name", NAME);
     let mut long = sound[..80].to_vec();
-    long = patch(&long, 72, &600u32.to_le_bytes());
-    long.extend_from_slice(&[b'a'; 600]);
+    long = patch(&long, 72, &512u32.to_le_bytes());
+    long.extend_from_slice(&[b'a'; 512]);
     long.extend_from_slice(&[0; 32]);
     let last = sound.len() - 1;
     vec![
@@ -58,7 +58,7 @@ fn references() -> Vec<Vector> {
         Vector::invalid("reference-name", KIND, "5.2", "stored as web:other", sound.clone())
             .with("name", "web:other"),
         invalid("text", "the name is not UTF-8", seal(&patch(&sound, 80, &[0xff]))),
-        invalid("limit", "a name of 600 bytes", seal(&fit(long))),
+        invalid("limit", "a name of 512 bytes", seal(&fit(long))),
         invalid("reserved", "the four bytes before the name", seal(&patch(&sound, 76, &[1]))),
         invalid("checksum", "one bit of the checksum", patch(&sound, last, &[sound[last] ^ 1])),
         invalid("truncated", "the name reaches beyond the end", seal(&patch(&sound, 72, &[200]))),
@@ -189,13 +189,13 @@ fn records() -> Vec<Vector> {
             .gives("span_place", format!("0:32+{}", parts.span_page.len()).as_str()),
         invalid("page-place", "page file 1 of 1", sealed(places + 32, &number(1))),
         invalid("page-place--of-base", "a page left to a base", sealed(places + 32, &of_base)),
-        invalid("limit--page", "a page of more than 16 MiB", sealed(places + 36, &number((16 << 20) + 1))),
+        invalid("limit--page", "a page of 8 MiB and a byte", sealed(places + 36, &number((8 << 20) + 1))),
         invalid("checksum", "an offset changed", patch(&sound, places + 40, &[99])),
         invalid("body-length", "a byte more than declared", longer(&sound, &[0])),
         invalid("body-length--parts", "the lengths do not add up", sealed(40, &number(67))),
         invalid("reserved", "the eight bytes before the checksum", sealed(56, &[1])),
         invalid("limit--files", "65,537 page files", patch(&sound, 44, &number(65_537))),
-        invalid("limit--leaves", "16,385 leaves", patch(&sound, 48, &number(16_385))),
+        invalid("limit--leaves", "8,193 leaves", patch(&sound, 48, &number(8_193))),
         invalid(
             "limit--manifest",
             "a manifest of more than 4 MiB",

@@ -188,7 +188,11 @@ fn unreadable() -> Vec<Vector> {
             "list-shape",
             "6.1",
             "the manifest says three blocks",
-            &Twist { manifest: |manifest| manifest.lists[0].shape.blocks = 3, ..Twist::default() },
+            &Twist {
+                manifest: |manifest| manifest.lists[0].shape.blocks = 3,
+                leaf: |leaf| leaf.extents[3].source = 2,
+                ..Twist::default()
+            },
         ),
         invalid(
             "extent-range--list",
@@ -223,8 +227,8 @@ fn unsound_pages() -> Vec<Vector> {
         invalid("zstd-decode--page", "a page's frame makes less than it states", |page| {
             zstd_small(u8::try_from(page.len()).unwrap() + 1, page)
         }),
-        invalid("limit--page", "a page of 16 MiB and a byte", |page| {
-            let wide = [0x28, 0xb5, 0x2f, 0xfd, 0xa0, 1, 0, 0, 1];
+        invalid("limit--page", "a page of 8 MiB and a byte", |page| {
+            let wide = [0x28, 0xb5, 0x2f, 0xfd, 0xa0, 1, 0, 0x80, 0];
             [&wide, &pack_page(page)[6..]].concat()
         }),
         invalid("page-digest--packed", "another page in the frame", |page| {

@@ -90,6 +90,10 @@ def read_bundle_table(data, table_offset, where, digest=None):
     for number in range(objects):
         _check_pieces(table.entry(number), columns, f"{where}, object {number}")
     _check_cover(columns, table_offset, where)
+    for base in base_ids:
+        if table.find(_RECORD, base):
+            text = f"image {base.hex()} is a base of its own bundle"
+            raise Rejected("table-range", where, text)
     table.names = _names(cursor, names, table)
     cursor.finish()
     return table

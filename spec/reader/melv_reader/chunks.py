@@ -71,13 +71,18 @@ class Chunks:
         return chunk
 
     def _first(self, take):
-        """The first home from which it can be taken; else the first one's reason."""
+        """The first home from which it can be taken; else the first one's reason.
+
+        With bases, a block that nobody has is absent, whatever else is (10.3).
+        """
         reason = None
         for home in self.homes:
             try:
                 return take(home)
             except Absent as absent:
                 reason = reason or absent
+        if len(self.homes) > 1 and reason.rule == "chunk-absent":
+            raise Absent("block-absent", reason.place, reason.text)
         raise reason
 
     def list_file(self, list_id, shape):

@@ -128,7 +128,7 @@ class Locator:
         if chunks is not None:
             expect("list-shape", blob.where, "chunks", chunks, self.root.chunks)
         whole = _RECORD.size * self.root.records + length + 8
-        expect("list-shape", blob.where, "length of the file", whole, blob.size)
+        expect("body-length", blob.where, "length of the file", whole, blob.size)
         self.pages = ceil_div(self.root.records, PAGE_ENTRIES)
         self.page_cache = Recent(16)
 

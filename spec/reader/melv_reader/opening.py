@@ -62,6 +62,7 @@ def find_image(home, text):
         if not ids:
             raise Usage(f"{home.label}: no image")
         return ids[0]
+    text = text.removeprefix("@")
     if _ID.match(text) and home.has_image(bytes.fromhex(text)):
         return bytes.fromhex(text)
     image_id = home.image_of(text if ":" in text else f"{text}:latest")

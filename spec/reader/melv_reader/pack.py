@@ -56,6 +56,8 @@ def read_pack(blob):
     expect("pack-end", where, "end mark", END, trailer[48:])
     frames, frames_len = struct.unpack_from("<QQ", trailer)
     expect_at_most("limit", where, "frames", PACK_FRAMES, frames)
+    if frames == 0:
+        raise Rejected("limit", where, "expected at least one frame")
     whole = HEAD + frames_len + _INDEX.size * frames + TRAILER
     expect("pack-length", where, "length of the pack", whole, blob.size)
     index = blob.read(HEAD + frames_len, _INDEX.size * frames)
