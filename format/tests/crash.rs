@@ -13,10 +13,10 @@ use common::{
     Op, VecDisk, Watched, after_kill, assert_clean, assert_image, assert_same_objects, committed, image,
     import, name, on_threads, options, put_all, random_disk, store_in,
 };
-use melv::storage::{FaultMode, FaultyStorage, Operation};
+use melv::storage::{FaultMode, FaultyStorage, Operation, ReadAt};
 use melv::{
-    BlockDevice, Digest, Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, Result, Run, Source,
-    Storage, Store, StoreOptions,
+    BlockDevice, BundleOptions, Digest, Error, FileStorage, ImageRef, ImportOptions, LoadOptions,
+    MemoryStorage, Result, Run, SaveOptions, Source, Storage, Store, StoreOptions, VerifyOptions,
 };
 
 const SEEDS: u64 = 5;
@@ -463,4 +463,106 @@ fn an_interrupted_import_leaves_nothing() {
     assert!(matches!(refused, Err(Error::Changed { .. })), "{refused:?}");
     assert_same_objects(&storage.contents(), &fixture.before, "what is left");
     assert_eq!(image(&store, "old:0").id(), fixture.ids[0]);
+}
+
+/// A store that holds one image of a bundle, its lists in part, and the bundle of that image, of the
+/// one that its lists come from, and of a third.
+struct Loading {
+    before: Contents,
+    bundle: Store,
+    disks: [Vec<u8>; 3],
+}
+
+impl Loading {
+    fn new() -> Self {
+        let base = random_disk(31, 400 * KIB);
+        let apart: Vec<u8> = base.chunks(20 * KIB).step_by(2).flatten().copied().collect();
+        let disks = [base, apart, random_disk(32, 90 * KIB)];
+        let source = store_in(&MemoryStorage::new());
+        for (disk, name) in disks.iter().zip(["base", "apart", "third"]) {
+            import(&source, disk, &options(name));
+        }
+        let bundle = |names: &[&str]| {
+            let refs: Vec<ImageRef> = names.iter().map(|name| name.parse().expect("a reference")).collect();
+            let mut bytes = Vec::new();
+            source.save(&refs, &mut bytes, &SaveOptions::default()).expect("saved");
+            Store::open_bundle_reader(Bytes(bytes), "bundle", BundleOptions::default()).expect("opened")
+        };
+        let storage = MemoryStorage::new();
+        let target = store_in(&storage);
+        target.load(&bundle(&["apart"]), &LoadOptions::default()).expect("loaded");
+        // A name that is taken over.
+        import(&target, &disks[1], &options("third"));
+        Self { before: storage.contents(), bundle: bundle(&["base", "apart", "third"]), disks }
+    }
+
+    fn load(&self, store: &Store) -> Result<()> {
+        let options = LoadOptions { replace: true, ..LoadOptions::default() };
+        store.load(&self.bundle, &options).map(drop)
+    }
+
+    /// Whether the load happened, all of it.
+    fn check(&self, store: &Store, what: &str) -> bool {
+        assert_image(store, "apart", &self.disks[1]);
+        let there = store.image(&"base".parse().expect("a name")).is_ok();
+        if there {
+            assert_image(store, "base", &self.disks[0]);
+        }
+        assert_image(store, "third", if there { &self.disks[2] } else { &self.disks[1] });
+        let report = store.verify(&[], &VerifyOptions { full: true, ..Default::default() }).expect(what);
+        assert!(report.damaged.is_empty(), "{what}: {:?}", report.damaged);
+        there
+    }
+}
+
+/// A bundle in memory.
+#[derive(Debug)]
+struct Bytes(Vec<u8>);
+
+impl ReadAt for Bytes {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
+        Ok(())
+    }
+}
+
+#[test]
+fn several_images_are_loaded_all_or_none_and_lists_held_in_part_stay_as_they_were() {
+    let loading = Loading::new();
+    let happened = AtomicBool::new(false);
+    at_every_operation(
+        &loading.before,
+        |store| loading.load(store),
+        |done, remains, what| {
+            // The next writer undoes what was broken off; until then readers see what was there.
+            let store = store_in(remains);
+            let _ = store.tag(&"apart".parse().expect("a name"), &name("poke"), true);
+            let there = loading.check(&store, what);
+            assert!(there || !done, "{what}: said to be done and gone");
+            happened.fetch_or(there, Ordering::Relaxed);
+            loading.load(&store).expect(what);
+            assert!(loading.check(&store, what));
+            no_leftovers(remains, what);
+        },
+    );
+    assert!(happened.into_inner());
+}
+
+#[test]
+fn a_reader_sees_old_images_at_every_moment_of_a_broken_off_load() {
+    let loading = Loading::new();
+    at_every_operation(
+        &loading.before,
+        |store| loading.load(store),
+        |_, remains, what| {
+            let store = store_in(remains);
+            assert_image(&store, "apart", &loading.disks[1]);
+            let report = store.verify(&[], &VerifyOptions { full: true, ..Default::default() }).expect(what);
+            assert!(report.damaged.is_empty(), "{what}: {:?}", report.damaged);
+        },
+    );
 }

@@ -18,8 +18,9 @@ use crate::limits::{
 };
 
 /// Bytes in the head: one sector, so that a device writes it whole or not at all.
-pub const HEAD_LEN: u64 = 512;
-const CHECKSUM_OFFSET: usize = HEAD_LEN as usize - DIGEST_LEN;
+pub const HEAD_LEN: u64 = HEAD_BYTES as u64;
+const HEAD_BYTES: usize = 512;
+const CHECKSUM_OFFSET: usize = HEAD_BYTES - DIGEST_LEN;
 const RESERVED_LEN: usize = 384;
 const OBJECT_LEN: usize = 48;
 const PIECE_LEN: usize = 24;
@@ -45,7 +46,7 @@ impl Head {
     /// The head's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEAD_LEN as usize);
+        let mut out = Vec::with_capacity(HEAD_BYTES);
         header::encode(Kind::Bundle, self.len - HEADER_LEN as u64, &mut out);
         out.put_u32(0); // key slot
         out.put_u32(0);
@@ -257,8 +258,9 @@ impl Table {
         if images == 0 {
             return Err(Fault::EmptyPage);
         }
-        let ids = objects.iter().take(images as usize).map(|object| object.id);
-        if let Some((_, index)) = ids.zip(0..).find(|(id, _)| bases.contains(id)) {
+        let own =
+            |(object, _): &(&Object, u64)| object.kind == ObjectKind::Record && bases.contains(&object.id);
+        if let Some((_, index)) = objects.iter().zip(0..).find(own) {
             return Err(Fault::TableRange { index, max: images });
         }
         let names = decode_names(&mut cursor, names, images)?;
@@ -338,13 +340,12 @@ fn decode_names(cursor: &mut Cursor<'_>, names: u64, images: u64) -> Result<Vec<
     let count = cursor.count("names of a bundle", names, NAME_LEN_MIN)?;
     let mut found: Vec<(String, u32)> = Vec::with_capacity(count);
     for _ in 0..count {
-        let (image, len) = (cursor.u32()?, u64::from(cursor.u32()?));
-        let max = 2 * NAME_LEN_MAX as u64 + 1;
+        let (image, len) = (cursor.u32()?, cursor.u32()? as usize);
+        let max = 2 * NAME_LEN_MAX + 1;
         if len > max {
-            return Err(Fault::Limit { what: "name length", found: len, max });
+            return Err(Fault::Limit { what: "name length", found: len as u64, max: max as u64 });
         }
-        let name =
-            std::str::from_utf8(cursor.bytes(len as usize)?).map_err(|_| Fault::Text { what: "name" })?;
+        let name = std::str::from_utf8(cursor.bytes(len)?).map_err(|_| Fault::Text { what: "name" })?;
         if u64::from(image) >= images {
             return Err(Fault::TableRange { index: u64::from(image), max: images });
         }

@@ -78,7 +78,15 @@ impl Stage {
         let (journal, grown) = self.journal(&plan)?;
         self.put("journal-new", &journal.encode())?;
         self.sync_all()?;
-        // Published like everything else, so that its name is durable before any it tells of.
+        // Published like everything else, so that each name is durable before those it tells of.
+        let copies: Moves = journal
+            .restore
+            .iter()
+            .map(|(_, copy)| (self.staged(&unnamed(copy)), self.staged(copy)))
+            .collect();
+        if !copies.is_empty() {
+            self.publish(&copies)?;
+        }
         self.publish(&[(self.staged("journal-new"), self.staged(JOURNAL))])?;
         self.keep_journal = true;
         let published = [&plan.objects, &plan.records, &plan.references]
@@ -155,7 +163,7 @@ impl Stage {
                 Some(len) => {
                     old += len;
                     let copy = old_name(journal.restore.len());
-                    match self.copy(name, &copy) {
+                    match self.copy(name, &unnamed(&copy)) {
                         Ok(()) => journal.restore.push((name.clone(), copy)),
                         // What cannot be read was not worth keeping.
                         Err(Error::Io { operation: "read", .. }) => {}
@@ -287,6 +295,11 @@ impl Stage {
             Error::io("publish", target, error)
         })
     }
+}
+
+/// What a copy is called until it is complete.
+fn unnamed(copy: &str) -> String {
+    format!("{copy}-new")
 }
 
 fn now_seconds() -> u64 {

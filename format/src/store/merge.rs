@@ -61,7 +61,7 @@ fn merge_locators(
     let mut writer = LocatorWriter::begin(stage, name.clone(), Some(list.shape.chunks()))?;
     for chunk in 0..list.shape.chunks() {
         let mut frames = frames_of(shared, list, own, chunk)?;
-        if !frames.first().is_some_and(|first| !first.partial) {
+        if frames.first().is_none_or(|first| first.partial) {
             let more = frames_of(shared, list, new, chunk)?;
             if more.first().is_some_and(|first| !first.partial) {
                 frames = more;

@@ -441,6 +441,7 @@ pub fn places(end: usize, most: usize) -> Vec<usize> {
     (0..edge).chain(spread).chain(end - edge..end).collect()
 }
 
+#[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 /// The digests of all blocks in the frames of a pack whose chunks have eight blocks, but for the last
 /// of a list.
 pub fn blocks_of_pack(storage: &dyn Storage, name: &str) -> Vec<melv::Digest> {
