@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
 
-.PHONY: all build test demo bench lint check-disks clean
+.PHONY: all build test demo bench lint check-disks check-hostile clean
 
 all: build
 
@@ -11,10 +11,13 @@ build:
 	benches/setup test
 	$(CARGO) build --release --locked -p melv-cli
 
-# All tests: promises of the library and of the command, vectors, examples in the docs.
+# All tests: promises of the library and of the command, vectors, examples in the docs; then the
+# second reader over the vectors.
 test:
 	benches/setup test
+	spec/reader/setup
 	$(CARGO) test --workspace --locked
+	spec/reader/check
 
 # The main job on real input: disks from this machine's own files, shared, read back, compared.
 demo: build
@@ -35,6 +38,11 @@ bench:
 # The figures on eight real disks: root and loop devices, about 20 minutes.
 check-disks:
 	benches/check-disks
+
+# A million changed bundles and a million changed VMDKs: about half an hour.
+check-hostile:
+	benches/setup test
+	MELV_CASES=1000000 $(CARGO) test --locked -p melv --test bundle_hostile --test vmdk_hostile -- --nocapture
 
 clean:
 	$(CARGO) clean
