@@ -38,8 +38,8 @@ fn bundles_of_real_file_systems_are_read_by_who_never_saw_this_code() {
     let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/reader/melv-reader");
     let python = python();
     let read = |args: &[&str]| run(Command::new(&python).arg(&reader).args(args).current_dir(folder.path()));
-    file_system(&at("one.raw"), "/usr/include", "64M");
-    file_system(&at("two.raw"), "/usr/include/linux", "48M");
+    file_system(&at("one.raw"), "/usr/include/linux", "48M");
+    file_system(&at("two.raw"), "/usr/include/linux/netfilter", "24M");
     let mut ids = Vec::new();
     for disk in ["one", "two"] {
         let imported = melv(&["--json", "import", &format!("{disk}.raw")]);
