@@ -348,3 +348,75 @@ fn an_empty_disk_and_a_disk_of_zeros_travel() {
     target.load(&bundle, &LoadOptions::default()).unwrap();
     assert_eq!(read(&target, "zeros"), vec![0; 1 << 20]);
 }
+
+#[test]
+fn an_import_that_brings_a_list_whole_completes_what_a_load_brought_meanwhile() {
+    let (source, base, other) = apart();
+    let bundle = open(&save(&source, &["apart"], &[]));
+    let (_, target) = store();
+    let load = || target.load(&bundle, &LoadOptions::default()).map(drop);
+    let options =
+        ImportOptions { before_commit: Some(&load), ..ImportOptions::named("base".parse().unwrap()) };
+    target.import(Source::stream(&base[..], "base"), &options).unwrap();
+    assert_eq!((read(&target, "apart"), read(&target, "base")), (other, base));
+    assert_sound(&target);
+}
+
+#[test]
+fn two_loads_at_once_both_arrive() {
+    let (source, base, other) = apart();
+    let (whole, part) = (open(&save(&source, &["base"], &[])), open(&save(&source, &["apart"], &[])));
+    for (first, second) in [(&whole, &part), (&part, &whole)] {
+        let (_, target) = store();
+        let begun = AtomicU64::new(0);
+        // Once, in the midst of the first one.
+        let progress = |_, _| {
+            if begun.fetch_add(1, Ordering::SeqCst) == 0 {
+                target.load(second, &LoadOptions::default()).unwrap();
+            }
+        };
+        let options = LoadOptions { progress: Some(&progress), ..LoadOptions::default() };
+        target.load(first, &options).unwrap();
+        assert_eq!((read(&target, "apart"), read(&target, "base")), (other.clone(), base.clone()));
+        assert_sound(&target);
+    }
+}
+
+#[test]
+fn images_opened_before_a_load_read_on_and_see_what_it_adds() {
+    let (source, base, other) = apart();
+    let (storage, target) = store();
+    target.load(&open(&save(&source, &["apart"], &[])), &LoadOptions::default()).unwrap();
+    // Another process's view of the same store, with its lists and locators in memory.
+    let elsewhere = Store::open(storage, StoreOptions::default()).unwrap();
+    let apart = elsewhere.image(&"apart".parse().unwrap()).unwrap();
+    assert_eq!(bytes_of(&apart), other);
+    target.load(&open(&save(&source, &["base"], &[])), &LoadOptions::default()).unwrap();
+    assert_eq!(bytes_of(&apart), other);
+    assert_eq!(read(&elsewhere, "base"), base);
+}
+
+#[test]
+fn a_store_that_was_loaded_makes_the_same_bundles() {
+    let (source, ..) = apart();
+    let (_, target) = store();
+    let both = save(&source, &["base", "apart"], &[]);
+    target.load(&open(&both), &LoadOptions::default()).unwrap();
+    assert!(save(&target, &["base", "apart"], &[]) == both);
+}
+
+#[test]
+fn a_bundle_may_build_on_a_bundle() {
+    let (source, _, other) = apart();
+    let base = open(&save(&source, &["base"], &[]));
+    let small = open_with(&save(&source, &["apart"], &["base"]), Some(base)).unwrap();
+    assert_eq!(read(&small, "apart"), other);
+    assert_sound(&small);
+    // And be saved whole again, or loaded where the base is not.
+    let whole = open(&save(&small, &["apart"], &[]));
+    assert_eq!(read(&whole, "apart"), other);
+    let (_, target) = store();
+    target.load(&small, &LoadOptions::default()).unwrap();
+    assert_eq!(read(&target, "apart"), other);
+    assert_sound(&target);
+}

@@ -148,14 +148,16 @@ impl Image {
             out.copy_from_slice(&cached.bytes);
             return Ok(());
         }
-        match self.shared.decode_chunk(list, chunk, &id, self.shared.verify, out)? {
-            None => Ok(()),
-            Some(held) => {
-                let decoded =
-                    Chunk { bytes: Bytes::new(), held: Some(held.into()), trust: Trust::Guarded(0) };
-                check_held(list, chunk, &decoded, 0, out.len())
-            }
+        let mut decode = || self.shared.decode_chunk(list, chunk, &id, self.shared.verify, out);
+        let mut held = decode()?;
+        if held.is_some() {
+            // What was held in part may have become more since the locator was loaded.
+            list.reload_locator()?;
+            held = decode()?;
         }
+        let Some(held) = held else { return Ok(()) };
+        let decoded = Chunk { bytes: Bytes::new(), held: Some(held.into()), trust: Trust::Guarded(0) };
+        check_held(list, chunk, &decoded, 0, out.len())
     }
 
     fn read_part(&self, list: &List, chunk: u64, within: usize, out: &mut [u8]) -> Result<()> {
