@@ -15,7 +15,7 @@ use crate::digest::{Digest, block_digest, chunk_id};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
-use crate::ondisk::frame::{self, Presence};
+use crate::ondisk::frame::{self, Frame, Presence};
 use crate::ondisk::locator::ABSENT;
 
 /// A frame to be stored somewhere else.
@@ -139,10 +139,7 @@ impl Shared {
         if place.partial == is_all(wanted, blocks) {
             return Ok(None);
         }
-        if self.verify == VerifyMode::Full {
-            let mut plain = vec![0; frame::plain_len(blocks)];
-            self.decode_chunk(list, chunk, id, VerifyMode::Full, &mut plain)?;
-        }
+
         let name = names::object(names::PACKS, &pack);
         let mut stored = Vec::new();
         self.read_frame(&name, &place, id, &mut stored)?;
@@ -152,6 +149,10 @@ impl Shared {
             Presence::Whole => true,
             Presence::Partial { mask, .. } => mask == wanted,
         };
+        if is_just && self.verify == VerifyMode::Full {
+            digests_of(&frame, blocks, id)
+                .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
+        }
         Ok(is_just.then_some(stored))
     }
 
@@ -172,19 +173,24 @@ impl Shared {
         let mut stored = Vec::new();
         self.read_frame(&name, &place, id, &mut stored)?;
         let frame = decode_frame(&stored, blocks, &place).map_err(corrupt)?;
-        let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
-        frame.decode_payload(&mut plain).map_err(corrupt)?;
-        let mut held = plain.chunks_exact(BLOCK_LEN).map(block_digest);
-        let digests: Vec<Digest> = match &frame.presence {
-            Presence::Whole => held.collect(),
-            Presence::Partial { mask, absent } => {
-                let mut absent = absent.iter().copied();
-                (0..blocks)
-                    .filter_map(|block| if frame::has(mask, block) { held.next() } else { absent.next() })
-                    .collect()
-            }
-        };
-        let found = chunk_id(&digests);
-        if found == *id { Ok(digests) } else { Err(corrupt(Fault::ChunkId { expected: *id, found })) }
+        digests_of(&frame, blocks, id).map_err(corrupt)
     }
+}
+
+/// The digests of all blocks of the chunk that a frame is of, which must hash to its id.
+fn digests_of(frame: &Frame<'_>, blocks: u32, id: &Digest) -> std::result::Result<Vec<Digest>, Fault> {
+    let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
+    frame.decode_payload(&mut plain)?;
+    let mut held = plain.chunks_exact(BLOCK_LEN).map(block_digest);
+    let digests: Vec<Digest> = match &frame.presence {
+        Presence::Whole => held.collect(),
+        Presence::Partial { mask, absent } => {
+            let mut absent = absent.iter().copied();
+            (0..blocks)
+                .filter_map(|block| if frame::has(mask, block) { held.next() } else { absent.next() })
+                .collect()
+        }
+    };
+    let found = chunk_id(&digests);
+    if found == *id { Ok(digests) } else { Err(Fault::ChunkId { expected: *id, found }) }
 }
