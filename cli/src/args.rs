@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::commands::{compare, digest, export, import, inspect, map, rm, tag, tooling, verify};
+use crate::commands::{compare, digest, export, import, inspect, load, map, rm, save, tag, tooling, verify};
 use crate::exit::Exit;
 use crate::report::note;
 
@@ -16,9 +16,12 @@ const WAIT_MAX: u64 = 365 * 24 * 3600;
 /// Disk images in a store that keeps every 4 KiB block once.
 #[derive(Debug, Parser)]
 #[command(name = "melv", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "REF is NAME[:TAG], @IMAGE-ID or the first digits (6 or more) of an image id.\n\
+#[command(
+    after_help = "REF is NAME[:TAG], @IMAGE-ID, the first digits (6 or more) of an image id, or FILE.melv\n\
+                  with #NAME[:TAG] or #@IMAGE-ID where the bundle holds several images.\n\
                   `melv COMMAND --help` has examples; \
-                  tooling: `melv completions SHELL`, `melv man DIR`.")]
+                  tooling: `melv completions SHELL`, `melv man DIR`."
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -100,16 +103,20 @@ pub enum Command {
     /// List the images
     #[command(after_help = "Examples:\n  $ melv ls\n  $ melv ls --json")]
     Ls,
-    /// Tell what an image or a file is
+    /// Tell what an image, a bundle or a file is
     Inspect(inspect::Args),
     /// List which parts of a disk are data and which zeros
     Map(map::Args),
     /// Compute the content id of any disk file
     Digest(digest::Args),
-    /// Write a disk out of the store
+    /// Write a disk out of the store or a bundle
     Export(export::Args),
     /// Tell whether an image and another disk are the same
     Compare(compare::Args),
+    /// Write images into one file, a bundle
+    Save(save::Args),
+    /// Bring a bundle's images into the store
+    Load(load::Args),
     /// Give an image one more name
     Tag(tag::Args),
     /// Take names away from images
@@ -117,7 +124,7 @@ pub enum Command {
     /// Show what the images hold and what the store takes
     #[command(after_help = "Examples:\n  $ melv df\n  $ melv df --json")]
     Df,
-    /// Check the store
+    /// Check the store, or a bundle
     Verify(verify::Args),
     /// Print a completion script
     #[command(hide = true)]

@@ -1,14 +1,16 @@
 //! How a run ends: exit codes, and failures as text for people or JSON for programs.
 
 use std::io::{ErrorKind, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use melv::Error;
 use serde_json::json;
 
 use crate::args::{Color, Globals};
-use crate::report::note;
+use crate::bundle_ref::HeldImage;
+use crate::hint::hint_of;
+use crate::report::{human, note, table};
 use crate::stdin::Cancelled;
 
 /// The exit codes of the contract.
@@ -67,7 +69,37 @@ pub enum Failure {
         /// The argument.
         text: String,
     },
-    /// A file in a format that cannot be read yet.
+    /// A file that was to be a bundle does not begin as one.
+    #[error("{} holds no melv bundle, or one that was broken off while it was written", path.display())]
+    NotBundle {
+        /// The file or device.
+        path: PathBuf,
+    },
+    /// A bundle has no such image.
+    #[error("{} holds no image {name}", path.display())]
+    NotInBundle {
+        /// The bundle.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+    },
+    /// One image is wanted, and the bundle holds several.
+    #[error("{} holds {} images; say which", path.display(), images.len())]
+    SeveralImages {
+        /// The bundle.
+        path: PathBuf,
+        /// What it holds.
+        images: Vec<HeldImage>,
+    },
+    /// Something in a bundle is damaged.
+    #[error("{}", text_in_bundle(path, error))]
+    InBundle {
+        /// The bundle.
+        path: PathBuf,
+        /// What, and where in it.
+        error: Box<Error>,
+    },
+    /// A file in a format that cannot be read.
     #[error("{} is in the format {format}, which this version of melv does not read", path.display())]
     ForeignFile {
         /// The file.
@@ -75,7 +107,10 @@ pub enum Failure {
         /// Its format.
         format: &'static str,
     },
-    /// A format asked for by name that is not built yet.
+    /// A VMDK of a kind that is not read.
+    #[error(transparent)]
+    ForeignVmdk(Error),
+    /// A format asked for by name that is not built.
     #[error("--format {format} is known, but this version of melv does not {verb} it")]
     ForeignFormat {
         /// The format.
@@ -89,40 +124,41 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit code that the contract has for it.
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Melv(error) => exit_of(error),
-            Self::Usage(_) => Exit::Usage,
-            Self::NoFile { .. } | Self::NoOperand { .. } => Exit::NotFound,
-            Self::ForeignFile { .. } | Self::ForeignFormat { .. } => Exit::Unsupported,
-            Self::ReaderGone => Exit::Failure,
+    /// The library's word about a VMDK; one that merely is of another kind is told apart.
+    pub fn of_vmdk(error: Error) -> Self {
+        if matches!(error, Error::Unsupported { .. }) { Self::ForeignVmdk(error) } else { error.into() }
+    }
+
+    /// The library's word; damage of a bundle is told as that.
+    pub fn of_bundle(path: Option<&Path>, error: Error) -> Self {
+        match path {
+            Some(path) if error.is_damage() => Self::InBundle { path: path.into(), error: error.into() },
+            _ => error.into(),
         }
     }
 
-    /// What to do next, where the message does not say it.
-    fn hint(&self) -> Option<&'static str> {
+    /// The exit code that the contract has for it.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Melv(error) => hint_of(error),
-            Self::NoOperand { .. } => Some("`melv ls` lists the images; a file can be given as ./NAME"),
-            Self::ForeignFile { .. } => Some(
-                "convert it with `qemu-img convert -O raw FILE OUT.raw`, or unpack it; \
-                 --format raw takes the bytes as they are",
-            ),
-            Self::ForeignFormat { .. } => {
-                Some("the only format so far is raw; qemu-img converts to and from it")
+            Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
+            Self::InBundle { error, .. } => exit_of(error),
+            Self::Usage(_) | Self::SeveralImages { .. } => Exit::Usage,
+            Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
+            Self::ForeignFile { .. } | Self::ForeignFormat { .. } | Self::NotBundle { .. } => {
+                Exit::Unsupported
             }
-            Self::Usage(_) | Self::NoFile { .. } | Self::ReaderGone => None,
+            Self::ReaderGone => Exit::Failure,
         }
     }
 }
 
 fn exit_of(error: &Error) -> Exit {
     match error {
-        Error::Corrupt { .. } => Exit::Damage,
+        Error::Corrupt { .. } | Error::Vmdk { .. } => Exit::Damage,
         error if is_lost_object(error) => Exit::Damage,
+        error if is_lost_extent(error) => Exit::NotFound,
         Error::DigestMismatch { .. } => Exit::DigestMismatch,
-        Error::NotFound { .. } => Exit::NotFound,
+        Error::NotFound { .. } | Error::BaseMissing { .. } => Exit::NotFound,
         Error::Ambiguous { .. } | Error::Invalid { .. } => Exit::Usage,
         Error::NoStore { .. } => Exit::NoStore,
         Error::Locked { .. } => Exit::Locked,
@@ -136,30 +172,19 @@ fn exit_of(error: &Error) -> Exit {
 
 /// Whether the store lacks a file that another of its files names. Input files do not come here:
 /// they are looked at first.
-fn is_lost_object(error: &Error) -> bool {
+pub fn is_lost_object(error: &Error) -> bool {
     matches!(error, Error::Io { operation: "open", source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
-fn hint_of(error: &Error) -> Option<&'static str> {
-    if error.is_damage() || is_lost_object(error) {
-        return Some("`melv verify --full` lists all that is damaged and whom it hurts");
-    }
-    match error {
-        Error::NoStore { .. } => Some("--store DIR or $MELV_STORE names another place"),
-        Error::Locked { .. } => Some("--wait SECONDS waits longer"),
-        Error::NotFound { .. } => Some("`melv ls` lists the images"),
-        Error::Ambiguous { .. } => Some("`melv ls --json` shows whole image ids"),
-        Error::Exists { what: "file", .. } => Some("--force replaces it"),
-        Error::Exists { .. } => {
-            Some("choose another name, or take it from the image that has it with --replace")
-        }
-        Error::Unsupported { .. } => Some("a newer version of melv may have it"),
-        Error::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
-        Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            Some("look at who owns it and at its mode")
-        }
-        _ => None,
-    }
+/// Whether a VMDK's descriptor names a file that is not there.
+pub fn is_lost_extent(error: &Error) -> bool {
+    matches!(error, Error::Io { operation: "open the extent", source, .. } if source.kind() == ErrorKind::NotFound)
+}
+
+/// An error and its causes, with the bundle's path unless it names that itself.
+fn text_in_bundle(path: &Path, error: &Error) -> String {
+    let (path, text) = (path.display().to_string(), chain(error));
+    if text.starts_with(&path) { text } else { format!("{path}: {text}") }
 }
 
 /// An error and its causes in one line.
@@ -191,14 +216,23 @@ fn tell(globals: &Globals, failure: &Failure) {
         return;
     }
     let text = if exit == Exit::Interrupted { "interrupted".into() } else { chain(failure) };
+    let hint = hint_of(failure);
     if globals.json {
-        note(&json!({ "error": text, "hint": failure.hint(), "code": exit as u8 }).to_string());
+        let mut json = json!({ "error": text, "hint": hint, "code": exit as u8 });
+        if let Failure::SeveralImages { images, .. } = failure {
+            json["images"] = images.iter().map(HeldImage::json).collect();
+        }
+        note(&json.to_string());
         return;
     }
     let (strong, faint, plain) =
         if is_colored(globals.color) { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
     note(&format!("{strong}melv:{plain} {text}"));
-    if let Some(hint) = failure.hint() {
+    if let Failure::SeveralImages { images, .. } = failure {
+        let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
+        note(table(&images.iter().map(row).collect::<Vec<_>>(), &[2]).trim_end());
+    }
+    if let Some(hint) = hint {
         note(&format!("{faint}hint:{plain} {hint}"));
     }
 }

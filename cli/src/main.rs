@@ -4,18 +4,26 @@
 //! |---|---|
 //! | `args` | the command line: global options, commands, sizes |
 //! | `session` | what the global options come to: store, threads, the wish to stop |
-//! | `operand` | what an argument means: an input disk, or a reference or file |
+//! | `operand` | what an argument means: an image of the store or of a bundle, or a file |
+//! | `bundle_ref` | what a path to a bundle means where a reference or a disk is wanted |
+//! | `disk` | disks in files: raw, VMware's, or an image of a bundle |
+//! | `format` | names of disk formats |
 //! | `stdin` | standard input that notices the wish to stop |
 //! | `report` | standard output: text, JSON, sizes and times for people |
 //! | `progress` | how far long work is |
-//! | `exit` | failures: exit codes, messages, hints |
+//! | `exit` | failures: exit codes, messages |
+//! | `hint` | what to do next |
 //! | `commands` | one module a command: its options, its help, what it does |
 //!
 //! A new command is a module in `commands`, a line in `args::Command` and one in `commands::run`.
 
 mod args;
+mod bundle_ref;
 mod commands;
+mod disk;
 mod exit;
+mod format;
+mod hint;
 mod operand;
 mod progress;
 mod report;

@@ -1,64 +1,13 @@
-//! What an argument means: a disk to read, or a reference or a file.
+//! What an argument means: an image of the store or of a bundle, or a file.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-use melv::source::RawFile;
 use melv::{Error, Image, ImageRef, Store};
 
+use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
-
-/// What a format's name is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// To read a disk in it.
-    Read,
-    /// To write a disk in it.
-    Write,
-}
-
-/// Formats that other tools know by these names, and this one does not yet.
-const FOREIGN: &[&str] = &[
-    "cloop",
-    "dmg",
-    "ova",
-    "ovf",
-    "parallels",
-    "qcow",
-    "qcow2",
-    "qed",
-    "sesparse",
-    "vdi",
-    "vhd",
-    "vhdx",
-    "vmdk",
-    "vpc",
-];
-
-/// Whether raw is asked for by name; without a name, whether that is the format is looked at.
-pub fn is_raw_named(format: Option<&str>, wanted: Use) -> Result<bool, Failure> {
-    match format {
-        None => Ok(false),
-        Some("raw") => Ok(true),
-        Some(name) if FOREIGN.contains(&name) => {
-            let verb = if wanted == Use::Read { "read" } else { "write" };
-            Err(Failure::ForeignFormat { format: name.into(), verb })
-        }
-        Some(name) => Err(Failure::Usage(format!("--format {name:?} is not the name of a disk format: raw"))),
-    }
-}
-
-/// Opens a file as a raw disk; without `as_raw`, only if it is in no format that is known.
-pub fn open_disk(path: &Path, as_raw: bool, pad: bool) -> Result<RawFile, Failure> {
-    metadata(path)?;
-    // The format first: a foreign file of an odd size is foreign before it is odd.
-    let padded = RawFile::open(path, true)?;
-    match padded.foreign_format()? {
-        Some(format) if !as_raw => Err(Failure::ForeignFile { path: path.into(), format }),
-        _ if pad => Ok(padded),
-        _ => Ok(RawFile::open(path, false)?),
-    }
-}
+use crate::session::Session;
 
 /// What the system says about an input file.
 pub fn metadata(path: &Path) -> Result<Metadata, Failure> {
@@ -70,23 +19,61 @@ pub fn metadata(path: &Path) -> Result<Metadata, Failure> {
     })
 }
 
+/// An image that a reference stands for, and where it was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The store, or the bundle as one.
+    pub store: Store,
+    /// The image.
+    pub image: Image,
+    /// The bundle's path, if it is in one.
+    pub bundle: Option<PathBuf>,
+}
+
+impl Found {
+    /// The image of a reference: `NAME[:TAG]`, `@IMAGE-ID`, a short id, or a path to a bundle.
+    pub fn of(text: &str, session: &Session<'_>) -> Result<Self, Failure> {
+        match BundleRef::of_reference(text)? {
+            Some(bundle) => bundle.image(session),
+            None => Self::in_store(text, session.store()?),
+        }
+    }
+
+    fn in_store(text: &str, store: Store) -> Result<Self, Failure> {
+        let image = store.image(&text.parse::<ImageRef>()?)?;
+        Ok(Self { store, image, bundle: None })
+    }
+
+    /// What came of reading the image, with the bundle's path where damage has none.
+    pub fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
+        result.map_err(|error| Failure::of_bundle(self.bundle.as_deref(), error))
+    }
+}
+
 /// An argument that may be a reference or a file.
 #[derive(Debug)]
 pub enum Operand {
-    /// An image of the store.
-    Image(Box<Image>),
+    /// An image.
+    Image(Box<Found>),
     /// A file.
     File(PathBuf),
 }
 
 impl Operand {
-    /// An image where the text resolves to one in the store, if there is a store; else a file
-    /// where one is there.
-    pub fn find(text: &str, store: Result<Store, Failure>) -> Result<Self, Failure> {
+    /// An image where the text means one of a bundle, or resolves to one in the store, if there is
+    /// a store; else a file where one is there.
+    pub fn find(text: &str, session: &Session<'_>) -> Result<Self, Failure> {
+        Self::find_named(text, false, session)
+    }
+
+    /// As [`Operand::find`]; what would be a bundle by its path is a file where `is_file` is set.
+    pub fn find_named(text: &str, is_file: bool, session: &Session<'_>) -> Result<Self, Failure> {
+        if !is_file && let Some(bundle) = BundleRef::of_reference(text)? {
+            return Ok(Self::Image(Box::new(bundle.image(session)?)));
+        }
         let path = Path::new(text);
-        let found = store.and_then(|store| Ok(store.image(&text.parse()?)?));
-        match found {
-            Ok(image) => Ok(Self::Image(Box::new(image))),
+        match session.store().and_then(|store| Found::in_store(text, store)) {
+            Ok(found) => Ok(Self::Image(Box::new(found))),
             Err(_) if text.contains('/') => metadata(path).map(|_| Self::File(path.into())),
             Err(failure) if !means_absent(&failure) => Err(failure),
             Err(_) if path.exists() => Ok(Self::File(path.into())),
@@ -111,7 +98,10 @@ fn means_absent(failure: &Failure) -> bool {
     )
 }
 
-/// Opens the image of a reference.
-pub fn image(store: &Store, text: &str) -> Result<Image, Failure> {
-    Ok(store.image(&text.parse::<ImageRef>()?)?)
+/// The reference of an image that must be in the store, because something about it is written there.
+pub fn stored_ref(text: &str) -> Result<ImageRef, Failure> {
+    match BundleRef::of_reference(text)? {
+        Some(bundle) => Err(Error::ReadOnly { object: bundle.path.display().to_string() }.into()),
+        None => Ok(text.parse()?),
+    }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use melv::{Error, Store, StoreOptions, VerifyMode};
+use melv::limits::CACHE_BYTES_DEFAULT;
+use melv::{Cache, Error, Store, StoreOptions, VerifyMode};
 
 use crate::args::Globals;
 use crate::exit::{Exit, Failure};
@@ -20,9 +21,16 @@ static CANCEL: AtomicBool = AtomicBool::new(false);
 pub struct Session<'a> {
     /// The global options.
     pub globals: &'a Globals,
+    /// One for the store and all bundles.
+    cache: Cache,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// A run with these options.
+    pub fn new(globals: &'a Globals) -> Self {
+        Self { globals, cache: Cache::new(CACHE_BYTES_DEFAULT) }
+    }
+
     /// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so
     /// that messages name the place wherever they are read.
     fn store_path(&self) -> Result<PathBuf, Failure> {
@@ -41,9 +49,17 @@ impl Session<'_> {
         let owner = std::fs::metadata(path.join("melv.store")).map(|metadata| metadata.uid());
         let foreign = owner.is_ok_and(|owner| owner != rustix::process::geteuid().as_raw());
         StoreOptions {
-            lock_wait: Duration::from_secs(self.globals.wait),
             verify: if foreign { VerifyMode::Full } else { VerifyMode::Guard },
-            ..StoreOptions::default()
+            ..self.bundle_options()
+        }
+    }
+
+    /// How a bundle is opened: somebody else wrote it, so everything is checked.
+    pub fn bundle_options(&self) -> StoreOptions {
+        StoreOptions {
+            cache: self.cache.clone(),
+            lock_wait: Duration::from_secs(self.globals.wait),
+            verify: VerifyMode::Full,
         }
     }
 

@@ -2,17 +2,25 @@
 //! nothing arrives on it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::report::note;
+
+/// Bytes that tell a format.
+const MARK_LEN: u64 = 1024;
 
 /// How long a wish to stop may go unnoticed.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What to call it in messages.
 pub const NAME: &str = "standard input";
+
+/// Why a bundle does not come from it.
+pub const NO_BUNDLE: &str = "a bundle is read by position, and a pipe has none; write it to a file first";
 
 /// The error that a cancelled read ends with. Not of the kind `Interrupted`: readers try again
 /// after that.
@@ -41,6 +49,25 @@ impl<'a> Stdin<'a> {
         let file = fd.map_err(|error| melv::Error::io("open", NAME, error))?.into();
         Ok(Self { file, cancel })
     }
+
+    /// Standard input as a raw disk. Gives the format that it seems to be in, too, if it is not raw:
+    /// a pipe is taken as it is unless told otherwise, but not without a word.
+    pub fn open_raw(cancel: &'a AtomicBool) -> melv::Result<(impl Read + Send + 'a, Option<&'static str>)> {
+        let mut stdin = Self::open(cancel)?;
+        let mut first = Vec::new();
+        let read = (&mut stdin).take(MARK_LEN).read_to_end(&mut first);
+        read.map_err(|error| melv::Error::io("read", format!("{NAME} at byte 0"), error))?;
+        let format = melv::source::foreign_format(&first, &[]);
+        Ok((Cursor::new(first).chain(stdin), format))
+    }
+}
+
+/// Says that standard input is taken as raw though it looks like another format.
+pub fn note_format(format: Option<&str>) {
+    let Some(format) = format else { return };
+    let better =
+        if format.starts_with("VMDK") { "--format vmdk reads it" } else { "unpack or convert it first" };
+    note(&format!("melv: warning: {NAME} looks like {format} and is taken as raw; {better}"));
 }
 
 impl Read for Stdin<'_> {

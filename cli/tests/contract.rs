@@ -32,7 +32,7 @@ fn import_tells_what_came_of_it() {
     let bed = bed();
     bed.write("My Disk.raw", &disk());
     let json = bed.json(&["import", "My Disk.raw"]);
-    has_fields(&json, "image content name size data_bytes new_bytes stored_bytes seconds");
+    has_fields(&json, "image content name size data_bytes new_bytes stored_bytes seconds warnings");
     assert!(is_digest(&json["image"]) && is_digest(&json["content"]));
     assert_eq!(json["name"], "my-disk:latest");
     assert_eq!(json["size"], disk().len());

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Bed, bed, disk, later_disk};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
     "import",
     "ls",
     "inspect",
@@ -12,6 +12,8 @@ const COMMANDS: [&str; 13] = [
     "digest",
     "export",
     "compare",
+    "save",
+    "load",
     "tag",
     "rm",
     "df",
@@ -20,24 +22,31 @@ const COMMANDS: [&str; 13] = [
     "man",
 ];
 
-/// What the examples take for granted: two disks, and two images in a store.
+/// What the examples take for granted: disks, two images in a store, a bundle of one and its disk as VMDK.
 fn prepared() -> Bed {
     let bed = bed();
     bed.write("disk.raw", &disk());
     bed.write("new.raw", &later_disk());
-    bed.melv(&["import", "disk.raw", "--name", "web"]).exits(0);
-    bed.melv(&["tag", "web", "base"]).exits(0);
+    bed.melv(&["import", "new.raw", "--name", "base"]).exits(0);
+    bed.melv(&["import", "disk.raw", "--name", "web", "--parent", "base"]).exits(0);
+    bed.melv(&["save", "web", "web.melv"]).exits(0);
+    bed.melv(&["export", "web", "disk.vmdk", "--format", "vmdk"]).exits(0);
+    bed.melv(&["export", "web", "stream.vmdk", "--format", "vmdk-stream"]).exits(0);
     bed
 }
 
 #[test]
 fn every_example_of_every_command_runs() {
+    let ready = prepared();
     for command in COMMANDS {
-        let help = prepared().melv(&[command, "--help"]).exits(0).stdout();
+        let help = ready.melv(&[command, "--help"]).exits(0).stdout();
         let examples: Vec<_> = help.lines().filter_map(|line| line.strip_prefix("  $ ")).collect();
         assert!(examples.iter().any(|example| example.starts_with("melv ")), "{command} has no example");
         for example in examples {
-            prepared().sh(example).exits(0);
+            // Each on its own, as if the others had not been tried.
+            let fresh = bed();
+            fresh.sh(&format!("cp -r {}/. .", ready.path(".").display())).exits(0);
+            fresh.sh(example).exits(0);
         }
     }
 }
@@ -102,7 +111,7 @@ fn completions_and_manual_pages_are_made() {
         assert!(bed.melv(&["completions", shell]).exits(0).stdout().contains("import"), "{shell}");
     }
     bed.melv(&["man", "new/man1"]).exits(0);
-    for page in ["melv", "melv-import", "melv-verify"] {
+    for page in ["melv", "melv-import", "melv-save", "melv-load", "melv-verify"] {
         assert!(bed.path(&format!("new/man1/{page}.1")).exists(), "{page}");
     }
 }

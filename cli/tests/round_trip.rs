@@ -116,10 +116,9 @@ fn holes_come_out_as_holes() {
 
 #[test]
 fn foreign_formats_are_refused_by_name_and_taken_as_raw_when_told() {
-    let marks: [(&str, usize, &[u8]); 8] = [
+    let marks: [(&str, usize, &[u8]); 7] = [
         ("qcow2", 0, b"QFI\xfb"),
-        ("VMDK", 0, b"KDMV"),
-        ("VMDK", 0, b"# Disk DescriptorFile"),
+        ("VMDK", 0, b"COWD"),
         ("VHDX", 0, b"vhdxfile"),
         ("VHD", 8192 - 512, b"conectix"),
         ("VDI", 0x40, b"\x7f\x10\xda\xbe"),

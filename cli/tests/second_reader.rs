@@ -1,7 +1,6 @@
 //! Bundles of real file systems, read by the second reader, which was written from the
 //! specification alone: it finds the same images, the same content ids and the same bytes.
 
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,6 +63,10 @@ fn bundles_of_real_file_systems_are_read_by_who_never_saw_this_code() {
     same("two");
     read(&["export", "without.melv", "--base", "store", "out.raw"]);
     same("two");
-    let alone = Command::new(&python).arg(&reader).args(["export", "without.melv", "out.raw"]).current_dir(folder.path()).output();
+    let alone = Command::new(&python)
+        .arg(&reader)
+        .args(["export", "without.melv", "out.raw"])
+        .current_dir(folder.path())
+        .output();
     assert_eq!(alone.expect("it runs").status.code(), Some(4), "without its base it is refused");
 }

@@ -2,61 +2,79 @@
 
 use std::path::Path;
 
-use melv::{BlockDevice, Comparison, Image, compare};
+use melv::source::RawFile;
+use melv::{BlockDevice, Comparison, Error, compare};
 use serde_json::json;
 
+use crate::disk::{Disk, say_warnings};
 use crate::exit::{Exit, Failure};
-use crate::operand::{self, Operand, Use, is_raw_named, metadata, open_disk};
+use crate::format::{Format, read_format};
+use crate::operand::{Found, Operand, metadata};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv compare web disk.raw
-  $ melv compare web web:latest
+  $ melv compare web disk.vmdk
+  $ melv compare web.melv web:latest
 
 Exits with 0 where they are the same, with 5 where they differ.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store
+    /// Image of the store or of a bundle
     #[arg(value_name = "REF")]
     image: String,
-    /// Image of the store, else a raw disk file or block device
+    /// Image of the store or of a bundle, else a disk file or block device
     #[arg(value_name = "FILE|REF")]
     other: String,
-    /// Take the file as this format [default: what it looks like]
+    /// Take the file as raw, vmdk or bundle [default: what it looks like]
     #[arg(long, value_name = "F")]
     format: Option<String>,
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let as_raw = is_raw_named(args.format.as_deref(), Use::Read)?;
-    let store = session.store()?;
-    let image = operand::image(&store, &args.image)?;
-    let found = match Operand::find(&args.other, Ok(store))? {
-        Operand::Image(other) => compare(&image, other.as_ref(), Some(session.cancel()?))?,
-        Operand::File(path) => compare_file(&image, &path, as_raw, session)?,
+    let format = read_format(args.format.as_deref())?;
+    let one = Found::of(&args.image, session)?;
+    // A format asked for makes a path to a bundle a file.
+    let is_file = matches!(format, Some(Format::Raw | Format::Vmdk)) && Path::new(&args.other).exists();
+    let operand = match Operand::find_named(&args.other, is_file, session)? {
+        Operand::Image(other) => Disk::Image(other, None),
+        Operand::File(path) => Disk::open(&path, format, true, session)?,
+    };
+    let found = compare(&one.image, operand.device(), Some(session.cancel()?));
+    let found = found.map_err(|error| tell(error, &one, &operand))?;
+    operand.check_unchanged()?;
+    let found = match &operand {
+        Disk::Raw(raw) => at_end_of_file(found, raw, Path::new(&args.other))?,
+        Disk::Vmdk(_) | Disk::Image(..) => found,
     };
     let (offset, text, exit) = match found {
         Comparison::Same => (None, "same\n".into(), Exit::Done),
         Comparison::Differ { offset } => (Some(offset), format!("differ at byte {offset}\n"), Exit::Differ),
     };
-    session.out().summary(&json!({ "same": offset.is_none(), "offset": offset }), &text)?;
+    let warnings = say_warnings(operand.warnings(), session);
+    let json = json!({ "same": offset.is_none(), "offset": offset, "warnings": warnings });
+    session.out().summary(&json, &text)?;
     Ok(exit)
+}
+
+/// Damage with its bundle's path, where only one of the two can have it.
+fn tell(error: Error, one: &Found, other: &Disk) -> Failure {
+    match (&one.bundle, other) {
+        (Some(path), Disk::Raw(_) | Disk::Vmdk(_)) => Failure::of_bundle(Some(path), error),
+        (None, Disk::Image(other, _)) => Failure::of_bundle(other.bundle.as_deref(), error),
+        (Some(path), Disk::Image(other, _)) if other.bundle.as_ref() == Some(path) => {
+            Failure::of_bundle(Some(path), error)
+        }
+        _ => error.into(),
+    }
 }
 
 /// A file that is no whole number of sectors long is compared as if zeros followed, and then
 /// differs where it ends: it is not the disk.
-fn compare_file(
-    image: &Image,
-    path: &Path,
-    as_raw: bool,
-    session: &Session<'_>,
-) -> Result<Comparison, Failure> {
-    let raw = open_disk(path, as_raw, true)?;
-    let found = compare(image, &raw, Some(session.cancel()?))?;
-    raw.check_unchanged()?;
+fn at_end_of_file(found: Comparison, raw: &RawFile, path: &Path) -> Result<Comparison, Failure> {
     let attributes = metadata(path)?;
     let end = if attributes.is_file() { attributes.len() } else { raw.size() };
     Ok(match found {

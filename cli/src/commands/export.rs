@@ -1,14 +1,16 @@
-//! `melv export`: a disk out of the store.
+//! `melv export`: a disk out of the store or a bundle.
 
 use std::io::{ErrorKind, IsTerminal};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use melv::{Error, ExportOptions, export, export_stream};
+use melv::{BlockDevice, Error, ExportOptions, Image, export, export_stream, vmdk};
 use serde_json::json;
 
+use crate::bundle_ref::BundleRef;
 use crate::exit::{Exit, Failure};
-use crate::operand::{self, Use, is_raw_named};
+use crate::format::{OutFormat, write_format};
+use crate::operand::Found;
 use crate::progress::Unit;
 use crate::report::{STDOUT, human, note};
 use crate::session::Session;
@@ -17,18 +19,23 @@ const EXAMPLES: &str = "\
 Examples:
   $ melv export web out.raw
   $ melv export web out.raw --force
-  $ melv export web - | sha256sum";
+  $ melv export web.melv - | sha256sum
+  $ melv export web web.vmdk --format vmdk
+  $ melv export web - --format vmdk-stream >stream.vmdk
+
+Formats: raw; vmdk, a file that a virtual machine runs from (monolithicSparse); vmdk-stream,
+compressed and written front to back, as an OVA carries it (streamOptimized).";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store
+    /// Image of the store or of a bundle
     #[arg(value_name = "REF")]
     image: String,
     /// File to make, or block device to fill; - writes standard output
     #[arg(value_name = "OUT")]
     out: PathBuf,
-    /// Format to write: raw
+    /// Format to write: raw, vmdk or vmdk-stream [default: raw]
     #[arg(long, value_name = "F")]
     format: Option<String>,
     /// Replace a file that exists
@@ -37,35 +44,80 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    is_raw_named(args.format.as_deref(), Use::Write)?;
+    let format = write_format(args.format.as_deref())?;
     let to_stdout = args.out == Path::new("-");
-    if to_stdout && std::io::stdout().is_terminal() {
-        return Err(Failure::Usage(
-            "a disk is not written to a terminal; send it to a file or a pipe".into(),
-        ));
-    }
-    if !to_stdout {
+    if to_stdout {
+        check_stdout(format)?;
+    } else {
         check_target(&args.out)?;
     }
-    let store = session.store()?;
-    let image = operand::image(&store, &args.image)?;
+    let found = Found::of(&args.image, session)?;
+    BundleRef::check_not_written(found.bundle.as_deref(), &args.out)?;
+    if args.format.is_none() && !session.globals.quiet {
+        note_on_name(&args.out);
+    }
     let bar = session.progress(format!("export {}", args.image), Unit::Bytes);
     let progress = |done, size| bar.update(done, Some(size));
-    let options =
+    let export =
         ExportOptions { force: args.force, progress: Some(&progress), cancel: Some(session.cancel()?) };
+    let options = vmdk::WriteOptions { content: Some(found.image.manifest().content), export };
     if to_stdout {
-        let bytes = export_stream(&image, &mut std::io::stdout().lock(), STDOUT, &options).map_err(gone)?;
+        let bytes = write_stdout(&found.image, format, &options).map_err(|error| gone(error, &found))?;
         if session.globals.json {
             note(&json!({ "bytes": bytes }).to_string());
         }
     } else {
-        let bytes = export(&image, &args.out, &options)?;
-        bar.update(bytes, Some(bytes));
+        let bytes = found.told(write_file(&found.image, format, &args.out, &options))?;
+        bar.update(found.image.size(), Some(found.image.size()));
         drop(bar);
         let text = format!("{}: {} ({bytes} bytes)\n", args.out.display(), human(bytes));
         session.out().summary(&json!({ "bytes": bytes }), &text)?;
     }
     Ok(Exit::Done)
+}
+
+fn write_file(
+    image: &Image,
+    format: OutFormat,
+    out: &Path,
+    options: &vmdk::WriteOptions<'_>,
+) -> melv::Result<u64> {
+    match format {
+        OutFormat::Raw => export(image, out, &options.export),
+        OutFormat::Vmdk => vmdk::export_sparse(image, out, options),
+        OutFormat::VmdkStream => vmdk::export_stream_file(image, out, options),
+    }
+}
+
+fn write_stdout(image: &Image, format: OutFormat, options: &vmdk::WriteOptions<'_>) -> melv::Result<u64> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        OutFormat::VmdkStream => vmdk::export_stream(image, &mut out, STDOUT, options),
+        // Any other VMDK was refused.
+        OutFormat::Raw | OutFormat::Vmdk => export_stream(image, &mut out, STDOUT, &options.export),
+    }
+}
+
+fn check_stdout(format: OutFormat) -> Result<(), Failure> {
+    let text = if format == OutFormat::Vmdk {
+        "--format vmdk is not written front to back, so it cannot go to a pipe; --format vmdk-stream can"
+    } else if std::io::stdout().is_terminal() {
+        "a disk is not written to a terminal; send it to a file or a pipe"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Usage(text.into()))
+}
+
+/// Says that a file whose name promises another format will be raw.
+fn note_on_name(out: &Path) {
+    let ending = out.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let better = match ending.as_str() {
+        "vmdk" => "--format vmdk or vmdk-stream writes a VMDK",
+        "melv" => "`melv save` makes bundles",
+        _ => return,
+    };
+    note(&format!("melv: note: {} is written as raw; {better}", out.display()));
 }
 
 /// `--force` replaces files, not the devices, pipes and folders of the system.
@@ -79,9 +131,9 @@ fn check_target(out: &Path) -> Result<(), Failure> {
 }
 
 /// A reader that closes its end knows that it has not got all.
-fn gone(error: Error) -> Failure {
+fn gone(error: Error, found: &Found) -> Failure {
     match error {
         Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe => Failure::ReaderGone,
-        other => other.into(),
+        other => Failure::of_bundle(found.bundle.as_deref(), other),
     }
 }

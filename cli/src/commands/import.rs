@@ -5,12 +5,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use melv::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, LEVEL_DEFAULT};
-use melv::{ImportOptions, ImportReport, Progress, RefName, Source};
+use melv::source::{ArrivedSpan, SpanStream};
+use melv::vmdk::{self, Warning};
+use melv::{Error, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source};
 use serde_json::json;
 
 use crate::args::size;
+use crate::disk::{Disk, say_warnings};
 use crate::exit::{Exit, Failure};
-use crate::operand::{Use, is_raw_named, open_disk};
+use crate::format::{Format, read_format};
+use crate::operand::stored_ref;
 use crate::progress::Unit;
 use crate::report::human;
 use crate::session::Session;
@@ -21,18 +25,25 @@ Examples:
   $ melv import disk.raw
   $ melv import new.raw --name web:2 --parent web
   $ melv import new.raw --name web --replace
-  $ melv import - --name web:3 --json <disk.raw";
+  $ melv import - --name web:3 --json <disk.raw
+  $ melv import disk.vmdk --name db
+  $ melv import - --format vmdk --name db <stream.vmdk
+  $ melv import web.melv --name web:4
+
+FILE is raw, a VMDK (its extents beside it), or a bundle, which may have #NAME[:TAG] behind it.
+Other than with `melv load`, every 4 KiB block that the store has is shared; the image id may be
+another, the content id is kept. From a pipe, a VMDK must be a stream (streamOptimized).";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Disk file or block device; - reads standard input
+    /// Disk file, block device or bundle; - reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Name of the image [default: made from the file's]
+    /// Name of the image [default: its name in the bundle, else made from the file's]
     #[arg(long, value_name = "N[:T]")]
     name: Option<String>,
-    /// Take the file as this format [default: what it looks like; raw for -]
+    /// Take the file as raw, vmdk or bundle [default: what it looks like; raw for -]
     #[arg(long, value_name = "F")]
     format: Option<String>,
     /// The image that this disk is a later version of
@@ -58,56 +69,144 @@ const fn default_chunk() -> u64 {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let as_raw = is_raw_named(args.format.as_deref(), Use::Read)?;
-    let options = ImportOptions {
-        replace: args.replace,
-        parent: args.parent.as_deref().map(str::parse).transpose()?,
-        level: args.level,
-        chunk_blocks: chunk_blocks(args.chunk)?,
-        pad: args.pad,
-        ..ImportOptions::named(name_of(args)?)
-    };
-    if args.file == Path::new("-") {
-        let cancel = session.cancel()?;
-        let source = Source::stream(Stdin::open(cancel)?, stdin::NAME);
-        return import(source, options, cancel, session);
+    let format = read_format(args.format.as_deref())?;
+    let is_stdin = args.file == Path::new("-");
+    let name = args.name.as_deref().map(str::parse).transpose()?;
+    let job = Job { args, session, parent: args.parent.as_deref().map(parent_ref).transpose()? };
+    chunk_blocks(args.chunk)?;
+    if is_stdin {
+        let text = "a disk from standard input needs a name; give it with --name";
+        return job.import_stdin(format, name.ok_or_else(|| Failure::Usage(text.into()))?);
     }
     // The input first: no store is made for one that is not there.
-    let raw = open_disk(&args.file, as_raw, args.pad)?;
-    let unchanged = || raw.check_unchanged();
-    let options = ImportOptions { before_commit: Some(&unchanged), ..options };
-    import(Source::device(&raw), options, session.cancel()?, session)
-}
-
-fn import(
-    source: Source<'_>,
-    options: ImportOptions<'_>,
-    cancel: &AtomicBool,
-    session: &Session<'_>,
-) -> Result<Exit, Failure> {
-    let begun = Instant::now();
-    let store = session.store_or_new()?;
-    let bar = session.progress(format!("import {}", options.name), Unit::Bytes);
-    let progress = |at: Progress| bar.update(at.done_bytes, at.size_bytes);
-    let options = ImportOptions { progress: Some(&progress), cancel: Some(cancel), ..options };
-    let report = store.import(source, &options)?;
-    bar.update(report.size_bytes, Some(report.size_bytes));
-    drop(bar);
-    tell(&report, begun.elapsed().as_secs_f64(), session)?;
-    Ok(Exit::Done)
-}
-
-fn name_of(args: &Args) -> Result<RefName, Failure> {
-    if let Some(name) = &args.name {
-        return Ok(name.parse()?);
-    }
-    if args.file == Path::new("-") {
-        return Err(Failure::Usage("a disk from standard input needs a name; give it with --name".into()));
-    }
-    let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
-    RefName::from_stem(&stem).ok_or_else(|| {
+    let disk = Disk::open(&args.file, format, args.pad, session)?;
+    let name = name.or_else(|| disk.default_name(&args.file)).ok_or_else(|| {
         Failure::Usage(format!("no name can be made of {:?}; give one with --name", args.file.display()))
-    })
+    })?;
+    let unchanged = || disk.check_unchanged();
+    let options = ImportOptions { before_commit: Some(&unchanged), ..job.options(name)? };
+    let tell = |imported| disk.told(imported);
+    let done = job.import(Source::device(disk.device()), options, session.cancel()?, &tell)?;
+    done.say(disk.warnings(), session)
+}
+
+/// The parent must be in the store: its pages are used again.
+fn parent_ref(text: &str) -> Result<ImageRef, Failure> {
+    match stored_ref(text) {
+        Err(Failure::Melv(Error::ReadOnly { object })) => Err(Failure::Usage(format!(
+            "the parent must be an image of the store; `melv load {object}` brings it there"
+        ))),
+        other => other,
+    }
+}
+
+/// What is asked for.
+struct Job<'a> {
+    args: &'a Args,
+    session: &'a Session<'a>,
+    parent: Option<ImageRef>,
+}
+
+/// What came of it, and after how many seconds.
+struct Done {
+    report: ImportReport,
+    seconds: f64,
+}
+
+impl Job<'_> {
+    fn options(&self, name: RefName) -> Result<ImportOptions<'static>, Failure> {
+        Ok(ImportOptions {
+            replace: self.args.replace,
+            parent: self.parent.clone(),
+            level: self.args.level,
+            chunk_blocks: chunk_blocks(self.args.chunk)?,
+            pad: self.args.pad,
+            ..ImportOptions::named(name)
+        })
+    }
+
+    fn import_stdin(&self, format: Option<Format>, name: RefName) -> Result<Exit, Failure> {
+        let (session, cancel) = (self.session, self.session.cancel()?);
+        let options = self.options(name)?;
+        let tell = |imported: melv::Result<ImportReport>| Ok(imported?);
+        match format {
+            None | Some(Format::Raw) => {
+                let (raw, looks_like) = Stdin::open_raw(cancel)?;
+                if format.is_none() && !session.globals.quiet {
+                    stdin::note_format(looks_like);
+                }
+                let source = Source::stream(raw, stdin::NAME);
+                self.import(source, options, cancel, &tell)?.say(&[], session)
+            }
+            Some(Format::Vmdk) => {
+                let stdin = Stdin::open(cancel)?;
+                let mut stream = vmdk::Stream::open(stdin, stdin::NAME).map_err(Failure::of_vmdk)?;
+                let source = Source::spans(Lent(&mut stream), stdin::NAME);
+                let done = self.import(source, options, cancel, &tell)?;
+                done.say(stream.warnings(), session)
+            }
+            Some(Format::Bundle) => Err(Failure::Usage(stdin::NO_BUNDLE.into())),
+        }
+    }
+
+    /// Imports; `tell` makes of an error what is to be told of it.
+    fn import(
+        &self,
+        source: Source<'_>,
+        options: ImportOptions<'_>,
+        cancel: &AtomicBool,
+        tell: &dyn Fn(melv::Result<ImportReport>) -> Result<ImportReport, Failure>,
+    ) -> Result<Done, Failure> {
+        let begun = Instant::now();
+        let store = self.session.store_or_new()?;
+        let bar = self.session.progress(format!("import {}", options.name), Unit::Bytes);
+        let progress = |at: Progress| bar.update(at.done_bytes, at.size_bytes);
+        let options = ImportOptions { progress: Some(&progress), cancel: Some(cancel), ..options };
+        let report = tell(store.import(source, &options))?;
+        bar.update(report.size_bytes, Some(report.size_bytes));
+        Ok(Done { report, seconds: begun.elapsed().as_secs_f64() })
+    }
+}
+
+/// A stream that is still there when the import is done.
+struct Lent<'a, S>(&'a mut S);
+
+impl<S: SpanStream> SpanStream for Lent<'_, S> {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn next_span(&mut self) -> melv::Result<Option<ArrivedSpan>> {
+        self.0.next_span()
+    }
+}
+
+impl Done {
+    fn say(&self, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
+        let Self { report, seconds } = self;
+        let json = json!({
+            "image": report.image.to_string(),
+            "content": report.content.to_string(),
+            "name": report.name.to_string(),
+            "size": report.size_bytes,
+            "data_bytes": report.data_bytes,
+            "new_bytes": report.new_bytes,
+            "stored_bytes": report.stored_bytes,
+            "seconds": seconds,
+            "warnings": say_warnings(warnings, session),
+        });
+        let text = format!(
+            "{}  @{}\n{} disk, {} data, {} of it new, stored in {}; {seconds:.1} s\n",
+            report.name,
+            report.image.short(),
+            human(report.size_bytes),
+            human(report.data_bytes),
+            human(report.new_bytes),
+            human(report.stored_bytes),
+        );
+        session.out().summary(&json, &text)?;
+        Ok(Exit::Done)
+    }
 }
 
 fn chunk_blocks(bytes: u64) -> Result<u32, Failure> {
@@ -118,27 +217,4 @@ fn chunk_blocks(bytes: u64) -> Result<u32, Failure> {
             "--chunk {bytes} is not acceptable: expected a power of two from 4K to 4M"
         ))),
     }
-}
-
-fn tell(report: &ImportReport, seconds: f64, session: &Session<'_>) -> melv::Result<()> {
-    let json = json!({
-        "image": report.image.to_string(),
-        "content": report.content.to_string(),
-        "name": report.name.to_string(),
-        "size": report.size_bytes,
-        "data_bytes": report.data_bytes,
-        "new_bytes": report.new_bytes,
-        "stored_bytes": report.stored_bytes,
-        "seconds": seconds,
-    });
-    let text = format!(
-        "{}  @{}\n{} disk, {} data, {} of it new, stored in {}; {seconds:.1} s\n",
-        report.name,
-        report.image.short(),
-        human(report.size_bytes),
-        human(report.data_bytes),
-        human(report.new_bytes),
-        human(report.stored_bytes),
-    );
-    session.out().summary(&json, &text)
 }

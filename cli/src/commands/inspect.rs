@@ -1,47 +1,89 @@
 //! `melv inspect`: what an image or a file is.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use melv::image::Lineage;
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::manifest::ListUse;
-use melv::source::RawFile;
 use melv::{BlockDevice, Digest, Image, Store};
 use serde_json::{Value, json};
 
+use super::inspect_file;
+use crate::bundle_ref::{BundleRef, HeldImage};
 use crate::exit::{Exit, Failure, chain};
-use crate::operand::Operand;
+use crate::operand::{Found, Operand};
 use crate::report::{human, note};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv inspect web
-  $ melv inspect ./disk.raw --json";
+  $ melv inspect web.melv
+  $ melv inspect ./disk.vmdk --json";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store, else a file
+    /// Image of the store or of a bundle, else a bundle or any other file
     #[arg(value_name = "REF|FILE")]
     what: String,
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let (json, text, exit) = match Operand::find(&args.what, session.store())? {
-        Operand::Image(image) => {
-            let facts = Facts::of(&session.store()?, &image)?;
-            let exit = if facts.sharing.is_some() { Exit::Done } else { Exit::Damage };
-            (facts.json(&image), facts.text(&image), exit)
-        }
-        Operand::File(path) => {
-            let (json, text) = describe_file(&path)?;
+    let bundle = BundleRef::of_reference(&args.what)?.map_or_else(
+        || match Operand::find(&args.what, session)? {
+            Operand::Image(found) => Ok(What::Image(found)),
+            Operand::File(path) => BundleRef::of_file(&path)
+                .map(|bundle| bundle.map_or_else(|| What::File(path.clone()), What::Bundle)),
+        },
+        |bundle| Ok(What::Bundle(bundle)),
+    )?;
+    let (json, text, exit) = match bundle {
+        What::Image(found) => describe_image(&found)?,
+        What::Bundle(bundle) => describe_bundle(&bundle, session)?,
+        What::File(path) => {
+            let (json, text) = inspect_file::describe(&path, session)?;
             (json, text, Exit::Done)
         }
     };
     session.out().data(&json, &text)?;
     Ok(exit)
+}
+
+/// What is looked at.
+enum What {
+    Image(Box<Found>),
+    Bundle(BundleRef),
+    File(PathBuf),
+}
+
+fn describe_image(found: &Found) -> Result<(Value, String, Exit), Failure> {
+    let facts = Facts::of(&found.store, &found.image).map_err(|failure| match failure {
+        Failure::Melv(error) => Failure::of_bundle(found.bundle.as_deref(), error),
+        other => other,
+    })?;
+    let exit = if facts.sharing.is_some() { Exit::Done } else { Exit::Damage };
+    Ok((facts.json(&found.image), facts.text(&found.image), exit))
+}
+
+/// The image of a bundle that is named, or the only one, with the bundle; of several, what each is.
+fn describe_bundle(bundle: &BundleRef, session: &Session<'_>) -> Result<(Value, String, Exit), Failure> {
+    let store = bundle.open(session)?;
+    let file = inspect_file::BundleFacts::of(&bundle.path)?;
+    match bundle.image_of(store) {
+        Ok(found) => {
+            let (mut json, text, exit) = describe_image(&found)?;
+            json["bundle"] = file.json();
+            Ok((json, format!("{}{text}", file.text()), exit))
+        }
+        Err(Failure::SeveralImages { images, .. }) => {
+            let mut json = file.json();
+            json["images"] = images.iter().map(HeldImage::json).collect();
+            Ok((json, format!("{}{}", file.text(), inspect_file::table_of(&images)), Exit::Done))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// What is to be told of an image beyond its manifest.
@@ -132,7 +174,7 @@ impl Facts {
             ("parent", self.parent.clone().unwrap_or_else(|| "none".into())),
         ];
         if self.parent.is_some() && self.lineage.is_empty() {
-            lines.push(("", "which is not in this store".into()));
+            lines.push(("", "which is not here".into()));
         }
         lines.extend(self.lineage.iter().skip(1).map(|ancestor| ("", ancestor.clone())));
         let others = self.sharing.iter().flatten();
@@ -143,28 +185,4 @@ impl Facts {
         ));
         lines.iter().map(|(label, value)| format!("{label:<8}  {value}\n")).collect()
     }
-}
-
-fn describe_file(path: &Path) -> Result<(Value, String), Failure> {
-    let file = PathBuf::from(path);
-    let file_bytes = crate::operand::metadata(&file)?.len();
-    let disk = RawFile::open(path, true)?;
-    let foreign = disk.foreign_format()?;
-    // The file's size is the disk's only where the format is raw.
-    let size =
-        if foreign.is_some() { None } else { Some(if file_bytes > 0 { file_bytes } else { disk.size() }) };
-    let format = foreign.unwrap_or("raw");
-    let token = format.split(' ').next().unwrap_or(format).to_lowercase();
-    let name = path.display().to_string();
-    let json = json!({ "file": name, "format": token, "size": size, "file_bytes": file_bytes });
-    let text = match size {
-        Some(size) => {
-            format!("file      {name}\nformat    {format}\nsize      {} ({size} bytes)\n", human(size))
-        }
-        None => format!(
-            "file      {name}\nformat    {format}, which this version of melv does not read\nfile size {} ({file_bytes} bytes)\n",
-            human(file_bytes)
-        ),
-    };
-    Ok((json, text))
 }

@@ -7,29 +7,28 @@ use melv::{Error, RunKind};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
-use crate::operand;
+use crate::operand::Found;
 use crate::report::{Out, write_failed};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv map web
-  $ melv map web --json
+  $ melv map web.melv --json
 
 Depth is the number of steps up the lineage over which a part has not changed.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store
+    /// Image of the store or of a bundle
     #[arg(value_name = "REF")]
     image: String,
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let store = session.store()?;
-    let image = operand::image(&store, &args.image)?;
-    let lineage = Lineage::of(&store, &image)?;
+    let found = Found::of(&args.image, session)?;
+    let lineage = found.told(Lineage::of(&found.store, &found.image))?;
     let mut out = session.out();
     let (begin, end) = if out.is_json() {
         ("{\"extents\":[", "]}\n")
@@ -48,7 +47,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     if out.is_gone() {
         return Ok(Exit::Done);
     }
-    listed?;
+    found.told(listed)?;
     out.write_all(end.as_bytes()).and_then(|()| out.flush()).map_err(write_failed)?;
     Ok(Exit::Done)
 }

@@ -6,9 +6,12 @@ pub mod digest;
 pub mod export;
 pub mod import;
 pub mod inspect;
+mod inspect_file;
+pub mod load;
 mod ls;
 pub mod map;
 pub mod rm;
+pub mod save;
 pub mod tag;
 pub mod tooling;
 pub mod verify;
@@ -22,7 +25,7 @@ use crate::session::Session;
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Result<Exit, Failure> {
     start_log(cli);
-    let session = Session { globals: &cli.globals };
+    let session = Session::new(&cli.globals);
     let command = || dispatch(&cli.command, &session);
     match cli.globals.threads {
         None => command(),
@@ -43,6 +46,8 @@ fn dispatch(command: &Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Digest(args) => digest::run(args, session),
         Command::Export(args) => export::run(args, session),
         Command::Compare(args) => compare::run(args, session),
+        Command::Save(args) => save::run(args, session),
+        Command::Load(args) => load::run(args, session),
         Command::Tag(args) => tag::run(args, session),
         Command::Rm(args) => rm::run(args, session),
         Command::Df => df::run(session),

@@ -1,15 +1,18 @@
 //! `melv tag`: one more name for an image.
 
-use melv::{ImageRef, RefName};
+use melv::RefName;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
+use crate::operand::stored_ref;
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv tag web web:stable
-  $ melv tag web web:stable --replace";
+  $ melv tag web web:stable --replace
+
+An image of a bundle gets names once it is loaded.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -26,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let image: ImageRef = args.image.parse()?;
+    let image = stored_ref(&args.image)?;
     let name: RefName = args.name.parse()?;
     let id = session.store()?.tag(&image, &name, args.replace)?;
     let json = json!({ "name": name.to_string(), "image": id.to_string() });

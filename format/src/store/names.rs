@@ -128,13 +128,6 @@ impl FromStr for ImageRef {
             })?;
             return Ok(Self::Id(id));
         }
-        let path = text.split('#').next().unwrap_or(text);
-        if path.ends_with(".melv") {
-            return Err(Error::Unsupported {
-                object: path.into(),
-                feature: "reading bundles (.melv files)".into(),
-            });
-        }
         Ok(Self::Name(text.parse()?))
     }
 }

@@ -1,0 +1,283 @@
+//! What a path to a bundle means where a reference or a disk is wanted.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use melv::{BundleOptions, Digest, Error, ImageRef, RefName, Store};
+
+use crate::exit::Failure;
+use crate::operand::{Found, metadata};
+use crate::session::Session;
+
+/// How the path of a bundle ends.
+pub const SUFFIX: &str = ".melv";
+/// How a bundle begins.
+const MAGIC: &[u8] = b"melvbndl";
+/// The names of an image are listed up to so many in one line.
+const NAMES_SHOWN: usize = 3;
+
+/// A bundle, and which of its images, if one is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleRef {
+    /// The file or block device.
+    pub path: PathBuf,
+    /// What follows the `#`.
+    pub image: Option<ImageRef>,
+}
+
+impl BundleRef {
+    /// The bundle that `text` means where a reference is wanted: a path that ends in `.melv`, or one
+    /// with a slash to a file or block device that begins as a bundle does; behind it, perhaps, `#`
+    /// and an image.
+    pub fn of_reference(text: &str) -> Result<Option<Self>, Failure> {
+        if let Some((path, image)) = split(text) {
+            return Self::new(path, image).map(Some);
+        }
+        if !text.contains('/') {
+            return Ok(None);
+        }
+        Self::by_content(Path::new(text))
+    }
+
+    /// The bundle that `path` means where a file is wanted: as a reference, but every file that
+    /// begins as a bundle does is one.
+    pub fn of_file(path: &Path) -> Result<Option<Self>, Failure> {
+        match path.to_str().and_then(split) {
+            Some((path, image)) => Self::new(path, image).map(Some),
+            None => Self::by_content(path),
+        }
+    }
+
+    /// The bundle that `path` must be.
+    pub fn of_bundle(path: &Path) -> Result<Self, Failure> {
+        let found = Self::of_file(path)?;
+        Ok(found.unwrap_or_else(|| Self { path: path.into(), image: None }))
+    }
+
+    fn by_content(path: &Path) -> Result<Option<Self>, Failure> {
+        if begins_as_bundle(path) {
+            return Ok(Some(Self { path: path.into(), image: None }));
+        }
+        match path.to_str().and_then(|text| text.rsplit_once('#')) {
+            Some((path, image)) if begins_as_bundle(Path::new(path)) => {
+                Self::new(path, Some(image)).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn new(path: &str, image: Option<&str>) -> Result<Self, Failure> {
+        Ok(Self { path: path.into(), image: image.map(str::parse).transpose()? })
+    }
+
+    /// Opens the bundle. What it was saved without is taken from the store, if there is one.
+    pub fn open(&self, session: &Session<'_>) -> Result<Store, Failure> {
+        let kind = metadata(&self.path)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            let expected = "a regular file or a block device";
+            return Err(Error::Invalid { what: "bundle", found: self.shown(), expected }.into());
+        }
+        if !self.path.to_string_lossy().ends_with(SUFFIX) && !begins_as_bundle(&self.path) {
+            return Err(Failure::NotBundle { path: self.path.clone() });
+        }
+        tracing::info!(bundle = %self.path.display(), "opening");
+        let open =
+            |base| Store::open_bundle(&self.path, BundleOptions { store: session.bundle_options(), base });
+        match open(None) {
+            Err(missing @ Error::BaseMissing { .. }) => match session.store() {
+                Ok(store) => self.told(open(Some(store))),
+                Err(Failure::Usage(_) | Failure::Melv(Error::NoStore { .. })) => Err(missing.into()),
+                Err(failure) => Err(failure),
+            },
+            opened => self.told(opened),
+        }
+    }
+
+    /// Opens the image that is meant: the one that is named, or the only one.
+    pub fn image(&self, session: &Session<'_>) -> Result<Found, Failure> {
+        let store = self.open(session)?;
+        self.image_of(store)
+    }
+
+    /// As [`BundleRef::image`], of the bundle that is open already.
+    pub fn image_of(&self, store: Store) -> Result<Found, Failure> {
+        let opened = match &self.image {
+            Some(image) => self.check_held(store.image(image)),
+            None => match held_ids(&store)?.as_slice() {
+                [only] => self.check_held(store.image_by_id(*only)),
+                _ => Err(Failure::SeveralImages { path: self.path.clone(), images: held(&store)? }),
+            },
+        };
+        Ok(Found { image: opened?, store, bundle: Some(self.path.clone()) })
+    }
+
+    /// The references that are meant: the image that is named, or all.
+    pub fn all_refs(&self, store: &Store) -> Result<Vec<ImageRef>, Failure> {
+        match &self.image {
+            Some(image) => {
+                self.check_held(store.image(image))?;
+                Ok(vec![image.clone()])
+            }
+            None => Ok(store.image_refs()?),
+        }
+    }
+
+    /// The name of the image, where it is meant by its name.
+    pub fn name(&self, store: &Store) -> Option<RefName> {
+        let Some(ImageRef::Name(name)) = &self.image else { return None };
+        let references = store.references().unwrap_or_default();
+        references.into_iter().map(|(held, _)| held).find(|held| held == name)
+    }
+
+    /// What came of looking for an image: one that is not there is missing from this bundle, not
+    /// from the store.
+    pub fn check_held<T>(&self, opened: melv::Result<T>) -> Result<T, Failure> {
+        opened.map_err(|error| match error {
+            Error::NotFound { name, .. } => Failure::NotInBundle { path: self.path.clone(), name },
+            error => Failure::of_bundle(Some(&self.path), error),
+        })
+    }
+
+    /// Damage is told as this bundle's.
+    fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
+        result.map_err(|error| Failure::of_bundle(Some(&self.path), error))
+    }
+
+    fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Fails where `out` is the block device that the bundle is read from: a file is replaced when
+    /// all is written, but a device would be overwritten while it is read.
+    pub fn check_not_written(path: Option<&Path>, out: &Path) -> Result<(), Failure> {
+        let Some(path) = path else { return Ok(()) };
+        let (Ok(from), Ok(to)) = (path.canonicalize(), out.canonicalize()) else { return Ok(()) };
+        let is_device = std::fs::metadata(&to).is_ok_and(|to| to.file_type().is_block_device());
+        if is_device && from == to {
+            let text = format!("{} would be overwritten while it is read", out.display());
+            return Err(Failure::Usage(text));
+        }
+        Ok(())
+    }
+}
+
+/// The path and the image of a text that is a bundle by its form. The last `.melv#` counts, unless
+/// what follows has a slash, which no image's name has.
+fn split(text: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(at) = text.rfind(".melv#") {
+        let (path, image) = (&text[..at + SUFFIX.len()], &text[at + SUFFIX.len() + 1..]);
+        if !image.contains('/') {
+            return Some((path, Some(image)));
+        }
+    }
+    text.ends_with(SUFFIX).then_some((text, None))
+}
+
+/// Whether a file or block device begins as a bundle does. Nothing else is opened: it might hang,
+/// or do something.
+fn begins_as_bundle(path: &Path) -> bool {
+    let is_disk = |metadata: std::fs::Metadata| metadata.is_file() || metadata.file_type().is_block_device();
+    if !std::fs::metadata(path).is_ok_and(is_disk) {
+        return false;
+    }
+    let mut first = [0; MAGIC.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == MAGIC
+}
+
+/// An image that a bundle holds.
+#[derive(Debug, Clone)]
+pub struct HeldImage {
+    /// The image id.
+    pub image: Digest,
+    /// The content id.
+    pub content: Digest,
+    /// Bytes of the disk.
+    pub size: u64,
+    /// The names that it was saved under.
+    pub names: Vec<RefName>,
+}
+
+impl HeldImage {
+    /// As JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "image": self.image.to_string(),
+            "content": self.content.to_string(),
+            "names": self.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "size": self.size,
+        })
+    }
+
+    /// The names for people.
+    pub fn names(&self) -> String {
+        names_text(&self.names)
+    }
+}
+
+/// Names for people: a few of them.
+pub fn names_text(names: &[RefName]) -> String {
+    if names.is_empty() {
+        return "(no name)".into();
+    }
+    let shown: Vec<_> = names.iter().take(NAMES_SHOWN).map(ToString::to_string).collect();
+    let more = if names.len() > NAMES_SHOWN { " …" } else { "" };
+    format!("{}{more}", shown.join(" "))
+}
+
+/// The ids of all images of a bundle, in ascending order.
+fn held_ids(store: &Store) -> Result<Vec<Digest>, Failure> {
+    let mut ids = Vec::new();
+    for reference in store.image_refs()? {
+        ids.push(store.resolve(&reference)?);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// All images of a bundle: those with names first, in their order.
+pub fn held(store: &Store) -> Result<Vec<HeldImage>, Failure> {
+    let mut found: Vec<HeldImage> = Vec::new();
+    for reference in store.image_refs()? {
+        let id = store.resolve(&reference)?;
+        let name = if let ImageRef::Name(name) = reference { Some(name) } else { None };
+        if let Some(known) = found.iter_mut().find(|known| known.image == id) {
+            known.names.extend(name);
+            continue;
+        }
+        let image = store.image_by_id(id)?;
+        let geometry = image.manifest().geometry;
+        found.push(HeldImage {
+            image: id,
+            content: image.manifest().content,
+            size: geometry.size_bytes,
+            names: name.into_iter().collect(),
+        });
+    }
+    Ok(found)
+}
+
+/// The name for images that a bundle has no name for: made from the file's.
+pub fn name_of_file(path: &Path) -> Option<RefName> {
+    RefName::from_stem(&path.file_stem()?.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_are_told_by_the_end_of_their_path() {
+        assert_eq!(split("web.melv"), Some(("web.melv", None)));
+        assert_eq!(split("a/web.melv#x:1"), Some(("a/web.melv", Some("x:1"))));
+        assert_eq!(split("a.melv#b.melv"), Some(("a.melv", Some("b.melv"))));
+        assert_eq!(split("a.melv#dir/b.melv"), Some(("a.melv#dir/b.melv", None)));
+        assert_eq!(split("a#b.melv"), Some(("a#b.melv", None)));
+        assert_eq!(split("a.melv#"), Some(("a.melv", Some(""))));
+        for other in ["web", "web:1", "melv", "web.melv:1", "a#b", "web.melv.raw", "a.melv#b/c"] {
+            assert_eq!(split(other), None, "{other}");
+        }
+    }
+}

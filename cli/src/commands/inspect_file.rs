@@ -1,0 +1,180 @@
+//! What `melv inspect` tells of a file: of a bundle, a VMDK, a raw disk, or what is foreign.
+
+use std::path::Path;
+
+use melv::digest::object_digest;
+use melv::fault::Fault;
+use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
+use melv::source::RawFile;
+use melv::vmdk::{self, Access, Extent};
+use melv::{BlockDevice, Digest, Error};
+use serde_json::{Value, json};
+
+use crate::bundle_ref::HeldImage;
+use crate::disk::{is_vmdk, say_warnings};
+use crate::exit::{Failure, chain};
+use crate::operand::metadata;
+use crate::report::{human, table};
+use crate::session::Session;
+
+/// A file that is no bundle, as JSON and as text.
+pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
+    metadata(path)?;
+    let file = RawFile::open(path, true)?;
+    if is_vmdk(&file)? { describe_vmdk(path, session) } else { describe_other(path, &file) }
+}
+
+/// Label and value of a line.
+type Line = (&'static str, String);
+
+fn lines_text(lines: &[Line]) -> String {
+    lines.iter().map(|(label, value)| format!("{label:<8}  {value}\n")).collect()
+}
+
+fn exact(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", human(bytes))
+}
+
+fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
+    let name = path.display().to_string();
+    let file_bytes = metadata(path)?.len();
+    let disk = match vmdk::Disk::open(path) {
+        Err(error @ Error::Unsupported { .. }) => {
+            let why = chain(&error);
+            let json = json!({
+                "file": name, "format": "vmdk", "size": null, "file_bytes": file_bytes,
+                "chain": [name], "unsupported": why,
+            });
+            let lines = [("file", name), ("format", "VMDK".into()), ("not read", why)];
+            return Ok((json, lines_text(&lines)));
+        }
+        opened => opened?,
+    };
+    let json = json!({
+        "file": name,
+        "format": "vmdk",
+        "create_type": disk.create_type(),
+        "size": disk.size(),
+        "file_bytes": file_bytes,
+        "chain": [name],
+        "extents": disk.extents().iter().map(extent_json).collect::<Vec<_>>(),
+        "warnings": say_warnings(disk.warnings(), session),
+    });
+    let mut lines = vec![
+        ("file", name),
+        ("format", format!("VMDK, {}", disk.create_type())),
+        ("size", exact(disk.size())),
+    ];
+    let labels = std::iter::once("extents").chain(std::iter::repeat(""));
+    lines.extend(labels.zip(disk.extents()).map(|(label, extent)| (label, extent_text(extent))));
+    Ok((json, lines_text(&lines)))
+}
+
+fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::ReadWrite => "RW",
+        Access::ReadOnly => "RDONLY",
+        Access::None => "NOACCESS",
+    }
+}
+
+fn extent_json(extent: &Extent) -> Value {
+    json!({
+        "access": access_word(extent.access),
+        "type": extent.kind.word(),
+        "size": extent.sectors * 512,
+        "file": extent.name,
+        "offset": extent.offset_sectors * 512,
+    })
+}
+
+fn extent_text(extent: &Extent) -> String {
+    let mut text = format!("{} {}", extent.kind.word(), human(extent.sectors * 512));
+    if let Some(name) = &extent.name {
+        text.push_str(&format!(" {name:?}"));
+    }
+    if extent.offset_sectors > 0 {
+        text.push_str(&format!(" from byte {}", extent.offset_sectors * 512));
+    }
+    text
+}
+
+fn describe_other(path: &Path, disk: &RawFile) -> Result<(Value, String), Failure> {
+    let file_bytes = metadata(path)?.len();
+    let foreign = disk.foreign_format()?;
+    // The file's size is the disk's only where the format is raw.
+    let size =
+        if foreign.is_some() { None } else { Some(if file_bytes > 0 { file_bytes } else { disk.size() }) };
+    let format = foreign.unwrap_or("raw");
+    let token = format.split(' ').next().unwrap_or(format).to_lowercase();
+    let name = path.display().to_string();
+    let json = json!({
+        "file": name, "format": token, "size": size, "file_bytes": file_bytes, "chain": [name],
+    });
+    let lines = match size {
+        Some(size) => [("file", name), ("format", format.into()), ("size", exact(size))],
+        None => {
+            let format = format!("{format}, which this version of melv does not read");
+            [("file", name), ("format", format), ("bytes", exact(file_bytes))]
+        }
+    };
+    Ok((json, lines_text(&lines)))
+}
+
+/// What is to be told of a bundle beyond its images.
+pub struct BundleFacts {
+    name: String,
+    bytes: u64,
+    bases: Vec<Digest>,
+}
+
+impl BundleFacts {
+    /// Of the bundle at `path`, which was opened before.
+    pub fn of(path: &Path) -> Result<Self, Failure> {
+        let file = RawFile::open(path, true)?;
+        let name = path.display().to_string();
+        let corrupt = |offset| {
+            let name = name.clone();
+            move |fault| Failure::from(Error::corrupt(name, offset, fault))
+        };
+        let mut bytes = vec![0; HEAD_LEN.min(file.size()) as usize];
+        file.read_at(0, &mut bytes)?;
+        let head = Head::decode(&bytes).map_err(corrupt(0))?;
+        head.check_len(file.size(), false).map_err(corrupt(0))?;
+        let mut bytes = vec![0; head.table_len as usize];
+        file.read_at(head.table_offset, &mut bytes)?;
+        let found = object_digest(&bytes);
+        if found != head.table_digest {
+            let (expected, found) = (head.table_digest.to_string(), found.to_string());
+            return Err(corrupt(head.table_offset)(Fault::PageDigest { expected, found }));
+        }
+        let table = Table::decode(&bytes, head.table_offset).map_err(corrupt(head.table_offset))?;
+        Ok(Self { name, bytes: head.len, bases: table.bases })
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Value {
+        let bases: Vec<_> = self.bases.iter().map(ToString::to_string).collect();
+        json!({ "file": self.name, "format": "bundle", "file_bytes": self.bytes, "bases": bases })
+    }
+
+    /// As lines.
+    pub fn text(&self) -> String {
+        let mut lines =
+            vec![("file", self.name.clone()), ("format", "melv bundle".into()), ("bytes", exact(self.bytes))];
+        let labels = std::iter::once("without").chain(std::iter::repeat(""));
+        lines.extend(labels.zip(&self.bases).map(|(label, base)| (label, base.to_string())));
+        lines_text(&lines)
+    }
+}
+
+/// Images of a bundle as a table.
+pub fn table_of(images: &[HeldImage]) -> String {
+    let mut rows = vec![["NAME", "IMAGE", "CONTENT", "SIZE"].map(String::from).to_vec()];
+    rows.extend(
+        images.iter().map(|image| {
+            vec![image.names(), image.image.short(), image.content.to_string(), human(image.size)]
+        }),
+    );
+    table(&rows, &[3])
+}

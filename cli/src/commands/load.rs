@@ -1,0 +1,87 @@
+//! `melv load`: a bundle's images into the store.
+
+use std::path::PathBuf;
+
+use melv::{Error, LoadOptions, LoadReport, Store};
+use serde_json::{Value, json};
+
+use crate::bundle_ref::{BundleRef, name_of_file, names_text};
+use crate::exit::{Exit, Failure};
+use crate::progress::Unit;
+use crate::report::{human, table};
+use crate::session::Session;
+
+const EXAMPLES: &str = "\
+Examples:
+  $ melv load web.melv
+  $ melv load web.melv#web --json
+  $ melv load web.melv --replace
+
+Image ids and names are kept; what the store has already is not stored again. An image without a
+name gets one made from the file's.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Bundle, a file or a block device; with #NAME[:TAG] or #@IMAGE-ID, one of its images
+    #[arg(value_name = "FILE.melv")]
+    file: PathBuf,
+    /// Take names from the images that have them
+    #[arg(long)]
+    replace: bool,
+}
+
+pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+    let wanted = BundleRef::of_bundle(&args.file)?;
+    // The bundle first: no store is made for one that is not there.
+    let bundle = wanted.open(session)?;
+    let images = if wanted.image.is_some() { wanted.all_refs(&bundle)? } else { Vec::new() };
+    let store = session.store_or_new()?;
+    let bar = session.progress(format!("load {}", args.file.display()), Unit::Bytes);
+    let progress = |done, all| bar.update(done, Some(all));
+    let options = LoadOptions {
+        images,
+        name: name_of_file(&wanted.path),
+        replace: args.replace,
+        progress: Some(&progress),
+        cancel: Some(session.cancel()?),
+    };
+    let loaded = store.load(&bundle, &options);
+    let report = loaded.map_err(|error| {
+        let path = is_only_in(&error, &bundle, &store).then_some(wanted.path.as_path());
+        Failure::of_bundle(path, error)
+    })?;
+    drop(bar);
+    tell(&report, session)?;
+    Ok(Exit::Done)
+}
+
+/// Whether what is damaged lies in the bundle, rather than in the store, which has its objects under
+/// the same kind of names.
+fn is_only_in(error: &Error, bundle: &Store, store: &Store) -> bool {
+    let Error::Corrupt { object, .. } = error else { return false };
+    let has = |place: &Store| place.storage().open(object).is_ok();
+    has(bundle) && !has(store)
+}
+
+fn tell(report: &LoadReport, session: &Session<'_>) -> melv::Result<()> {
+    let mut images: Vec<Value> = Vec::new();
+    let mut rows = Vec::new();
+    for image in &report.images {
+        images.push(json!({
+            "image": image.image.to_string(),
+            "content": image.content.to_string(),
+            "names": image.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "size": image.size_bytes,
+        }));
+        rows.push(vec![
+            names_text(&image.names),
+            format!("@{}", image.image.short()),
+            human(image.size_bytes),
+        ]);
+    }
+    let bytes = report.stored_bytes;
+    let json = json!({ "images": images, "bytes": bytes, "stored_bytes": bytes });
+    let text = format!("{}stored in {}\n", table(&rows, &[2]), human(bytes));
+    session.out().summary(&json, &text)
+}
