@@ -148,8 +148,9 @@ faults! {
     Codec { found: u8 } = "codec", "codec {found}, this reader knows 0 (raw) and 1 (zstd)";
     /// A transform that this reader does not know.
     Transform { found: u8 } = "transform", "transform {found} (encryption is reserved)";
-    /// A partial frame's mask has bits beyond the chunk, or is all ones or all zeros.
-    FrameMask = "frame-mask", "a partial frame's mask is empty, full, or reaches beyond the chunk";
+        /// A partial frame's mask has bits beyond the chunk, or is all ones or all zeros; or a frame holds
+    /// blocks that another frame of the chunk holds; or its locator says otherwise of it.
+    FrameMask = "frame-mask", "a partial frame's mask is empty, full, reaches beyond the chunk, repeats blocks, or is not what the locator says";
     /// The frame or frames hold no copy of a block that is wanted.
     BlockAbsent { block: u32 } = "block-absent", "no frame here holds block {block} of the chunk";
     /// Stored bytes of the raw codec have the wrong length.

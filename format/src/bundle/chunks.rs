@@ -1,13 +1,15 @@
 //! Frames into packs, and their places into locators, as the chunks come.
 //!
 //! A pack of a bundle is as long as packs may be, and pages of ids and places are written between its
-//! frames once there are enough of them: the further on, the more at a time, so that a table of some
-//! hundred pieces tells where all pages of the largest bundle are, and memory holds a sixty-fourth
-//! of them. The first sixty-four pages of ids have those of places right behind them, for whoever
-//! reads by requests.
+//! frames: each page of ids with the page of places right behind it, for whoever reads by requests;
+//! after 128 GiB of data many at a time, the more the further on, so that the table stays short and
+//! memory holds a sixty-fourth of them.
+
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::load_frames::{REMEMBERED_MAX, batch_chunks};
 use super::writer::{BundleWriter, Pieces};
 use crate::digest::{Digest, page_digest};
 use crate::error::{Error, Result};
@@ -22,9 +24,9 @@ use crate::store::Shared;
 use crate::store::carry::Carried;
 use crate::store::list::List;
 
-/// Chunks made at a time, on all threads.
-pub(super) const BATCH: usize = 256;
-/// Pages are written once there are so many of those written already.
+/// So many pages of ids are written one by one, each a piece of its list.
+const PAGES_SINGLE: u64 = 4096;
+/// Those after them are written once there is one for so many of those written already.
 const PAGES_SHARE: u64 = 64;
 
 /// A pack in work.
@@ -65,11 +67,28 @@ pub(super) struct ChunkWriter<'a, 'b> {
     closed: Vec<ClosedPack>,
     lists: Vec<WrittenList>,
     pages_written: u64,
+    /// Whole frames by chunk, so that one that comes again in another list is not written again: the
+    /// number of the pack, and the place in it.
+    written: HashMap<Digest, (u32, FramePlace)>,
+}
+
+/// What is left to write once all frames are: roots and heads, which are read first.
+pub(super) struct Roots {
+    closed: Vec<ClosedPack>,
+    lists: Vec<WrittenList>,
 }
 
 impl<'a, 'b> ChunkWriter<'a, 'b> {
     pub fn new(writer: &'a mut BundleWriter<'b>, shared: &'a std::sync::Arc<Shared>) -> Self {
-        Self { writer, shared, open: None, closed: Vec::new(), lists: Vec::new(), pages_written: 0 }
+        Self {
+            writer,
+            shared,
+            open: None,
+            closed: Vec::new(),
+            lists: Vec::new(),
+            pages_written: 0,
+            written: HashMap::new(),
+        }
     }
 
     /// Writes these blocks of a list. `done` is told of the blocks of every batch.
@@ -93,8 +112,9 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         let mut waiting = Waiting::new();
         let mut chunks = blocks.chunks().peekable();
         while chunks.peek().is_some() {
-            let batch: Vec<_> = chunks.by_ref().take(BATCH).collect();
-            let carry = |chunk: &ChunkBlocks| self.shared.carry(&list, chunk.chunk, &chunk.mask);
+            let batch: Vec<_> = chunks.by_ref().take(batch_chunks(&blocks.shape)).collect();
+            let carry =
+                |chunk: &ChunkBlocks| self.shared.carry(&list, chunk.chunk, &chunk.mask, self.shared.verify);
             let carried: Vec<Carried> = batch.par_iter().map(carry).collect::<Result<_>>()?;
             for (chunk, carried) in batch.iter().zip(&carried) {
                 written.in_part |= carried.partial;
@@ -117,6 +137,11 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
 
     /// Writes a frame; `packs` are those that its list uses so far.
     fn frame(&mut self, carried: &Carried, packs: &mut Vec<u32>) -> Result<FramePlace> {
+        if !carried.partial
+            && let Some((number, place)) = self.written.get(&carried.id)
+        {
+            return Ok(FramePlace { pack: number_in(packs, *number), ..*place });
+        }
         let len = carried.frame.len() as u64;
         if self.open.as_ref().is_some_and(|open| open.is_full(len)) {
             self.close_pack()?;
@@ -129,11 +154,12 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         let at = open.len;
         open.len += len;
         open.records.push(FrameRecord { key: carried.id.prefix(), len: len as u32, guard });
-        if packs.last() != Some(&number) {
-            packs.push(number);
+        let (pack, partial) = (number_in(packs, number), carried.partial);
+        let place = FramePlace { pack, offset: at as u32, len: len as u32, partial, next: 0, guard };
+        if !partial && self.written.len() < REMEMBERED_MAX {
+            self.written.insert(carried.id, (number, place));
         }
-        let pack = packs.len() as u32 - 1;
-        Ok(FramePlace { pack, offset: at as u32, len: len as u32, partial: carried.partial, next: 0, guard })
+        Ok(place)
     }
 
     fn close_pack(&mut self) -> Result<()> {
@@ -155,7 +181,8 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
     ) -> Result<()> {
         let (number, places) = page;
         waiting.push((number, list.page(number)?.to_vec(), places));
-        let enough = (self.pages_written / PAGES_SHARE).max(1);
+        let single = self.pages_written < PAGES_SINGLE;
+        let enough = if single { 1 } else { self.pages_written / PAGES_SHARE };
         if waiting.len() as u64 >= enough { self.flush(waiting, written) } else { Ok(()) }
     }
 
@@ -175,28 +202,34 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         Ok(())
     }
 
-    /// Writes what is read first: the roots of lists and locators, and the heads of packs.
-    pub fn finish(mut self) -> Result<()> {
+    /// Ends the last pack.
+    pub fn finish(mut self) -> Result<Roots> {
         self.close_pack()?;
-        self.writer.begin_tail();
+        Ok(Roots { closed: self.closed, lists: self.lists })
+    }
+}
+
+impl Roots {
+    /// Writes the roots of lists and locators, and the heads of packs.
+    pub fn write(mut self, writer: &mut BundleWriter<'_>) -> Result<()> {
         for list in std::mem::take(&mut self.lists) {
-            self.roots(list)?;
+            self.list(list, writer)?;
         }
-        for mut pack in std::mem::take(&mut self.closed) {
+        for mut pack in self.closed {
             let head = pack::encode_head();
-            let offset = self.writer.append(&head)?;
+            let offset = writer.append(&head)?;
             pack.pieces.add(0, offset, head.len() as u64);
-            self.writer.object(ObjectKind::Pack, pack.id, pack.len, pack.pieces);
+            writer.object(ObjectKind::Pack, pack.id, pack.len, pack.pieces);
         }
         Ok(())
     }
 
-    fn roots(&mut self, mut list: WrittenList) -> Result<()> {
+    fn list(&self, mut list: WrittenList, writer: &mut BundleWriter<'_>) -> Result<()> {
         let shape = list.root.shape;
         let root = with_trailer(list.root.encode());
-        let offset = self.writer.append(&root)?;
+        let offset = writer.append(&root)?;
         list.list_pieces.add(shape.root_offset(), offset, root.len() as u64);
-        self.writer.object(ObjectKind::List, list.id, shape.file_len(), list.list_pieces);
+        writer.object(ObjectKind::List, list.id, shape.file_len(), list.list_pieces);
         let pack_id =
             |number: &u32| self.closed.get(*number as usize).map(|pack| pack.id).unwrap_or_default();
         let located = LocatorRoot {
@@ -208,12 +241,21 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
             pages: list.locator_pages,
         };
         let root = with_trailer(located.encode());
-        let offset = self.writer.append(&root)?;
+        let offset = writer.append(&root)?;
         let at = shape.chunks() * locator::RECORD_LEN as u64;
         list.locator_pieces.add(at, offset, root.len() as u64);
-        self.writer.object(ObjectKind::Locator, list.id, at + root.len() as u64, list.locator_pieces);
+        writer.object(ObjectKind::Locator, list.id, at + root.len() as u64, list.locator_pieces);
         Ok(())
     }
+}
+
+/// The number that a list's locator has for a pack.
+fn number_in(packs: &mut Vec<u32>, pack: u32) -> u32 {
+    let at = packs.iter().rposition(|known| *known == pack).unwrap_or_else(|| {
+        packs.push(pack);
+        packs.len() - 1
+    });
+    at as u32
 }
 
 fn with_trailer(mut root: Vec<u8>) -> Vec<u8> {

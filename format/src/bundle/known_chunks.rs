@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::digest::{DIGEST_LEN, Digest};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::ChunkBlocks;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::frame;
@@ -15,6 +15,7 @@ use crate::store::Shared;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
 use crate::store::list_writer::LocatedFrame;
+use crate::store::merge::OwnList;
 
 /// Chunks that are looked for at a time: each look goes through all chunk ids of the store.
 pub(super) const WINDOW: usize = 1 << 18;
@@ -52,12 +53,13 @@ impl KnownChunks {
     pub fn lacking(
         &self,
         window: &[ChunkBlocks],
-        own: Option<&List>,
+        own: Option<&OwnList>,
         from: &List,
     ) -> Result<Vec<(u64, Lacking)>> {
         let look = |chunk: &ChunkBlocks| -> Result<Option<(u64, Vec<u8>, bool)>> {
             let mut wanted = chunk.mask.clone();
-            let held = own.map(|own| self.shared.held(own, chunk.chunk)).transpose()?.unwrap_or_default();
+            let held = |own: &OwnList| self.shared.held_but(&own.list, chunk.chunk, &own.gone);
+            let held = own.map(held).transpose()?.unwrap_or_default();
             wanted.iter_mut().zip(&held).for_each(|(wanted, held)| *wanted &= !held);
             let none_held = held.iter().all(|bits| *bits == 0);
             Ok(wanted.iter().any(|bits| *bits != 0).then_some((chunk.chunk, wanted, none_held)))
@@ -89,13 +91,19 @@ impl KnownChunks {
             wanted.entry(from.chunk_id(chunk)?).or_default().push(chunk);
         }
         for list in others {
+            let locator = list.locator()?;
             for number in 0..list.shape.pages() {
+                if wanted.is_empty() {
+                    return Ok(found);
+                }
+                if locator.root.in_part && locator.is_empty_page(&self.shared, number)? {
+                    continue;
+                }
                 let page = match list.page(number) {
                     Ok(page) => page,
                     Err(error) if error.may_pass() => return Err(error),
-                    // Absent, because none of its chunks is held.
-                    Err(Error::Corrupt { .. }) => continue,
-                    Err(error) => return Err(error),
+                    // Not shared with.
+                    Err(_) => continue,
                 };
                 for (id, chunk) in page.chunks_exact(DIGEST_LEN).zip(number * TABLE_PAGE_RECORDS..) {
                     let id = Digest(id.try_into().unwrap_or_default());

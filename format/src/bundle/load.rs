@@ -3,25 +3,23 @@
 //! Ids are kept: records, lists and chunks are those of the bundle. A chunk that the store has, in the
 //! same list or in another, is not stored again; of one that it has in part, the rest is.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 
-use rayon::prelude::*;
-
-use super::chunks::{BATCH, check_cancel};
-use super::known_chunks::{KnownChunks, Lacking, WINDOW};
+use super::chunks::check_cancel;
+use super::known_chunks::{KnownChunks, WINDOW};
+use super::load_frames::FrameWriter;
 use super::load_pages::StagedPages;
 use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{BlockSet, ChunkBlocks, Image, ListBlocks};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
-use crate::store::commit::Publication;
-use crate::store::list::List;
-use crate::store::list_writer::{LocatedFrame, LocatorWriter, write_list};
-use crate::store::merge::StagedList;
-use crate::store::pack_writer::PackWriter;
+use crate::store::commit::{Naming, Publication};
+use crate::store::journal::recover;
+use crate::store::list_writer::{LocatorWriter, write_list};
+use crate::store::merge::{OwnList, StagedList};
+use crate::store::record::Record;
 use crate::store::stage::Stage;
 use crate::store::{ImageRef, RefName, Store, names};
 
@@ -79,7 +77,8 @@ impl Store {
     /// Takes images out of a bundle (or out of any other open store) into this store, on all threads
     /// of the current `rayon` pool. Every frame is checked against its chunk id.
     ///
-    /// All or nothing, as an import is. Memory: 16 bytes for each extent of the images.
+    /// All or nothing, as an import is. Memory: 16 bytes for each extent of the images, 80 for each of
+    /// the first quarter million chunks, and 16 MiB.
     ///
     /// # Errors
     /// [`Error::Exists`] for a name in use by another image; damage of the bundle; [`Error::NoSpace`];
@@ -95,6 +94,9 @@ impl Store {
     }
 }
 
+/// Locators that wait for the ids of the packs being written; each takes some memory.
+const WAITING_MAX: usize = 128;
+
 /// One try.
 struct Load<'a> {
     store: &'a Store,
@@ -103,6 +105,17 @@ struct Load<'a> {
     stage: Stage,
     images: Vec<Image>,
     loaded: Vec<LoadedImage>,
+    /// What the images are made of, and what the store has of those lists.
+    blocks: BlockSet,
+    seen: Seen,
+}
+
+/// The store as it was committed when the try began: what it held then it holds at the end, too.
+struct Seen {
+    lists: HashMap<Digest, OwnList>,
+    /// Images that are not there whole.
+    new: BTreeSet<Digest>,
+    references: Vec<(RefName, Digest)>,
 }
 
 impl<'a> Load<'a> {
@@ -115,55 +128,29 @@ impl<'a> Load<'a> {
         };
         let images = ids.iter().map(|id| bundle.image(&ImageRef::Id(*id))).collect::<Result<Vec<_>>>()?;
         let loaded = names_of(bundle, &images, options)?;
-        Ok(Self { store, bundle, options, stage, images, loaded })
+        let blocks = BlockSet::of(&images)?;
+        let seen = Seen::look(store, &blocks, &loaded, options.replace)?;
+        Ok(Self { store, bundle, options, stage, images, loaded, blocks, seen })
     }
 
     fn run(self) -> Result<LoadReport> {
-        let references = self.references()?;
-        let new = self.new_images()?;
-        let mut publication = Publication { references, ..Publication::default() };
-        self.chunks(&new, &mut publication)?;
+        let new: Vec<_> =
+            self.images.iter().filter(|image| self.seen.new.contains(&image.id())).cloned().collect();
+        let naming = if self.options.replace { Naming::Replace } else { Naming::Same };
+        // New records need a name, be it one that they have already: names are what a commit is known by.
+        let references = if new.is_empty() { self.seen.references.clone() } else { all_names(&self.loaded) };
+        let mut publication = Publication { references, naming, ..Publication::default() };
+        self.chunks(&mut publication)?;
         let files = StagedPages::new(&self.stage, self.donors(&new)?).write(&new, &mut publication)?;
         publication.needs = needs(&new, &publication, &files);
+        if !publication.lists.is_empty() && publication.references.is_empty() {
+            publication.references = all_names(&self.loaded);
+        }
         self.stage.sync_all()?;
         check_cancel(self.options.cancel)?;
-        let stored_bytes = if publication.references.is_empty() && new.is_empty() {
-            0
-        } else {
-            self.stage.commit_then(&publication, true, |_| ())?
-        };
+        let nothing = publication.references.is_empty() && new.is_empty();
+        let stored_bytes = if nothing { 0 } else { self.stage.commit_then(&publication, |_| ())? };
         Ok(LoadReport { images: self.loaded, stored_bytes })
-    }
-
-    /// The names to be given: those that are not so already.
-    fn references(&self) -> Result<Vec<(RefName, Digest)>> {
-        let mut references = Vec::new();
-        for image in &self.loaded {
-            for name in &image.names {
-                match self.store.shared.reference(name) {
-                    Ok(found) if found.image == image.image => continue,
-                    Ok(_) if !self.options.replace => {
-                        return Err(Error::Exists { what: "name", name: name.to_string() });
-                    }
-                    Err(error) if !error.is_not_found() && !self.options.replace => return Err(error),
-                    _ => references.push((name.clone(), image.image)),
-                }
-            }
-        }
-        Ok(references)
-    }
-
-    /// The images that the store does not have.
-    fn new_images(&self) -> Result<Vec<Image>> {
-        let mut new = Vec::new();
-        for image in &self.images {
-            match self.store.image_by_id(image.id()) {
-                Ok(_) => {}
-                Err(error) if error.may_pass() => return Err(error),
-                Err(_) => new.push(image.clone()),
-            }
-        }
-        Ok(new)
     }
 
     /// Images of the store whose pages the new ones may have too: bases and parents.
@@ -172,7 +159,7 @@ impl<'a> Load<'a> {
         let ids: BTreeSet<Digest> =
             bases.iter().map(|base| base.id).chain(new.iter().map(|image| image.manifest().parent)).collect();
         let mut donors = Vec::new();
-        for id in ids {
+        for id in ids.into_iter().filter(|id| !self.seen.new.contains(id)) {
             match self.store.image_by_id(id) {
                 Ok(image) => donors.push(image),
                 Err(error) if error.may_pass() => return Err(error),
@@ -182,26 +169,37 @@ impl<'a> Load<'a> {
         Ok(donors)
     }
 
-    /// Stages all blocks of the new images that the store lacks.
-    fn chunks(&self, new: &[Image], publication: &mut Publication) -> Result<()> {
-        let blocks = BlockSet::of(new)?;
-        let all: u64 = blocks.lists().map(|(_, list)| list.blocks()).sum();
+    /// Stages all blocks of the images that the store lacks.
+    fn chunks(&self, publication: &mut Publication) -> Result<()> {
+        let all: u64 = self.blocks.lists().map(|(_, list)| list.blocks()).sum();
         let known = KnownChunks::open(&self.store.shared)?;
-        let mut packs = PackWriter::new(&self.stage);
-        let mut open = Vec::new();
+        let mut frames = FrameWriter::new(&self.stage, &self.bundle.shared);
+        let mut waiting = Vec::new();
         let mut done = 0;
-        for ((id, list), number) in blocks.lists().zip(0..) {
-            open.extend(self.list(id, list, number, &known, &mut packs, &mut |blocks| {
+        for ((id, list), number) in self.blocks.lists().zip(0..) {
+            waiting.extend(self.list(id, list, number, &known, &mut frames, &mut |blocks| {
                 done += blocks;
                 if let Some(progress) = self.options.progress {
                     progress(done * BLOCK_LEN as u64, all * BLOCK_LEN as u64);
                 }
                 check_cancel(self.options.cancel)
             })?);
+            if waiting.len() >= WAITING_MAX {
+                self.finish_locators(&mut frames, &mut waiting, publication)?;
+            }
         }
-        let (pack_ids, moves) = packs.finish()?;
-        publication.objects.extend(moves);
-        for (writer, staged) in open {
+        self.finish_locators(&mut frames, &mut waiting, publication)
+    }
+
+    /// Ends the packs, and with them the locators that name them.
+    fn finish_locators(
+        &self,
+        frames: &mut FrameWriter<'_>,
+        waiting: &mut Vec<(LocatorWriter, StagedList)>,
+        publication: &mut Publication,
+    ) -> Result<()> {
+        let pack_ids = frames.finish_packs(&mut publication.objects)?;
+        for (writer, staged) in waiting.drain(..) {
             writer.finish(&self.stage, staged.id, &pack_ids)?;
             publication.lists.push(staged);
         }
@@ -215,21 +213,30 @@ impl<'a> Load<'a> {
         blocks: &ListBlocks,
         number: usize,
         known: &KnownChunks,
-        packs: &mut PackWriter<'_>,
+        frames: &mut FrameWriter<'_>,
         done: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Option<(LocatorWriter, StagedList)>> {
         let from = self.bundle.shared.list(id, Some(blocks.shape))?;
-        let own = self.own_list(id)?;
-        let over = own.as_ref().map(|own| own.locator().map(|locator| locator.digest)).transpose()?;
+        // The shape is the list's own from here on, not what a manifest says.
+        let root = from.root()?;
+        let own = self.seen.lists.get(id);
+        let over = own.map(|own| own.locator.digest);
         let (list, locator) = (format!("list-{number}"), format!("locator-{number}"));
-        let mut writer = LocatorWriter::begin(&self.stage, locator.clone(), Some(blocks.shape.chunks()))?;
+        let mut writer: Option<LocatorWriter> = None;
         let mut pages = BTreeSet::new();
         let mut chunks = blocks.chunks().peekable();
         while chunks.peek().is_some() {
             let window: Vec<_> = chunks.by_ref().take(WINDOW).collect();
-            for batch in known.lacking(&window, own.as_deref(), &from)?.chunks(BATCH) {
-                let located = self.frames(&from, batch, packs)?;
-                for ((chunk, _), frame) in batch.iter().zip(located) {
+            for batch in known.lacking(&window, own, &from)?.chunks(frames.batch(&blocks.shape)) {
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    none => none.insert(LocatorWriter::begin(
+                        &self.stage,
+                        locator.clone(),
+                        Some(blocks.shape.chunks()),
+                    )?),
+                };
+                for ((chunk, _), frame) in batch.iter().zip(frames.write(&from, batch)?) {
                     writer.skip(&self.stage, chunk - writer.position())?;
                     writer.chunk(&self.stage, &[frame])?;
                     pages.insert(chunk / TABLE_PAGE_RECORDS);
@@ -238,59 +245,53 @@ impl<'a> Load<'a> {
             }
             done(window.iter().map(ChunkBlocks::count).sum())?;
         }
-        if pages.is_empty() {
-            return Ok(None);
-        }
+        let Some(mut writer) = writer else { return Ok(None) };
         writer.skip(&self.stage, blocks.shape.chunks() - writer.position())?;
         writer.flush(&self.stage)?;
         let page = |page: u64| pages.contains(&page).then(|| from.page(page)).transpose();
-        write_list(&self.stage, &list, from.root()?, page)?;
+        write_list(&self.stage, &list, root, page)?;
         let (list, locator) = (self.stage.staged(&list), self.stage.staged(&locator));
         Ok(Some((writer, StagedList { id: *id, list, locator, over: Some(over) })))
     }
+}
 
-    /// Frames for a batch of chunks: those to be stored are made on all threads and written.
-    fn frames(
-        &self,
-        from: &List,
-        batch: &[(u64, Lacking)],
-        packs: &mut PackWriter<'_>,
-    ) -> Result<Vec<LocatedFrame>> {
-        let carry = |(chunk, lacking): &(u64, Lacking)| match lacking {
-            Lacking::Known(_) => Ok(None),
-            Lacking::Wanted(mask) => self.bundle.shared.carry(from, *chunk, mask).map(Some),
-        };
-        let carried: Vec<_> = batch.par_iter().map(carry).collect::<Result<_>>()?;
-        let mut located = Vec::with_capacity(batch.len());
-        for ((_, lacking), carried) in batch.iter().zip(&carried) {
-            match (lacking, carried) {
-                (Lacking::Known(frame), _) => located.push(*frame),
-                (_, Some(carried)) => {
-                    let placed = packs.frame(&carried.id, &carried.frame)?;
-                    located.push(LocatedFrame::new(&placed, carried.partial));
+impl Seen {
+    /// Looks at the store under its lock, with nothing half published: what is committed only grows.
+    fn look(store: &Store, blocks: &BlockSet, loaded: &[LoadedImage], replace: bool) -> Result<Self> {
+        let shared = &store.shared;
+        let _lock = shared.lock()?;
+        recover(shared)?;
+        let mut lists = HashMap::new();
+        for (id, list) in blocks.lists() {
+            if let Some(own) = OwnList::find(shared, id)? {
+                own.list.check_shape(Some(list.shape))?;
+                lists.insert(*id, own);
+            }
+        }
+        let (mut new, mut references) = (BTreeSet::new(), Vec::new());
+        for image in loaded {
+            match Record::check(shared, image.image) {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => return Err(error),
+                Err(_) => drop(new.insert(image.image)),
+            }
+            for name in &image.names {
+                match shared.reference(name) {
+                    Ok(found) if found.image == image.image => continue,
+                    Ok(_) if !replace => {
+                        return Err(Error::Exists { what: "name", name: name.to_string() });
+                    }
+                    Err(error) if !error.is_not_found() && !replace => return Err(error),
+                    _ => references.push((name.clone(), image.image)),
                 }
-                (Lacking::Wanted(_), None) => unreachable!("what is wanted was carried"),
             }
         }
-        Ok(located)
+        Ok(Self { lists, new, references })
     }
+}
 
-    /// The list as the store has it, if it does.
-    fn own_list(&self, id: &Digest) -> Result<Option<Arc<List>>> {
-        let shared = &self.store.shared;
-        let name = names::object(names::LISTS, id);
-        match shared.storage.open(&name) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", name, error)),
-            Ok(_) => {
-                // As it is now: another load may have added to it.
-                shared.forget_list(id);
-                let list = shared.list(id, None)?;
-                list.check_reachable(shared)?;
-                Ok(Some(list))
-            }
-        }
-    }
+fn all_names(loaded: &[LoadedImage]) -> Vec<(RefName, Digest)> {
+    loaded.iter().flat_map(|image| image.names.iter().map(|name| (name.clone(), image.image))).collect()
 }
 
 /// What the images need of the store beyond what the load brings.
@@ -303,33 +304,29 @@ fn needs(images: &[Image], brought: &Publication, donors: &[Digest]) -> Vec<Stri
     lists.chain(donors.iter().map(|file| names::object(names::PAGES, file))).collect()
 }
 
-/// The images, with the names that they are to get.
+/// The images, with the names that they are to get: each name once.
 fn names_of(bundle: &Store, images: &[Image], options: &LoadOptions<'_>) -> Result<Vec<LoadedImage>> {
-    let mut loaded: Vec<LoadedImage> = images
-        .iter()
-        .map(|image| LoadedImage {
-            image: image.id(),
-            content: image.manifest().content,
-            size_bytes: image.size(),
-            names: Vec::new(),
-        })
-        .collect();
+    let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
     for (name, named) in bundle.references()? {
-        let named = named?;
-        if let Some(image) = loaded.iter_mut().find(|image| image.image == named.image) {
-            image.names.push(name);
-        }
+        taken.insert(name.clone());
+        names.entry(named?.image).or_default().push(name);
     }
-    let nameless = loaded.iter().filter(|image| image.names.is_empty()).count();
-    for image in loaded.iter_mut().filter(|image| image.names.is_empty()) {
-        let Some(name) = &options.name else {
-            let expected = "a name for it: the bundle has none";
-            return Err(Error::Invalid { what: "image", found: format!("@{}", image.image), expected });
+    let nameless = images.iter().filter(|image| !names.contains_key(&image.id())).count();
+    let mut loaded = Vec::with_capacity(images.len());
+    for image in images {
+        let id = image.id();
+        let own = match (names.remove(&id), &options.name) {
+            (Some(own), _) => own,
+            (None, Some(name)) if nameless == 1 && !taken.contains(name) => vec![name.clone()],
+            (None, Some(name)) => vec![format!("{}:{id}", name.name()).parse()?],
+            (None, None) => {
+                let expected = "a name for it: the bundle has none";
+                return Err(Error::Invalid { what: "image", found: format!("@{id}"), expected });
+            }
         };
-        image.names.push(match nameless {
-            1 => name.clone(),
-            _ => format!("{}:{}", name.name(), image.image.short()).parse()?,
-        });
+        let (content, size_bytes) = (image.manifest().content, image.size());
+        loaded.push(LoadedImage { image: id, content, size_bytes, names: own });
     }
     Ok(loaded)
 }

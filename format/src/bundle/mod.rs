@@ -16,11 +16,13 @@
 //! | `sink` | a file or block device that a bundle is written to |
 //! | `load` | what a store lacks of a bundle's images, all or nothing |
 //! | `known_chunks` | chunks that the store has already |
+//! | `load_frames` | frames into packs of the store |
 //! | `load_pages` | pages and records into the store |
 
 mod chunks;
 mod known_chunks;
 mod load;
+mod load_frames;
 mod load_pages;
 mod pages;
 mod save;

@@ -1,4 +1,7 @@
-//! Map and span pages of all images into one page file, each once, and the records beside it.
+//! Map and span pages of all images into one page file, each once, and the records.
+//!
+//! The pages come before the tail, unless all of it is short: there are 50 MiB of them in a full TiB.
+//! The file's head comes in it, as do the records.
 
 use std::collections::HashMap;
 
@@ -14,64 +17,70 @@ use crate::ondisk::record::{self, PagePlace, Places};
 use crate::store::record::Tree;
 
 /// Writes pages, then records.
-pub(super) struct PageFile<'a, 'b> {
-    writer: &'a mut BundleWriter<'b>,
+pub(super) struct PageFile<'a> {
     bases: &'a [Image],
     bytes: Hasher,
-    /// Bytes of the file so far; zero before the first page.
+    /// Bytes of the file so far.
     len: u64,
     pieces: Pieces,
     known: HashMap<Digest, PagePlace>,
 }
 
-impl<'a, 'b> PageFile<'a, 'b> {
-    pub fn new(writer: &'a mut BundleWriter<'b>, bases: &'a [Image]) -> Self {
-        let known = HashMap::new();
-        Self { writer, bases, bytes: Hasher::object(), len: 0, pieces: Pieces::default(), known }
+/// The places of the pages of each image.
+pub(super) struct PlacedPages<'a> {
+    file: PageFile<'a>,
+    places: Vec<Places>,
+}
+
+fn file_head() -> Vec<u8> {
+    let mut head = Vec::new();
+    header::encode(Kind::PageFile, 0, &mut head);
+    head
+}
+
+impl<'a> PageFile<'a> {
+    pub fn new(bases: &'a [Image]) -> Self {
+        let mut bytes = Hasher::object();
+        bytes.update(&file_head());
+        Self { bases, bytes, len: HEADER_LEN as u64, pieces: Pieces::default(), known: HashMap::new() }
     }
 
-    /// Writes the pages of all images, then their records. Span pages come first: the nearer to the
-    /// end, the more likely something is read when the bundle is opened.
-    pub fn write(mut self, images: &[Image]) -> Result<()> {
-        let spans = images.iter().map(|image| image.record.span_root()).collect::<Result<Vec<_>>>()?;
+    /// Writes the pages of all images: first those of spans, then those of maps, which are read first.
+    pub fn write(mut self, images: &[Image], writer: &mut BundleWriter<'_>) -> Result<PlacedPages<'a>> {
         let mut places = Vec::new();
-        for (image, spans) in images.iter().zip(&spans) {
-            places.push(Places { span: self.tree(image, Tree::Span, spans)?, ..Places::default() });
+        for image in images {
+            let span = self.tree(image, Tree::Span, image.record.span_root()?, writer)?;
+            places.push(Places { span, ..Places::default() });
         }
+        writer.mark_tail();
         for (image, places) in images.iter().zip(&mut places) {
-            places.map = self.tree(image, Tree::Map, &image.record.map_root)?;
+            places.map = self.tree(image, Tree::Map, &image.record.map_root, writer)?;
         }
-        let file = (self.len > 0).then(|| self.bytes.finish());
-        if let Some(id) = file {
-            self.writer.object(ObjectKind::PageFile, id, self.len, self.pieces);
-        }
-        for ((image, spans), mut places) in images.iter().zip(&spans).zip(places) {
-            let own = |place: &PagePlace| *place != PagePlace::OF_BASE;
-            if places.map.iter().chain(&places.span).any(own) {
-                places.files.extend(file);
-            }
-            let root = |kind, entries: &[Entry]| {
-                if entries.is_empty() { Vec::new() } else { digest_table::encode(kind, entries) }
-            };
-            let (map, span) = (root(Kind::MapRoot, &image.record.map_root), root(Kind::SpanRoot, spans));
-            let bytes = record::encode(&image.manifest().encode(), &places, &map, &span);
-            let mut pieces = Pieces::default();
-            pieces.add(0, self.writer.append(&bytes)?, bytes.len() as u64);
-            self.writer.object(ObjectKind::Record, image.id(), bytes.len() as u64, pieces);
-        }
-        Ok(())
+        Ok(PlacedPages { file: self, places })
     }
 
     /// The places of the pages of one tree of an image; those not yet written are.
-    fn tree(&mut self, image: &Image, tree: Tree, root: &[Entry]) -> Result<Vec<PagePlace>> {
+    fn tree(
+        &mut self,
+        image: &Image,
+        tree: Tree,
+        root: &[Entry],
+        writer: &mut BundleWriter<'_>,
+    ) -> Result<Vec<PagePlace>> {
         let mut places = Vec::with_capacity(root.len());
         for entry in root {
-            places.push(self.page(image, tree, *entry)?);
+            places.push(self.page(image, tree, *entry, writer)?);
         }
         Ok(places)
     }
 
-    fn page(&mut self, image: &Image, tree: Tree, entry: Entry) -> Result<PagePlace> {
+    fn page(
+        &mut self,
+        image: &Image,
+        tree: Tree,
+        entry: Entry,
+        writer: &mut BundleWriter<'_>,
+    ) -> Result<PagePlace> {
         let leaf_bits = image.manifest().geometry.leaf_bits();
         for base in self.bases {
             if base.record.place_of(tree, entry, leaf_bits)?.is_some() {
@@ -88,25 +97,41 @@ impl<'a, 'b> PageFile<'a, 'b> {
         debug_assert_eq!(object_digest(&page), entry.digest);
         let stored = codec::page::encode(&page)
             .map_err(|error| Error::io("compress", format!("page {}", entry.digest), error))?;
-        if self.len == 0 {
-            let mut head = Vec::new();
-            header::encode(Kind::PageFile, 0, &mut head);
-            self.append(&head)?;
-        }
-        let offset = self.append(&stored)?;
-        let place = PagePlace { file: 0, offset, len: stored.len() as u32 };
+        let (at, offset) = (self.len, writer.append(&stored)?);
+        self.pieces.add(at, offset, stored.len() as u64);
+        self.bytes.update(&stored);
+        self.len += stored.len() as u64;
+        let place = PagePlace { file: 0, offset: at, len: stored.len() as u32 };
         self.known.insert(entry.digest, place);
         Ok(place)
     }
+}
 
-    /// Appends to the page file; gives where in it.
-    fn append(&mut self, bytes: &[u8]) -> Result<u64> {
-        let at = self.len;
-        let offset = self.writer.append(bytes)?;
-        self.pieces.add(at, offset, bytes.len() as u64);
-        self.bytes.update(bytes);
-        self.len += bytes.len() as u64;
-        debug_assert!(self.len >= HEADER_LEN as u64);
-        Ok(at)
+impl PlacedPages<'_> {
+    /// Writes the page file's head, which is needed before any page, and the images' records.
+    pub fn finish(self, images: &[Image], writer: &mut BundleWriter<'_>) -> Result<()> {
+        let PageFile { bytes, len, mut pieces, known, .. } = self.file;
+        let file = (!known.is_empty()).then(|| bytes.finish());
+        if let Some(id) = file {
+            let head = file_head();
+            pieces.add(0, writer.append(&head)?, head.len() as u64);
+            writer.object(ObjectKind::PageFile, id, len, pieces);
+        }
+        for (image, mut places) in images.iter().zip(self.places) {
+            let own = |place: &PagePlace| *place != PagePlace::OF_BASE;
+            if places.map.iter().chain(&places.span).any(own) {
+                places.files.extend(file);
+            }
+            let root = |kind, entries: &[Entry]| {
+                if entries.is_empty() { Vec::new() } else { digest_table::encode(kind, entries) }
+            };
+            let map = root(Kind::MapRoot, &image.record.map_root);
+            let span = root(Kind::SpanRoot, image.record.span_root()?);
+            let bytes = record::encode(&image.manifest().encode(), &places, &map, &span);
+            let mut pieces = Pieces::default();
+            pieces.add(0, writer.append(&bytes)?, bytes.len() as u64);
+            writer.object(ObjectKind::Record, image.id(), bytes.len() as u64, pieces);
+        }
+        Ok(())
     }
 }

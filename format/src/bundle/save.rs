@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::chunks::{ChunkWriter, check_cancel};
+use super::chunks::{ChunkWriter, Roots, check_cancel};
 use super::pages::PageFile;
 use super::sink::{BundleSink, FileSink};
 use super::writer::BundleWriter;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{BlockSet, Image};
-use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX};
+use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX};
 use crate::output::Target;
 use crate::store::{ImageRef, RefName, Store};
 
@@ -72,6 +72,12 @@ impl Store {
             let expected = "at least one image";
             return Err(Error::Invalid { what: "number of images", found: "0".into(), expected });
         }
+        if names.len() as u64 > BUNDLE_NAMES_MAX {
+            let found = names.len() as u64;
+            return Err(Error::Limit { what: "names of a bundle", found, max: BUNDLE_NAMES_MAX });
+        }
+        // As they are now: another process may have added to what is held in part.
+        self.shared.forget_lists();
         let images = self.open_all(ids)?;
         let without = options.without.iter().map(|base| self.resolve(base)).collect::<Result<Vec<_>>>()?;
         let bases = self.open_all(without)?;
@@ -79,8 +85,11 @@ impl Store {
         let mut blocks = BlockSet::of(&images)?;
         blocks.subtract(&BlockSet::of(&bases)?);
         let mut writer = BundleWriter::new(sink);
-        self.write_chunks(&blocks, &mut writer, options)?;
-        PageFile::new(&mut writer, &bases).write(&images)?;
+        let roots = self.write_chunks(&blocks, &mut writer, options)?;
+        let pages = PageFile::new(&bases).write(&images, &mut writer)?;
+        writer.mark_tail();
+        roots.write(&mut writer)?;
+        pages.finish(&images, &mut writer)?;
         let texts = names.iter().map(|(name, id)| (name.to_string(), *id)).collect();
         let bytes = writer.finish(bases.iter().map(Image::id).collect(), texts)?;
         let names_of = |image: &Image| {
@@ -122,7 +131,7 @@ impl Store {
         blocks: &BlockSet,
         writer: &mut BundleWriter<'_>,
         options: &SaveOptions<'_>,
-    ) -> Result<()> {
+    ) -> Result<Roots> {
         let all: u64 = blocks.lists().map(|(_, list)| list.blocks()).sum();
         let mut written = 0;
         let mut done = |blocks: u64| {

@@ -5,6 +5,7 @@ use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::limits::{BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX};
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Piece, Table};
+use crate::store::OPEN_LEN_MAX;
 
 /// The pieces of an object, as they are written.
 #[derive(Debug, Default, Clone)]
@@ -32,12 +33,13 @@ pub(super) struct BundleWriter<'a> {
     sink: &'a mut dyn BundleSink,
     offset: u64,
     objects: Vec<Object>,
-    tail_offset: Option<u64>,
+    /// Where a tail may begin: the first is taken from which on all can be read at once.
+    tails: Vec<u64>,
 }
 
 impl<'a> BundleWriter<'a> {
     pub fn new(sink: &'a mut dyn BundleSink) -> Self {
-        Self { sink, offset: HEAD_LEN, objects: Vec::new(), tail_offset: None }
+        Self { sink, offset: HEAD_LEN, objects: Vec::new(), tails: Vec::new() }
     }
 
     /// Writes bytes; gives where they lie.
@@ -48,9 +50,9 @@ impl<'a> BundleWriter<'a> {
         Ok(offset)
     }
 
-    /// What is written from here on is what opening an image needs.
-    pub fn begin_tail(&mut self) {
-        self.tail_offset = Some(self.offset);
+    /// What is written from here on is needed first; the more often this was said, the more so.
+    pub fn mark_tail(&mut self) {
+        self.tails.push(self.offset);
     }
 
     /// An object all of whose bytes that the bundle holds were written.
@@ -77,11 +79,14 @@ impl<'a> BundleWriter<'a> {
         Table::decode(&bytes, self.offset)
             .map_err(|fault| Error::corrupt("the new bundle", self.offset, fault))?;
         self.sink.append(&bytes)?;
+        let len = self.offset + bytes.len() as u64;
+        let at_once = |tail: &&u64| len - **tail <= OPEN_LEN_MAX;
+        let tail = self.tails.iter().find(at_once).or(self.tails.last()).copied();
         let head = Head {
-            len: self.offset + bytes.len() as u64,
+            len,
             table_offset: self.offset,
             table_len: bytes.len() as u64,
-            tail_offset: self.tail_offset.unwrap_or(self.offset),
+            tail_offset: tail.unwrap_or(self.offset),
             table_digest: object_digest(&bytes),
         };
         self.sink.finish(&head.encode())?;

@@ -29,7 +29,7 @@ impl KnownPages {
         let places = &record.places;
         let spans = record.span_root()?;
         let mut pages = HashMap::new();
-        let both = [(&record.map_root, &places.map), (&spans, &places.span)];
+        let both = [(record.map_root.as_slice(), &places.map), (spans, &places.span)];
         for (entry, place) in both.iter().flat_map(|(root, places)| root.iter().zip(places.iter())) {
             let file = places.files.get(place.file as usize).copied().unwrap_or_default();
             pages.insert(entry.digest, (file, *place));

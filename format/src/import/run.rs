@@ -17,7 +17,7 @@ use crate::limits::{BLOCK_BITS, BLOCK_LEN, LEAF_BITS_MIN, LEAVES_MAX};
 use crate::ondisk::manifest::{Geometry, ListUse, Manifest};
 use crate::ondisk::record;
 use crate::source::{Source, SourceKind};
-use crate::store::commit::Publication;
+use crate::store::commit::{Naming, Publication};
 use crate::store::journal::committed_lists;
 use crate::store::list_writer::WrittenList;
 use crate::store::merge::StagedList;
@@ -163,6 +163,7 @@ fn finish(
         lists: lists.collect(),
         records: vec![(stage.staged("manifest"), name)],
         references: vec![(options.name.clone(), image)],
+        naming: Naming::replacing(options.replace),
         needs: Vec::new(),
     };
     publication.needs = needs(&manifest, &trees, &publication);
@@ -207,7 +208,7 @@ fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Resu
     options.check_cancel()?;
     let Finished { publication, mut report, index } = finished;
     let entries = report.new_bytes / BLOCK_LEN as u64;
-    report.stored_bytes = stage.commit_then(&publication, options.replace, |stage| {
+    report.stored_bytes = stage.commit_then(&publication, |stage| {
         if let Some((lists, logs, segment)) = index
             && let Err(error) = index::add_lists(stage, &lists, logs, segment, entries)
         {

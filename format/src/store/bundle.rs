@@ -4,7 +4,7 @@
 //! most, the table in any case), which is kept. There lie the table, records, mostly page files, and
 //! the roots of lists and locators, so that all these cost no further read.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ use crate::storage::{Append, Held, Listed, LockMode, Medium, ReadAt, Storage};
 
 /// What opening a bundle reads at most where the table is no longer, so that images of any size
 /// open alike.
-const OPEN_LEN_MAX: u64 = (1 << 20) - HEAD_LEN;
+pub(crate) const OPEN_LEN_MAX: u64 = (1 << 20) - HEAD_LEN;
 /// What is asked for at once from afar: a page of a list and the locator's page behind it.
 const READ_AHEAD_LEN: u64 = 64 << 10;
 /// Pieces read ahead that are kept.
@@ -90,7 +90,8 @@ impl Store {
             named.push(image?);
         }
         let ids = self.shared.image_ids()?;
-        let nameless = ids.into_iter().filter(|id| !named.iter().any(|image| image.image == *id));
+        let has_name: HashSet<Digest> = named.iter().map(|image| image.image).collect();
+        let nameless = ids.into_iter().filter(|id| !has_name.contains(id));
         let mut refs: Vec<_> = nameless.map(ImageRef::Id).collect();
         refs.splice(0..0, named.iter().map(|image| ImageRef::Name(image.name.clone())));
         Ok(refs)
@@ -187,7 +188,8 @@ impl BundleStorage {
         let reference = RefName::from_object(name)?.to_string();
         let table = &self.parts.table;
         let at = table.names.binary_search_by(|(known, _)| known.as_str().cmp(&reference)).ok()?;
-        let image = *table.images().nth(table.names.get(at)?.1 as usize)?;
+        // Records come first.
+        let image = table.objects.get(table.names.get(at)?.1 as usize)?.id;
         Some(Reference { name: reference, image, created_seconds: 0 }.encode())
     }
 

@@ -4,6 +4,7 @@
 //! whatever frames hold them and encoded anew. Either way the blocks of the others are told by their
 //! digests, so that the chunk id can be checked wherever the frame goes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::frames::decode_frame;
@@ -61,6 +62,11 @@ impl Shared {
     /// The blocks that this store holds of a chunk: a mask, all of whose bits are clear where it has
     /// none.
     pub fn held(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
+        self.held_but(list, chunk, &HashSet::new())
+    }
+
+    /// The same, as if it had not these packs.
+    pub fn held_but(&self, list: &List, chunk: u64, gone: &HashSet<Digest>) -> Result<Vec<u8>> {
         let blocks = list.shape.blocks_of(chunk);
         let mut held = vec![0; blocks.div_ceil(8) as usize];
         let locator = list.locator()?;
@@ -71,6 +77,9 @@ impl Shared {
         let id = list.chunk_id(chunk)?;
         let mut stored = Vec::new();
         for (place, pack) in list.places(&locator, chunk)? {
+            if gone.contains(&pack) {
+                continue;
+            }
             if !place.partial {
                 (0..blocks).for_each(|block| held[block as usize / 8] |= 1 << (block % 8));
                 return Ok(held);
@@ -88,9 +97,17 @@ impl Shared {
 
     /// A frame of the blocks `wanted` of a chunk, all of which this store, or the base of this
     /// bundle, must hold.
-    pub fn carry(self: &Arc<Self>, list: &List, chunk: u64, wanted: &[u8]) -> Result<Carried> {
+    ///
+    /// In full mode the bytes that are carried were checked against the chunk id.
+    pub fn carry(
+        self: &Arc<Self>,
+        list: &List,
+        chunk: u64,
+        wanted: &[u8],
+        verify: VerifyMode,
+    ) -> Result<Carried> {
         let id = list.chunk_id(chunk)?;
-        if let Some(frame) = self.frame_of_just(list, chunk, &id, wanted)? {
+        if let Some(frame) = self.frame_of_just(list, chunk, &id, wanted, verify)? {
             let partial = !is_all(wanted, list.shape.blocks_of(chunk));
             return Ok(Carried { id, frame, partial });
         }
@@ -127,7 +144,14 @@ impl Shared {
     }
 
     /// The stored bytes of the one frame of a chunk, if it holds just the blocks wanted.
-    fn frame_of_just(&self, list: &List, chunk: u64, id: &Digest, wanted: &[u8]) -> Result<Option<Vec<u8>>> {
+    fn frame_of_just(
+        &self,
+        list: &List,
+        chunk: u64,
+        id: &Digest,
+        wanted: &[u8],
+        verify: VerifyMode,
+    ) -> Result<Option<Vec<u8>>> {
         let blocks = list.shape.blocks_of(chunk);
         let places = match list.locator().and_then(|locator| list.places(&locator, chunk)) {
             Ok(places) => places,
@@ -149,7 +173,7 @@ impl Shared {
             Presence::Whole => true,
             Presence::Partial { mask, .. } => mask == wanted,
         };
-        if is_just && self.verify == VerifyMode::Full {
+        if is_just && verify == VerifyMode::Full {
             digests_of(&frame, blocks, id)
                 .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
         }

@@ -5,7 +5,7 @@
 //! 1. looks at what of its work the store still lacks, and makes one of lists that both have;
 //! 2. syncs every object that it made;
 //! 3. writes and syncs a journal of the names that it is about to give, and copies of what they had;
-//! 4. publishes packs, page files, lists and locators; then records; then references.
+//! 4. publishes packs and page files; locators; lists; records; references.
 //!
 //! A reader follows names downwards, so each name appears after all that it names. The references
 //! decide: where they were published, the commit happened; else whoever next takes the store's lock
@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::journal::{JOURNAL, Journal, old_name, recover, undo};
-use super::list::{List, Locator, load_root_by_trailer};
-use super::merge::{StagedList, merge};
+use super::list::{Locator, load_root_by_trailer};
+use super::merge::{OwnList, StagedList, merge};
 use super::names::{self, RefName};
 use super::open::read_range;
 use super::record::Record;
@@ -36,44 +36,74 @@ pub(crate) struct Publication {
     pub lists: Vec<StagedList>,
     /// Records.
     pub records: Moves,
-    /// The names, and the images that get them.
+    /// The names, each once, and the images that get them.
     pub references: Vec<(RefName, Digest)>,
+    /// Whether a name that is taken may be taken over.
+    pub naming: Naming,
     /// Objects that must be there already: what the images need and this commit does not bring.
     pub needs: Vec<String>,
+}
+
+/// When a name that is there already may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Naming {
+    /// Never.
+    #[default]
+    New,
+    /// Where it is the same image's.
+    Same,
+    /// Always.
+    Replace,
+}
+
+impl Naming {
+    /// As a user asks for it.
+    pub fn replacing(replace: bool) -> Self {
+        if replace { Self::Replace } else { Self::New }
+    }
 }
 
 /// What is left to publish, looked at under the store's lock.
 #[derive(Debug, Default)]
 struct Plan {
+    /// Packs and page files.
     objects: Moves,
+    lists: Moves,
+    locators: Moves,
     records: Moves,
     references: Moves,
     /// The digests of the references' objects.
     digests: Vec<Digest>,
 }
 
+impl Plan {
+    /// What gets its names one after the other: each group is durable before the next.
+    fn groups(&self) -> [&Moves; 5] {
+        [&self.objects, &self.locators, &self.lists, &self.records, &self.references]
+    }
+}
+
 impl Stage {
     /// Gives a name to an image that is there.
     pub fn commit_reference(self, image: Digest, name: &RefName, replace: bool) -> Result<u64> {
         let references = vec![(name.clone(), image)];
-        self.commit_then(&Publication { references, ..Publication::default() }, replace, |_| ())
+        let naming = Naming::replacing(replace);
+        self.commit_then(&Publication { references, naming, ..Publication::default() }, |_| ())
     }
 
     /// Commits: see the module's text. Returns the bytes by which the store grew. `after` is called
     /// once the commit is done and the store's lock is free, while the folder is still there.
-    pub fn commit_then(
-        mut self,
-        publication: &Publication,
-        replace: bool,
-        after: impl FnOnce(&Self),
-    ) -> Result<u64> {
+    pub fn commit_then(mut self, publication: &Publication, after: impl FnOnce(&Self)) -> Result<u64> {
         let (references, digests) = self.stage_references(publication)?;
         self.sync_all()?;
         let lock = self.shared.lock()?;
         // Another import through this handle may have failed to sync since this one began.
         self.shared.check_writable()?;
         recover(&self.shared)?;
-        publication.references.iter().try_for_each(|(name, _)| self.check_name(name, replace))?;
+        publication
+            .references
+            .iter()
+            .try_for_each(|(name, image)| self.check_name(name, image, publication.naming))?;
         let plan = Plan { references, digests, ..self.still_missing(publication)? };
         let (journal, grown) = self.journal(&plan)?;
         self.put("journal-new", &journal.encode())?;
@@ -89,7 +119,8 @@ impl Stage {
         }
         self.publish(&[(self.staged("journal-new"), self.staged(JOURNAL))])?;
         self.keep_journal = true;
-        let published = [&plan.objects, &plan.records, &plan.references]
+        let published = plan
+            .groups()
             .into_iter()
             .try_for_each(|moves| if moves.is_empty() { Ok(()) } else { self.publish(moves) });
         publication.lists.iter().for_each(|list| self.shared.forget_list(&list.id));
@@ -142,11 +173,14 @@ impl Stage {
     }
 
     /// Fails where a name may not be given.
-    fn check_name(&self, name: &RefName, replace: bool) -> Result<()> {
-        if !replace && self.is_there(&name.object())? {
-            return Err(Error::Exists { what: "name", name: name.to_string() });
-        }
-        Ok(())
+    fn check_name(&self, name: &RefName, image: &Digest, naming: Naming) -> Result<()> {
+        let is_free = match naming {
+            Naming::Replace => true,
+            _ if !self.is_there(&name.object())? => true,
+            Naming::New => false,
+            Naming::Same => self.shared.reference(name).is_ok_and(|found| found.image == *image),
+        };
+        if is_free { Ok(()) } else { Err(Error::Exists { what: "name", name: name.to_string() }) }
     }
 
     /// The journal of a plan, for which copies of what is replaced are made; and the bytes by which
@@ -156,7 +190,7 @@ impl Stage {
         let mut journal =
             Journal { references: names.zip(plan.digests.iter().copied()).collect(), ..Journal::default() };
         let (mut grown, mut old) = (0, 0);
-        for (staged, name) in plan.objects.iter().chain(&plan.records).chain(&plan.references) {
+        for (staged, name) in plan.groups().into_iter().flatten() {
             grown += self.len_of(staged)?.unwrap_or(0);
             match self.len_of(name)? {
                 None => journal.new.push(name.clone()),
@@ -197,13 +231,11 @@ impl Stage {
                 plan.records.push(moved.clone());
             }
         }
-        // Where all images are here already, so is all that they need.
-        if publication.records.is_empty() || !plan.records.is_empty() {
-            self.objects_missing(publication, &mut plan)?;
-        }
+        self.objects_missing(publication, &mut plan)?;
+        let brought: BTreeSet<String> = plan.records.iter().map(|(_, name)| name.clone()).collect();
         for (_, image) in &publication.references {
             let record = names::object(names::MANIFESTS, image);
-            if !plan.records.iter().any(|(_, name)| *name == record) && !self.is_there(&record)? {
+            if !brought.contains(&record) && !self.is_there(&record)? {
                 return Err(Error::NotFound { what: "image", name: format!("@{image}") });
             }
         }
@@ -218,17 +250,16 @@ impl Stage {
     /// Lists that the store lacks, or lacks parts of; packs that their locators name; page files.
     fn objects_missing(&self, publication: &Publication, plan: &mut Plan) -> Result<()> {
         let mut packs = BTreeSet::new();
-        let mut tables = Moves::new();
         for staged in &publication.lists {
             let (list, locator) =
                 (names::object(names::LISTS, &staged.id), names::object(names::LOCATORS, &staged.id));
-            let bring = if self.is_sound(&list)? {
-                let merged = merge(self, &self.shared, staged)?;
-                (merged.list, merged.locator)
-            } else if matches!(staged.over, Some(Some(_))) {
-                return Err(Error::Conflict { object: list });
-            } else {
-                (Some(staged.list.clone()), Some(staged.locator.clone()))
+            let bring = match OwnList::find(&self.shared, &staged.id)? {
+                Some(own) => {
+                    let merged = merge(self, &self.shared, &own, staged)?;
+                    (merged.list, merged.locator)
+                }
+                None if matches!(staged.over, Some(Some(_))) => return Err(Error::Conflict { object: list }),
+                None => (Some(staged.list.clone()), Some(staged.locator.clone())),
             };
             if let Some(from) = &bring.1 {
                 let shape = load_root_by_trailer(&self.shared, &staged.list, &staged.id)?.shape;
@@ -236,14 +267,19 @@ impl Stage {
                 // Stages come and go, and their names with them.
                 [&staged.list, from].iter().for_each(|name| self.shared.forget_object(name));
             }
-            let moved = |from: Option<String>, to| from.map(|from| (from, to));
-            tables.extend(moved(bring.1, locator).into_iter().chain(moved(bring.0, list)));
+            plan.lists.extend(bring.0.map(|from| (from, list)));
+            plan.locators.extend(bring.1.map(|from| (from, locator)));
         }
         for moved in &publication.objects {
             let is_pack = moved.1.starts_with(names::PACKS);
             // A pack that no locator will name is not needed: another writer brought its chunks.
-            let wanted = !is_pack || names::digest_of(&moved.1).is_some_and(|id| packs.contains(&id));
-            if wanted && !self.is_there(&moved.1)? {
+            // Nor are pages of images that are here already.
+            let wanted = match names::digest_of(&moved.1) {
+                Some(id) if is_pack => packs.contains(&id),
+                _ => !plan.records.is_empty(),
+            };
+            let is_twice = plan.objects.last().is_some_and(|(_, last)| *last == moved.1);
+            if wanted && !is_twice && !self.is_there(&moved.1)? {
                 plan.objects.push(moved.clone());
             }
         }
@@ -255,7 +291,7 @@ impl Stage {
                 return Err(Error::Conflict { object: names::object(names::PACKS, pack) });
             }
         }
-        plan.objects.extend(tables);
+
         Ok(())
     }
 
@@ -263,7 +299,6 @@ impl Stage {
     fn is_sound(&self, name: &str) -> Result<bool> {
         let Some(id) = names::digest_of(name) else { return self.is_there(name) };
         let looked = match name.split('/').next().unwrap_or_default() {
-            names::LISTS => List::check(&self.shared, &id),
             names::MANIFESTS => Record::check(&self.shared, id),
             _ => return self.is_there(name),
         };

@@ -214,10 +214,16 @@ fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found:
 impl Assembly<'_> {
     /// Decodes a frame's blocks to their places.
     fn add(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
+        // The frames of a chunk have no block twice: so that all of them cost no more than one does.
+        let is_first = self.held.as_ref().is_some_and(|held| held.iter().all(|bits| *bits == 0));
         let Presence::Partial { mask, .. } = &frame.presence else {
             self.held = None;
-            return frame.decode_payload(self.plain);
+            return if is_first { frame.decode_payload(self.plain) } else { Err(Fault::FrameMask) };
         };
+        let repeats = |held: &Vec<u8>| held.iter().zip(mask).any(|(held, bits)| held & bits != 0);
+        if self.held.as_ref().is_none_or(repeats) {
+            return Err(Fault::FrameMask);
+        }
         let mut packed = vec![0; frame::plain_len(frame.held(self.blocks))];
         frame.decode_payload(&mut packed)?;
         let places = self.plain.chunks_exact_mut(BLOCK_LEN).zip(0u32..);

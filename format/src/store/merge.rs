@@ -1,9 +1,11 @@
 //! A list and locator of the store and those that a commit brings, made into one (spec section 9.2).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::list::{List, Locator};
-use super::list_writer::{LocatedFrame, LocatorWriter, write_list};
+use super::list_writer::{LocatedFrame, LocatorWriter, PackName, write_list};
+use super::names;
 use super::open::Shared;
 use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, page_digest};
@@ -30,37 +32,80 @@ pub(crate) struct Merged {
     pub locator: Option<String>,
 }
 
-/// Makes one of the store's list, which is sound, and a staged one.
-pub(crate) fn merge(stage: &Stage, shared: &Arc<Shared>, staged: &StagedList) -> Result<Merged> {
-    let list = List::open(shared, staged.id, None)?;
-    let own = list.locator()?;
-    if let Some(over) = staged.over
-        && over != Some(own.digest)
-    {
-        return Err(Error::Conflict { object: list.object_name() });
+/// A list as the store has it.
+#[derive(Debug)]
+pub(crate) struct OwnList {
+    pub list: Arc<List>,
+    pub locator: Arc<Locator>,
+    /// Packs that the locator names and that are gone: what is in them is not held.
+    pub gone: HashSet<Digest>,
+}
+
+impl OwnList {
+    /// List `id`, opened anew, if the store has it in a state that can be built on.
+    pub fn find(shared: &Arc<Shared>, id: &Digest) -> Result<Option<Self>> {
+        shared.forget_list(id);
+        let opened = List::open(shared, *id, None).and_then(|list| Ok((list.locator()?, list)));
+        let (locator, list) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.may_pass() => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let mut gone = HashSet::new();
+        for pack in &locator.root.packs {
+            let name = names::object(names::PACKS, pack);
+            match shared.storage.open(&name) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => drop(gone.insert(*pack)),
+                Err(error) => return Err(Error::io("open", name, error)),
+            }
+        }
+        Ok(Some(Self { list: Arc::new(list), locator, gone }))
     }
-    if !own.root.in_part {
+
+    /// The frames of a chunk that are there.
+    fn frames(&self, shared: &Shared, chunk: u64) -> Result<Vec<LocatedFrame>> {
+        let mut frames = frames_of(shared, &self.list, &self.locator, chunk)?;
+        let is_gone = |frame: &LocatedFrame| match frame.pack {
+            PackName::Known(pack) => self.gone.contains(&pack),
+            PackName::New(_) => false,
+        };
+        if !self.gone.is_empty() {
+            frames.retain(|frame| !is_gone(frame));
+        }
+        Ok(frames)
+    }
+}
+
+/// Makes one of the store's list and a staged one.
+pub(crate) fn merge(
+    stage: &Stage,
+    shared: &Arc<Shared>,
+    own: &OwnList,
+    staged: &StagedList,
+) -> Result<Merged> {
+    if let Some(over) = staged.over
+        && over != Some(own.locator.digest)
+    {
+        return Err(Error::Conflict { object: own.list.object_name() });
+    }
+    if !own.locator.root.in_part && own.gone.is_empty() {
         return Ok(Merged::default());
     }
-    let new = Locator::load(shared, staged.locator.clone(), &staged.id, &list.shape)?;
-    let merged_list = merge_lists(stage, shared, &list, staged)?;
-    let merged = merge_locators(stage, shared, &list, &own, &new)?;
+    let new = Locator::load(shared, staged.locator.clone(), &staged.id, &own.list.shape)?;
+    let merged_list = merge_lists(stage, shared, &own.list, staged)?;
+    let merged = merge_locators(stage, shared, own, &new)?;
     shared.forget_object(&staged.locator);
     Ok(Merged { list: merged_list, locator: Some(merged) })
 }
 
 /// A locator with the frames of both; where either holds a chunk whole, that frame alone.
-fn merge_locators(
-    stage: &Stage,
-    shared: &Shared,
-    list: &List,
-    own: &Locator,
-    new: &Locator,
-) -> Result<String> {
+fn merge_locators(stage: &Stage, shared: &Shared, own: &OwnList, new: &Locator) -> Result<String> {
+    let list = &own.list;
     let name = format!("merged-locator-{}", list.id);
     let mut writer = LocatorWriter::begin(stage, name.clone(), Some(list.shape.chunks()))?;
     for chunk in 0..list.shape.chunks() {
-        let mut frames = frames_of(shared, list, own, chunk)?;
+        let mut frames = own.frames(shared, chunk)?;
         if frames.first().is_none_or(|first| first.partial) {
             let more = frames_of(shared, list, new, chunk)?;
             if more.first().is_some_and(|first| !first.partial) {

@@ -46,6 +46,7 @@ mod refs;
 pub(crate) mod stage;
 
 pub use bundle::BundleOptions;
+pub(crate) use bundle::OPEN_LEN_MAX;
 pub use names::{ImageRef, RefName};
 pub(crate) use open::{Shared, read_range};
 pub use open::{Store, StoreOptions, VerifyMode};

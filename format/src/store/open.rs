@@ -316,6 +316,15 @@ impl Shared {
         self.objects().remove(name);
     }
 
+    /// Lets go of all lists, so that they are looked at as they are now.
+    pub fn forget_lists(&self) {
+        let known: Vec<Digest> = {
+            let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+            lists.keys().copied().collect()
+        };
+        known.iter().for_each(|id| self.forget_list(id));
+    }
+
     /// Lets go of a list that may have been replaced by one that holds more.
     pub fn forget_list(&self, id: &Digest) {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).remove(id);

@@ -35,6 +35,8 @@ pub(crate) struct PackWriter<'a> {
     current: Option<Current>,
     /// Ids of the finished packs, by number.
     finished: Vec<Digest>,
+    /// The number in the stage of the first one.
+    first: u32,
     moves: Moves,
     syncer: Syncer,
     pack_len_target: u64,
@@ -57,6 +59,7 @@ impl<'a> PackWriter<'a> {
             stage,
             current: None,
             finished: Vec::new(),
+            first: 0,
             moves: Vec::new(),
             syncer: Syncer::start(),
             pack_len_target: PACK_LEN_TARGET,
@@ -71,7 +74,7 @@ impl<'a> PackWriter<'a> {
         let pack = u32::try_from(self.finished.len()).unwrap_or(u32::MAX);
         let current = match &mut self.current {
             Some(current) => current,
-            none => none.insert(Current::begin(self.stage, pack)?),
+            none => none.insert(Current::begin(self.stage, self.first + pack)?),
         };
         let guard = guard(id, frame);
         let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
@@ -103,6 +106,12 @@ impl<'a> PackWriter<'a> {
         self.finished.push(id);
         self.moves.push((self.stage.staged(&current.name), names::object(names::PACKS, &id)));
         Ok(())
+    }
+
+    /// A writer for further packs of the same stage.
+    pub fn after(&self) -> Self {
+        let open = u32::from(self.current.is_some());
+        Self { first: self.first + self.finished.len() as u32 + open, ..Self::new(self.stage) }
     }
 
     /// Closes the last pack. All packs are synced on return.

@@ -1,6 +1,6 @@
 //! Manifest records opened for reading, and the pages that they place.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -44,6 +44,7 @@ pub(crate) struct Record {
     pub places: Places,
     /// Leaves that are not all zeros, in ascending order.
     pub map_root: Vec<Entry>,
+    span_root: OnceLock<Vec<Entry>>,
 }
 
 impl Record {
@@ -80,7 +81,8 @@ impl Record {
             places.map.len(),
         )
         .map_err(|fault| Error::corrupt(&name, head.map_root_offset(), fault))?;
-        Ok(Self { shared: shared.clone(), name, head, id, manifest, places, map_root })
+        let span_root = OnceLock::new();
+        Ok(Self { shared: shared.clone(), name, head, id, manifest, places, map_root, span_root })
     }
 
     /// Fails unless the record of image `id` can be read, its page files are there, and the roots
@@ -94,8 +96,17 @@ impl Record {
         record.manifest.lists.iter().try_for_each(|list| List::check(shared, &list.id))
     }
 
-    /// The span root: the leaves that are not all zeros, with the digests of their span pages.
-    pub fn span_root(&self) -> Result<Vec<Entry>> {
+    /// The span root: the leaves that are not all zeros, with the digests of their span pages. Read
+    /// when it is first asked for.
+    pub fn span_root(&self) -> Result<&[Entry]> {
+        if let Some(root) = self.span_root.get() {
+            return Ok(root);
+        }
+        let root = self.read_span_root()?;
+        Ok(self.span_root.get_or_init(|| root))
+    }
+
+    fn read_span_root(&self) -> Result<Vec<Entry>> {
         let offset = self.head.span_root_offset();
         // Opened again: an image keeps no file open, so that any number of them can be.
         let object = self.shared.open_object(&self.name)?;
@@ -178,7 +189,7 @@ impl Record {
         };
         Ok(match tree {
             Tree::Map => find(&self.map_root, &self.places.map),
-            Tree::Span => find(&self.span_root()?, &self.places.span),
+            Tree::Span => find(self.span_root()?, &self.places.span),
         })
     }
 

@@ -13,6 +13,9 @@ use super::open::Shared;
 use crate::error::{Error, Result};
 use crate::storage::{Append, Held, LockMode};
 
+/// Objects that are made and not yet synced: each is an open file.
+const WRITTEN_MAX: usize = 128;
+
 /// A writer's folder. Dropped without a commit, everything in it is removed.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -55,10 +58,21 @@ impl Stage {
         format!("{}/{name}", self.folder)
     }
 
-    /// Makes an object of this stage; it is synced by the commit at the latest.
+    /// Makes an object of this stage; it is synced by the commit at the latest. Of those that nobody
+    /// writes to any more only a few stay open.
     pub fn create(&self, name: &str) -> Result<Arc<dyn Append>> {
         let object = self.create_cache(name)?;
-        self.written().push((self.staged(name), object.clone()));
+        let finished: Vec<_> = {
+            let mut written = self.written();
+            written.push((self.staged(name), object.clone()));
+            let is_finished = |(_, object): &mut (String, Arc<dyn Append>)| Arc::strong_count(object) == 1;
+            if written.len() >= WRITTEN_MAX {
+                written.extract_if(.., is_finished).collect()
+            } else {
+                Vec::new()
+            }
+        };
+        self.sync_these(&finished)?;
         Ok(object)
     }
 
@@ -88,6 +102,10 @@ impl Stage {
     /// Syncs everything made so far, several objects at a time.
     pub fn sync_all(&self) -> Result<()> {
         let objects = std::mem::take(&mut *self.written());
+        self.sync_these(&objects)
+    }
+
+    fn sync_these(&self, objects: &[(String, Arc<dyn Append>)]) -> Result<()> {
         let results: Vec<_> = std::thread::scope(|scope| {
             let sync = |(name, object): &(String, Arc<dyn Append>)| self.sync(object.as_ref(), name);
             let threads: Vec<_> = objects

@@ -113,10 +113,16 @@ def _follow(wanted, home):
     chunk, number = wanted.chunk, wanted.number
     blocks = wanted.shape.blocks_of(number)
     locator = home.locator(wanted.list_id, wanted.shape.chunks)
+    seen = set()
     for record in locator.chain(number, blocks):
         place = home, record.pack, record.offset
         if place not in chunk.decoded:
-            chunk.add(read_frame(home, locator, record, wanted.chunk_id, blocks))
+            frame = read_frame(home, locator, record, wanted.chunk_id, blocks)
+            if not seen.isdisjoint(frame.blocks):
+                text = f"a frame of chunk {number} repeats blocks of another"
+                raise Rejected("frame-mask", locator.blob.where, text)
+            seen.update(frame.blocks)
+            chunk.add(frame)
             chunk.decoded.add(place)
         if not chunk.lacks(wanted.first, wanted.end):
             return
