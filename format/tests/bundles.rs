@@ -420,3 +420,50 @@ fn a_bundle_may_build_on_a_bundle() {
     assert_eq!(read(&target, "apart"), other);
     assert_sound(&target);
 }
+
+#[test]
+fn a_name_that_was_given_meanwhile_is_not_taken() {
+    let (source, ..) = apart();
+    let bundle = open(&save(&source, &["apart"], &[]));
+    let (_, target) = store();
+    let begun = AtomicU64::new(0);
+    let progress = |_, _| {
+        if begun.fetch_add(1, Ordering::SeqCst) == 0 {
+            import(&target, "apart", &disk(1..=3));
+        }
+    };
+    let options = LoadOptions { progress: Some(&progress), ..LoadOptions::default() };
+    let refused = target.load(&bundle, &options);
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert_eq!(read(&target, "apart"), disk(1..=3));
+}
+
+#[test]
+fn two_images_never_get_one_name() {
+    let (source, base, other) = apart();
+    let id = source.image(&"apart".parse().unwrap()).unwrap().id();
+    let bundle = open(&save(&source, &["base", &format!("@{id}")], &[]));
+    let (_, target) = store();
+    let named = LoadOptions { name: Some("base".parse().unwrap()), ..LoadOptions::default() };
+    target.load(&bundle, &named).unwrap();
+    assert_eq!((read(&target, "base"), read(&target, &format!("base:{id}"))), (base, other));
+}
+
+#[test]
+fn a_load_brings_back_what_was_lost_and_leaves_what_was_not() {
+    let (source, base, other) = apart();
+    let (storage, target) = store();
+    target.load(&open(&save(&source, &["apart"], &[])), &LoadOptions::default()).unwrap();
+    let kept: BTreeSet<_> = storage.list("packs").unwrap().into_iter().map(|object| object.name).collect();
+    let both = open(&save(&source, &["base", "apart"], &[]));
+    target.load(&both, &LoadOptions::default()).unwrap();
+    let packs = storage.list("packs").unwrap().into_iter().map(|object| object.name);
+    let lost: Vec<_> = packs.filter(|name| !kept.contains(name)).collect();
+    assert!(!lost.is_empty());
+    storage.remove(&lost).unwrap();
+    let target = Store::open(storage, StoreOptions::default()).unwrap();
+    let report = target.load(&both, &LoadOptions::default()).unwrap();
+    assert!(report.stored_bytes > 0);
+    assert_eq!((read(&target, "base"), read(&target, "apart")), (base, other));
+    assert_sound(&target);
+}
