@@ -43,7 +43,7 @@ impl<'a> StagedPages<'a> {
         for image in images {
             let root = image.record.span_root()?;
             let map = self.tree(image, Tree::Map, &image.record.map_root)?;
-            placed.push((map, self.tree(image, Tree::Span, &root)?));
+            placed.push((map, self.tree(image, Tree::Span, root)?));
             spans.push(root);
         }
         let new_file = self.writer.finish(&mut publication.objects);
