@@ -25,7 +25,7 @@ use crate::storage::{Append, Held, Listed, LockMode, Medium, ReadAt, Storage};
 
 /// What opening a bundle reads at most where the table is no longer, so that images of any size
 /// open alike.
-pub(crate) const OPEN_LEN_MAX: u64 = (1 << 20) - HEAD_LEN;
+pub(crate) const OPEN_LEN_MAX: u64 = (1 << 20) - READ_AHEAD_LEN;
 /// What is asked for at once from afar: a page of a list and the locator's page behind it.
 const READ_AHEAD_LEN: u64 = 64 << 10;
 /// Pieces read ahead that are kept.
