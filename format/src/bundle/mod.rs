@@ -3,8 +3,8 @@
 //! [`Store::open_bundle`](crate::Store::open_bundle).
 //!
 //! ```text
-//! head | frames … pages of ids and places … | roots, pack heads, page file, records | table
-//!      '------- as the chunks come -------'   '--------------- the tail ---------------'
+//! head | frames, pages of ids and places | span pages, map pages | roots, heads, records | table
+//!      '------ as the chunks come ------'                         '--------- the tail ---------'
 //! ```
 //!
 //! | module | idea |
