@@ -1,9 +1,14 @@
 //! Files and block devices that are written: under a temporary name until they are complete.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
@@ -95,9 +100,7 @@ impl Target {
         if !force && self.path.symlink_metadata().is_ok() {
             return Err(Error::Exists { what: "file", name: self.name.clone() });
         }
-        let path = temporary_path(&self.path);
-        let file = File::create_new(&path)
-            .map_err(|error| Error::io("create", path.display().to_string(), error))?;
+        let (file, path) = create_temporary(&self.path)?;
         let mut temporary = Temporary { path, is_there: true };
         let out = OutputFile { file, name: &self.name };
         let filled = fill(&out)?;
@@ -167,34 +170,69 @@ impl Drop for Temporary {
     }
 }
 
-/// Beside the target, so that it can be renamed to it.
-fn temporary_path(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
+/// How many temporary names are tried: those of other processes with the same number, on other
+/// hosts or in other containers, and of those that were killed.
+const NAMES_TRIED: u64 = 1 << 16;
+
+/// A new file beside the target, so that it can be renamed to it. Its name is short and not made
+/// from the target's, which may be as long as names can be.
+fn create_temporary(target: &Path) -> Result<(File, PathBuf)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut tried = 0;
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = target.with_file_name(format!(".melv-{}-{number}.part", std::process::id()));
+        tried += 1;
+        match File::create_new(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && tried < NAMES_TRIED => {}
+            Err(error) => return Err(Error::io("create", path.display().to_string(), error)),
+        }
+    }
 }
 
 /// Gives the finished file its name. Without `force` it must not take another's.
 fn finish_file(temporary: &Path, path: &Path, force: bool, name: &str) -> Result<()> {
     if force {
-        return std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error));
+        return rename(temporary, path, name);
     }
     match std::fs::hard_link(temporary, path) {
         Ok(()) => std::fs::remove_file(temporary).map_err(|error| Error::io("remove", name, error)),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             Err(Error::Exists { what: "file", name: name.into() })
         }
-        // A file system without links: the name was free when this began.
-        Err(_) => std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error)),
+        Err(_) => rename_to_new(temporary, path, name),
     }
+}
+
+/// As [`finish_file`] without `force`, where a file system has no links.
+fn rename_to_new(temporary: &Path, path: &Path, name: &str) -> Result<()> {
+    match rustix::fs::renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Error::Exists { what: "file", name: name.into() }),
+        // Neither links nor this: the name was free when the writing began.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => rename(temporary, path, name),
+        Err(error) => Err(Error::io("rename to", name, error.into())),
+    }
+}
+
+fn rename(temporary: &Path, path: &Path, name: &str) -> Result<()> {
+    std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error))
 }
 
 /// Makes the name of a file durable.
 fn sync_folder_of(path: &Path, name: &str) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| Error::io("sync the folder of", name, error))
+    sync_folder(File::open(folder)).map_err(|error| Error::io("sync the folder of", name, error))
+}
+
+/// A folder that one may write to and not read, a drop box, cannot be opened: the file is complete
+/// and has its name, and the file system writes that down when it does.
+fn sync_folder(opened: io::Result<File>) -> io::Result<()> {
+    match opened {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
+    }
 }
 
 /// Opens a block device for reading and writing. Exclusively: the kernel refuses one that is mounted
@@ -203,4 +241,48 @@ pub(crate) fn open_device(path: &Path, name: &str) -> Result<File> {
     let flags = rustix::fs::OFlags::EXCL.bits().cast_signed();
     let opened = File::options().read(true).write(true).custom_flags(flags).open(path);
     opened.map_err(|error| Error::io("open", name, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_name_that_is_taken_is_passed_over_and_fits_beside_the_longest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x".repeat(255));
+        let (_, first) = create_temporary(&path).expect("a file");
+        let name = first.file_name().and_then(OsStr::to_str).expect("a name");
+        let digits = name.strip_suffix(".part").and_then(|name| name.rsplit('-').next()).expect("a number");
+        let number: u64 = digits.parse().expect("a number");
+        // Others may count on meanwhile, but not past these.
+        for taken in number + 1..number + 2000 {
+            let name = format!(".melv-{}-{taken}.part", std::process::id());
+            drop(File::create_new(folder.path().join(name)));
+        }
+        let (_, second) = create_temporary(&path).expect("a file");
+        assert_ne!(first, second);
+        let target = Target::find(&path, "a file").expect("a target");
+        target.create(false, |out| out.set_len(1)).expect("a file of the longest name");
+        assert!(matches!(target.create(false, |_| Ok(())), Err(Error::Exists { .. })));
+    }
+
+    #[test]
+    fn without_links_a_name_that_is_taken_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (new, there) = (folder.path().join("new"), folder.path().join("there"));
+        std::fs::write(&new, "new").expect("write");
+        std::fs::write(&there, "there").expect("write");
+        assert!(matches!(rename_to_new(&new, &there, "there"), Err(Error::Exists { .. })));
+        assert_eq!(std::fs::read(&there).expect("read"), b"there");
+        rename_to_new(&new, &folder.path().join("free"), "free").expect("a free name");
+        assert!(!new.exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_no_failure() {
+        assert!(sync_folder(Err(ErrorKind::PermissionDenied.into())).is_ok());
+        assert!(sync_folder(Err(ErrorKind::NotFound.into())).is_err());
+        assert!(sync_folder(File::open(tempfile::tempdir().expect("a folder").path())).is_ok());
+    }
 }

@@ -167,6 +167,7 @@ impl Made {
             zero_grains: self.zero_grains,
             whole_tail: self.whole_tail,
             swapped: self.swapped,
+            progress: None,
             descriptor: create_type.map(|create_type| self.spell(&descriptor(create_type, &[line]))),
             level: 1,
         }

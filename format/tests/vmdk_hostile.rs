@@ -44,6 +44,14 @@ fn sparse_base(sparse: Sparse) -> Base {
     Base { files: vec![("disk.vmdk", sparse.make(&disk))] }
 }
 
+/// As VirtualBox writes it: the header's capacity goes to the end of the last grain.
+fn filled_base(sparse: Sparse) -> Base {
+    let disk = random_disk(15, 9 * sparse.grain_sectors * SECTOR);
+    let create_type = if sparse.grains == Grains::Plain { "monolithicSparse" } else { "streamOptimized" };
+    let descriptor = Some(embedded(create_type, disk.len() - 5 * SECTOR));
+    Base { files: vec![("disk.vmdk", Sparse { descriptor, entries: 128, ..sparse }.make(&disk))] }
+}
+
 fn bases() -> Vec<Base> {
     let plain = Sparse { grain_sectors: 8, ..Sparse::default() };
     let stored = |grains| Sparse { version: 3, grains, ..plain.clone() };
@@ -55,6 +63,9 @@ fn bases() -> Vec<Base> {
         sparse_base(stored(Grains::Marked(Layout::Patched))),
         sparse_base(stored(Grains::Marked(Layout::True))),
         sparse_base(Sparse { grain_sectors: 4096, ..stored(Grains::Marked(Layout::True)) }),
+        sparse_base(Sparse { progress: Some(3), ..stored(Grains::Marked(Layout::True)) }),
+        filled_base(Sparse { grain_sectors: 64, ..plain.clone() }),
+        filled_base(Sparse { grain_sectors: 64, ..stored(Grains::Marked(Layout::True)) }),
     ];
     let disk = random_disk(17, 200 * SECTOR);
     let (one, two) = disk.split_at(101 * SECTOR);
@@ -133,7 +144,7 @@ fn places(file: &[u8]) -> Vec<(usize, usize)> {
 
 /// Changes a line of a descriptor.
 fn change_text(rng: &mut Rng, file: &mut Vec<u8>, start: usize, end: usize) {
-    const PIECES: [&str; 26] = [
+    const PIECES: [&str; 28] = [
         "RW",
         "RDONLY",
         "NOACCESS",
@@ -160,6 +171,8 @@ fn change_text(rng: &mut Rng, file: &mut Vec<u8>, start: usize, end: usize) {
         "encoding=UTF-7",
         "\u{feff}",
         "createType=\"vmfs\"",
+        "createType=\"streamOptimized\"",
+        "encryption.keySafe=\"vmware:key/list\"",
     ];
     let text = file[start..end].to_vec();
     let mut lines: Vec<Vec<u8>> = text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();

@@ -19,9 +19,13 @@ pub(super) struct Claims(Option<Mutex<Taken>>);
 
 #[derive(Debug)]
 struct Taken {
-    tables: Box<[bool]>,
+    /// Of each table [`UNSEEN`], [`GOOD`], or the number of its faulty entry.
+    verdicts: Box<[u16]>,
     places: Vec<u64>,
 }
+
+const UNSEEN: u16 = u16::MAX;
+const GOOD: u16 = u16::MAX - 1;
 
 impl Claims {
     /// For a file of so many bytes; takes what it needs from the `budget` of bytes for all files
@@ -33,10 +37,11 @@ impl Claims {
         }
         *budget -= bytes;
         let places = vec![0; (bytes / 8) as usize];
-        Self(Some(Mutex::new(Taken { tables: vec![false; layout.tables as usize].into(), places })))
+        Self(Some(Mutex::new(Taken { verdicts: vec![UNSEEN; layout.tables as usize].into(), places })))
     }
 
-    /// Takes the places of a table that lies at `place`, once.
+    /// Takes the places of a table that lies at `place`, once; what was found then is what is
+    /// found always.
     ///
     /// # Errors
     /// A grain whose place was taken, and its entry's offset in the file.
@@ -45,28 +50,42 @@ impl Claims {
             return Ok(());
         };
         let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.tables.get_mut(number as usize) {
-            Some(seen) if !*seen => *seen = true,
-            _ => return Ok(()),
+        let Taken { verdicts, places } = &mut *taken;
+        let Some(verdict) = verdicts.get_mut(number as usize) else {
+            return Ok(());
+        };
+        if *verdict == UNSEEN {
+            *verdict = take_all(places, layout, number, table).map_or(GOOD, |at| at as u16);
         }
-        let first = number * u64::from(layout.table_entries);
-        // The disk's last grain may be short, and then another may begin in the same bit's part.
-        let is_whole = |at: usize| layout.len_of_grain(first + at as u64) == layout.grain_bytes();
-        let used = table.entries.iter().enumerate().filter(|(at, entry)| **entry != 0 && is_whole(*at));
-        for (at, &sector) in used {
-            let slot = u64::from(sector) * SECTOR_LEN / layout.grain_bytes();
-            // The table's entries were found to lie inside the file.
-            let Some(word) = taken.places.get_mut((slot / 64) as usize) else {
-                continue;
-            };
-            let bit = 1 << (slot % 64);
-            if *word & bit != 0 {
+        match *verdict {
+            GOOD => Ok(()),
+            entry => {
+                let sector = table.entries.get(usize::from(entry)).copied().unwrap_or_default();
                 let why = "where a grain of another table lies";
-                let fault = Fault::GrainPlace { table: number, entry: at as u64, sector, why };
-                return Err((place + at as u64 * 4, fault));
+                let fault = Fault::GrainPlace { table: number, entry: u64::from(entry), sector, why };
+                Err((place + u64::from(entry) * 4, fault))
             }
-            *word |= bit;
         }
-        Ok(())
     }
+}
+
+/// Takes the places of a table's grains; the first entry whose place was taken.
+fn take_all(places: &mut [u64], layout: &Layout, number: u64, table: &Table) -> Option<usize> {
+    let first = number * u64::from(layout.table_entries);
+    // The disk's last grain may be short, and then another may begin in the same bit's part.
+    let is_whole = |at: usize| layout.len_of_grain(first + at as u64) == layout.grain_bytes();
+    let used = table.entries.iter().enumerate().filter(|(at, entry)| **entry != 0 && is_whole(*at));
+    for (at, &sector) in used {
+        let slot = u64::from(sector) * SECTOR_LEN / layout.grain_bytes();
+        // The table's entries were found to lie inside the file.
+        let Some(word) = places.get_mut((slot / 64) as usize) else {
+            continue;
+        };
+        let bit = 1 << (slot % 64);
+        if *word & bit != 0 {
+            return Some(at);
+        }
+        *word |= bit;
+    }
+    None
 }

@@ -39,6 +39,8 @@ pub(super) struct Descriptor {
     pub extents: Vec<Extent>,
     /// What says that the disk is a difference to another one.
     parent: Option<String>,
+    /// There is no parent, and yet a name of its file.
+    pub has_stale_hint: bool,
 }
 
 /// Keys that decide what is read: they may be there twice only if they say the same.
@@ -75,6 +77,9 @@ impl Descriptor {
                 extents.push(extent::parse(line).map_err(fault)?);
             } else {
                 let (key, value) = key_and_value(line).ok_or_else(|| fault("a key, a = and a value"))?;
+                if is_encryption(&key, value) {
+                    return Err(Fault::unsupported(format!("an encrypted VMDK ({:?})", shown(&key))));
+                }
                 keys.set(&key, value).map_err(fault)?;
             }
             if extents.len() > EXTENTS_MAX {
@@ -154,13 +159,17 @@ impl Keys {
             Some(text) => u32::from_str_radix(&text, 16)
                 .ok()
                 .filter(|_| !text.starts_with('+'))
+                .map(Some)
                 .ok_or_else(|| fault(&text, "parentCID= and a hexadecimal number of 32 bits"))?,
-            None => NO_PARENT,
+            None => None,
         };
         let hint = self.parent_hint.filter(|hint| !hint.is_empty());
-        let parent = match hint {
-            Some(hint) => Some(format!("{:?}", shown(&hint))),
-            None => (parent_cid != NO_PARENT).then(|| format!("content id {parent_cid:08x}")),
+        // Who made a disk whole again may have left the name of its parent there.
+        let has_stale_hint = hint.is_some() && parent_cid == Some(NO_PARENT);
+        let parent = match (hint, parent_cid) {
+            (_, Some(NO_PARENT)) | (None, None) => None,
+            (Some(hint), _) => Some(format!("{:?}", shown(&hint))),
+            (None, Some(parent_cid)) => Some(format!("content id {parent_cid:08x}")),
         };
         if extents.is_empty() {
             return Err(fault("", "an extent in the descriptor"));
@@ -174,7 +183,7 @@ impl Keys {
                 return Err(Fault::Value { what, found: sectors, expected: "less than 2^54" });
             }
         }
-        Ok(Descriptor { create_type, extents, parent })
+        Ok(Descriptor { create_type, extents, parent, has_stale_hint })
     }
 }
 
@@ -188,6 +197,13 @@ fn key_and_value(line: &str) -> Option<(String, &str)> {
     let value = value.trim();
     let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
     Some((key.to_lowercase(), bare.trim()))
+}
+
+/// Whether a key, in lower case, or its value tells that data and keys are encrypted.
+fn is_encryption(key: &str, value: &str) -> bool {
+    key.starts_with("encryption")
+        || key.starts_with("keysafe")
+        || value.to_ascii_lowercase().contains("vmware:key")
 }
 
 fn shown(text: &str) -> String {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::Fault;
 use super::descriptor::Descriptor;
 use super::extent::{Extent, ExtentKind};
-use super::files::{Folder, check_inside, read};
+use super::files::{ExtentFile, Files, check_inside, read};
 use super::header::SECTOR_LEN;
+use super::layout::{Layout, Placed};
 use super::limits::DESCRIPTOR_LEN_MAX;
-use super::probe::{Mark, mark};
+use super::probe::{Mark, is_bare_descriptor, mark};
 use super::sparse::{Budget, Kept, SparseExtent};
 use super::warning::{self, Warning};
 use crate::device::{BlockDevice, Run, RunKind, check_range};
@@ -23,9 +24,10 @@ const MARK_LEN: u64 = 1024;
 /// A disk in VMware's format, open for reading from any number of threads.
 ///
 /// Its memory: 4 to 16 bytes for each 32 MiB of disk in sparse extents, a bit for each grain that
-/// their files have room for (not of compressed ones), 128 KiB of tables, 16 MiB or two grains of
-/// what was inflated last where reads want parts of grains, and on each reading thread the stored
-/// bytes of one read.
+/// their files have room for (not of compressed ones), 128 KiB of tables, 16 MiB of what was inflated
+/// last where reads want parts of grains, and on each reading thread the stored bytes of one read: a
+/// MiB and two grains at most, which are 64 KiB as a rule and never more than 2 MiB. Of a
+/// descriptor's extents, 64 are open at a time.
 #[derive(Debug)]
 pub struct Disk {
     name: String,
@@ -33,7 +35,7 @@ pub struct Disk {
     create_type: String,
     extents: Vec<Extent>,
     parts: Vec<Part>,
-    files: Vec<Arc<RawFile>>,
+    files: Vec<Arc<ExtentFile>>,
     kept: Kept,
     warnings: Vec<Warning>,
 }
@@ -49,13 +51,15 @@ struct Part {
 #[derive(Debug)]
 enum Content {
     Zero,
-    Flat { file: Arc<RawFile>, offset: u64 },
+    Flat { file: Arc<ExtentFile>, offset: u64 },
     Sparse(Box<SparseExtent>),
 }
 
 impl Disk {
     /// Opens the disk at `path`: a descriptor, whose extents must lie beside it, or a sparse
     /// extent with its descriptor inside (a stream too), in a regular file or on a block device.
+    /// A descriptor may lack its first comment here, where the format is known; not so for
+    /// [`looks_like`](super::looks_like).
     ///
     /// Reads header, descriptor and grain directories: time and memory grow with the number of
     /// grain tables, one for 32 MiB of disk. Tables are checked as they are first read, and
@@ -68,7 +72,7 @@ impl Disk {
     /// sparse formats; [`Error::Io`](crate::Error::Io) where an extent is missing, naming it;
     /// [`Error::Limit`](crate::Error::Limit).
     pub fn open(path: &Path) -> Result<Self> {
-        let file = Arc::new(RawFile::open(path, true)?);
+        let file = Arc::new(ExtentFile::of_open(RawFile::open(path, true)?));
         let first = read(&file, 0, file.file_size().min(MARK_LEN))?;
         let unsupported = |what: &str| Err(Fault::unsupported(what).at(file.name(), 0));
         match mark(&first) {
@@ -76,13 +80,14 @@ impl Disk {
             Some(Mark::Descriptor) => Self::of_descriptor(file, path),
             Some(Mark::EsxSparse) => unsupported("ESX's copy-on-write extents (COWD)"),
             Some(Mark::SeSparse) => unsupported("ESX's space-efficient sparse extents (seSparse)"),
+            None if is_bare_descriptor(&first) => Self::of_descriptor(file, path),
             None => Err(Fault::NotVmdk.at(file.name(), 0)),
         }
     }
 
     /// A sparse extent that holds its own descriptor. The file name in there is ignored: it is
     /// often that of another day, and there is nothing to open.
-    fn of_sparse(file: Arc<RawFile>) -> Result<Self> {
+    fn of_sparse(file: Arc<ExtentFile>) -> Result<Self> {
         let name = file.name();
         let mut warnings = Vec::new();
         let sparse = SparseExtent::open(file.clone(), 0, &mut Budget::default(), &mut warnings)?;
@@ -92,9 +97,10 @@ impl Disk {
         };
         warnings.extend(warning::of_descriptor(&name, &room));
         let descriptor =
-            embedded(&room, sparse.layout.capacity_sectors).map_err(|fault| fault.at(&name, place))?;
+            embedded(&room, &sparse.layout, place).map_err(|(place, fault)| fault.at(&name, place))?;
+        warnings.extend(warning::of_text(&name, &descriptor));
         let kept = Kept::new(sparse.layout.grain_bytes());
-        let size_bytes = sparse.layout.capacity_bytes();
+        let size_bytes = descriptor.sectors() * SECTOR_LEN;
         Ok(Self {
             name,
             size_bytes,
@@ -107,7 +113,7 @@ impl Disk {
         })
     }
 
-    fn of_descriptor(file: Arc<RawFile>, path: &Path) -> Result<Self> {
+    fn of_descriptor(file: Arc<ExtentFile>, path: &Path) -> Result<Self> {
         let name = file.name();
         let found = file.file_size();
         if found > DESCRIPTOR_LEN_MAX {
@@ -117,8 +123,9 @@ impl Disk {
             .and_then(|descriptor| descriptor.check_supported().map(|()| descriptor))
             .map_err(|fault| fault.at(&name, 0))?;
         let mut opening = Opening::new(file, path)?;
+        opening.warnings.extend(warning::of_text(&name, &descriptor));
         for extent in &descriptor.extents {
-            opening.add(extent)?;
+            opening.add(extent, &descriptor.create_type)?;
         }
         Ok(Self {
             name,
@@ -165,35 +172,31 @@ impl Disk {
     }
 }
 
-/// The descriptor inside a sparse extent of so many sectors.
-pub(super) fn embedded(room: &[u8], capacity_sectors: u64) -> Result<Descriptor, Fault> {
-    let descriptor = Descriptor::parse(room, true)?;
-    descriptor.check_supported()?;
+/// The descriptor inside a sparse extent of this layout; its room lies at `place`. The disk is what
+/// the descriptor says, which may be a part of a grain less than the header's capacity.
+pub(super) fn embedded(room: &[u8], layout: &Layout, place: u64) -> Result<Descriptor, Placed> {
+    let here = |fault| (place, fault);
+    let descriptor = Descriptor::parse(room, true).map_err(here)?;
+    descriptor.check_supported().map_err(here)?;
     let [extent] = &descriptor.extents[..] else {
         let kind = descriptor.extents.first().map_or("", |extent| extent.kind.word());
-        return Err(Fault::Embedded { extents: descriptor.extents.len(), kind });
+        return Err(here(Fault::Embedded { extents: descriptor.extents.len(), kind }));
     };
     if extent.kind != ExtentKind::Sparse {
-        return Err(Fault::Embedded { extents: 1, kind: extent.kind.word() });
+        return Err(here(Fault::Embedded { extents: 1, kind: extent.kind.word() }));
     }
-    check_capacity(capacity_sectors, extent.sectors)?;
+    layout.check_sectors(extent.sectors)?;
+    layout.check_type(&descriptor.create_type)?;
     Ok(descriptor)
-}
-
-fn check_capacity(found: u64, expected: u64) -> Result<(), Fault> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Fault::Disagree { what: "the capacity in sectors", found, expected, by: "the descriptor" })
 }
 
 /// The extents of a descriptor, being opened.
 struct Opening {
-    folder: Folder,
+    beside: Arc<Files>,
     descriptor: (u64, u64),
     /// Those open by device and inode, and whether it is a sparse extent's.
-    by_identity: HashMap<(u64, u64), (Arc<RawFile>, bool)>,
-    files: Vec<Arc<RawFile>>,
+    by_identity: HashMap<(u64, u64), (Arc<ExtentFile>, bool)>,
+    files: Vec<Arc<ExtentFile>>,
     parts: Vec<Part>,
     budget: Budget,
     grain_bytes_max: u64,
@@ -201,9 +204,9 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(descriptor: Arc<RawFile>, path: &Path) -> Result<Self> {
+    fn new(descriptor: Arc<ExtentFile>, path: &Path) -> Result<Self> {
         Ok(Self {
-            folder: Folder::of(path)?,
+            beside: Files::beside(path)?,
             descriptor: descriptor.identity()?,
             by_identity: HashMap::new(),
             files: vec![descriptor],
@@ -214,7 +217,7 @@ impl Opening {
         })
     }
 
-    fn add(&mut self, extent: &Extent) -> Result<()> {
+    fn add(&mut self, extent: &Extent, create_type: &str) -> Result<()> {
         let start = self.parts.last().map_or(0, |part| part.end);
         let len = extent.sectors * SECTOR_LEN;
         let name = extent.name.as_deref().unwrap_or_default();
@@ -224,8 +227,10 @@ impl Opening {
                 let file = self.file(name, true)?;
                 let number = self.parts.len() as u32;
                 let sparse = SparseExtent::open(file.clone(), number, &mut self.budget, &mut self.warnings)?;
-                check_capacity(sparse.layout.capacity_sectors, extent.sectors)
-                    .map_err(|fault| fault.at(file.name(), 12))?;
+                let checked = sparse.layout.check_sectors(extent.sectors);
+                checked
+                    .and_then(|()| sparse.layout.check_type(create_type))
+                    .map_err(|(offset, fault)| fault.at(file.name(), offset))?;
                 self.grain_bytes_max = self.grain_bytes_max.max(sparse.layout.grain_bytes());
                 Content::Sparse(Box::new(sparse))
             }
@@ -242,8 +247,8 @@ impl Opening {
     }
 
     /// Opens an extent's file, or finds it open: flat extents may share one.
-    fn file(&mut self, name: &str, is_sparse: bool) -> Result<Arc<RawFile>> {
-        let file = self.folder.open(name)?;
+    fn file(&mut self, name: &str, is_sparse: bool) -> Result<Arc<ExtentFile>> {
+        let file = self.beside.find(name, self.files.len() as u32)?;
         let identity = file.identity()?;
         let refused = |why| {
             let fault = Fault::Extent { name: name.to_owned(), why };

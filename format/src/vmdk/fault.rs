@@ -151,6 +151,12 @@ pub enum Fault {
         /// That of the grain before it.
         previous: u64,
     },
+    /// A stream that ends more than once.
+    #[error("the stream ends here, and at byte {other} too: these are two streams, not one")]
+    TwoEnds {
+        /// Where the other footer lies.
+        other: u64,
+    },
     /// A stream that ends too early.
     #[error("the stream ends here, expected {expected}: it was cut off")]
     Cut {

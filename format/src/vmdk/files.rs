@@ -1,7 +1,10 @@
 //! Opening a disk's files: the only file here that names `std::fs` or `rustix`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -9,7 +12,9 @@ use rustix::io::Errno;
 
 use super::Fault;
 use super::extent::name_fault;
-use crate::device::BlockDevice;
+use super::limits::FILES_OPEN;
+use super::recent::Recent;
+use crate::device::{BlockDevice, Run};
 use crate::error::{Error, Result};
 use crate::source::RawFile;
 
@@ -46,7 +51,7 @@ impl Folder {
     /// # Errors
     /// [`Fault::Extent`] for any other name, and where the name is that of anything else;
     /// [`Error::Io`] where there is nothing of this name.
-    pub fn open(&self, name: &str) -> Result<RawFile> {
+    fn open(&self, name: &str) -> Result<(RawFile, Stamp)> {
         let refused =
             |why| Fault::Extent { name: name.chars().take(120).collect(), why }.at(&self.descriptor, 0);
         if let Some(why) = name_fault(name) {
@@ -71,7 +76,7 @@ impl Folder {
         if !metadata.is_file() {
             return Err(refused("no regular file"));
         }
-        RawFile::of_file(file, shown, true)
+        Ok((RawFile::of_file(file, shown, true)?, Stamp::of(&metadata)))
     }
 
     /// The kernel is told what the name's form promises already: no way out of the folder.
@@ -92,11 +97,163 @@ impl Folder {
     }
 }
 
+/// What tells a file from every other one, and from itself after it was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    /// Device, inode, bytes.
+    identity: (u64, u64, u64),
+    /// When its bytes and its inode were changed.
+    times: (i64, i64, i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            identity: (metadata.dev(), metadata.ino(), metadata.len()),
+            times: (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The files of a disk's extents: the folder, and those of them that are open.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: Folder,
+    open: Recent<RawFile>,
+}
+
+impl Files {
+    /// Beside the descriptor at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn beside(path: &Path) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { folder: Folder::of(path)?, open: Recent::new(FILES_OPEN) }))
+    }
+
+    /// The file with this plain name; `number` is one that no other file of the disk has.
+    ///
+    /// # Errors
+    /// [`Fault::Extent`] where it is not a regular file beside the descriptor; [`Error::Io`] where
+    /// there is nothing of this name.
+    pub fn find(self: &Arc<Self>, name: &str, number: u32) -> Result<ExtentFile> {
+        let (file, stamp) = self.folder.open(name)?;
+        let found = ExtentFile {
+            name: file.name(),
+            size: file.file_size(),
+            handle: Handle::Beside { files: self.clone(), plain: name.to_owned(), number, stamp },
+        };
+        self.open.get_or_put((number, 0), file);
+        Ok(found)
+    }
+}
+
+/// A file of a disk. Those beside a descriptor are closed when others are needed and opened again
+/// in the same way: then they must be the same files still.
+#[derive(Debug)]
+pub(super) struct ExtentFile {
+    name: String,
+    size: u64,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Open(Arc<RawFile>),
+    Beside { files: Arc<Files>, plain: String, number: u32, stamp: Stamp },
+}
+
+impl ExtentFile {
+    /// A file that stays open.
+    pub fn of_open(file: RawFile) -> Self {
+        Self { name: file.name(), size: file.file_size(), handle: Handle::Open(Arc::new(file)) }
+    }
+
+    /// What to call it in messages.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// Bytes in it.
+    pub fn file_size(&self) -> u64 {
+        self.size
+    }
+
+    /// What tells it from every other file: its device and inode.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn identity(&self) -> Result<(u64, u64)> {
+        match &self.handle {
+            Handle::Open(file) => file.identity(),
+            Handle::Beside { stamp, .. } => Ok((stamp.identity.0, stamp.identity.1)),
+        }
+    }
+
+    /// As [`BlockDevice::read_at`].
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Changed`] where the file is another one, or shorter.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.opened()?.read_at(offset, buf)
+    }
+
+    /// As [`BlockDevice::map`].
+    ///
+    /// # Errors
+    /// As [`ExtentFile::read_at`].
+    pub fn map(&self, offset: u64, len: u64) -> Result<Run> {
+        self.opened()?.map(offset, len)
+    }
+
+    /// Fails where the file was written to since it was first opened, as far as its times and size
+    /// show it.
+    ///
+    /// # Errors
+    /// [`Error::Changed`].
+    pub fn check_unchanged(&self) -> Result<()> {
+        let Handle::Beside { files, plain, stamp, .. } = &self.handle else {
+            return self.opened()?.check_unchanged();
+        };
+        // It may have been closed meanwhile, and its name be another file's.
+        let (_, now) = self.again(files, plain)?;
+        if now == *stamp { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn opened(&self) -> Result<Arc<RawFile>> {
+        let (files, plain, number, stamp) = match &self.handle {
+            Handle::Open(file) => return Ok(file.clone()),
+            Handle::Beside { files, plain, number, stamp } => (files, plain, *number, stamp),
+        };
+        if let Some(file) = files.open.get((number, 0)) {
+            return Ok(file);
+        }
+        let (file, now) = self.again(files, plain)?;
+        if now.identity != stamp.identity {
+            return Err(self.changed());
+        }
+        Ok(files.open.get_or_put((number, 0), file))
+    }
+
+    /// Opens the file again. Where its name is nothing's now, or that of a link, it has changed.
+    fn again(&self, files: &Files, plain: &str) -> Result<(RawFile, Stamp)> {
+        match files.folder.open(plain) {
+            Err(Error::Vmdk { .. }) => Err(self.changed()),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Err(self.changed()),
+            opened => opened,
+        }
+    }
+
+    fn changed(&self) -> Error {
+        Error::Changed { object: self.name.clone() }
+    }
+}
+
 /// Bytes of a file from `offset` on.
 ///
 /// # Errors
 /// [`Fault::Truncated`] where the file does not hold them: nothing is allocated then.
-pub(super) fn read(file: &RawFile, offset: u64, len: u64) -> Result<Vec<u8>> {
+pub(super) fn read(file: &ExtentFile, offset: u64, len: u64) -> Result<Vec<u8>> {
     check_inside(file, offset, len)?;
     let mut bytes = vec![0; len as usize];
     file.read_at(offset, &mut bytes)?;
@@ -107,7 +264,7 @@ pub(super) fn read(file: &RawFile, offset: u64, len: u64) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Fault::Truncated`].
-pub(super) fn check_inside(file: &RawFile, offset: u64, len: u64) -> Result<()> {
+pub(super) fn check_inside(file: &ExtentFile, offset: u64, len: u64) -> Result<()> {
     let (needed, found) = (offset.saturating_add(len), file.file_size());
     if needed > found {
         return Err(Fault::Truncated { needed, found }.at(file.name(), offset));

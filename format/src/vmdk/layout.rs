@@ -42,6 +42,8 @@ pub(super) struct Layout {
     pub tables: u64,
     pub grains: Grains,
     pub has_zero_grains: bool,
+    /// Its writer did not close it.
+    pub is_unclean: bool,
     /// Where the embedded descriptor's room begins, and its sectors.
     pub descriptor: Option<(u64, u64)>,
     /// Where the grain directory lies; `None` where the footer says it.
@@ -72,7 +74,7 @@ impl Layout {
             20,
             "the grain size in sectors",
             header.grain_sectors,
-            "a power of two from 8 to 32768",
+            "a power of two from 8 to 4096",
             |sectors| sectors.is_power_of_two() && (GRAIN_SECTORS_MIN..=GRAIN_SECTORS_MAX).contains(&sectors),
         )?;
         let entries = header.table_entries;
@@ -94,6 +96,7 @@ impl Layout {
             tables,
             grains,
             has_zero_grains: header.has(FLAG_ZERO_GRAINS),
+            is_unclean: header.is_unclean,
             descriptor: (header.descriptor_sector != 0)
                 .then_some((header.descriptor_sector, header.descriptor_sectors)),
             directory_sector,
@@ -125,10 +128,14 @@ impl Layout {
                 return Err((offset, Fault::Disagree { what, found, expected, by: "the header" }));
             }
         }
+        // A header that was rewritten when the stream was done says the same, or the footer is the
+        // header as it was before that.
+        if self.directory_sector.is_some() && footer.directory_sector == DIRECTORY_AT_END {
+            return Ok(self);
+        }
         check_value(56, "the footer's directory sector", footer.directory_sector, "a sector", |sector| {
             sector != DIRECTORY_AT_END
         })?;
-        // A header that was rewritten when the stream was done says the same.
         if let Some(expected) = self.directory_sector.filter(|sector| *sector != footer.directory_sector) {
             let (what, found) = ("the footer's directory sector", footer.directory_sector);
             return Err((56, Fault::Disagree { what, found, expected, by: "the header" }));
@@ -136,6 +143,42 @@ impl Layout {
         self.directory_sector = Some(footer.directory_sector);
         self.redundant_sector = footer.has(FLAG_REDUNDANT).then_some(footer.redundant_sector);
         Ok(self)
+    }
+
+    /// Checks that a disk of so many `sectors`, by the descriptor, is what the extent holds: as
+    /// many as the header says, or less by what fills the last grain, as VirtualBox writes it. Then
+    /// the disk is the descriptor's, and the last grain is stored whole, as the header says.
+    ///
+    /// # Errors
+    /// [`Fault::Disagree`], at the field's offset.
+    pub fn check_sectors(&self, sectors: u64) -> Result<(), Placed> {
+        let found = self.capacity_sectors;
+        if found == sectors || Some(found) == sectors.checked_next_multiple_of(self.grain_sectors) {
+            return Ok(());
+        }
+        let what = "the capacity in sectors";
+        Err((12, Fault::Disagree { what, found, expected: sectors, by: "the descriptor" }))
+    }
+
+    /// Checks that grains are stored as the type of the disk says.
+    ///
+    /// # Errors
+    /// [`Fault::Value`], at the field's offset.
+    pub fn check_type(&self, create_type: &str) -> Result<(), Placed> {
+        if self.grains != Grains::Plain || !create_type.eq_ignore_ascii_case("streamOptimized") {
+            return Ok(());
+        }
+        let what = "the flag for compressed grains, bit 16, of a streamOptimized disk";
+        Err((8, Fault::Value { what, found: 0, expected: "1" }))
+    }
+
+    /// What a copy of a table or directory is held against, for messages.
+    pub fn redundant_one(&self) -> &'static str {
+        if self.is_unclean {
+            "the redundant one, and its header has the flag of a file that was not closed cleanly"
+        } else {
+            "the redundant one"
+        }
     }
 
     pub fn capacity_bytes(&self) -> u64 {
@@ -223,7 +266,12 @@ impl Region {
 
 fn grains(header: &SparseHeader) -> Result<Grains, Placed> {
     let grains = match (header.has(FLAG_COMPRESSED), header.has(FLAG_MARKERS)) {
-        (false, false) => return Ok(Grains::Plain),
+        (false, false) if header.compression == 0 => return Ok(Grains::Plain),
+        (false, false) => {
+            let (what, found) =
+                ("the compression of an extent without compressed grains", header.compression);
+            return Err((77, Fault::Value { what, found: u64::from(found), expected: "0" }));
+        }
         (true, false) => Grains::Bare,
         (true, true) => Grains::Marked,
         (false, true) => return Err((8, Fault::unsupported("grains with markers that are not compressed"))),

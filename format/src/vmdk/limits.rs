@@ -7,8 +7,10 @@ pub const DESCRIPTOR_LEN_MAX: u64 = 1 << 20;
 pub const EXTENTS_MAX: usize = 4096;
 /// Fewest sectors in a grain: 4 KiB. The format's note wants more than 8; writers stop at 8.
 pub const GRAIN_SECTORS_MIN: u64 = 8;
-/// Most sectors in a grain: 16 MiB, which a reader must hold decoded. Writers use 64 KiB.
-pub const GRAIN_SECTORS_MAX: u64 = 1 << 15;
+/// Most sectors in a grain: 2 MiB. Each thread that reads holds a grain decoded and up to two of
+/// stored bytes, so this times three times the threads is memory that a file can claim. Writers use
+/// 64 KiB.
+pub const GRAIN_SECTORS_MAX: u64 = 1 << 12;
 /// Fewest entries in a grain table.
 pub const TABLE_ENTRIES_MIN: u32 = 128;
 /// Most entries in a grain table: what every writer uses.
@@ -26,10 +28,13 @@ pub const GRAINS_CACHED_BYTES: u64 = 16 << 20;
 /// that fits the file, so enough for 2 TiB in grains of 4 KiB.
 pub const CLAIMS_BYTES_MAX: u64 = 64 << 20;
 /// How far before the end of a file the footer of a stream is looked for, where padding follows
-/// it; and how much padding a pipe may bring.
+/// it; and how much padding a pipe may bring. Padding is zeros.
 pub const PADDING_LEN_MAX: u64 = 1 << 20;
 /// Most bytes in front of the first grain of a stream from a pipe: they are held while its tables
 /// are taken in. 64 MiB are both copies of the tables of a 500 GiB disk.
 pub const FRONT_LEN_MAX: u64 = 64 << 20;
+/// Files of extents that a disk keeps open, and each reading thread one more: a process is allowed
+/// 1024 as a rule, and a disk may have more extents than that.
+pub const FILES_OPEN: usize = 64;
 /// Bytes of neighbouring compressed grains that are read at once.
 pub const GROUP_LEN_MAX: u64 = 1 << 20;

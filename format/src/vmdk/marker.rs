@@ -4,7 +4,7 @@
 //! Extents"; type 4 from the headers of VMware's open-vmdk.
 
 use super::Fault;
-use super::layout::GRAIN_HEAD_LEN;
+use super::layout::{GRAIN_HEAD_LEN, Placed};
 
 /// What comes next in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,21 @@ pub(super) enum Marker {
     Directory { sectors: u64 },
     /// The header again, of so many sectors.
     Footer { sectors: u64 },
-    /// Sectors to be passed over.
-    Progress { sectors: u64 },
+    /// How far the writer was: its number is none of sectors, nothing follows.
+    Progress,
+}
+
+/// Checks that what follows the end of a stream, from `place` on, is zeros: other bytes are another
+/// stream perhaps, and no reader would see them.
+///
+/// # Errors
+/// [`Fault::Value`], at the first other byte.
+pub(super) fn check_padding(bytes: &[u8], place: u64) -> Result<(), Placed> {
+    let Some(at) = bytes.iter().position(|&byte| byte != 0) else {
+        return Ok(());
+    };
+    let what = "a byte after the end of the stream";
+    Err((place + at as u64, Fault::Value { what, found: u64::from(bytes[at]), expected: "0" }))
 }
 
 impl Marker {
@@ -36,7 +49,7 @@ impl Marker {
             (0, 1) => Ok(Self::Table { sectors: value }),
             (0, 2) => Ok(Self::Directory { sectors: value }),
             (0, 3) => Ok(Self::Footer { sectors: value }),
-            (0, 4) => Ok(Self::Progress { sectors: value }),
+            (0, 4) => Ok(Self::Progress),
             (0, found) => Err(Fault::Value {
                 what: "the type of a marker",
                 found: u64::from(found),

@@ -17,7 +17,7 @@
 //! | what is in a compressed grain? in a stream's markers? | `grain`, `marker` |
 //! | which file has this name, and may it be opened? | `files` |
 //! | the bytes of an extent, of a disk | `sparse`, `sparse_read`, `disk` |
-//! | the bytes of a pipe, and did all of them come? | `stream`, `stream_tables` |
+//! | the bytes of a pipe, and did all of them come? | `stream`, `stream_input`, `stream_tables` |
 //!
 //! The first six rows are pure, but for `claims`: bytes in, values or a [`Fault`] out. Every maximum
 //! is in `limits`.
@@ -42,6 +42,7 @@ mod recent;
 mod sparse;
 mod sparse_read;
 mod stream;
+mod stream_input;
 mod stream_tables;
 mod tables;
 mod text;

@@ -50,6 +50,25 @@ pub fn looks_like_descriptor(first: &[u8]) -> bool {
     false
 }
 
+/// Whether a text whose reader was told that it is a descriptor is one without its first comment:
+/// its first line that says anything is `version=` and a number. Too little to tell one by.
+pub(super) fn is_bare_descriptor(first: &[u8]) -> bool {
+    let text = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
+    let mut lines = text.split(|&byte| byte == b'\n' || byte == b'\r').map(<[u8]>::trim_ascii);
+    let Some(line) = lines.find(|line| !line.is_empty() && !line.starts_with(b"#")) else {
+        return false;
+    };
+    let Some((key, value)) = line.split_at_checked(7) else {
+        return false;
+    };
+    let number = value.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii);
+    let is_number = |number: &[u8]| {
+        let number = number.strip_prefix(b"\"").and_then(|n| n.strip_suffix(b"\"")).unwrap_or(number);
+        !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+    };
+    key.eq_ignore_ascii_case(b"version") && number.is_some_and(is_number)
+}
+
 pub(super) fn mark(first: &[u8]) -> Option<Mark> {
     if first.starts_with(&MAGIC) {
         Some(Mark::Sparse)
@@ -81,5 +100,11 @@ mod tests {
             assert!(!looks_like(text.as_bytes()), "{text:?}");
         }
         assert!(looks_like(b"KDMV"));
+        for text in ["version=1\n", "# mine\r\n\n Version = \"3\" \nCID=1", "\u{feff}version=2"] {
+            assert!(is_bare_descriptor(text.as_bytes()) && !looks_like(text.as_bytes()), "{text:?}");
+        }
+        for text in ["", "version", "version=", "version=x", "CID=1\nversion=1", "versions=1", "version 1"] {
+            assert!(!is_bare_descriptor(text.as_bytes()), "{text:?}");
+        }
     }
 }

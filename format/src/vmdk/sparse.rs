@@ -4,19 +4,17 @@ use std::sync::{Arc, Mutex};
 
 use super::Fault;
 use super::claims::Claims;
-use super::files::{check_inside, read};
+use super::files::{ExtentFile, read};
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
 use super::layout::{Grains, Layout, Placed};
 use super::limits::{
     CLAIMS_BYTES_MAX, DESCRIPTOR_LEN_MAX, GRAINS_CACHED_BYTES, PADDING_LEN_MAX, TABLES_CACHED, TABLES_MAX,
 };
-use super::marker::Marker;
+use super::marker::{Marker, check_padding};
 use super::recent::Recent;
 use super::tables::{Metadata, Table, check_fixed, check_redundant, decode};
 use super::warning::{self, Oddity, Warning};
-use crate::device::BlockDevice;
 use crate::error::{Error, Result};
-use crate::source::RawFile;
 
 /// What the extents of a disk may take of memory together.
 #[derive(Debug)]
@@ -52,7 +50,7 @@ impl Kept {
 pub(super) struct SparseExtent {
     /// Its number in the disk.
     pub number: u32,
-    pub file: Arc<RawFile>,
+    pub file: Arc<ExtentFile>,
     pub layout: Layout,
     metadata: Metadata,
     directory: Box<[u32]>,
@@ -67,7 +65,7 @@ impl SparseExtent {
     /// # Errors
     /// What is wrong with it.
     pub fn open(
-        file: Arc<RawFile>,
+        file: Arc<ExtentFile>,
         number: u32,
         budget: &mut Budget,
         warnings: &mut Vec<Warning>,
@@ -106,7 +104,9 @@ impl SparseExtent {
             };
             let what = "the number of tables at an entry of the grain directory";
             let (one, other) = (there(&primary), there(redundant));
-            check_redundant(place * SECTOR_LEN, what, one.into_iter(), other.into_iter()).map_err(placed)?;
+            let by = layout.redundant_one();
+            check_redundant(place * SECTOR_LEN, what, by, one.into_iter(), other.into_iter())
+                .map_err(placed)?;
         }
         let metadata = Metadata::new(&layout, &primary, redundant.as_deref(), len).map_err(placed)?;
         let claims = Claims::new(&layout, len, &mut budget.claims_bytes);
@@ -156,7 +156,8 @@ impl SparseExtent {
         if let Some(redundant) = self.redundant.as_deref().and_then(sector) {
             let copy = entries(redundant)?;
             let what = "an entry of a grain table";
-            check_redundant(place, what, found.iter().copied(), copy.iter().copied()).map_err(placed)?;
+            let by = self.layout.redundant_one();
+            check_redundant(place, what, by, found.iter().copied(), copy.iter().copied()).map_err(placed)?;
         }
         let len = self.file.file_size();
         let table = Table::new(&self.layout, &self.metadata, number, place, found, len).map_err(placed)?;
@@ -172,30 +173,20 @@ impl SparseExtent {
 }
 
 /// The layout with the directory's place from the footer: the sector in front of the last, which
-/// ends the stream. Where other bytes follow, it is looked for in the last MiB. A stream without
+/// ends the stream. Where zeros follow, it is looked for in the last MiB; other bytes may not, nor
+/// may there be a second one, for a reader from the front would take the first. A stream without
 /// one is as its header says.
 fn with_footer(
-    file: &RawFile,
+    file: &ExtentFile,
     header: &SparseHeader,
     layout: Layout,
     warnings: &mut Vec<Warning>,
 ) -> Result<Layout> {
     let len = file.file_size();
-    let whole = len - len % SECTOR_LEN;
-    let start = whole.saturating_sub(PADDING_LEN_MAX);
-    check_inside(file, start, whole - start)?;
-    let window = read(file, start, whole - start)?;
-    let sectors: Vec<&[u8]> = window.chunks_exact(SECTOR_LEN as usize).collect();
-    let is = |sector: &[u8], marker: Marker| {
-        sector.first_chunk().is_some_and(|bytes| Marker::decode(bytes) == Ok(marker))
-    };
-    let footer = sectors.windows(3).enumerate().rev().find_map(|(number, three)| {
-        let [marker, footer, end] = *<&[&[u8]; 3]>::try_from(three).ok()?;
-        let found = is(marker, Marker::Footer { sectors: 1 }) && is(end, Marker::End);
-        let footer = SparseHeader::decode(footer).ok().filter(|_| found)?;
-        Some((start + (number as u64 + 1) * SECTOR_LEN, footer))
-    });
-    let Some((place, footer)) = footer else {
+    let start = (len - len % SECTOR_LEN).saturating_sub(PADDING_LEN_MAX);
+    let window = read(file, start, len - start)?;
+    let mut footers = footers(&window);
+    let Some((at, footer)) = footers.next() else {
         if layout.directory_sector.is_some() {
             return Ok(layout);
         }
@@ -203,9 +194,29 @@ fn with_footer(
             "the footer that tells where the grain directory is, and the end marker, in the last MiB";
         return Err(Fault::Cut { expected }.at(file.name(), len));
     };
-    let bytes = len - (place + 2 * SECTOR_LEN);
+    let (place, end) = (start + at as u64, at + 2 * SECTOR_LEN as usize);
+    if let Some((other, _)) = footers.next() {
+        return Err(Fault::TwoEnds { other: place }.at(file.name(), start + other as u64));
+    }
+    check_padding(&window[end..], start + end as u64)
+        .map_err(|(place, fault)| fault.at(file.name(), place))?;
+    let bytes = (window.len() - end) as u64;
     if bytes != 0 {
         warnings.push(Warning { object: file.name(), oddity: Oddity::Padding { bytes } });
     }
     layout.with_footer(header, &footer).map_err(|(offset, fault)| fault.at(file.name(), place + offset))
+}
+
+/// Footers between their markers and that of the end, the last one first, and where they lie.
+fn footers(window: &[u8]) -> impl Iterator<Item = (usize, SparseHeader)> {
+    let sectors: Vec<&[u8]> = window.chunks_exact(SECTOR_LEN as usize).collect();
+    let is = |sector: &[u8], marker: Marker| {
+        sector.first_chunk().is_some_and(|bytes| Marker::decode(bytes) == Ok(marker))
+    };
+    (1..sectors.len().saturating_sub(1)).rev().filter_map(move |number| {
+        let found =
+            is(sectors[number - 1], Marker::Footer { sectors: 1 }) && is(sectors[number + 1], Marker::End);
+        let footer = SparseHeader::decode(sectors[number]).ok().filter(|_| found)?;
+        Some((number * SECTOR_LEN as usize, footer))
+    })
 }

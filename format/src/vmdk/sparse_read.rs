@@ -7,11 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use super::Fault;
 use super::grain::Inflater;
 use super::header::SECTOR_LEN;
-use super::layout::Grains;
+use super::layout::{GRAIN_HEAD_LEN, Grains};
 use super::limits::GROUP_LEN_MAX;
+use super::marker::Marker;
 use super::sparse::{Kept, SparseExtent};
 use super::tables::Table;
-use crate::device::{BlockDevice, Run, RunKind};
+use crate::device::{Run, RunKind};
 use crate::error::Result;
 
 /// A thread keeps its buffers from one read to the next, up to this length.
@@ -170,7 +171,8 @@ impl SparseExtent {
             return Ok(());
         };
         let start = u64::from(first.sector) * SECTOR_LEN;
-        let len = (self.end_of_room(last.sector, table.next_after(last.sector)) - start) as usize;
+        let end = self.end_of_stored(last.sector, table.next_after(last.sector))?;
+        let len = (end - start) as usize;
         SCRATCH.with_borrow_mut(|scratch| {
             if scratch.stored.len() < len {
                 scratch.stored.resize(len, 0);
@@ -181,7 +183,7 @@ impl SparseExtent {
             while let Some(wanted) = group.next() {
                 let place = u64::from(wanted.sector) * SECTOR_LEN;
                 let next = group.peek().map(|next| next.sector).or_else(|| table.next_after(wanted.sector));
-                let end = self.end_of_room(wanted.sector, next);
+                let end = self.end_of_room(wanted.sector, next).min(end);
                 let room = &stored[(place - start) as usize..(end - start) as usize];
                 self.inflate(&mut scratch.inflater, room, wanted)
                     .map_err(|fault| fault.at(self.file.name(), place))?;
@@ -199,6 +201,19 @@ impl SparseExtent {
         let place = u64::from(sector) * SECTOR_LEN;
         let end = next.map_or(u64::MAX, |next| u64::from(next) * SECTOR_LEN);
         end.min(place + self.layout.stored_bytes_max()).min(self.file.file_size()).max(place)
+    }
+
+    /// As [`SparseExtent::end_of_room`], and where that is far away, no further than the grain's
+    /// marker says: what is read must be held.
+    fn end_of_stored(&self, sector: u32, next: Option<u32>) -> Result<u64> {
+        let (place, end) = (u64::from(sector) * SECTOR_LEN, self.end_of_room(sector, next));
+        if self.layout.grains != Grains::Marked || end - place <= self.layout.grain_bytes() {
+            return Ok(end);
+        }
+        let mut head = [0; GRAIN_HEAD_LEN as usize];
+        self.file.read_at(place, &mut head)?;
+        let stored = Marker::grain_head(&head).map_or(0, |(_, len)| u64::from(len));
+        Ok(end.min(place + GRAIN_HEAD_LEN + stored))
     }
 
     fn inflate(&self, inflater: &mut Inflater, room: &[u8], wanted: Wanted<'_>) -> Result<(), Fault> {

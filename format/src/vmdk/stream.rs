@@ -1,25 +1,24 @@
 //! A streamOptimized VMDK from a pipe, front to back.
 
-use std::io::{self, BufReader, Read};
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Fault;
 use super::disk::embedded;
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
 use super::layout::{GRAIN_HEAD_LEN, Grains, Layout, Placed};
-use super::limits::{DESCRIPTOR_LEN_MAX, FRONT_LEN_MAX, PADDING_LEN_MAX};
+use super::limits::{DESCRIPTOR_LEN_MAX, FRONT_LEN_MAX};
 use super::marker::Marker;
 use super::probe::{Mark, mark};
 use super::sparse_read::with_inflater;
+use super::stream_input::Input;
 use super::stream_tables::StreamTables;
 use super::tables::check_fixed;
 use super::warning::{self, Oddity, Warning};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limits::SPAN_LEN;
 use crate::source::{ArrivedSpan, SpanStream};
 
-/// Bytes asked of the pipe at once.
-const READ_LEN: usize = 256 << 10;
 /// Buffers of stored grains kept for the next spans.
 const SPARES_MAX: usize = 64;
 
@@ -36,13 +35,16 @@ type Spares = Arc<Mutex<Vec<Vec<u8>>>>;
 /// have been held against each other and against the grains that came: a stream that was cut off
 /// anywhere is an error. Only what the grains inflate to is found while spans are filled.
 ///
-/// Memory: the stored bytes of the spans in flight, 40 bytes for 32 MiB of disk, and while it
-/// opens, what is in front of the first grain, up to 64 MiB.
+/// Memory: the stored bytes of the spans in flight; 40 bytes for each grain table's part of the disk
+/// that holds a grain, and 8 for each table in the stream, which for the most tables there can be is
+/// 112 MiB; and while it opens, what is in front of the first grain, up to 64 MiB.
 #[derive(Debug)]
 pub struct Stream<R> {
     input: Input<R>,
     header: SparseHeader,
     layout: Layout,
+    /// Bytes of the disk, which may be a part of a grain less than the header's capacity.
+    size_bytes: u64,
     create_type: String,
     tables: StreamTables,
     /// A grain of which only the first bytes were taken in: its sector in the disk, its length.
@@ -61,11 +63,11 @@ impl<R: Read + Send> Stream<R> {
     /// Takes in everything in front of the first grain. `name` is for messages.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for VMDKs that cannot be read from a pipe, which says so, and as
-    /// [`Disk::open`](super::Disk::open); [`Error::Vmdk`]; [`Error::Io`].
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for VMDKs that cannot be read from a pipe,
+    /// which says so, and as [`Disk::open`](super::Disk::open); [`Error::Vmdk`](crate::Error::Vmdk);
+    /// [`Error::Io`](crate::Error::Io).
     pub fn open(reader: R, name: impl Into<String>) -> Result<Self> {
-        let reader = BufReader::with_capacity(READ_LEN, reader);
-        let mut input = Input { reader, name: name.into().into(), position: 0 };
+        let mut input = Input::new(reader, name.into());
         let mut front = Vec::new();
         input.append(HEADER_LEN as u64, &mut front)?;
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
@@ -88,8 +90,8 @@ impl<R: Read + Send> Stream<R> {
         let room = descriptor_room(&layout, &front).map_err(place)?;
         warnings.extend(warning::of_descriptor(&input.name, room));
         let descriptor_place = layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
-        let descriptor =
-            embedded(room, layout.capacity_sectors).map_err(|fault| place((descriptor_place, fault)))?;
+        let descriptor = embedded(room, &layout, descriptor_place).map_err(place)?;
+        warnings.extend(warning::of_text(&input.name, &descriptor));
         let mut tables = StreamTables::new(&layout);
         if layout.directory_sector.is_some_and(|sector| sector < layout.overhead_sectors) {
             tables.promise(&layout, &front).map_err(place)?;
@@ -98,6 +100,7 @@ impl<R: Read + Send> Stream<R> {
             input,
             header,
             layout,
+            size_bytes: descriptor.sectors() * SECTOR_LEN,
             create_type: descriptor.create_type,
             tables,
             waiting: None,
@@ -206,7 +209,7 @@ impl<R: Read + Send> Stream<R> {
             Marker::Table { sectors } => {
                 expect("the length in the marker of a table", sectors, self.layout.table_sectors())?;
                 self.input.append_whole(sectors * SECTOR_LEN, &mut bytes, "a grain table")?;
-                self.tables.table(&self.layout, sector, &bytes).map_err(|fault| placed((place, fault)))
+                self.tables.table(&self.layout, sector, &bytes).map_err(placed)
             }
             Marker::Directory { sectors } => {
                 let needed = self.layout.directory_sectors();
@@ -225,12 +228,8 @@ impl<R: Read + Send> Stream<R> {
                 self.footer_came = true;
                 Ok(())
             }
-            // Nothing of the disk: the open-vmdk tools name it, and no sample has it.
-            Marker::Progress { sectors } => {
-                self.input.skip(sectors.saturating_mul(SECTOR_LEN), "what its marker announces")
-            }
-            // Grains are taken in by their callers.
-            Marker::Grain { .. } => Ok(()),
+            // Nothing of the disk, and nothing follows. Grains are taken in by their callers.
+            Marker::Progress | Marker::Grain { .. } => Ok(()),
         }
     }
 
@@ -275,7 +274,7 @@ impl<R: Read + Send> Stream<R> {
         let grain_len = self.layout.len_of_grain(lba / self.layout.grain_sectors);
         let start_bytes = lba * SECTOR_LEN;
         let first = start_bytes / SPAN_LEN as u64;
-        let last = first + grain_len.div_ceil(SPAN_LEN as u64);
+        let last = self.size_bytes.min(start_bytes + grain_len).div_ceil(SPAN_LEN as u64);
         let place = self.input.position.saturating_sub(u64::from(len));
         let grain = LongGrain {
             name: self.input.name.clone(),
@@ -321,7 +320,7 @@ impl<R: Read + Send> Stream<R> {
 
 impl<R: Read + Send> SpanStream for Stream<R> {
     fn size(&self) -> u64 {
-        self.layout.capacity_bytes()
+        self.size_bytes
     }
 
     fn next_span(&mut self) -> Result<Option<ArrivedSpan>> {
@@ -363,9 +362,19 @@ impl StoredSpan {
         for grain in &self.grains {
             let stored = &self.stored[start..grain.end];
             let at = (grain.lba * SECTOR_LEN % SPAN_LEN as u64) as usize;
-            let out = &mut out[at..at + grain.len];
-            with_inflater(|inflater| inflater.inflate(stored, true, grain.lba, self.grain_bytes, out))
-                .map_err(|fault| fault.at(&*self.name, grain.place))?;
+            let out = &mut out[at..];
+            let inflate = |out: &mut [u8]| {
+                with_inflater(|inflater| inflater.inflate(stored, true, grain.lba, self.grain_bytes, out))
+            };
+            let inflated = match out.get_mut(..grain.len) {
+                Some(out) => inflate(out),
+                // The disk ends in the grain, and the grain is whole.
+                None => {
+                    let mut whole = vec![0; grain.len];
+                    inflate(&mut whole).map(|()| out.copy_from_slice(&whole[..out.len()]))
+                }
+            };
+            inflated.map_err(|fault| fault.at(&*self.name, grain.place))?;
             start = grain.end;
         }
         self.stored.clear();
@@ -411,68 +420,6 @@ impl LongGrain {
             out.copy_from_slice(&bytes[start..][..out.len()]);
         }
         Ok(())
-    }
-}
-
-/// The pipe, and how far it was read.
-struct Input<R> {
-    reader: BufReader<R>,
-    name: Arc<str>,
-    position: u64,
-}
-
-impl<R> std::fmt::Debug for Input<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Input").field("name", &self.name).field("position", &self.position).finish()
-    }
-}
-
-impl<R: Read> Input<R> {
-    fn failed(&self, error: io::Error) -> Error {
-        Error::io("read", format!("{} at byte {}", self.name, self.position), error)
-    }
-
-    /// Appends the next `len` bytes, fewer at the end. Room grows as bytes come, not by `len`.
-    fn append(&mut self, len: u64, bytes: &mut Vec<u8>) -> Result<()> {
-        let read = self.reader.by_ref().take(len).read_to_end(bytes).map_err(|error| self.failed(error))?;
-        self.position += read as u64;
-        Ok(())
-    }
-
-    /// As [`Input::append`]; fewer are refused.
-    fn append_whole(&mut self, len: u64, bytes: &mut Vec<u8>, expected: &'static str) -> Result<()> {
-        self.append(len, bytes)?;
-        self.check_whole(bytes, len, expected)
-    }
-
-    fn check_whole(&self, bytes: &[u8], len: u64, expected: &'static str) -> Result<()> {
-        if (bytes.len() as u64) < len {
-            return Err(Fault::Cut { expected }.at(&*self.name, self.position));
-        }
-        Ok(())
-    }
-
-    fn skip(&mut self, len: u64, expected: &'static str) -> Result<()> {
-        let skipped = io::copy(&mut self.reader.by_ref().take(len), &mut io::sink());
-        let skipped = skipped.map_err(|error| self.failed(error))?;
-        self.position += skipped;
-        if skipped < len {
-            return Err(Fault::Cut { expected }.at(&*self.name, self.position));
-        }
-        Ok(())
-    }
-
-    /// Reads what follows the stream, so that its writer can end; more than padding is refused.
-    fn drain(&mut self) -> Result<u64> {
-        let rest = io::copy(&mut self.reader.by_ref().take(PADDING_LEN_MAX + 1), &mut io::sink());
-        let found = rest.map_err(|error| self.failed(error))?;
-        if found > PADDING_LEN_MAX {
-            let what = "the number of bytes after the end of the stream";
-            return Err(
-                Fault::Value { what, found, expected: "at most 1 MiB" }.at(&*self.name, self.position)
-            );
-        }
-        Ok(found)
     }
 }
 

@@ -2,9 +2,8 @@
 //!
 //! Grains of a stream come in the order of the disk, so the table of 32 MiB of them is complete
 //! when a grain of the next one comes. What is kept is its digest; a table of the stream, before
-//! or after, must have the same.
-
-use std::collections::HashMap;
+//! or after, must have the same. A table behind its grains is held against them when it comes, and
+//! then only where it lies and which one it is are kept.
 
 use super::Fault;
 use super::header::SECTOR_LEN;
@@ -18,20 +17,47 @@ fn digest_of(entries: &[u32]) -> Digest {
     object_digest(&bytes)
 }
 
-/// What the grains and the tables of a stream say, as far as it came: 40 bytes for each table.
+/// What the grains and the tables of a stream say, as far as it came. Memory: 40 bytes for each
+/// table's part of the disk that holds a grain, 8 for each table that came. Of both there are no more
+/// than [`TABLES_MAX`](super::limits::TABLES_MAX), twice as many of the second where the header
+/// promises two directories: 80 MiB and 16 or 32 MiB.
 #[derive(Debug)]
 pub(super) struct StreamTables {
     table_entries: usize,
     /// The table of the grains that come now.
     current: Option<(u64, Box<[u32]>)>,
     /// The complete ones: those that hold a grain, in ascending order.
-    complete: Vec<(u64, Digest)>,
-    /// Tables that came in the stream, by their sector.
-    came: HashMap<u64, Digest>,
+    complete: Vec<Complete>,
+    /// Tables that came in the stream, in ascending order of their sectors.
+    came: Vec<Came>,
     /// Tables that came before the grains, with their places, in ascending order.
     promised: Option<Vec<Promise>>,
     /// Directories that came and were found right, by their sector.
     directories: Vec<u64>,
+}
+
+/// A table whose grains have come.
+#[derive(Debug, Clone, Copy)]
+struct Complete {
+    number: u32,
+    /// The sector of its first grain.
+    first: u32,
+    digest: Digest,
+}
+
+/// A table that came in the stream.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    sector: u32,
+    /// Its number in the directory, or [`EMPTY`].
+    number: u32,
+}
+
+/// Instead of a number, of a table without grains.
+const EMPTY: u32 = u32::MAX;
+
+fn first_of(entries: &[u32]) -> Option<u32> {
+    entries.iter().copied().find(|&entry| entry != 0)
 }
 
 /// A table in front of the grains that holds some.
@@ -48,7 +74,7 @@ impl StreamTables {
             table_entries: layout.table_entries as usize,
             current: None,
             complete: Vec::new(),
-            came: HashMap::new(),
+            came: Vec::new(),
             promised: None,
             directories: Vec::new(),
         }
@@ -84,7 +110,7 @@ impl StreamTables {
                 let (found, expected) = (u64::from(sector), copy.unwrap_or_default());
                 return Err((
                     entry_place,
-                    Fault::Disagree { what, found, expected, by: "the redundant directory" },
+                    Fault::Disagree { what, found, expected, by: layout.redundant_one() },
                 ));
             }
             if sector == 0 {
@@ -94,8 +120,8 @@ impl StreamTables {
             let entries = decode(bytes(u64::from(sector), layout.table_bytes())?);
             if let Some(copy) = copy {
                 let copy = decode(bytes(copy, layout.table_bytes())?);
-                let what = "an entry of a grain table";
-                check_redundant(place, what, entries.iter().copied(), copy.iter().copied())?;
+                let (what, by) = ("an entry of a grain table", layout.redundant_one());
+                check_redundant(place, what, by, entries.iter().copied(), copy.iter().copied())?;
             }
             // Grains may lie anywhere behind: the file's length is not known.
             let table = Table::new(layout, &metadata, number, place, entries, u64::MAX)?;
@@ -110,10 +136,14 @@ impl StreamTables {
     /// Takes in a grain that came at `sector` of the stream.
     ///
     /// # Errors
-    /// Where a table that it completes is not what was promised.
+    /// Where a table that it completes is not what was promised, and where its table came already.
     pub fn grain(&mut self, grain: u64, sector: u32) -> Result<(), Placed> {
         let entries = self.table_entries;
         let number = grain / entries as u64;
+        if self.complete.last().is_some_and(|last| u64::from(last.number) == number) {
+            let why = "a grain came behind its table";
+            return Err((u64::from(sector) * SECTOR_LEN, Fault::StreamTable { table: number, why }));
+        }
         if self.current.as_ref().is_none_or(|(current, _)| *current != number) {
             self.complete_table()?;
             self.current = Some((number, vec![0; entries].into()));
@@ -135,27 +165,56 @@ impl StreamTables {
                 promise => return Err(not_as_promised(promise.copied(), number, &entries)),
             }
         }
-        self.complete.push((number, digest));
+        let first = first_of(&entries).unwrap_or_default();
+        self.complete.push(Complete { number: number as u32, first, digest });
         Ok(())
     }
 
-    /// Takes in a table that came at `sector`.
+    /// Takes in a table that came at `sector`, behind its grains.
     ///
     /// # Errors
-    /// Where more came than the disk can have, in both directories.
-    pub fn table(&mut self, layout: &Layout, sector: u64, bytes: &[u8]) -> Result<(), Fault> {
+    /// Where more came than the disk can have, and where its grains are not those that came; the
+    /// offset of what is wrong.
+    pub fn table(&mut self, layout: &Layout, sector: u64, bytes: &[u8]) -> Result<(), Placed> {
+        let place = sector * SECTOR_LEN;
+        let most = layout.tables * (1 + u64::from(layout.redundant_sector.is_some()));
+        if self.came.len() as u64 >= most {
+            let (what, found) = ("the number of grain tables in the stream", most + 1);
+            return Err((place, Fault::Disagree { what, found, expected: most, by: "its header at most" }));
+        }
+        let Ok(sector) = u32::try_from(sector) else {
+            let (what, expected) = ("the sector of a grain table in the stream", "a number of 32 bits");
+            return Err((place, Fault::Value { what, found: sector, expected }));
+        };
         let mut entries = decode(&bytes[..(layout.table_bytes() as usize).min(bytes.len())]);
         entries
             .iter_mut()
             .filter(|entry| layout.has_zero_grains && **entry == 1)
             .for_each(|entry| *entry = 0);
-        self.came.insert(sector, digest_of(&entries));
-        let (found, most) = (self.came.len() as u64, 2 * layout.tables);
-        if found > most {
-            let what = "the number of grain tables in the stream";
-            return Err(Fault::Disagree { what, found, expected: most, by: "its capacity at most" });
-        }
+        let number = match first_of(&entries) {
+            None => EMPTY,
+            Some(first) => self.number_of(first, &entries, place)?,
+        };
+        self.came.push(Came { sector, number });
         Ok(())
+    }
+
+    /// The number of a table that came at byte `place`: that of the grains that it has.
+    fn number_of(&mut self, first: u32, entries: &[u32], place: u64) -> Result<u32, Placed> {
+        let begun = self.current.as_ref().and_then(|(_, current)| first_of(current));
+        if begun.is_some_and(|begun| begun <= first) {
+            self.complete_table()?;
+        }
+        // Grains come in the order of the disk, so their tables' first ones do.
+        let at = self.complete.partition_point(|complete| complete.first < first);
+        match self.complete.get(at) {
+            Some(complete) if complete.digest == digest_of(entries) => Ok(complete.number),
+            near => {
+                let last = near.or(self.complete.last()).map_or(0, |complete| u64::from(complete.number));
+                let why = "a grain is missing, or does not lie where the table says";
+                Err((place, Fault::StreamTable { table: last, why }))
+            }
+        }
     }
 
     /// Checks a directory that came at `sector`: its tables must be those of the grains that came,
@@ -166,15 +225,13 @@ impl StreamTables {
     pub fn directory(&mut self, layout: &Layout, sector: u64, bytes: &[u8]) -> Result<(), Placed> {
         self.complete_table()?;
         let directory = decode(&bytes[..(layout.directory_bytes() as usize).min(bytes.len())]);
-        let empty = digest_of(&vec![0; self.table_entries]);
         let mut complete = self.complete.iter().peekable();
         for (number, &table) in directory.iter().enumerate() {
             let offset = sector * SECTOR_LEN + number as u64 * 4;
-            let expected =
-                complete.next_if(|(complete, _)| *complete == number as u64).map(|(_, digest)| *digest);
+            let expected = complete.next_if(|complete| u64::from(complete.number) == number as u64);
             let found = match table {
-                0 => empty,
-                _ => *self.came.get(&u64::from(table)).ok_or((
+                0 => EMPTY,
+                _ => self.came_at(table).ok_or((
                     offset,
                     Fault::Value {
                         what: "an entry of the grain directory",
@@ -183,7 +240,7 @@ impl StreamTables {
                     },
                 ))?,
             };
-            if found != expected.unwrap_or(empty) {
+            if found != expected.map_or(EMPTY, |complete| complete.number) {
                 let what = "an entry of the grain directory";
                 let expected = "the sector of a table that has the grains that came, where they came";
                 return Err((offset, Fault::Value { what, found: u64::from(table), expected }));
@@ -191,6 +248,12 @@ impl StreamTables {
         }
         self.directories.push(sector);
         Ok(())
+    }
+
+    /// The number of the table that came at a sector.
+    fn came_at(&self, sector: u32) -> Option<u32> {
+        let at = self.came.binary_search_by_key(&sector, |came| came.sector).ok()?;
+        self.came.get(at).map(|came| came.number)
     }
 
     /// Whether a directory that came has been checked already: no grain may follow it.
@@ -246,4 +309,75 @@ fn not_as_promised(promise: Option<Promise>, number: u64, entries: &[u32]) -> Pl
         }
     };
     (place, Fault::StreamTable { table, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::{FLAG_COMPRESSED, FLAG_MARKERS, SparseHeader};
+    use super::*;
+
+    fn layout(tables: u64) -> Layout {
+        let header = SparseHeader {
+            version: 3,
+            flags: FLAG_COMPRESSED | FLAG_MARKERS,
+            capacity_sectors: tables * 8 * 128,
+            grain_sectors: 8,
+            descriptor_sector: 1,
+            descriptor_sectors: 1,
+            table_entries: 128,
+            redundant_sector: 0,
+            directory_sector: u64::MAX,
+            overhead_sectors: 2,
+            is_unclean: false,
+            newlines_intact: true,
+            compression: 1,
+        };
+        Layout::of(&header).expect("a sound header")
+    }
+
+    fn table(entries: &[(usize, u32)]) -> Vec<u8> {
+        let mut table = vec![0u32; 128];
+        entries.iter().for_each(|&(at, sector)| table[at] = sector);
+        table.iter().flat_map(|entry| entry.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn tables_cost_what_is_said_and_no_more_come_than_there_can_be() {
+        assert_eq!((size_of::<Complete>(), size_of::<Came>()), (40, 8));
+        let layout = layout(10_000);
+        let mut tables = StreamTables::new(&layout);
+        for number in 0..10_000 {
+            tables.table(&layout, 10 + 2 * number, &table(&[])).expect("a table");
+        }
+        assert_eq!((tables.came.len(), tables.complete.len()), (10_000, 0));
+        let (place, fault) = tables.table(&layout, 30_000, &table(&[])).expect_err("one too many");
+        assert!(matches!(fault, Fault::Disagree { found: 10_001, expected: 10_000, .. }), "{fault}");
+        assert_eq!(place, 30_000 * SECTOR_LEN);
+    }
+
+    #[test]
+    fn a_table_is_that_of_its_grains_wherever_it_comes() {
+        let layout = layout(4);
+        let mut tables = StreamTables::new(&layout);
+        let (first, second, third) = (table(&[(0, 10), (5, 11)]), table(&[(1, 12)]), table(&[(0, 20)]));
+        for (grain, sector) in [(0, 10), (5, 11), (129, 12)] {
+            tables.grain(grain, sector).expect("a grain");
+        }
+        // The first one late, the second at once, the last one's grains behind both.
+        tables.table(&layout, 14, &first).expect("the first");
+        tables.table(&layout, 16, &second).expect("the second");
+        assert!(matches!(tables.grain(130, 18), Err((_, Fault::StreamTable { table: 1, .. }))));
+        tables.grain(384, 20).expect("a grain");
+        for wrong in [table(&[(0, 10)]), table(&[(1, 20)]), table(&[(0, 20), (1, 21)]), table(&[(0, 99)])] {
+            assert!(matches!(tables.table(&layout, 22, &wrong), Err((_, Fault::StreamTable { .. }))));
+        }
+        tables.table(&layout, 22, &third).expect("the last");
+        let directory: Vec<u8> = [14u32, 16, 0, 22].iter().flat_map(|entry| entry.to_le_bytes()).collect();
+        tables.directory(&layout, 24, &directory).expect("the directory");
+        for wrong in [[16u32, 14, 0, 22], [14, 16, 22, 0], [14, 16, 22, 22], [14, 16, 0, 0], [14, 16, 0, 23]]
+        {
+            let bytes: Vec<u8> = wrong.iter().flat_map(|entry| entry.to_le_bytes()).collect();
+            assert!(tables.directory(&layout, 24, &bytes).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -107,20 +107,21 @@ pub(super) fn check_fixed(fixed: &[Region], file_bytes: u64) -> Result<(), Place
 }
 
 /// Checks that two copies of a directory or table say the same; of a directory, which tables
-/// there are. `place` is where the first copy lies.
+/// there are. `place` is where the first copy lies, `by` what to call the other.
 ///
 /// # Errors
 /// The first entry that differs, and its offset in the file.
 pub(super) fn check_redundant(
     place: u64,
     what: &'static str,
+    by: &'static str,
     primary: impl Iterator<Item = u32>,
     redundant: impl Iterator<Item = u32>,
 ) -> Result<(), Placed> {
     for (number, (found, expected)) in primary.zip(redundant).enumerate() {
         if found != expected {
             let (found, expected) = (u64::from(found), u64::from(expected));
-            let fault = Fault::Disagree { what, found, expected, by: "the redundant one" };
+            let fault = Fault::Disagree { what, found, expected, by };
             return Err((place + number as u64 * 4, fault));
         }
     }

@@ -22,10 +22,12 @@ use super::write_pieces::{
     capacity_sectors, encode_entries, entry, in_order,
 };
 use crate::device::BlockDevice;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{OutputFile, Target};
 
 const DESCRIPTOR_SECTOR: u64 = 1;
+/// Sectors of a disk, at most: VMware's products and others keep an extent's sectors in 32 bits.
+const CAPACITY_SECTORS_MAX: u64 = u32::MAX as u64;
 /// Entries of a directory that are encoded at once.
 const DIRECTORY_PART: u64 = 1 << 14;
 
@@ -37,11 +39,10 @@ const DIRECTORY_PART: u64 = 1 << 14;
 /// Returns the file's length.
 ///
 /// # Errors
-/// [`Error::Exists`](crate::Error::Exists) for a file that is there;
-/// [`Error::Invalid`](crate::Error::Invalid) for a block device, for a file name that a descriptor
-/// cannot hold and for a disk of no sectors; [`Error::Limit`](crate::Error::Limit) for more than the
-/// format can hold: 2 TiB in the file; [`Error::NoSpace`](crate::Error::NoSpace); what reading the
-/// disk gives.
+/// [`Error::Exists`] for a file that is there; [`Error::Invalid`] for a block device, for a file name
+/// that a descriptor cannot hold and for a disk of no sectors; [`Error::Limit`] for more than the
+/// format can hold, 2 TiB of disk and of file: a stream holds larger disks; [`Error::NoSpace`]; what
+/// reading the disk gives.
 pub fn export_sparse(device: &dyn BlockDevice, path: &Path, options: &WriteOptions<'_>) -> Result<u64> {
     let target = Target::find_file(path, "a file: a VMDK has a length of its own")?;
     let name = own_name(target.file_name())?;
@@ -80,6 +81,10 @@ struct Layout {
 
 impl Layout {
     fn of(capacity_sectors: u64) -> Result<Self> {
+        if capacity_sectors > CAPACITY_SECTORS_MAX {
+            let what = "sectors of a disk as vmdk (vmdk-stream has no such limit)";
+            return Err(Error::Limit { what, found: capacity_sectors, max: CAPACITY_SECTORS_MAX });
+        }
         let tables = capacity_sectors.div_ceil(COVERAGE_LEN / SECTOR_LEN);
         let directory_sectors = (tables * ENTRY_LEN as u64).div_ceil(SECTOR_LEN);
         let redundant_directory = DESCRIPTOR_SECTOR + DESCRIPTOR_SECTORS;
@@ -211,7 +216,6 @@ fn write_directory(out: &OutputFile<'_>, directory: u64, tables: u64, count: u64
 mod tests {
     use super::super::write_pieces::FILE_SECTORS_MAX;
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn a_file_beyond_32_bits_is_a_limit_and_goes() {
@@ -236,9 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn tables_without_room_for_grains_are_a_limit_before_anything_is_written() {
-        // 4 KiB of tables for each 32 MiB: at 16 PiB they alone fill what 32 bits can number.
-        assert!(Layout::of(1 << 38).is_ok());
-        assert!(matches!(Layout::of(1 << 45), Err(Error::Limit { .. })));
+    fn disks_beyond_32_bits_of_sectors_are_a_limit_before_anything_is_written() {
+        assert!(Layout::of((1 << 32) - 1).is_ok());
+        for sectors in [1 << 32, 1 << 38, 1 << 45] {
+            let error = Layout::of(sectors).expect_err("too large");
+            assert!(matches!(error, Error::Limit { found, .. } if found == sectors), "{error:?}");
+            assert!(error.to_string().contains("vmdk-stream"), "{error}");
+        }
     }
 }

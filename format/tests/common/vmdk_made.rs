@@ -58,6 +58,8 @@ pub struct Sparse {
     pub whole_tail: bool,
     /// Grains lie in the file in the order of the disk, or backwards in pairs.
     pub swapped: bool,
+    /// A progress marker with this number stands in front of each marked grain.
+    pub progress: Option<u64>,
     pub descriptor: Option<String>,
     pub level: u32,
 }
@@ -73,6 +75,7 @@ impl Default for Sparse {
             zero_grains: false,
             whole_tail: false,
             swapped: false,
+            progress: None,
             descriptor: None,
             level: 1,
         }
@@ -236,6 +239,9 @@ impl Sparse {
             if is_zero(grain) {
                 table[entry] = u32::from(self.zero_grains && entry % 2 == 0);
                 continue;
+            }
+            if let Some(value) = self.progress.filter(|_| self.is_marked()) {
+                file.extend(marker(value, 4));
             }
             table[entry] = (file.len() / SECTOR) as u32;
             let mut whole = grain.to_vec();

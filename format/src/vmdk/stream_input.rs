@@ -1,0 +1,87 @@
+//! A pipe that is read front to back, every byte of it with its place.
+
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+
+use super::Fault;
+use super::limits::PADDING_LEN_MAX;
+use super::marker::check_padding;
+use crate::error::{Error, Result};
+
+/// Bytes asked of the pipe at once.
+const READ_LEN: usize = 256 << 10;
+/// Bytes of padding looked at at once.
+const DRAIN_LEN: u64 = 64 << 10;
+
+/// The pipe, and how far it was read.
+pub(super) struct Input<R> {
+    reader: BufReader<R>,
+    pub name: Arc<str>,
+    pub position: u64,
+}
+
+impl<R> std::fmt::Debug for Input<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input").field("name", &self.name).field("position", &self.position).finish()
+    }
+}
+
+impl<R: Read> Input<R> {
+    pub fn new(reader: R, name: String) -> Self {
+        Self { reader: BufReader::with_capacity(READ_LEN, reader), name: name.into(), position: 0 }
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::io("read", format!("{} at byte {}", self.name, self.position), error)
+    }
+
+    /// Appends the next `len` bytes, fewer at the end. Room grows as bytes come, not by `len`.
+    pub fn append(&mut self, len: u64, bytes: &mut Vec<u8>) -> Result<()> {
+        let read = self.reader.by_ref().take(len).read_to_end(bytes).map_err(|error| self.failed(error))?;
+        self.position += read as u64;
+        Ok(())
+    }
+
+    /// As [`Input::append`]; fewer are refused.
+    pub fn append_whole(&mut self, len: u64, bytes: &mut Vec<u8>, expected: &'static str) -> Result<()> {
+        self.append(len, bytes)?;
+        self.check_whole(bytes, len, expected)
+    }
+
+    pub fn check_whole(&self, bytes: &[u8], len: u64, expected: &'static str) -> Result<()> {
+        if (bytes.len() as u64) < len {
+            return Err(Fault::Cut { expected }.at(&*self.name, self.position));
+        }
+        Ok(())
+    }
+
+    pub fn skip(&mut self, len: u64, expected: &'static str) -> Result<()> {
+        let skipped = io::copy(&mut self.reader.by_ref().take(len), &mut io::sink());
+        let skipped = skipped.map_err(|error| self.failed(error))?;
+        self.position += skipped;
+        if skipped < len {
+            return Err(Fault::Cut { expected }.at(&*self.name, self.position));
+        }
+        Ok(())
+    }
+
+    /// Reads what follows the stream, so that its writer can end; more than padding is refused, and
+    /// so are other bytes than zeros. The number of them.
+    pub fn drain(&mut self) -> Result<u64> {
+        let (start, mut bytes) = (self.position, Vec::new());
+        loop {
+            bytes.clear();
+            let place = self.position;
+            self.append(DRAIN_LEN, &mut bytes)?;
+            check_padding(&bytes, place).map_err(|(place, fault)| fault.at(&*self.name, place))?;
+            let found = self.position - start;
+            if found > PADDING_LEN_MAX {
+                let what = "the number of bytes after the end of the stream";
+                return Err(Fault::Value { what, found, expected: "at most 1 MiB" }.at(&*self.name, start));
+            }
+            if bytes.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+}

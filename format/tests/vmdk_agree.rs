@@ -1,0 +1,422 @@
+//! VMDKs that two readers could take for two disks, or that one would take and another not: file
+//! and pipe say the same about each.
+
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+mod common;
+#[path = "common/vmdk_made.rs"]
+mod vmdk_made;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{VecDisk, assert_equal, random_disk, read_all};
+use melv::device::for_each_run;
+use melv::limits::SPAN_LEN;
+use melv::source::SpanStream;
+use melv::vmdk::{Disk, Fault, Oddity, Stream, looks_like};
+use melv::{BlockDevice, Error, Result, content_of};
+use tempfile::TempDir;
+use vmdk_made::{Grains, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream};
+
+const LAYOUTS: [Layout; 3] = [Layout::True, Layout::Patched, Layout::Front];
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    fs::write(folder.join(name), bytes).unwrap();
+    folder.join(name)
+}
+
+fn from_file(bytes: &[u8]) -> Result<Vec<u8>> {
+    let folder = folder();
+    let disk = Disk::open(&put(folder.path(), "disk.vmdk", bytes))?;
+    for_each_run(&disk, |_, _| Ok(()))?;
+    read_all(&disk)
+}
+
+fn from_pipe(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = Stream::open(bytes, "pipe")?;
+    let mut disk = vec![0; stream.size() as usize];
+    while let Some(span) = stream.next_span()? {
+        let start = span.number as usize * SPAN_LEN;
+        let end = disk.len().min(start + SPAN_LEN);
+        (span.fill)(&mut disk[start..end])?;
+    }
+    Ok(disk)
+}
+
+fn fault<T>(result: Result<T>) -> (u64, Fault) {
+    match result.map(drop) {
+        Err(Error::Vmdk { offset, fault, .. }) => (offset, fault),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn feature<T>(result: Result<T>) -> String {
+    match result.map(drop) {
+        Err(Error::Unsupported { feature, .. }) => feature,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A stream of a disk, and the disk.
+fn made(sparse: Sparse, seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let disk = random_disk(seed, 12 * 65536 + 3 * SECTOR);
+    let sparse = Sparse { descriptor: Some(embedded("streamOptimized", disk.len())), ..sparse };
+    (sparse.make(&disk), disk)
+}
+
+// ---- one stream, one disk ----------------------------------------------------------------
+
+#[test]
+fn only_zeros_may_follow_the_end_of_a_stream() {
+    let (vmdk, disk) = made(stream(Layout::True), 1);
+    for zeros in [0, 1, 511, 512, 5000, 1 << 20] {
+        let padded = [&vmdk[..], &vec![0; zeros]].concat();
+        assert_equal(&from_pipe(&padded).unwrap(), &disk, "piped");
+        // The window of a file holds the footer too.
+        if zeros < 1 << 20 {
+            assert_equal(&from_file(&padded).unwrap(), &disk, "a file");
+        }
+        let last = [&padded[..], &[7]].concat();
+        for (at, found) in [fault(from_pipe(&last)), fault(from_file(&last))] {
+            let is_cut = matches!(found, Fault::Cut { .. }) && zeros == 1 << 20;
+            let is_value = matches!(found, Fault::Value { found: 7, expected: "0", .. });
+            let too_long = matches!(found, Fault::Value { expected: "at most 1 MiB", .. });
+            assert!(is_cut || too_long || is_value && at == padded.len() as u64, "{at} {found}");
+        }
+    }
+}
+
+#[test]
+fn two_streams_in_one_file_are_no_disk() {
+    let (one, _) = made(stream(Layout::True), 1);
+    let (mut other, _) = made(stream(Layout::True), 2);
+    let two = [&one[..], &other].concat();
+    assert_eq!(
+        fault(from_file(&two)),
+        (one.len() as u64 - 1024, Fault::TwoEnds { other: two.len() as u64 - 1024 })
+    );
+    assert!(fault(from_file(&two)).1.to_string().contains("two streams"));
+    assert_eq!(fault(from_pipe(&two)).0, one.len() as u64);
+    // The other's places moved, so that a reader from the back finds it sound.
+    let (shift, directory) = ((one.len() / SECTOR) as u64, get64(&other, other.len() - 1024 + 56));
+    let table_at = get32(&other, directory as usize * SECTOR) as usize * SECTOR;
+    for entry in 0..512 {
+        let at = table_at + entry * 4;
+        let sector = get32(&other, at);
+        put32(&mut other, at, if sector == 0 { 0 } else { sector + shift as u32 });
+    }
+    put32(&mut other, directory as usize * SECTOR, (table_at / SECTOR) as u32 + shift as u32);
+    let footer = other.len() - 1024 + 56;
+    put64(&mut other, footer, directory + shift);
+    let two = [&one[..], &other].concat();
+    assert!(matches!(fault(from_file(&two)).1, Fault::TwoEnds { .. }));
+    assert!(matches!(
+        fault(from_pipe(&two)).1,
+        Fault::Value { what: "a byte after the end of the stream", .. }
+    ));
+}
+
+#[test]
+fn a_stale_footer_behind_a_header_that_tells_the_place_is_no_fault() {
+    let (vmdk, disk) = made(stream(Layout::True), 3);
+    let footer = vmdk.len() - 1024;
+    let mut stale = vmdk.clone();
+    put64(&mut stale, 56, get64(&vmdk, footer + 56));
+    put64(&mut stale, footer + 56, u64::MAX);
+    assert_equal(&from_file(&stale).unwrap(), &disk, "a file");
+    assert_equal(&from_pipe(&stale).unwrap(), &disk, "piped");
+    put64(&mut stale, footer + 56, get64(&vmdk, footer + 56) - 1);
+    for (at, found) in [fault(from_file(&stale)), fault(from_pipe(&stale))] {
+        assert!(matches!(found, Fault::Disagree { .. }) && at == footer as u64 + 56, "{found}");
+    }
+}
+
+#[test]
+fn progress_markers_are_one_sector_whatever_they_say() {
+    for layout in LAYOUTS {
+        for value in [0, 1, 256, u64::MAX] {
+            let (vmdk, disk) = made(Sparse { progress: Some(value), ..stream(layout) }, 4);
+            assert_equal(&from_pipe(&vmdk).unwrap(), &disk, "piped");
+            assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
+        }
+    }
+}
+
+#[test]
+fn a_header_that_says_compressed_in_one_place_and_not_in_another_is_refused() {
+    let disk = random_disk(5, 300 * SECTOR);
+    let plain = |create_type| {
+        let descriptor = Some(embedded(create_type, disk.len()));
+        Sparse { descriptor, ..Sparse::default() }.make(&disk)
+    };
+    let mut vmdk = plain("monolithicSparse");
+    assert_equal(&from_file(&vmdk).unwrap(), &disk, "plain");
+    for compression in [1u8, 2, 255] {
+        vmdk[77] = compression;
+        for (at, found) in [fault(from_file(&vmdk)), fault(from_pipe(&vmdk))] {
+            assert!(
+                matches!(found, Fault::Value { found, .. } if found == u64::from(compression)),
+                "{found}"
+            );
+            assert_eq!(at, 77);
+        }
+    }
+    let is_flag = |(at, found): (u64, Fault)| {
+        assert!(at == 8 && found.to_string().contains("bit 16"), "{at} {found}");
+    };
+    is_flag(fault(from_file(&plain("streamOptimized"))));
+    is_flag(fault(from_file(&plain("STREAMoptimized"))));
+    let folder = folder();
+    put(folder.path(), "one.vmdk", Sparse::default().make(&disk));
+    let text = descriptor("streamOptimized", &["RW 300 SPARSE \"one.vmdk\"".to_owned()]);
+    is_flag(fault(Disk::open(&put(folder.path(), "disk.vmdk", text))));
+}
+
+// ---- a capacity up to the end of the last grain --------------------------------------------
+
+/// Puts the capacity into the header, and into the footer of a stream that has one.
+fn put_capacity(vmdk: &mut [u8], sectors: u64) {
+    if get64(vmdk, 56) == u64::MAX {
+        let footer = vmdk.len() - 1024;
+        put64(vmdk, footer + 12, sectors);
+    }
+    put64(vmdk, 12, sectors);
+}
+
+#[test]
+fn the_descriptor_says_where_the_disk_ends_in_the_last_grain() {
+    let mut all = vec![Grains::Plain, Grains::Bare(Layout::Front)];
+    all.extend(LAYOUTS.map(Grains::Marked));
+    for grains in all {
+        for (grain, sectors) in [(128usize, 300usize), (8, 4099), (4096, 4097), (4096, 8191), (4096, 4500)] {
+            let mut whole = random_disk(6, sectors.next_multiple_of(grain) * SECTOR);
+            whole[(sectors - 1) * SECTOR..].fill(7);
+            let expected = &whole[..sectors * SECTOR];
+            let create_type = if grains == Grains::Plain { "monolithicSparse" } else { "streamOptimized" };
+            let descriptor = Some(embedded(create_type, expected.len()));
+            let vmdk = Sparse { grain_sectors: grain, grains, descriptor, ..Sparse::default() }.make(&whole);
+            assert_eq!(get64(&vmdk, 12) as usize, sectors.next_multiple_of(grain));
+            assert_equal(&from_file(&vmdk).unwrap(), expected, "a file");
+            let folder = folder();
+            let disk = Disk::open(&put(folder.path(), "disk.vmdk", &vmdk)).unwrap();
+            assert_eq!(disk.size(), expected.len() as u64);
+            assert!(matches!(disk.read_at(disk.size(), &mut [0]), Err(Error::OutOfRange { .. })));
+            let id = content_of(&VecDisk(expected.to_vec()), None, None).unwrap();
+            assert_eq!(content_of(&disk, None, None).unwrap(), id);
+            if matches!(grains, Grains::Marked(_)) {
+                assert_equal(&from_pipe(&vmdk).unwrap(), expected, "piped");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_last_grain_that_the_header_makes_whole_is_stored_whole() {
+    let mut disk = random_disk(7, 300 * SECTOR);
+    disk[299 * SECTOR..].fill(7);
+    for layout in LAYOUTS {
+        let descriptor = Some(embedded("streamOptimized", disk.len()));
+        for whole_tail in [true, false] {
+            let sparse = Sparse { whole_tail, descriptor: descriptor.clone(), ..stream(layout) };
+            let mut vmdk = sparse.make(&disk);
+            put_capacity(&mut vmdk, 384);
+            for read in [from_file(&vmdk), from_pipe(&vmdk)] {
+                if whole_tail {
+                    assert_equal(&read.unwrap(), &disk, "whole");
+                } else {
+                    let (_, found) = fault(read);
+                    assert!(matches!(found, Fault::GrainLen { expected: 65536, .. }), "{found}");
+                }
+            }
+            for capacity in [299, 301, 383, 385, 512] {
+                put_capacity(&mut vmdk, capacity);
+                for (at, found) in [fault(from_file(&vmdk)), fault(from_pipe(&vmdk))] {
+                    let text = format!("the capacity in sectors is {capacity}, but 300 by the descriptor");
+                    assert_eq!((at, found.to_string()), (12, text));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn extents_whose_header_has_the_whole_last_grain_join_without_a_seam() {
+    let folder = folder();
+    let disk = random_disk(8, 600 * SECTOR);
+    let (one, two) = disk.split_at(300 * SECTOR);
+    let filled = |part: &[u8]| [part, &[9; 84 * SECTOR]].concat();
+    put(folder.path(), "one.vmdk", Sparse::default().make(&filled(one)));
+    put(folder.path(), "two.vmdk", Sparse::default().make(&filled(two)));
+    let lines = ["one", "two"].map(|name| format!("RW 300 SPARSE \"{name}.vmdk\""));
+    let opened =
+        Disk::open(&put(folder.path(), "disk.vmdk", descriptor("twoGbMaxExtentSparse", &lines))).unwrap();
+    assert_equal(&read_all(&opened).unwrap(), &disk, "joined");
+    let lines = lines.map(|line| line.replace("300", "256"));
+    let text = descriptor("twoGbMaxExtentSparse", &lines);
+    let (at, found) = fault(Disk::open(&put(folder.path(), "disk.vmdk", text)));
+    assert_eq!(
+        (at, found.to_string().as_str()),
+        (12, "the capacity in sectors is 384, but 256 by the descriptor")
+    );
+}
+
+// ---- descriptors ---------------------------------------------------------------------------
+
+#[test]
+fn encrypted_disks_are_named() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 512]);
+    let base = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
+    for line in [
+        "encryption.keySafe = \"x\"",
+        "ENCRYPTIONkeys=\"x\"",
+        "keySafe=\"x\"",
+        "ddb.other = \"vmware:key/list/(pair/(...\"",
+        "ddb.other = \"VMWARE:KEY/list\"",
+    ] {
+        let text = format!("{base}{line}\n");
+        assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
+        // Whatever else of it is not known.
+        let text = text.replace("version=1", "version=7").replace("monolithicFlat", "other");
+        assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
+        let (mut vmdk, _) = made(stream(Layout::True), 9);
+        let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+        vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
+        assert!(feature(from_file(&vmdk)).contains("encrypted"), "{line}");
+        assert!(feature(from_pipe(&vmdk)).contains("encrypted"), "{line}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_parent_that_is_none_is_a_warning() {
+    let (mut vmdk, disk) = made(stream(Layout::True), 10);
+    let line = b"parentFileNameHint=\"/vm/base.vmdk\"\n";
+    let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+    vmdk[end..end + line.len()].copy_from_slice(line);
+    assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
+    let stream = Stream::open(&vmdk[..], "pipe").unwrap();
+    assert_eq!(stream.warnings()[0].oddity, Oddity::ParentHint);
+    let folder = folder();
+    let opened = Disk::open(&put(folder.path(), "disk.vmdk", &vmdk)).unwrap();
+    assert_eq!(opened.warnings()[0].oddity, Oddity::ParentHint);
+    assert!(opened.warnings()[0].to_string().contains("parent"));
+    put(folder.path(), "flat.bin", [5; 512]);
+    let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
+    let text = format!("{text}parentFileNameHint=\"x\"\n");
+    let opened = Disk::open(&put(folder.path(), "disk.vmdk", text)).unwrap();
+    assert_eq!(opened.warnings()[0].oddity, Oddity::ParentHint);
+}
+
+#[test]
+fn a_descriptor_without_its_first_comment_is_read_where_it_is_known_to_be_one() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 512]);
+    let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
+    for text in
+        [text.replace("# Disk DescriptorFile\n", ""), text.replace("# Disk DescriptorFile", "# mine\n")]
+    {
+        assert!(!looks_like(text.as_bytes()));
+        let opened = Disk::open(&put(folder.path(), "disk.vmdk", &text)).unwrap();
+        assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+        let other = text.replace("version=1\nCID", "CID");
+        assert_eq!(fault(Disk::open(&put(folder.path(), "disk.vmdk", other))), (0, Fault::NotVmdk));
+    }
+}
+
+#[test]
+fn a_colon_is_a_part_of_a_name() {
+    let folder = folder();
+    let names = ["web:1.vmdk", "file:flat.bin", "c:", "json:{}"];
+    for name in names {
+        put(folder.path(), name, [5; 512]);
+        let text = descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{name}\" 0")]);
+        let opened = Disk::open(&put(folder.path(), "disk.vmdk", text)).unwrap();
+        assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+    }
+}
+
+#[test]
+fn copies_that_disagree_in_a_file_that_was_not_closed_say_so() {
+    let disk = random_disk(12, 300 * SECTOR);
+    let sparse = Sparse { descriptor: Some(embedded("monolithicSparse", disk.len())), ..Sparse::default() };
+    let mut vmdk = sparse.make(&disk);
+    let copy = get32(&vmdk, get64(&vmdk, 48) as usize * SECTOR) as usize * SECTOR;
+    put32(&mut vmdk, copy, 0);
+    for unclean in [0, 1] {
+        vmdk[72] = unclean;
+        let (_, found) = fault(from_file(&vmdk));
+        assert!(matches!(found, Fault::Disagree { .. }), "{found}");
+        assert_eq!(found.to_string().contains("not closed cleanly"), unclean == 1, "{found}");
+    }
+    // And an entry of the directory.
+    let directory = get64(&vmdk, 48) as usize * SECTOR;
+    put32(&mut vmdk, directory, 0);
+    assert!(fault(from_file(&vmdk)).1.to_string().contains("not closed cleanly"));
+}
+
+// ---- many files ------------------------------------------------------------------------------
+
+/// How many of this process's files lie in a folder.
+fn open_in(folder: &Path) -> usize {
+    let links =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|path| path.parent() == Some(folder)).count()
+}
+
+#[test]
+fn of_hundreds_of_extents_few_are_open_and_all_are_the_same_later() {
+    let folder = folder();
+    let place = folder.path().canonicalize().unwrap();
+    let disk = random_disk(13, 300 * 16 * SECTOR);
+    let mut lines = Vec::new();
+    for (number, part) in disk.chunks(16 * SECTOR).enumerate() {
+        let is_sparse = number % 3 == 0;
+        let bytes = if is_sparse { Sparse::default().make(part) } else { part.to_vec() };
+        put(&place, &format!("{number}.bin"), bytes);
+        lines.push(format!("RW 16 {} \"{number}.bin\"", if is_sparse { "SPARSE" } else { "FLAT" }));
+    }
+    let path = put(&place, "disk.vmdk", descriptor("custom", &lines));
+    let opened = Disk::open(&path).unwrap();
+    // The descriptor stays open too.
+    assert!(open_in(&place) <= 65, "{}", open_in(&place));
+    for _ in 0..2 {
+        for_each_run(&opened, |_, _| Ok(())).unwrap();
+        assert_equal(&read_all(&opened).unwrap(), &disk, "reopened");
+        assert!(open_in(&place) <= 65, "{}", open_in(&place));
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_equal(&read_all(&opened).unwrap(), &disk, "at once"));
+        }
+    });
+    opened.check_unchanged().unwrap();
+    // The last ones are open now, the first ones closed: another file, none, a link, another length.
+    let changed = |number: usize| match opened.read_at((number * 16 * SECTOR) as u64, &mut [0; 512]) {
+        Err(Error::Changed { object }) => assert!(object.ends_with(&format!("/{number}.bin")), "{object}"),
+        other => panic!("{number}: {other:?}"),
+    };
+    fs::copy(place.join("1.bin"), place.join("copy")).unwrap();
+    fs::rename(place.join("copy"), place.join("1.bin")).unwrap();
+    fs::remove_file(place.join("2.bin")).unwrap();
+    fs::rename(place.join("3.bin"), place.join("away")).unwrap();
+    std::os::unix::fs::symlink("away", place.join("3.bin")).unwrap();
+    fs::File::options().write(true).open(place.join("4.bin")).unwrap().set_len(20 * SECTOR as u64).unwrap();
+    (1..5).for_each(changed);
+    assert!(matches!(opened.check_unchanged(), Err(Error::Changed { .. })));
+}
+
+#[test]
+fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
+    let folder = folder();
+    let lines: Vec<String> = (0..100).map(|number| format!("RW 1 FLAT \"{number}.bin\"")).collect();
+    (0..100).for_each(|number| drop(put(folder.path(), &format!("{number}.bin"), [1; SECTOR])));
+    let opened = Disk::open(&put(folder.path(), "disk.vmdk", descriptor("custom", &lines))).unwrap();
+    opened.check_unchanged().unwrap();
+    put(folder.path(), "0.bin", [2; SECTOR]);
+    assert!(matches!(opened.check_unchanged(), Err(Error::Changed { object }) if object.ends_with("/0.bin")));
+}
