@@ -186,7 +186,7 @@ fn create_temporary(target: &Path) -> Result<(File, PathBuf)> {
         match File::create_new(&path) {
             Ok(file) => return Ok((file, path)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && tried < NAMES_TRIED => {}
-            Err(error) => return Err(Error::io("create", path.display().to_string(), error)),
+            Err(error) => return Err(Error::io("create", target.display().to_string(), error)),
         }
     }
 }

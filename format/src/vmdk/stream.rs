@@ -247,7 +247,8 @@ impl<R: Read + Send> Stream<R> {
         self.ended = true;
         if by_marker {
             let bytes = self.input.drain()?;
-            if bytes != 0 {
+            // Without a footer nothing marks the end but the zeros that the file was padded with.
+            if bytes != 0 && self.footer_came {
                 let object = self.input.name.to_string();
                 self.warnings.push(Warning { object, oddity: Oddity::Padding { bytes } });
             }
