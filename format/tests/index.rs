@@ -2,13 +2,21 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::Duration;
 
 use common::{
-    SeedDisk, Seen, assert_clean, assert_equal, assert_image, assert_same_objects, committed, image, import,
-    options, places, put_all, random_disk, read_all, store_in,
+    SeedDisk, Seen, VecDisk, assert_clean, assert_equal, assert_image, assert_same_objects, committed, image,
+    import, noise, options, places, put_all, random_disk, read_all, store_in,
 };
-use melv::{ImportOptions, MemoryStorage, Source, Storage};
+use melv::digest::object_digest;
+use melv::ondisk::locator::LocatorRoot;
+use melv::storage::{LockMode, ReadAt};
+use melv::{
+    BlockDevice, BundleOptions, Digest, ImportOptions, LoadOptions, MemoryStorage, Run, SaveOptions, Source,
+    Storage, Store,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -174,4 +182,253 @@ fn many_small_imports_keep_few_segments_and_share_exactly() {
         store.import(Source::device(&last), &ImportOptions { parent, ..options("last") }).expect("import");
     assert_eq!(report.new_bytes, 3 * 4096);
     assert_clean(&store);
+}
+
+/// Everything of the index.
+fn index_of(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
+    let mut contents = storage.contents();
+    contents.retain(|name, _| name.starts_with("index/") && name != "index/lock");
+    contents
+}
+
+/// The keys that the segments name.
+fn segment_keys(storage: &MemoryStorage) -> BTreeSet<Digest> {
+    let segments = storage.contents().into_iter().filter(|(name, _)| name.starts_with("index/segments/"));
+    let keys = |(_, bytes): (String, Vec<u8>)| {
+        let count = u64::from_le_bytes(bytes[16..24].try_into().expect("a number"));
+        let ids = bytes[32..].chunks_exact(32).take(count as usize);
+        ids.map(|id| Digest(id.try_into().expect("a digest"))).collect::<Vec<_>>()
+    };
+    segments.flat_map(keys).collect()
+}
+
+/// The keys that the lists of the store have: of those held whole, and of those held in part.
+fn list_keys(storage: &MemoryStorage) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
+    let (mut whole, mut in_part) = (BTreeSet::new(), BTreeSet::new());
+    for (name, bytes) in storage.contents().iter().filter(|(name, _)| name.starts_with("locators/")) {
+        let (rest, len) = bytes.split_last_chunk().expect("a trailer");
+        let root = &rest[rest.len() - u64::from_le_bytes(*len) as usize..];
+        let id: Digest = name["locators/".len()..].parse().expect("an id");
+        if LocatorRoot::decode(root).expect("a root").in_part {
+            in_part.insert(object_digest(&[id.0, object_digest(root).0].concat()));
+        } else {
+            whole.insert(id);
+        }
+    }
+    (whole, in_part)
+}
+
+/// The index speaks of the lists that there are, and of no others.
+fn assert_tidy(storage: &MemoryStorage) {
+    let (whole, in_part) = list_keys(storage);
+    let logs: BTreeSet<Digest> = storage
+        .list("index/logs")
+        .expect("list")
+        .iter()
+        .map(|log| log.name["index/logs/".len()..].parse().expect("a key"))
+        .collect();
+    assert_eq!(logs, whole);
+    assert_eq!(segment_keys(storage), &whole | &in_part);
+}
+
+/// A bundle of an image.
+fn saved(store: &Store, name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let images = [name.parse().expect("a reference")];
+    store.save(&images, &mut bytes, &SaveOptions::default()).expect("save");
+    bytes
+}
+
+/// A bundle in memory.
+#[derive(Debug)]
+struct Bytes(Vec<u8>);
+
+impl ReadAt for Bytes {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let range = offset as usize..offset as usize + buf.len();
+        buf.copy_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+fn load(store: &Store, bundle: Vec<u8>) {
+    let bundle = Store::open_bundle_reader(Bytes(bundle), "test", BundleOptions::default()).expect("bundle");
+    store.load(&bundle, &LoadOptions::default()).expect("load");
+}
+
+/// A disk of these noise blocks.
+fn noise_disk(seeds: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    seeds.into_iter().flat_map(noise).collect()
+}
+
+/// A store with a disk of 1000 blocks, `base`, and two that have some of these.
+fn shared_base(chunk_blocks: u32) -> (MemoryStorage, Store) {
+    let storage = MemoryStorage::new();
+    let store = store_in(&storage);
+    let named = |name| ImportOptions { chunk_blocks, ..options(name) };
+    import(&store, &noise_disk(1..=1000), &named("base"));
+    import(&store, &noise_disk((100..400).step_by(3)), &named("some"));
+    import(&store, &noise_disk((50..900).step_by(7)), &named("more"));
+    (storage, store)
+}
+
+#[test]
+fn the_index_of_a_store_that_holds_more_gives_nothing_that_is_not_held() {
+    for chunk_blocks in [1, 8, 64] {
+        let (source, store) = shared_base(chunk_blocks);
+        let loaded = MemoryStorage::new();
+        load(&store_in(&loaded), saved(&store, "some"));
+        let base = noise_disk(1..=1000);
+        let mut seen = Seen::default();
+        seen.add(&noise_disk((100..400).step_by(3)));
+        let (_, new_bytes) = seen.add(&base);
+        assert_eq!(new_bytes, 900 * 4096);
+        let in_part = list_keys(&loaded).1;
+        assert_eq!(in_part.len(), 1);
+
+        let of_source = index_of(&source);
+        let mut forged = of_source.clone();
+        // The whole log, under the name that the part's would have, and segments that name it.
+        for key in &in_part {
+            for (name, bytes) in &of_source {
+                if name.starts_with("index/logs/") {
+                    forged.insert(format!("index/logs/{key}"), bytes.clone());
+                }
+            }
+        }
+        for (index, what) in [(BTreeMap::new(), "none"), (of_source, "the source's"), (forged, "forged")] {
+            let storage = put_all(&loaded.contents());
+            index.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+            let store = store_in(&storage);
+            let report = import(&store, &base, &options("base"));
+            assert_eq!(report.new_bytes, new_bytes, "{what}, {chunk_blocks} blocks to a chunk");
+            assert_image(&store, "base", &base);
+            assert_clean(&store);
+            assert_tidy(&storage);
+            assert_eq!(import(&store, &base, &options("again")).new_bytes, 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_held_of_a_list_takes_no_room_in_the_index() {
+    let storage = MemoryStorage::new();
+    let store = store_in(&storage);
+    let named = |name| ImportOptions { chunk_blocks: 1, ..options(name) };
+    import(&store, &noise_disk(1..=4096), &named("base"));
+    import(&store, &noise_disk([2500]), &named("one"));
+    let target = MemoryStorage::new();
+    let loaded = store_in(&target);
+    load(&loaded, saved(&store, "one"));
+    let disk = noise_disk([2500, 9000, 9001]);
+    assert_eq!(import(&loaded, &disk, &named("next")).new_bytes, 2 * 4096);
+    assert_tidy(&target);
+    let space = loaded.space().expect("space");
+    assert_eq!(space.unique_bytes, 3 * 4096);
+    assert!(space.index_bytes <= (8 << 10) + 3 * 64, "{}", space.index_bytes);
+    assert_image(&loaded, "next", &disk);
+    assert_clean(&loaded);
+}
+
+#[test]
+fn the_index_forgets_a_list_as_it_was_before_more_of_it_was_loaded() {
+    let (_, source) = shared_base(8);
+    let target = MemoryStorage::new();
+    let mut seen = Seen::default();
+    let disks =
+        [("some", (100..400).step_by(3)), ("more", (50..900).step_by(7)), ("base", (1..1001).step_by(1))];
+    // Two handles in turn: neither may go by what it knew of the lists before.
+    let stores = [store_in(&target), store_in(&target)];
+    for (round, (name, seeds)) in disks.into_iter().enumerate() {
+        let before = list_keys(&target).1;
+        load(&stores[0], saved(&source, name));
+        seen.add(&noise_disk(seeds.clone()));
+        let own = 10_000 * (round as u64 + 1);
+        let next = noise_disk(seeds.chain(own..own + 5));
+        let (_, new_bytes) = seen.add(&next);
+        for (store, new_bytes) in stores.iter().zip([new_bytes, 0]) {
+            let options = ImportOptions { replace: true, ..options("next") };
+            assert_eq!(import(store, &next, &options).new_bytes, new_bytes, "{name}");
+            assert_tidy(&target);
+        }
+        assert!(before.is_disjoint(&list_keys(&target).1), "the list is another one by now");
+        assert_clean(&stores[1]);
+    }
+    assert_image(&stores[0], "base", &noise_disk(1..=1000));
+}
+
+#[test]
+fn what_other_lists_left_in_the_index_is_removed() {
+    // Segments of the lists of four disks, of which the other store has one.
+    let many = MemoryStorage::new();
+    let store = store_in(&many);
+    let disks: Vec<_> = (0..4).map(|number| noise_disk((1..=300).map(|n| number * 1000 + n))).collect();
+    let storage = MemoryStorage::new();
+    import(&store_in(&storage), &disks[2], &options("disk-2"));
+    for (number, disk) in disks.iter().enumerate() {
+        import(&store, disk, &options(&format!("disk-{number}")));
+    }
+    assert_eq!(many.list("index/segments").expect("list").len(), 1);
+    storage.remove(&index_of(&storage).into_keys().collect::<Vec<_>>()).expect("remove");
+    for (name, bytes) in index_of(&many) {
+        storage.put(&name, bytes);
+    }
+    let store = store_in(&storage);
+    assert_eq!(import(&store, &disks[2], &options("again")).new_bytes, 0);
+    assert_tidy(&storage);
+    assert_eq!(storage.list("index/segments").expect("list").len(), 1);
+    assert_eq!(storage.list("tmp").expect("list"), []);
+    assert_eq!(import(&store, &disks[1], &options("disk-1")).new_bytes, 300 * 4096);
+    assert_tidy(&storage);
+
+    // Somebody else is at work on the index: it is left as it is.
+    let strange = format!("index/logs/{}", object_digest(b"strange"));
+    storage.put(&strange, vec![0; 32]);
+    let held = storage.lock("index/lock", LockMode::Exclusive, Duration::ZERO).expect("lock");
+    assert_eq!(import(&store, &disks[2], &options("held")).new_bytes, 0);
+    assert!(storage.contents().contains_key(&strange));
+    drop(held);
+    assert_eq!(import(&store, &disks[2], &options("free")).new_bytes, 0);
+    assert_tidy(&storage);
+}
+
+/// A disk whose first read takes the index away.
+#[derive(Debug)]
+struct TakingIndex(VecDisk, MemoryStorage);
+
+impl BlockDevice for TakingIndex {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> melv::Result<()> {
+        self.1.remove(&index_of(&self.1).into_keys().collect::<Vec<_>>()).expect("remove");
+        self.0.read_at(offset, buf)
+    }
+
+    fn map(&self, offset: u64, len: u64) -> melv::Result<Run> {
+        self.0.map(offset, len)
+    }
+
+    fn name(&self) -> String {
+        "taking".into()
+    }
+}
+
+#[test]
+fn the_index_may_go_while_an_import_is_under_way() {
+    let fixture = Fixture::new();
+    let storage = put_all(&fixture.contents);
+    let store = store_in(&storage);
+    let disk = TakingIndex(VecDisk(fixture.next.clone()), storage.clone());
+    let report = store.import(Source::device(&disk), &options("next")).expect("import");
+    assert_eq!(report.new_bytes, fixture.new_bytes);
+    assert_same_objects(&committed(&storage), &fixture.expected, "taken away");
+    assert_image(&store, "next", &fixture.next);
+    assert_eq!(import(&store, &fixture.next, &options("again")).new_bytes, 0);
+    assert_tidy(&storage);
 }

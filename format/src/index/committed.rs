@@ -1,6 +1,6 @@
 //! The index over all committed lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
@@ -55,13 +55,13 @@ impl CommittedIndex {
         let lens = log::lens(shared)?;
         let mut logs = BTreeMap::new();
         for id in lists {
-            match shared.list(id, None).and_then(|list| Log::new(list, &lens)) {
+            match update::newest_list(shared, id).and_then(|list| Log::new(list, &lens)) {
                 Ok(log) => drop(logs.insert(*id, log)),
                 Err(error) if error.may_pass() => return Err(error),
                 Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
             }
         }
-        let segments = update::open_segments(shared)?;
+        let segments = open_segments(shared, lists, &logs, &lens)?;
         let mut index = Self {
             shared: shared.clone(),
             segments: Vec::new(),
@@ -71,18 +71,17 @@ impl CommittedIndex {
             candidates: Vec::new(),
         };
         let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.binary_search(id).is_ok());
+        // Lists held in part have no log to be missing.
         let missing: Vec<_> = logs
             .values()
-            .filter(|log| !log.is_sound() || !covered(&log.key))
-            .map(|log| log.list.clone())
+            .filter(|log| log.is_unsound() || !covered(&log.key))
+            .map(|log| (log.key, log.list.clone()))
             .collect();
-        let rebuilt =
-            if missing.is_empty() { Vec::new() } else { update::rebuild(shared, &missing, &segments)? };
-        let lens = if missing.is_empty() { lens } else { log::lens(shared)? };
-        for list in &missing {
-            let log = Log::new(list.clone(), &lens)?;
-            shared.forget_object(&log::object_name(&log.key));
-            logs.insert(list.id, log);
+        let mut rebuilt = Vec::new();
+        if !missing.is_empty() {
+            rebuilt = update::rebuild(shared, missing, &segments)?;
+            let lens = log::lens(shared)?;
+            logs.values_mut().filter(|log| log.is_unsound()).for_each(|log| log.look_again(shared, &lens));
         }
         let numbers: BTreeMap<Digest, u32> = logs.values().map(|log| log.key).zip(0..).collect();
         index.logs = logs.into_values().collect();
@@ -177,11 +176,12 @@ impl CommittedIndex {
             .iter()
             .flatten()
             .filter(present)
-            .map(|&list| self.logs[list as usize].list.clone())
+            .map(|&list| &self.logs[list as usize])
+            .map(|log| (log.key, log.list.clone()))
             .collect();
         update::remove_segment(&self.shared, &damaged.segment);
         let numbers: BTreeMap<Digest, u32> = self.logs.iter().map(|log| log.key).zip(0..).collect();
-        let mut made = update::rebuild(&self.shared, &lists, &[])?.into_iter();
+        let mut made = update::rebuild(&self.shared, lists, &[])?.into_iter();
         match made.next() {
             Some(segment) => self.segments[number] = OpenSegment::new(segment, &numbers),
             // Its lists are damaged too: it is not tried again at every look-up.
@@ -193,8 +193,27 @@ impl CommittedIndex {
 
     /// Removes the logs that were found wrong, so that the next import makes them again.
     pub fn drop_damaged_logs(&self) {
-        for log in self.logs.iter().filter(|log| !log.is_sound()) {
+        for log in self.logs.iter().filter(|log| log.is_unsound()) {
             let _ = self.shared.storage.remove(&[log::object_name(&log.key)]);
+        }
+    }
+}
+
+/// The segments, without those that are about lists which are no more.
+fn open_segments(
+    shared: &Arc<Shared>,
+    lists: &[Digest],
+    logs: &BTreeMap<Digest, Log>,
+    lens: &HashMap<Digest, u64>,
+) -> Result<Vec<Segment>> {
+    let segments = update::open_segments(shared)?;
+    // A list that is damaged now may be brought again.
+    let key = |id: &Digest| (logs.get(id).map_or(*id, |log| log.key), *id);
+    match update::tidy(shared, segments, lens, &lists.iter().map(key).collect()) {
+        Ok(segments) => Ok(segments),
+        Err(error) => {
+            tracing::warn!(%error, "the block index was not tidied; a later import does it");
+            update::open_segments(shared)
         }
     }
 }

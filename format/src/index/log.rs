@@ -1,21 +1,30 @@
 //! Digest logs: the digests of a list's blocks in the list's order, proved by its chunk ids.
+//!
+//! Only a list of which the store holds all has a log. Chunk ids say which blocks a list has, not
+//! which of them are here, and a list held in part may have few of its many: its digests are made
+//! from the frames of the page asked for, so that each is that of a block that was just read.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
 use crate::digest::{DIGEST_LEN, Digest, block_digest, chunk_id, object_digest};
 use crate::error::{Error, Result};
-use crate::limits::BLOCK_LEN;
+use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
-use crate::store::list::List;
+use crate::store::list::{List, Locator};
 use crate::store::names;
 use crate::store::{Shared, VerifyMode};
 
 /// Digests to a page: 4 KiB, or a whole chunk's where that is more.
 const PAGE_BLOCKS: u64 = 128;
+/// Pages that [`Digests`] keeps: a MiB.
+const DIGEST_PAGES_MAX: usize = 256;
+/// Chunks whose digests are made at a time: enough for every thread, few enough to hold.
+const BATCH_CHUNKS: usize = 256;
 
 /// The name under which the index knows a list: its id, where the store holds all of it. Of a list
 /// that is held in part, what is held may change with its locator: another locator, another name, so
@@ -29,14 +38,36 @@ pub(crate) fn key_of_list(list: &List) -> Result<Digest> {
     Ok(if locator.root.in_part { object_digest(&[list.id.0, locator.digest.0].concat()) } else { list.id })
 }
 
-/// The log of one list.
+/// Whether the list has no log, since the store does not hold all of it. A bundle has no index.
+pub(crate) fn is_in_part(list: &List) -> Result<bool> {
+    Ok(list.is_of_bundle() || list.locator()?.root.in_part)
+}
+
+/// What is known of a log's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LogFile {
+    /// It is there, and was right as far as it was read.
+    Sound,
+    /// It is missing or wrong.
+    Unsound,
+    /// There is none to be: the list is held in part.
+    None,
+}
+
+impl LogFile {
+    fn found(list: &List, key: &Digest, lens: &HashMap<Digest, u64>) -> Self {
+        let len = list.shape.blocks * DIGEST_LEN as u64;
+        if lens.get(key) == Some(&len) { Self::Sound } else { Self::Unsound }
+    }
+}
+
+/// The log of one list, or what stands for it.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub list: Arc<List>,
     /// See [`key_of_list`].
     pub key: Digest,
-    /// Whether the file is there and was right as far as it was read.
-    sound: bool,
+    file: LogFile,
     /// Whether the list's frames were found to be there.
     reachable: bool,
 }
@@ -65,13 +96,19 @@ impl Log {
     /// When the list's locator is damaged.
     pub fn new(list: Arc<List>, lens: &HashMap<Digest, u64>) -> Result<Self> {
         let key = key_of_list(&list)?;
-        let sound = lens.get(&key) == Some(&(list.shape.blocks * DIGEST_LEN as u64));
-        Ok(Self { list, key, sound, reachable: false })
+        let file = if is_in_part(&list)? { LogFile::None } else { LogFile::found(&list, &key, lens) };
+        Ok(Self { list, key, file, reachable: false })
     }
 
-    /// Whether the file was there, and right as far as it was read.
-    pub fn is_sound(&self) -> bool {
-        self.sound
+    /// Looks for the file that was missing or wrong.
+    pub fn look_again(&mut self, shared: &Shared, lens: &HashMap<Digest, u64>) {
+        shared.forget_object(&object_name(&self.key));
+        self.file = LogFile::found(&self.list, &self.key, lens);
+    }
+
+    /// Whether there is to be a file, and it is missing or wrong.
+    pub fn is_unsound(&self) -> bool {
+        self.file == LogFile::Unsound
     }
 
     /// Fails unless the list's locator and packs are there, so that nothing is shared with what is
@@ -84,15 +121,16 @@ impl Log {
         Ok(())
     }
 
-    /// Page `number`, proved. Where the file is missing or wrong, it is made from the frames.
+    /// Page `number`, proved. Where there is no file, or it is wrong, the page is made from the frames;
+    /// the digests of blocks that are not held, or in a frame that is damaged, are zero then.
     ///
     /// # Errors
-    /// When the frames are damaged too.
+    /// Those of the medium; damage of the list or of its locator.
     pub fn page(&mut self, shared: &Shared, number: u64) -> Result<Arc<[Digest]>> {
         let per_page = page_blocks(&self.list.shape);
         let first = number * per_page;
         let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
-        if self.sound {
+        if self.file == LogFile::Sound {
             let mut bytes = vec![0; count * DIGEST_LEN];
             let object = shared.open_object(&object_name(&self.key)).ok();
             let read = object.map(|object| object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64));
@@ -101,42 +139,60 @@ impl Log {
                     .chunks_exact(DIGEST_LEN)
                     .map(|digest| Digest(digest.try_into().unwrap_or_default()))
                     .collect();
-                if let Some(proved) = self.prove(shared, first, digests)? {
-                    return Ok(proved.into());
+                if self.is_proved(shared, first, &digests)? {
+                    return Ok(digests.into());
                 }
             }
             tracing::warn!(list = %self.list.id, "the block index is damaged here; making it again");
-            self.sound = false;
+            self.file = LogFile::Unsound;
         }
         let chunk_blocks = u64::from(self.list.shape.chunk_blocks);
         let chunks = first / chunk_blocks..(first + count as u64).div_ceil(chunk_blocks);
-        let digests =
-            chunks.map(|chunk| chunk_digests(shared, &self.list, chunk)).collect::<Result<Vec<_>>>()?;
+        let digests = chunks.map(|chunk| self.sound_digests(shared, chunk)).collect::<Result<Vec<_>>>()?;
         Ok(digests.concat().into())
     }
 
-    /// `digests`, of whole chunks from block `first` on, if they hash to the list's chunk ids. Those
-    /// of a chunk that is held in part prove nothing about which blocks are: they are made from its
-    /// frames.
-    fn prove(&self, shared: &Shared, first: u64, mut digests: Vec<Digest>) -> Result<Option<Vec<Digest>>> {
+    /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids, and the
+    /// chunks are here: what the locator's root says of that, its records must.
+    fn is_proved(&self, shared: &Shared, first: u64, digests: &[Digest]) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
-        let locator = self.list.locator()?;
         let chunks = first / chunk_blocks as u64..;
-        for (chunk, blocks) in chunks.zip(digests.chunks_mut(chunk_blocks)) {
-            if locator.root.in_part && !locator.record(shared, chunk)?.is_whole() {
-                blocks.copy_from_slice(&chunk_digests(shared, &self.list, chunk)?);
-            } else if chunk_id(blocks) != self.list.chunk_id(chunk)? {
-                return Ok(None);
+        for (chunk, blocks) in chunks.zip(digests.chunks(chunk_blocks)) {
+            if chunk_id(blocks) != self.list.chunk_id(chunk)?
+                || !ask_locator(&self.list, |locator| locator.record(shared, chunk))?.is_whole()
+            {
+                return Ok(false);
             }
         }
-        Ok(Some(digests))
+        Ok(true)
+    }
+
+    /// The digests of a chunk's blocks; zeros where its frames are damaged, so that its neighbours do
+    /// not suffer for it.
+    fn sound_digests(&self, shared: &Shared, chunk: u64) -> Result<Vec<Digest>> {
+        chunk_digests(shared, &self.list, chunk).or_else(|error| {
+            if error.may_pass() {
+                return Err(error);
+            }
+            tracing::warn!(list = %self.list.id, chunk, %error, "not shared with: the frames are damaged");
+            Ok(vec![Digest::ZERO; self.list.shape.blocks_of(chunk) as usize])
+        })
     }
 }
 
-/// The digests of a chunk's blocks, from its frame. Blocks of which this store holds only the
-/// digest, as after loading a bundle, count as not held: their digest is left zero.
+/// Asks the list's locator, and once more where it was replaced since it was loaded.
+fn ask_locator<T>(list: &List, ask: impl Fn(&Locator) -> Result<T>) -> Result<T> {
+    let locator = list.locator()?;
+    ask(&locator).or_else(|error| {
+        let now = list.reload_locator()?;
+        if now.root == locator.root { Err(error) } else { ask(&now) }
+    })
+}
+
+/// The digests of a chunk's blocks, from its frames. Blocks that this store does not hold, as after
+/// loading a bundle, may have a digest in a frame: it is left zero.
 fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>> {
-    if shared.bases().is_none() && list.locator()?.record(shared, chunk)?.is_absent() {
+    if shared.bases().is_none() && ask_locator(list, |locator| locator.record(shared, chunk))?.is_absent() {
         return Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize]);
     }
     let id = list.chunk_id(chunk)?;
@@ -148,22 +204,45 @@ fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>
     Ok(loaded.bytes.chunks_exact(BLOCK_LEN).zip(0u32..).map(digest).collect())
 }
 
-/// Calls `each` with all digests of a list in order, made from its frames, many at a time.
+/// Calls `each` with the digests of a list's chunks in order, and the first block of each, made from
+/// the frames, many at a time. Of a list held in part, chunks that have no frame are passed over, and
+/// the pages of its locator that have none such are not even looked through.
 pub(crate) fn rebuild(
     shared: &Shared,
     list: &List,
-    mut each: impl FnMut(&[Digest]) -> Result<()>,
+    mut each: impl FnMut(u64, &[Digest]) -> Result<()>,
 ) -> Result<()> {
-    // Enough chunks for every thread, few enough to hold.
-    const BATCH: u64 = 256;
+    let in_part = is_in_part(list)?;
     let chunks = list.shape.chunks();
-    for first in (0..chunks).step_by(BATCH as usize) {
-        let batch = first..(first + BATCH).min(chunks);
-        let made: Vec<_> =
-            batch.into_par_iter().map(|chunk| chunk_digests(shared, list, chunk)).collect::<Result<_>>()?;
-        made.iter().try_for_each(|digests| each(digests))?;
+    let mut batch = Vec::with_capacity(BATCH_CHUNKS);
+    for page in 0..chunks.div_ceil(TABLE_PAGE_RECORDS) {
+        if in_part && ask_locator(list, |locator| locator.is_empty_page(shared, page))? {
+            continue;
+        }
+        for chunk in page * TABLE_PAGE_RECORDS..((page + 1) * TABLE_PAGE_RECORDS).min(chunks) {
+            if in_part && ask_locator(list, |locator| locator.record(shared, chunk))?.is_absent() {
+                continue;
+            }
+            batch.push(chunk);
+            if batch.len() == BATCH_CHUNKS {
+                rebuild_batch(shared, list, &mut batch, &mut each)?;
+            }
+        }
     }
-    Ok(())
+    rebuild_batch(shared, list, &mut batch, &mut each)
+}
+
+/// Makes the digests of the chunks in `batch`, which is empty then.
+fn rebuild_batch(
+    shared: &Shared,
+    list: &List,
+    batch: &mut Vec<u64>,
+    each: &mut impl FnMut(u64, &[Digest]) -> Result<()>,
+) -> Result<()> {
+    let made: Vec<_> =
+        batch.par_iter().map(|&chunk| chunk_digests(shared, list, chunk)).collect::<Result<_>>()?;
+    let first = |chunk: u64| chunk * u64::from(list.shape.chunk_blocks);
+    batch.drain(..).zip(&made).try_for_each(|(chunk, digests)| each(first(chunk), digests))
 }
 
 /// The digests of any list's blocks, proved by chunk ids: for those who verify.
@@ -172,6 +251,8 @@ pub(crate) struct Digests {
     shared: Arc<Shared>,
     logs: HashMap<Digest, Log>,
     lens: HashMap<Digest, u64>,
+    pages: Cache<(Digest, u64), Arc<[Digest]>>,
+    /// The page looked at last: runs stay on one page for long.
     last: Option<(Digest, u64, Arc<[Digest]>)>,
 }
 
@@ -179,7 +260,8 @@ impl Digests {
     /// Without an index, or with a damaged one, digests are made from the frames.
     pub fn new(shared: &Arc<Shared>) -> Self {
         let lens = lens(shared).unwrap_or_default();
-        Self { shared: shared.clone(), logs: HashMap::new(), lens, last: None }
+        let pages = Cache::new(DIGEST_PAGES_MAX);
+        Self { shared: shared.clone(), logs: HashMap::new(), lens, pages, last: None }
     }
 
     /// The digest of block `block` of list `id`.
@@ -195,13 +277,33 @@ impl Digests {
         let number = block / per_page;
         let page = match &self.last {
             Some((last, last_number, page)) if last == id && *last_number == number => page.clone(),
-            _ => log.page(&self.shared, number)?,
+            _ => match self.pages.get(&(*id, number)) {
+                Some(page) => page.clone(),
+                None => {
+                    let made = log.page(&self.shared, number)?;
+                    self.pages.insert((*id, number), made.clone());
+                    made
+                }
+            },
         };
         let digest = page.get((block % per_page) as usize).copied().filter(|digest| !digest.is_zero());
         self.last = Some((*id, number, page));
-        digest.ok_or_else(|| {
-            let fault = crate::fault::Fault::BlockAbsent { block: (block % per_page) as u32 };
-            Error::corrupt(log.list.object_name(), number, fault)
-        })
+        match digest {
+            Some(digest) => Ok(digest),
+            None => Err(why_none(&self.shared, &log.list, block)),
+        }
+    }
+}
+
+/// Why there is no digest of a block: what is wrong with its chunk, or that it is not held.
+fn why_none(shared: &Shared, list: &List, block: u64) -> Error {
+    let chunk_blocks = u64::from(list.shape.chunk_blocks);
+    let (chunk, within) = (block / chunk_blocks, block % chunk_blocks);
+    match list.chunk_id(chunk).and_then(|id| shared.load_chunk(list, chunk, &id, VerifyMode::Full)) {
+        Err(error) => error,
+        Ok(_) => {
+            let fault = crate::fault::Fault::BlockAbsent { block: within as u32 };
+            Error::corrupt(list.object_name(), 0, fault)
+        }
     }
 }

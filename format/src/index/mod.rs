@@ -12,6 +12,17 @@
 //! whatever happens to these files, a block is never taken for another one. What a damaged file
 //! costs is time: it is made again from the list or from the frames.
 //!
+//! A list that is held in part, as after loading a bundle, has no log: chunk ids do not say which
+//! blocks are here. Its digests are made from the frames, page by page as they are asked for, so a
+//! block is never shared that the store does not hold. What the index has of such a list is entries
+//! in a segment, as many as it has blocks here. Its key is made from its id and its locator: where
+//! more of it is loaded, it is another list to the index.
+//!
+//! Logs and entries of keys that no list has any more are removed: logs, and segments of which at
+//! least half the lists are such, when the index is opened; the rest when segments are merged.
+//! Another import may have them open: it goes on with the files that it has, or makes the digests
+//! again.
+//!
 //! Most blocks never get that far: the block after one just found is mostly the next one of the
 //! same list, and the log's page is at hand.
 //!
@@ -27,7 +38,7 @@
 //! | `log` | digests on disk, proved by chunk ids |
 //! | `committed` | all committed lists together |
 //! | `pending` | the blocks that the import under way has brought so far |
-//! | `update` | after a commit: a new segment, and fewer, larger ones |
+//! | `update` | after a commit: a new segment, and fewer, larger ones; tidying |
 
 mod committed;
 mod entry;

@@ -142,6 +142,7 @@ impl<'a> PendingIndex<'a> {
         sorted.sort_unstable();
         let number = |id: &Digest| sorted.binary_search(id).unwrap_or_default() as u32;
         let renumber: Vec<u32> = lists.iter().map(number).collect();
+        let renumber_all: Vec<_> = renumber.iter().copied().map(Some).collect();
         // Keys are unique but by rare chance, so renumbering lists keeps the order of keys.
         let mut memory: Vec<_> = self
             .table
@@ -154,7 +155,7 @@ impl<'a> PendingIndex<'a> {
             vec![Box::new(memory.into_iter().map(Ok))];
         for run in &self.runs {
             sources.push(Box::new(
-                run.iter(&renumber)
+                run.iter(&renumber_all)
                     .map(|entry| entry.map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))),
             ));
         }

@@ -137,14 +137,18 @@ impl Segment {
         Ok(entries.as_chunks::<ENTRY_LEN>().0.iter().take(count).map(Entry::decode).collect())
     }
 
-    /// All entries in order, each with its list's number put through `renumber`.
-    pub fn iter<'a>(&'a self, renumber: &'a [u32]) -> impl Iterator<Item = Result<Entry, Damaged>> + 'a {
-        let renumbered = |entry: Entry| {
-            let list = renumber.get(entry.list() as usize).ok_or(Damaged)?;
-            Ok(Entry::new(entry.key, *list, entry.block()))
+    /// All entries in order, each with its list's number put through `renumber`; those of lists that
+    /// have no new number are left out.
+    pub fn iter<'a>(
+        &'a self,
+        renumber: &'a [Option<u32>],
+    ) -> impl Iterator<Item = Result<Entry, Damaged>> + 'a {
+        let renumbered = |entry: Entry| match renumber.get(entry.list() as usize) {
+            Some(list) => list.map(|list| Ok(Entry::new(entry.key, list, entry.block()))),
+            None => Some(Err(Damaged)),
         };
         (0..self.fences.len() as u64).flat_map(move |page| match self.page(page) {
-            Ok(entries) => entries.into_iter().map(renumbered).collect::<Vec<_>>(),
+            Ok(entries) => entries.into_iter().filter_map(renumbered).collect::<Vec<_>>(),
             Err(damaged) => vec![Err(damaged)],
         })
     }
@@ -270,8 +274,11 @@ mod tests {
             let expected: Vec<_> = entries.iter().filter(|other| other.key == entry.key).copied().collect();
             assert_eq!(found, expected);
         }
-        let all: Vec<_> = segment.iter(&[0, 1]).map(Result::unwrap).collect();
+        let all: Vec<_> = segment.iter(&[Some(0), Some(1)]).map(Result::unwrap).collect();
         assert_eq!(all, entries);
+        let one: Vec<_> = segment.iter(&[None, Some(0)]).map(Result::unwrap).collect();
+        let expected: Vec<_> = (0..600).map(|n| Entry::new(77, 0, n)).collect();
+        assert_eq!(one, expected);
     }
 
     #[test]
@@ -283,7 +290,7 @@ mod tests {
             bad[at] ^= 0x10;
             storage.put("index/one", bad);
             let noticed = opened(&storage).is_err_and(|error| error == Damaged)
-                || opened(&storage).unwrap().iter(&[0, 1]).any(|entry| entry.is_err());
+                || opened(&storage).unwrap().iter(&[Some(0), Some(1)]).any(|entry| entry.is_err());
             assert!(noticed, "byte {at}");
         }
     }

@@ -1,9 +1,12 @@
-//! Keeping the index up: a segment for what a commit brought, fewer and larger segments, and
-//! making again what is missing.
+//! Keeping the index up: a segment for what a commit brought, fewer and larger segments, leaving out
+//! what is said of lists that are no more, and making again what is missing.
 //!
-//! All of it happens after the commit and under the index's own lock; whoever does not get the
-//! lock leaves the work to the next import. A failure here costs time later, never the commit.
+//! What is published or removed for good order only is so under the index's own lock; whoever does not
+//! get the lock leaves the work to the next import. A failure here costs time later, never the
+//! commit. An import that opened the index earlier may find gone what it knew: of segments it has the
+//! files open, and a log that is gone is made again from the frames.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::storage::LockMode;
 use crate::store::Shared;
+use crate::store::journal::committed_lists;
 use crate::store::list::List;
 use crate::store::names;
 use crate::store::stage::Stage;
@@ -25,6 +29,82 @@ const SORT_ENTRIES_MAX: usize = 4 << 20;
 
 fn segments_folder() -> String {
     format!("{}/segments", names::INDEX)
+}
+
+/// What the index may speak of: the keys of all committed lists, and their ids. Where they are the
+/// same, the list has a log.
+pub(crate) type Keys = BTreeMap<Digest, Digest>;
+
+/// List `id` as it is now: another process may have loaded more of it.
+pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>> {
+    let list = shared.list(id, None)?;
+    if log::is_in_part(&list)? {
+        list.reload_locator()?;
+    }
+    Ok(list)
+}
+
+/// The keys of all lists committed now. To be asked under the index's lock: then nothing can be in the
+/// index already that an import has added for a list committed later.
+fn committed_keys(shared: &Arc<Shared>) -> Result<Keys> {
+    let key = |id: Digest| match newest_list(shared, &id).and_then(|list| log::key_of_list(&list)) {
+        Ok(key) => Ok((key, id)),
+        Err(error) if error.may_pass() => Err(error),
+        // Damaged now, it may be brought again whole.
+        Err(_) => Ok((id, id)),
+    };
+    committed_lists(shared)?.into_iter().map(key).collect()
+}
+
+fn is_log_wanted(keys: &Keys, name: &Digest) -> bool {
+    keys.get(name) == Some(name)
+}
+
+/// Whether at least half of what a segment is about is no more.
+fn is_stale(segment: &Segment, keys: &Keys) -> bool {
+    let known = segment.lists.iter().filter(|key| keys.contains_key(key)).count();
+    known * 2 <= segment.lists.len()
+}
+
+/// Removes logs and leaves out entries of lists that are not among `keys`, if there is enough of them
+/// and nobody else has the index's lock. Gives the segments that are there then.
+pub(crate) fn tidy(
+    shared: &Arc<Shared>,
+    segments: Vec<Segment>,
+    logs: &HashMap<Digest, u64>,
+    keys: &Keys,
+) -> Result<Vec<Segment>> {
+    let is_tidy = logs.keys().all(|name| is_log_wanted(keys, name))
+        && !segments.iter().any(|segment| is_stale(segment, keys));
+    if is_tidy {
+        return Ok(segments);
+    }
+    let Some(_lock) = lock(shared) else { return Ok(segments) };
+    drop(segments);
+    // Others may have been at work until now.
+    let keys = committed_keys(shared)?;
+    let logs = log::lens(shared)?;
+    let unwanted: Vec<_> =
+        logs.keys().filter(|name| !is_log_wanted(&keys, name)).map(log::object_name).collect();
+    unwanted.iter().for_each(|name| shared.forget_object(name));
+    shared.storage.remove(&unwanted).map_err(|error| Error::io("remove from", names::INDEX, error))?;
+    let (stale, mut sound): (Vec<_>, Vec<_>) =
+        open_segments(shared)?.into_iter().partition(|segment| is_stale(segment, &keys));
+    for segment in stale {
+        sound.extend(without_unknown(shared, segment, &keys)?);
+    }
+    Ok(sound)
+}
+
+/// Puts in the place of a segment one without the entries of unknown lists; none if nothing is left.
+fn without_unknown(shared: &Arc<Shared>, segment: Segment, keys: &Keys) -> Result<Option<Segment>> {
+    let segments = [segment];
+    let made = merge_into_one(&Stage::begin(shared)?, &segments, keys)?;
+    if made.is_none() {
+        // Nothing is left of it, or it is damaged.
+        remove_segment(shared, &segments[0]);
+    }
+    Ok(made)
 }
 
 /// Opens all segments that are sound; the others are removed.
@@ -115,18 +195,36 @@ fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
         return Ok(());
     }
     let merged: Vec<_> = segments.drain(..taken).collect();
-    let Ok((staged, name)) = write_merged(stage, &merged) else { return Ok(()) };
-    let publish = |error| Error::io("publish", names::INDEX, error);
-    shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
-    merged.iter().filter(|segment| segment.name != name).for_each(|segment| remove_segment(shared, segment));
-    Ok(())
+    merge_into_one(stage, &merged, &committed_keys(shared)?).map(|_| ())
 }
 
-/// Writes one segment with all entries of `segments`; gives its staged and its final name.
-fn write_merged(stage: &Stage, segments: &[Segment]) -> Result<(String, String)> {
-    let mut lists: Vec<Digest> = segments.iter().flat_map(|segment| segment.lists.iter().copied()).collect();
-    lists.sort_unstable();
-    lists.dedup();
+/// Puts one segment in the place of several, without the entries of unknown lists. One of them that
+/// is damaged leaves all as they are.
+fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Option<Segment>> {
+    let shared = &stage.shared;
+    let lists: BTreeSet<Digest> = segments
+        .iter()
+        .flat_map(|segment| &segment.lists)
+        .copied()
+        .filter(|key| keys.contains_key(key))
+        .collect();
+    let lists: Vec<_> = lists.into_iter().collect();
+    let mut made = None;
+    if !lists.is_empty() {
+        let Ok((staged, name)) = write_merged(stage, segments, &lists) else { return Ok(None) };
+        let publish = |error| Error::io("publish", names::INDEX, error);
+        shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
+        let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
+        made = Segment::open(name, object).ok();
+    }
+    let is_other = |segment: &&Segment| made.as_ref().is_none_or(|made| made.name != segment.name);
+    segments.iter().filter(is_other).for_each(|segment| remove_segment(shared, segment));
+    Ok(made)
+}
+
+/// Writes one segment with the entries that `segments` have of `lists`, which are in ascending order;
+/// gives its staged and its final name.
+fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result<(String, String)> {
     if lists.len() > LISTS_MAX {
         return Err(Error::Limit {
             what: "lists of a segment",
@@ -134,22 +232,27 @@ fn write_merged(stage: &Stage, segments: &[Segment]) -> Result<(String, String)>
             max: LISTS_MAX as u64,
         });
     }
-    let number = |id: &Digest| lists.binary_search(id).unwrap_or_default() as u32;
-    let renumber: Vec<Vec<u32>> =
+    let number = |key: &Digest| lists.binary_search(key).ok().map(|number| number as u32);
+    let renumber: Vec<Vec<_>> =
         segments.iter().map(|segment| segment.lists.iter().map(number).collect()).collect();
     let damaged = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
-    let sources = segments.iter().zip(&renumber);
-    let sources = sources
-        .map(|(segment, renumber)| {
-            Box::new(segment.iter(renumber).map(move |entry| entry.map_err(damaged)))
-                as Box<dyn Iterator<Item = _>>
-        })
-        .collect();
-    let entries = segments.iter().map(|segment| segment.entries).sum();
-    let name = segment_name(&lists, entries);
+    let mut entries = 0;
+    let mut sources = Vec::new();
+    for (segment, renumber) in segments.iter().zip(&renumber) {
+        let source = || segment.iter(renumber).map(move |entry| entry.map_err(damaged));
+        entries += if renumber.iter().all(Option::is_some) {
+            segment.entries
+        } else {
+            // How many they are must be known before the first one is written.
+            let count = source().try_fold(0, |count, entry| entry.map(|_| count + 1));
+            count.map_err(|error| Error::io("read", &segment.name, error))?
+        };
+        sources.push(Box::new(source()) as Box<dyn Iterator<Item = _>>);
+    }
+    let name = segment_name(lists, entries);
     let staged = unique(stage);
     let object = stage.create_cache(&staged)?;
-    segment::write(object.as_ref(), &lists, entries, segment::merge(sources))
+    segment::write(object.as_ref(), lists, entries, segment::merge(sources))
         .map_err(|error: std::io::Error| Error::io("append to", &name, error))?;
     Ok((stage.staged(&staged), name))
 }
@@ -160,13 +263,16 @@ fn unique(stage: &Stage) -> String {
     (0u64..).map(|number| format!("merged-{number}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// Makes the logs of `lists` that are missing, and a segment for those lists that no segment of
+/// Makes the logs of `lists` (each with its key) that are to have one, and a segment for those lists that no segment of
 /// `sound` covers (several where they are very many). Gives the new segments. Lists whose frames are
 /// damaged are left out.
-pub(crate) fn rebuild(shared: &Arc<Shared>, lists: &[Arc<List>], sound: &[Segment]) -> Result<Vec<Segment>> {
+pub(crate) fn rebuild(
+    shared: &Arc<Shared>,
+    lists: Vec<(Digest, Arc<List>)>,
+    sound: &[Segment],
+) -> Result<Vec<Segment>> {
     let stage = Stage::begin(shared)?;
-    let mut sorted: Vec<_> =
-        lists.iter().filter_map(|list| Some((log::key_of_list(list).ok()?, list))).collect();
+    let mut sorted = lists;
     sorted.sort_unstable_by_key(|(key, _)| *key);
     let mut made = Vec::new();
     for lists in sorted.chunks(LISTS_MAX) {
@@ -197,27 +303,30 @@ struct Rebuilding<'a> {
 }
 
 impl Rebuilding<'_> {
-    /// Makes a list's log and, unless it is covered already, its entries. Where it fails half way,
-    /// the entries made so far stay: what they promise, no log will prove.
+    /// Makes a list's log, if it is to have one, and unless it is covered already, its entries. Where
+    /// it fails half way, the entries made so far stay: what they promise, no log will prove.
     fn list(&mut self, key: Digest, list: &List, covered: bool) -> Result<()> {
         let shared = &self.stage.shared;
         let number = self.lists.len() as u32;
-        let log_name = format!("log-{key}");
-        let log = self.stage.create_cache(&log_name)?;
-        let mut block = 0;
-        log::rebuild(shared, list, |digests| {
-            let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
-            self.stage.append(log.as_ref(), &log_name, &bytes)?;
+        let name = format!("log-{key}");
+        let log = if log::is_in_part(list)? { None } else { Some(self.stage.create_cache(&name)?) };
+        log::rebuild(shared, list, |first, digests| {
+            if let Some(log) = &log {
+                let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
+                self.stage.append(log.as_ref(), &name, &bytes)?;
+            }
             if !covered {
                 // Digests of blocks that are not held are zero: they cannot be shared with.
-                let found = digests.iter().zip(block..).filter(|(digest, _)| !digest.is_zero());
+                let found = digests.iter().zip(first..).filter(|(digest, _)| !digest.is_zero());
                 self.entries.extend(found.map(|(digest, block)| Entry::new(key_of(digest), number, block)));
             }
-            block += digests.len() as u64;
             if self.entries.len() >= SORT_ENTRIES_MAX { self.spill() } else { Ok(()) }
         })?;
-        let publish = |error| Error::io("publish", names::INDEX, error);
-        shared.storage.publish(&[(self.stage.staged(&log_name), log::object_name(&key))]).map_err(publish)?;
+        if log.is_some() {
+            let publish = |error| Error::io("publish", names::INDEX, error);
+            let moved = (self.stage.staged(&name), log::object_name(&key));
+            shared.storage.publish(&[moved]).map_err(publish)?;
+        }
         if !covered {
             self.lists.push(key);
         }
@@ -247,7 +356,7 @@ impl Rebuilding<'_> {
         self.spill()?;
         // What a list that failed half way left under the next number goes to any list: no log proves
         // it there.
-        let numbers: Vec<u32> = (0..self.lists.len() as u32).chain([0]).collect();
+        let numbers: Vec<_> = (0..self.lists.len() as u32).chain([0]).map(Some).collect();
         let damaged = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
         let source = |run| {
             let run: &Segment = run;
