@@ -35,7 +35,7 @@ lint:
 bench:
 	$(CARGO) bench --workspace --locked
 
-# The figures on eight real disks: root and loop devices, about 20 minutes.
+# The figures on eight real disks: root and loop devices, about 35 minutes.
 check-disks:
 	benches/check-disks
 

@@ -1,15 +1,121 @@
-//! What benches share: made-up disks, and the oracle that stored sizes are held against.
+//! What benches share: made-up disks, readers that are counted, and the oracle that stored sizes are
+//! held against.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use melv::storage::ReadAt;
+use melv::{BlockDevice, Run, RunKind};
 use rayon::prelude::*;
 
 /// Bytes in a block.
 pub const BLOCK_LEN: usize = 4096;
+
+/// A reader whose calls are written down: offset and length of each. Clones share the notes.
+#[derive(Debug)]
+pub struct Counted<R> {
+    inner: Arc<R>,
+    calls: Arc<Mutex<Vec<(u64, usize)>>>,
+}
+
+impl<R> Clone for Counted<R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), calls: self.calls.clone() }
+    }
+}
+
+impl<R> Counted<R> {
+    /// Nothing was read through it yet.
+    pub fn new(inner: R) -> Self {
+        Self { inner: Arc::new(inner), calls: Arc::default() }
+    }
+
+    /// The calls since the last one of this.
+    #[must_use]
+    pub fn take(&self) -> Vec<(u64, usize)> {
+        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<R: ReadAt> ReadAt for Counted<R> {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((offset, buf.len()));
+        self.inner.read_exact_at(buf, offset)
+    }
+}
+
+/// Where a disk's first data at `from` or behind it lies; its size where there is none.
+///
+/// # Errors
+/// Those of its map.
+pub fn first_data(device: &dyn BlockDevice, from: u64) -> melv::Result<u64> {
+    let mut at = from;
+    while at < device.size() {
+        let run = device.map(at, device.size() - at)?;
+        if run.kind == RunKind::Data {
+            break;
+        }
+        at += run.len;
+    }
+    Ok(at)
+}
+
+/// A wide disk with 16 KiB of data at even distances, none of it twice.
+#[derive(Debug)]
+pub struct WideDisk {
+    size: u64,
+    apart: u64,
+}
+
+const TIB: u64 = 1 << 40;
+const MIB: u64 = 1 << 20;
+const DATA: u64 = 4 * BLOCK_LEN as u64;
+
+impl WideDisk {
+    /// A disk of `tib` TiB with data every `mib` MiB.
+    #[must_use]
+    pub fn new(tib: u64, mib: u64) -> Self {
+        Self { size: tib * TIB, apart: mib * MIB }
+    }
+
+    /// A disk of 1 TiB whose map has every leaf: each covers 256 MiB.
+    #[must_use]
+    pub fn of_one_tib() -> Self {
+        Self::new(1, 256)
+    }
+}
+
+impl BlockDevice for WideDisk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> melv::Result<()> {
+        for (block, at) in buf.chunks_mut(BLOCK_LEN).zip((offset..).step_by(BLOCK_LEN)) {
+            block.fill(0);
+            if at % self.apart < DATA {
+                block[..8].copy_from_slice(&(at + 1).to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+    fn map(&self, offset: u64, len: u64) -> melv::Result<Run> {
+        let within = offset % self.apart;
+        let (kind, left) =
+            if within < DATA { (RunKind::Data, DATA - within) } else { (RunKind::Zero, self.apart - within) };
+        Ok(Run { kind, len: left.min(len) })
+    }
+    fn name(&self) -> String {
+        "wide".into()
+    }
+}
 
 /// What exact sharing and bare zstd make of disks in a given order: nothing but blake3 and zstd,
 /// none of melv's code.

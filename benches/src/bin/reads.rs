@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use melv::storage::{Append, Held, Listed, LockMode, ReadAt};
 use melv::{
-    BlockDevice, Cache, FileStorage, ImageRef, ImportOptions, MemoryStorage, Result, Run, RunKind, Source,
-    Storage, Store, StoreOptions,
+    BlockDevice, Cache, FileStorage, ImageRef, ImportOptions, MemoryStorage, Result, Source, Storage, Store,
+    StoreOptions,
 };
-use melv_benches::BLOCK_LEN;
+use melv_benches::{BLOCK_LEN, WideDisk, first_data};
 
 /// The reads made through a storage: object, offset, length.
 type Reads = Arc<Mutex<Vec<(String, u64, usize)>>>;
@@ -71,38 +71,6 @@ impl<S: Storage> Storage for Watched<S> {
     }
 }
 
-/// A disk of 1 TiB with one run of data in each 256 MiB, so that its map has every leaf.
-#[derive(Debug)]
-struct WideDisk;
-
-const TIB: u64 = 1 << 40;
-const LEAF: u64 = 256 << 20;
-const DATA: u64 = 4 * BLOCK_LEN as u64;
-
-impl BlockDevice for WideDisk {
-    fn size(&self) -> u64 {
-        TIB
-    }
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        for (block, at) in buf.chunks_mut(BLOCK_LEN).zip((offset..).step_by(BLOCK_LEN)) {
-            block.fill(0);
-            if at % LEAF < DATA {
-                block[..8].copy_from_slice(&(at + 1).to_le_bytes());
-            }
-        }
-        Ok(())
-    }
-    fn map(&self, offset: u64, len: u64) -> Result<Run> {
-        let within = offset % LEAF;
-        let (kind, left) =
-            if within < DATA { (RunKind::Data, DATA - within) } else { (RunKind::Zero, LEAF - within) };
-        Ok(Run { kind, len: left.min(len) })
-    }
-    fn name(&self) -> String {
-        "wide".into()
-    }
-}
-
 fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Result<()> {
     let reads = Reads::default();
     // The store is open already when its images are: its header is read once in a process.
@@ -111,10 +79,7 @@ fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Resu
     take();
     let image = store.image(name)?;
     let opened = take();
-    let mut first = 0;
-    while image.map(first, image.size() - first)?.kind == RunKind::Zero {
-        first += image.map(first, image.size() - first)?.len;
-    }
+    let first = first_data(&image, 0)?;
     take();
     // A new handle with an empty cache: the search for data has filled the other one.
     let store = Store::open(store.storage().clone(), StoreOptions::default())?;
@@ -214,7 +179,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         ["open-1tib"] => {
             let storage = MemoryStorage::new();
             let store = Store::create(storage.clone(), StoreOptions::default())?;
-            store.import(Source::device(&WideDisk), &ImportOptions::named("wide".parse()?))?;
+            store.import(Source::device(&WideDisk::of_one_tib()), &ImportOptions::named("wide".parse()?))?;
             count_open(storage, &"wide".parse()?)?;
         }
         ["generations", count, percent] => generations(count.parse()?, percent.parse()?)?,
