@@ -1,18 +1,21 @@
 //! Where the bytes are: what images hold, what the store keeps, what a collection would free.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{BlockSet, Image};
-use crate::limits::BLOCK_LEN;
-use crate::ondisk::locator::ABSENT;
+use crate::image::{BlockSet, Image, ListBlocks};
+use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::pack;
 use crate::storage::Listed;
 use crate::store::list::List;
 use crate::store::{self, Store, names};
 
 /// A store's space, in bytes but for the first.
+///
+/// Of a bundle, lists and locators count as long as they would be in a store, bytes included that the
+/// bundle does not have. Lengths are what metadata claims: sums of claims beyond 64 bits stay at the
+/// greatest number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Space {
     /// Images that have a name.
@@ -42,11 +45,9 @@ pub struct Shared {
     pub bytes: u64,
 }
 
-/// Which chunks of a list some image uses.
-type Used = BTreeMap<Digest, Vec<u64>>;
-
 impl Store {
-    /// Takes stock. Reads all metadata; memory: a bit for each chunk.
+    /// Takes stock. Reads all metadata; memory: 16 bytes for each run of chunks that images use, or a
+    /// bit for each of their blocks, whichever is less.
     ///
     /// # Errors
     /// Damage of metadata: what cannot be read cannot be counted.
@@ -58,26 +59,28 @@ impl Store {
         let mut frames_bytes = 0;
         for object in &listed {
             if folder(object) == names::INDEX {
-                space.index_bytes += object.len;
+                add(&mut space.index_bytes, object.len);
                 continue;
             }
-            space.stored_bytes += object.len;
+            add(&mut space.stored_bytes, object.len);
             if folder(object) == names::PACKS {
-                frames_bytes += frames_len(shared, object)?;
+                add(&mut frames_bytes, frames_len(shared, object)?);
             } else if folder(object) == names::LISTS
                 && let Some(id) = names::digest_of(&object.name)
             {
-                space.unique_bytes += held_blocks(shared, &*shared.list(&id, None)?)? * BLOCK_LEN as u64;
+                let blocks = held_blocks(shared, &*shared.list(&id, None)?)?;
+                add(&mut space.unique_bytes, blocks * BLOCK_LEN as u64);
             }
         }
-        space.metadata_bytes = space.stored_bytes - frames_bytes;
+        space.metadata_bytes = space.stored_bytes.saturating_sub(frames_bytes);
         let (used, needed) = self.count_images(&mut space)?;
         space.reclaimable_bytes = reclaimable(shared, &listed, &used, &needed)?;
         Ok(space)
     }
 
     /// What `image` has in common with each other image that has a name, in ascending order of ids.
-    /// Reads all their maps; memory: 48 bytes for each extent of two images.
+    /// Reads all their maps; memory: 16 bytes for each extent of two images, or a bit for each block of
+    /// their lists, whichever is less.
     ///
     /// # Errors
     /// Damage of a map.
@@ -100,33 +103,27 @@ impl Store {
     }
 
     /// Counts the named images; gives the chunks and the objects that they need.
-    fn count_images(&self, space: &mut Space) -> Result<(Used, BTreeSet<String>)> {
+    fn count_images(&self, space: &mut Space) -> Result<(BlockSet, BTreeSet<String>)> {
         let mut images = BTreeSet::new();
         for (_, named) in self.references()? {
             images.insert(named?.image);
         }
-        let (mut used, mut needed) = (Used::new(), BTreeSet::new());
+        let (mut used, mut needed) = (BlockSet::default(), BTreeSet::new());
         for id in images {
             let image = self.image_by_id(id)?;
             space.images += 1;
-            space.logical_bytes += image.manifest().geometry.size_bytes;
-            space.data_bytes += image.manifest().data_blocks * BLOCK_LEN as u64;
+            add(&mut space.logical_bytes, image.manifest().geometry.size_bytes);
+            add(&mut space.data_bytes, image.manifest().data_blocks.saturating_mul(BLOCK_LEN as u64));
             needed.insert(names::object(names::MANIFESTS, &id));
             needed.extend(image.record.places.files.iter().map(|file| names::object(names::PAGES, file)));
-            image.for_each_extent(|_, blocks, list, source| {
-                let bits =
-                    used.entry(list.id).or_insert_with(|| vec![0; list.shape.chunks().div_ceil(64) as usize]);
-                let chunk_blocks = u64::from(list.shape.chunk_blocks);
-                for chunk in source / chunk_blocks..=(source + blocks - 1) / chunk_blocks {
-                    if let Some(word) = bits.get_mut((chunk / 64) as usize) {
-                        *word |= 1 << (chunk % 64);
-                    }
-                }
-                Ok(())
-            })?;
+            used.add_chunks(&image)?;
         }
         Ok((used, needed))
     }
+}
+
+fn add(sum: &mut u64, bytes: u64) {
+    *sum = sum.saturating_add(bytes);
 }
 
 fn folder(object: &Listed) -> &str {
@@ -140,14 +137,26 @@ fn held_blocks(shared: &store::Shared, list: &List) -> Result<u64> {
         return Ok(list.shape.blocks);
     }
     let mut blocks = 0;
-    for chunk in 0..list.shape.chunks() {
-        blocks += match locator.record(shared, chunk)? {
-            record if record.is_whole() => u64::from(list.shape.blocks_of(chunk)),
-            record if record.is_absent() => 0,
-            _ => shared.held(list, chunk)?.iter().map(|bits| u64::from(bits.count_ones())).sum(),
-        };
+    for page in 0..list.shape.pages() {
+        // Absent bytes, maybe, and very many of them.
+        if locator.is_empty_page(shared, page)? {
+            continue;
+        }
+        for chunk in chunks_of(list, page) {
+            blocks += match locator.record(shared, chunk)? {
+                record if record.is_whole() => u64::from(list.shape.blocks_of(chunk)),
+                record if record.is_absent() => 0,
+                _ => shared.held(list, chunk)?.iter().map(|bits| u64::from(bits.count_ones())).sum(),
+            };
+        }
     }
     Ok(blocks)
+}
+
+/// The chunks of a page of a list.
+fn chunks_of(list: &List, page: u64) -> std::ops::Range<u64> {
+    let first = page * TABLE_PAGE_RECORDS;
+    first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks())
 }
 
 /// Bytes of a pack's frames.
@@ -165,7 +174,7 @@ fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
 fn reclaimable(
     shared: &std::sync::Arc<store::Shared>,
     listed: &[Listed],
-    used: &Used,
+    used: &BlockSet,
     needed: &BTreeSet<String>,
 ) -> Result<u64> {
     let mut bytes = 0;
@@ -175,30 +184,35 @@ fn reclaimable(
         match (folder(object), id) {
             (names::LISTS, Some(id)) => {
                 let list = shared.list(&id, None)?;
-                bytes += unused_frames(shared, &list, used.get(&id))?;
+                add(&mut bytes, unused_frames(shared, &list, used.list(&id))?);
                 located.extend(list.locator()?.root.packs.iter().copied());
-                bytes += if used.contains_key(&id) { 0 } else { object.len };
+                add(&mut bytes, if used.list(&id).is_some() { 0 } else { object.len });
             }
-            (names::LOCATORS, Some(id)) if !used.contains_key(&id) => bytes += object.len,
-            (names::MANIFESTS | names::PAGES, _) if !needed.contains(&object.name) => bytes += object.len,
+            (names::LOCATORS, Some(id)) if used.list(&id).is_none() => add(&mut bytes, object.len),
+            (names::MANIFESTS | names::PAGES, _) if !needed.contains(&object.name) => {
+                add(&mut bytes, object.len);
+            }
             _ => {}
         }
     }
     let packs = listed.iter().filter(|object| folder(object) == names::PACKS);
     let lost = packs.filter(|pack| names::digest_of(&pack.name).is_none_or(|id| !located.contains(&id)));
-    Ok(bytes + lost.map(|pack| pack.len).sum::<u64>())
+    lost.for_each(|pack| add(&mut bytes, pack.len));
+    Ok(bytes)
 }
 
-fn unused_frames(shared: &store::Shared, list: &List, used: Option<&Vec<u64>>) -> Result<u64> {
+fn unused_frames(shared: &store::Shared, list: &List, used: Option<&ListBlocks>) -> Result<u64> {
     let locator = list.locator()?;
-    let is_used = |chunk: u64| {
-        used.and_then(|bits| bits.get((chunk / 64) as usize))
-            .is_some_and(|word| word >> (chunk % 64) & 1 == 1)
-    };
+    let is_used = |chunk: &u64| used.is_some_and(|used| used.has_any_of(*chunk));
     let mut bytes = 0;
-    for chunk in (0..list.shape.chunks()).filter(|&chunk| !is_used(chunk)) {
-        let place = locator.record(shared, chunk)?;
-        bytes += if place.pack == ABSENT { 0 } else { u64::from(place.len) };
+    for page in 0..list.shape.pages() {
+        if locator.is_empty_page(shared, page)? {
+            continue;
+        }
+        for chunk in chunks_of(list, page).filter(|chunk| !is_used(chunk)) {
+            let place = locator.record(shared, chunk)?;
+            bytes += if place.is_absent() { 0 } else { u64::from(place.len) };
+        }
     }
     Ok(bytes)
 }

@@ -1,30 +1,51 @@
 //! Sets of blocks of chunk lists: what images are made of, whoever else has it too.
+//!
+//! What images say is a claim: a leaf of a few hundred bytes can have millions of extents, and name
+//! blocks of lists that are not there. So a set takes no more for a stretch of a list than its bits do.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use super::Image;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ondisk::list::ListShape;
 
-/// Runs are merged whenever so many have gathered behind those merged already.
+/// Runs that may gather before they are merged with those there are.
 const MERGE_EVERY: usize = 1 << 16;
+/// Blocks of a page of bits: at least a chunk.
+const PAGE_BLOCKS: u64 = 64 * PAGE_WORDS as u64;
+const PAGE_WORDS: usize = 64;
+/// Runs that begin in one page from which on its bits take less: 512 bytes and their place in a tree.
+const DENSE_RUNS: usize = 40;
 
-/// Blocks, by the list that they belong to. Memory: 16 bytes for each run.
+/// Blocks, by the list that they belong to.
+///
+/// Memory: for every 4096 blocks of a list, 16 bytes for each run or about 560 for all, whichever is
+/// less (so never more than 1.25 bits for each block of the lists), half as much again while extents
+/// are added, and 1 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct BlockSet {
     lists: BTreeMap<Digest, ListBlocks>,
+    /// Runs of all lists that wait to be merged.
+    waiting: usize,
+    /// And those that were left after the last time.
+    merged: usize,
 }
 
 /// Blocks of one list.
 #[derive(Debug)]
 pub(crate) struct ListBlocks {
     pub shape: ListShape,
-    /// First block and the one behind the last; ascending and apart, but for what was added since
-    /// the last merge.
+    /// First block and the one behind the last; up to `merged` ascending, apart, and in no page of
+    /// `dense`.
     runs: Vec<(u64, u64)>,
     merged: usize,
+    /// Pages of blocks in many runs, by number: bit *b* mod 64 of word *b* / 64 for block *b*.
+    dense: BTreeMap<u64, Page>,
 }
+
+type Page = Box<[u64; PAGE_WORDS]>;
 
 /// A chunk, and which of its blocks are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,23 +61,49 @@ impl BlockSet {
         let mut set = Self::default();
         for image in images {
             image.for_each_extent(|_, blocks, list, source| {
-                let new = || ListBlocks { shape: list.shape, runs: Vec::new(), merged: 0 };
-                set.lists.entry(list.id).or_insert_with(new).add(source, source + blocks);
+                set.add(&list.id, list.shape, source, source + blocks);
                 Ok(())
             })?;
         }
-        set.lists.values_mut().for_each(ListBlocks::merge);
+        set.merge();
+        set.lists.values_mut().for_each(|list| list.runs.shrink_to_fit());
         Ok(set)
+    }
+
+    /// Adds all blocks of the chunks that this image has any block of.
+    pub fn add_chunks(&mut self, image: &Image) -> Result<()> {
+        image.for_each_extent(|_, blocks, list, source| {
+            let chunk_blocks = u64::from(list.shape.chunk_blocks);
+            let end = (source + blocks).next_multiple_of(chunk_blocks).min(list.shape.blocks);
+            self.add(&list.id, list.shape, source - source % chunk_blocks, end);
+            Ok(())
+        })?;
+        self.merge();
+        Ok(())
+    }
+
+    fn add(&mut self, id: &Digest, shape: ListShape, start: u64, end: u64) {
+        let list = self.lists.entry(*id).or_insert_with(|| ListBlocks::new(shape));
+        self.waiting += usize::from(list.add(start, end));
+        if self.waiting >= self.merged / 2 + MERGE_EVERY {
+            self.merge();
+        }
+    }
+
+    fn merge(&mut self) {
+        self.lists.values_mut().for_each(ListBlocks::merge);
+        self.waiting = 0;
+        self.merged = self.lists.values().map(|list| list.merged).sum();
     }
 
     /// Takes away what `other` has; lists of which nothing is left go.
     pub fn subtract(&mut self, other: &Self) {
         for (id, blocks) in &mut self.lists {
             if let Some(other) = other.lists.get(id) {
-                blocks.subtract(&other.runs);
+                blocks.subtract(other);
             }
         }
-        self.lists.retain(|_, blocks| !blocks.runs.is_empty());
+        self.lists.retain(|_, blocks| blocks.runs().next().is_some());
     }
 
     /// The lists, in ascending order of ids.
@@ -64,25 +111,43 @@ impl BlockSet {
         self.lists.iter()
     }
 
+    /// The blocks of one list, if there are any.
+    pub fn list(&self, id: &Digest) -> Option<&ListBlocks> {
+        self.lists.get(id)
+    }
+
     /// How many blocks both have.
     pub fn common(&self, other: &Self) -> u64 {
         let both = self.lists.iter().filter_map(|(id, blocks)| Some((blocks, other.lists.get(id)?)));
-        both.map(|(one, other)| one.common(&other.runs)).sum()
+        both.map(|(one, other)| one.common(other)).sum()
     }
 }
 
 impl ListBlocks {
-    fn add(&mut self, start: u64, end: u64) {
+    fn new(shape: ListShape) -> Self {
+        Self { shape, runs: Vec::new(), merged: 0, dense: BTreeMap::new() }
+    }
+
+    /// Adds a run of at least one block; gives whether there is one more to merge for it.
+    fn add(&mut self, start: u64, end: u64) -> bool {
         match self.runs.last_mut() {
-            Some(last) if last.1 == start => last.1 = end,
-            _ => self.runs.push((start, end)),
-        }
-        if self.runs.len() >= 2 * self.merged + MERGE_EVERY {
-            self.merge();
+            // One that was merged stays apart from those behind it, of which there are none.
+            Some(last) if last.1 == start => {
+                last.1 = end;
+                self.merged = self.merged.min(self.runs.len() - 1);
+                false
+            }
+            _ => {
+                self.runs.push((start, end));
+                true
+            }
         }
     }
 
     fn merge(&mut self) {
+        if self.merged == self.runs.len() {
+            return;
+        }
         self.runs.sort_unstable();
         self.runs.dedup_by(|next, last| {
             let joins = next.0 <= last.1;
@@ -91,41 +156,65 @@ impl ListBlocks {
             }
             joins
         });
+        let pages = self.runs.chunk_by(|one, other| one.0 / PAGE_BLOCKS == other.0 / PAGE_BLOCKS);
+        for page in pages.filter(|page| page.len() >= DENSE_RUNS) {
+            self.dense.entry(page[0].0 / PAGE_BLOCKS).or_insert_with(|| Box::new([0; PAGE_WORDS]));
+        }
+        if !self.dense.is_empty() {
+            self.runs.retain_mut(|run| move_bits(run, &mut self.dense));
+        }
+        self.runs.shrink_to(2 * self.runs.len());
         self.merged = self.runs.len();
     }
 
-    fn subtract(&mut self, other: &[(u64, u64)]) {
-        let mut left = Vec::with_capacity(self.runs.len());
-        let mut next = 0;
-        for &(mut start, end) in &self.runs {
-            while other.get(next).is_some_and(|other| other.1 <= start) {
-                next += 1;
-            }
-            let mut at = next;
-            while let Some(&(from, to)) = other.get(at).filter(|other| other.0 < end) {
-                if from > start {
-                    left.push((start, from));
+    /// All runs in ascending order; two may touch.
+    fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut sparse = self.runs.iter().copied().peekable();
+        let dense = self.dense.iter().flat_map(|(number, page)| bit_runs(number * PAGE_BLOCKS, page));
+        let mut dense = dense.peekable();
+        iter::from_fn(move || match (sparse.peek(), dense.peek()) {
+            (Some(one), Some(other)) if one > other => dense.next(),
+            (None, _) => dense.next(),
+            _ => sparse.next(),
+        })
+    }
+
+    fn subtract(&mut self, other: &Self) {
+        let mut left = Self::new(self.shape);
+        let mut others = other.runs().peekable();
+        for (mut start, end) in self.runs() {
+            while let Some((from, to)) = others.peek().copied().filter(|other| other.0 < end) {
+                if to > start {
+                    if from > start {
+                        left.add(start, from);
+                    }
+                    start = to;
                 }
-                start = to;
-                at += 1;
+                if to > end {
+                    break; // the next run may have the rest of it
+                }
+                others.next();
             }
             if start < end {
-                left.push((start, end));
+                left.add(start, end);
+            }
+            if left.runs.len() >= left.merged + left.merged / 2 + MERGE_EVERY {
+                left.merge();
             }
         }
-        self.runs = left;
-        self.merged = self.runs.len();
+        left.merge();
+        *self = left;
     }
 
-    fn common(&self, other: &[(u64, u64)]) -> u64 {
-        let (mut one, mut other) = (self.runs.as_slice(), other);
+    fn common(&self, other: &Self) -> u64 {
+        let (mut one, mut other) = (self.runs().peekable(), other.runs().peekable());
         let mut blocks = 0;
-        while let (Some(&(start, end)), Some(&(other_start, other_end))) = (one.first(), other.first()) {
+        while let (Some(&(start, end)), Some(&(other_start, other_end))) = (one.peek(), other.peek()) {
             blocks += end.min(other_end).saturating_sub(start.max(other_start));
             if end < other_end {
-                one = &one[1..];
+                one.next();
             } else {
-                other = &other[1..];
+                other.next();
             }
         }
         blocks
@@ -133,14 +222,27 @@ impl ListBlocks {
 
     /// How many blocks.
     pub fn blocks(&self) -> u64 {
-        self.runs.iter().map(|(start, end)| end - start).sum()
+        let bits = self.dense.values().flat_map(|page| page.iter());
+        self.runs.iter().map(|(start, end)| end - start).sum::<u64>()
+            + bits.map(|word| u64::from(word.count_ones())).sum::<u64>()
+    }
+
+    /// Whether any block of a chunk is in the set.
+    pub fn has_any_of(&self, chunk: u64) -> bool {
+        let start = chunk * u64::from(self.shape.chunk_blocks);
+        let end = start + u64::from(self.shape.chunk_blocks);
+        let run = self.runs.get(self.runs.partition_point(|run| run.1 <= start));
+        // A chunk does not reach over the end of a page.
+        let page = self.dense.get(&(start / PAGE_BLOCKS));
+        let bit = page.and_then(|page| next_bit(page, start % PAGE_BLOCKS, true));
+        run.is_some_and(|run| run.0 < end) || bit.is_some_and(|bit| bit < start % PAGE_BLOCKS + end - start)
     }
 
     /// The chunks that have any of the blocks, in ascending order.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkBlocks> {
         let chunk_blocks = u64::from(self.shape.chunk_blocks);
-        let mut runs = self.runs.iter().copied().peekable();
-        std::iter::from_fn(move || {
+        let mut runs = self.runs().peekable();
+        iter::from_fn(move || {
             let chunk = runs.peek()?.0 / chunk_blocks;
             let first = chunk * chunk_blocks;
             let mut mask = vec![0u8; self.shape.blocks_of(chunk).div_ceil(8) as usize];
@@ -161,24 +263,89 @@ impl ListBlocks {
     }
 }
 
+/// Moves what a run has of dense pages into their bits; gives whether anything of it is left. A page
+/// that the run covers goes: it is in the run. So a run touches two pages at most that stay.
+fn move_bits(run: &mut (u64, u64), dense: &mut BTreeMap<u64, Page>) -> bool {
+    for number in [run.0 / PAGE_BLOCKS, (run.1 - 1) / PAGE_BLOCKS] {
+        let (begin, end) = (number * PAGE_BLOCKS, (number + 1) * PAGE_BLOCKS);
+        let (from, to) = (run.0.max(begin), run.1.min(end));
+        if from < to
+            && to - from < PAGE_BLOCKS
+            && let Some(page) = dense.get_mut(&number)
+        {
+            set_bits(page, from - begin, to - begin);
+            *run = if from == run.0 { (to, run.1) } else { (run.0, from) };
+        }
+    }
+    let covered = run.0.div_ceil(PAGE_BLOCKS)..run.1 / PAGE_BLOCKS;
+    while !covered.is_empty()
+        && let Some((&number, _)) = dense.range(covered.clone()).next()
+    {
+        dense.remove(&number);
+    }
+    run.0 < run.1
+}
+
+fn set_bits(page: &mut [u64; PAGE_WORDS], start: u64, end: u64) {
+    for (word, first) in page.iter_mut().zip((0..).step_by(64)).skip((start / 64) as usize) {
+        if first >= end {
+            break;
+        }
+        let above = u64::MAX << start.saturating_sub(first);
+        *word |= above & u64::MAX >> (first + 64).saturating_sub(end);
+    }
+}
+
+/// The first bit from `at` on that is as asked.
+fn next_bit(page: &[u64; PAGE_WORDS], at: u64, set: bool) -> Option<u64> {
+    let mut wanted = u64::MAX << (at % 64);
+    for (word, first) in page.iter().zip((0..).step_by(64)).skip((at / 64) as usize) {
+        let found = wanted & if set { *word } else { !word };
+        if found != 0 {
+            return Some(first + u64::from(found.trailing_zeros()));
+        }
+        wanted = u64::MAX;
+    }
+    None
+}
+
+/// The runs of a page whose first block is `first`.
+fn bit_runs(first: u64, page: &[u64; PAGE_WORDS]) -> impl Iterator<Item = (u64, u64)> {
+    let mut at = 0;
+    iter::from_fn(move || {
+        let start = next_bit(page, at, true)?;
+        at = next_bit(page, start, false).unwrap_or(PAGE_BLOCKS);
+        Some((first + start, first + at))
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const SHAPE: ListShape = ListShape { chunk_blocks: 4, blocks: 41 };
 
-    fn set(runs: &[(u64, u64)]) -> ListBlocks {
-        let mut blocks = ListBlocks { shape: SHAPE, runs: Vec::new(), merged: 0 };
-        runs.iter().for_each(|&(start, end)| blocks.add(start, end));
+    fn set_of(shape: ListShape, runs: &[(u64, u64)]) -> ListBlocks {
+        let mut blocks = ListBlocks::new(shape);
+        for &(start, end) in runs {
+            blocks.add(start, end);
+        }
         blocks.merge();
         blocks
     }
 
+    fn set(runs: &[(u64, u64)]) -> ListBlocks {
+        set_of(SHAPE, runs)
+    }
+
+    fn numbers(runs: impl IntoIterator<Item = (u64, u64)>) -> BTreeSet<u64> {
+        runs.into_iter().flat_map(|(start, end)| start..end).collect()
+    }
+
     #[test]
     fn sets_add_take_away_and_count_as_sets_of_numbers_do() {
-        use std::collections::BTreeSet;
-        let numbers =
-            |runs: &[(u64, u64)]| -> BTreeSet<u64> { runs.iter().flat_map(|&(a, b)| a..b).collect() };
         let some: [&[(u64, u64)]; 6] = [
             &[],
             &[(0, 41)],
@@ -190,13 +357,11 @@ mod tests {
         for one in some {
             for other in some {
                 let (mut left, right) = (set(one), set(other));
-                assert_eq!(
-                    left.common(&right.runs),
-                    numbers(one).intersection(&numbers(other)).count() as u64
-                );
-                left.subtract(&right.runs);
-                let expected: BTreeSet<_> = numbers(one).difference(&numbers(other)).copied().collect();
-                assert_eq!(numbers(&left.runs), expected);
+                let (one, other) = (numbers(one.iter().copied()), numbers(other.iter().copied()));
+                assert_eq!(left.common(&right), one.intersection(&other).count() as u64);
+                left.subtract(&right);
+                let expected: BTreeSet<_> = one.difference(&other).copied().collect();
+                assert_eq!(numbers(left.runs()), expected);
                 let mut found = BTreeSet::new();
                 for ChunkBlocks { chunk, mask } in left.chunks() {
                     assert_eq!(mask.len(), 1);
@@ -206,5 +371,98 @@ mod tests {
                 assert_eq!(found, expected);
             }
         }
+    }
+
+    /// Runs here and there, of which those in every third page are many and short.
+    fn made(seed: u64, blocks: u64) -> Vec<(u64, u64)> {
+        let mut state = seed | 1;
+        let mut below = move |max: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % max
+        };
+        let mut runs = Vec::new();
+        for _ in 0..below(4000) {
+            let page = below(blocks.div_ceil(PAGE_BLOCKS)) / 3 * 3;
+            let start = (page * PAGE_BLOCKS + below(PAGE_BLOCKS)).min(blocks - 1);
+            runs.push((start, (start + 1 + below(3)).min(blocks)));
+        }
+        for _ in 0..below(6) {
+            let start = below(blocks);
+            runs.push((start, (start + 1 + below(2 * PAGE_BLOCKS)).min(blocks)));
+        }
+        runs
+    }
+
+    fn check_form(set: &ListBlocks) {
+        let apart = |pair: &[(u64, u64)]| pair[0].1 < pair[1].0;
+        assert!(set.runs.windows(2).all(apart) && set.merged == set.runs.len());
+        for (number, page) in &set.dense {
+            let (start, end) = (number * PAGE_BLOCKS, (number + 1) * PAGE_BLOCKS);
+            assert!(page.iter().any(|word| *word != 0));
+            assert!(set.runs.iter().all(|run| run.1 <= start || run.0 >= end), "a block is in both forms");
+        }
+        let mut per_page: BTreeMap<u64, usize> = BTreeMap::new();
+        set.runs.iter().for_each(|run| *per_page.entry(run.0 / PAGE_BLOCKS).or_default() += 1);
+        assert!(per_page.values().all(|runs| *runs <= DENSE_RUNS));
+    }
+
+    #[test]
+    fn bits_and_runs_are_the_same_sets() {
+        let shape = ListShape { chunk_blocks: 64, blocks: 13 * PAGE_BLOCKS - 100 };
+        let mut dense = 0;
+        for seed in 0..40 {
+            let (one, other) = (made(seed, shape.blocks), made(1000 + seed / 2, shape.blocks));
+            let mut left = ListBlocks::new(shape);
+            for (run, count) in one.iter().zip(0..) {
+                left.add(run.0, run.1);
+                if count % 700 == 699 {
+                    left.merge();
+                }
+            }
+            left.merge();
+            let right = set_of(shape, &other);
+            check_form(&left);
+            check_form(&right);
+            dense += left.dense.len();
+            let (one, other) = (numbers(one), numbers(other));
+            assert_eq!(numbers(left.runs()), one);
+            assert_eq!(left.blocks(), one.len() as u64);
+            assert!(left.runs().zip(left.runs().skip(1)).all(|(run, next)| run.1 <= next.0));
+            assert_eq!(left.common(&right), one.intersection(&other).count() as u64);
+            for chunk in 0..shape.chunks() {
+                let has = one.range(chunk * 64..(chunk + 1) * 64).next().is_some();
+                assert_eq!(left.has_any_of(chunk), has, "{chunk}");
+            }
+            left.subtract(&right);
+            check_form(&left);
+            let expected: BTreeSet<_> = one.difference(&other).copied().collect();
+            let mut found = BTreeSet::new();
+            for ChunkBlocks { chunk, mask } in left.chunks() {
+                assert!(mask.iter().any(|byte| *byte != 0));
+                let bits = (0..8 * mask.len()).filter(|bit| mask[bit / 8] >> (bit % 8) & 1 == 1);
+                found.extend(bits.map(|bit| chunk * 64 + bit as u64));
+            }
+            assert_eq!(found, expected);
+        }
+        assert!(dense > 40, "{dense} pages of bits");
+    }
+
+    #[test]
+    fn many_short_runs_take_no_more_than_their_bits() {
+        let shape = ListShape { chunk_blocks: 1024, blocks: 1 << 23 };
+        let mut set = BlockSet::default();
+        for block in (0..shape.blocks).step_by(2) {
+            set.add(&Digest([1; 32]), shape, block, block + 1);
+            let list = &set.lists[&Digest([1; 32])];
+            assert!(list.runs.capacity() <= 2 * MERGE_EVERY + 4 * DENSE_RUNS, "{}", list.runs.capacity());
+        }
+        set.merge();
+        let list = &set.lists[&Digest([1; 32])];
+        assert_eq!((list.runs.len(), list.dense.len(), list.blocks()), (0, 1 << 11, 1 << 22));
+        // And all of them together are one run again.
+        set.add(&Digest([1; 32]), shape, 0, shape.blocks);
+        set.merge();
+        let list = &set.lists[&Digest([1; 32])];
+        assert_eq!((&list.runs[..], list.dense.len()), (&[(0, shape.blocks)][..], 0));
     }
 }

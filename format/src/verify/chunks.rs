@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Verifier;
+use super::ranges::{Range, Ranges, Rest};
 use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -15,37 +16,43 @@ use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::frame;
 use crate::ondisk::pack;
 use crate::store::carry::is_all;
-use crate::store::list::List;
+use crate::store::list::{List, Locator};
 use crate::store::{Shared, VerifyMode, names};
 
 /// The chunks of a list that cannot be read, with one reason.
-#[derive(Default)]
 pub(super) struct BadChunks {
-    pub chunks: BTreeSet<u64>,
-    pub reason: String,
-    pub error: Option<Arc<Error>>,
+    /// First chunk and the one behind the last, ascending; none where it is the whole list.
+    runs: Vec<(u64, u64)>,
+    reason: String,
 }
 
 /// Blocks of a list that the store does not hold, nor says that it does: runs, ascending.
 #[derive(Default)]
 pub(super) struct Lacking(Vec<(u64, u64)>);
 
-impl Lacking {
-    fn add(&mut self, start: u64, end: u64) {
-        match self.0.last_mut() {
-            Some(last) if last.1 == start => last.1 = end,
-            _ => self.0.push((start, end)),
-        }
-    }
+/// A list, its bad chunks with the blocks of one, and what is lacking of it.
+type Unheld<'a> = (Digest, Option<(&'a BadChunks, u64)>, Option<&'a Lacking>);
 
+/// Adds a run behind those there are.
+fn push(runs: &mut Vec<(u64, u64)>, start: u64, end: u64) {
+    match runs.last_mut() {
+        Some(last) if last.1 == start => last.1 = end,
+        _ => runs.push((start, end)),
+    }
+}
+
+/// Calls `each` with what `runs` have of `start..end`: start and length.
+fn parts(runs: &[(u64, u64)], start: u64, end: u64, mut each: impl FnMut(u64, u64)) {
+    let first = runs.partition_point(|run| run.1 <= start);
+    for run in runs[first..].iter().take_while(|run| run.0 < end) {
+        each(run.0.max(start), run.1.min(end) - run.0.max(start));
+    }
+}
+
+impl Lacking {
     /// Calls `each` with the parts of blocks `source..source + blocks` that are not held.
-    fn ranges(&self, source: u64, blocks: u64, mut each: impl FnMut(u64, u64)) {
-        let end = source + blocks;
-        let first = self.0.partition_point(|run| run.1 <= source);
-        for run in self.0[first..].iter().take_while(|run| run.0 < end) {
-            let start = run.0.max(source);
-            each(start, run.1.min(end) - start);
-        }
+    fn ranges(&self, source: u64, blocks: u64, each: impl FnMut(u64, u64)) {
+        parts(&self.0, source, source + blocks, each);
     }
 }
 
@@ -54,65 +61,90 @@ impl Verifier<'_> {
     pub(super) fn check_lists(&mut self) -> Result<()> {
         let lists: Vec<_> = self.lists.values().flatten().cloned().collect();
         for list in lists {
-            let pages = list.shape.pages();
-            for page in 0..pages {
-                let first = page * TABLE_PAGE_RECORDS;
-                let chunks = first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks());
-                let is_empty = match self.is_empty_page(self.shared(), &list, page) {
-                    Ok(is_empty) => is_empty,
-                    Err(error) => {
-                        self.bad_chunk(&list.id, first, error);
-                        false
-                    }
-                };
-                if is_empty {
-                    let blocks = u64::from(list.shape.chunk_blocks);
-                    let end = (chunks.end * blocks).min(list.shape.blocks);
-                    self.lacking.entry(list.id).or_default().add(chunks.start * blocks, end);
-                    continue;
-                }
-                self.report.chunks += chunks.end - chunks.start;
-                let checked: Vec<_> =
-                    chunks.into_par_iter().map(|chunk| (chunk, self.check_chunk(&list, chunk))).collect();
-                for (chunk, result) in checked {
-                    match result {
-                        Ok(None) => {}
-                        Ok(Some(held)) => self.lacking_chunk(&list, chunk, &held),
-                        Err(Error::Interrupted) => return Err(Error::Interrupted),
-                        Err(error) => self.bad_chunk(&list.id, chunk, error),
-                    }
-                }
+            // What all pages need fails once, not for each of them.
+            if let Err(error) = self.check_tables(&list) {
+                self.bad_chunks(&list.id, 0, list.shape.chunks(), &error);
+                continue;
+            }
+            for page in 0..list.shape.pages() {
+                self.check_page(&list, page)?;
             }
         }
         Ok(())
     }
 
-    fn bad_chunk(&mut self, list: &Digest, chunk: u64, error: Error) {
-        let bad = self.bad.entry(*list).or_default();
-        bad.chunks.insert(chunk);
-        if bad.error.is_none() {
-            bad.reason = text_of(&error);
-            bad.error = Some(Arc::new(error));
+    /// The chunks of one page of a list.
+    fn check_page(&mut self, list: &List, page: u64) -> Result<()> {
+        self.check_cancel()?;
+        let first = page * TABLE_PAGE_RECORDS;
+        let chunks = first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks());
+        let is_empty = self.is_empty_page(list, page);
+        if let Ok(true) = is_empty {
+            let blocks = u64::from(list.shape.chunk_blocks);
+            let end = (chunks.end * blocks).min(list.shape.blocks);
+            push(&mut self.lacking.entry(list.id).or_default().0, chunks.start * blocks, end);
+            return Ok(());
         }
+        self.report.chunks += chunks.end - chunks.start;
+        // A page that cannot be read is read once, not for each of its chunks.
+        if let Err(error) = is_empty.and_then(|_| list.page(page)) {
+            self.bad_chunks(&list.id, chunks.start, chunks.end, &error);
+            return Ok(());
+        }
+        let checked: Vec<_> =
+            chunks.into_par_iter().map(|chunk| (chunk, self.check_chunk(list, chunk))).collect();
+        for (chunk, result) in checked {
+            match result {
+                Ok(None) => {}
+                Ok(Some(held)) => self.lacking_chunk(list, chunk, &held),
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) => self.bad_chunks(&list.id, chunk, chunk + 1, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes chunks behind those noted already. The reason of a list's first ones stands for all.
+    fn bad_chunks(&mut self, list: &Digest, start: u64, end: u64, error: &Error) {
+        let new = || BadChunks { runs: Vec::new(), reason: text_of(error) };
+        push(&mut self.bad.entry(*list).or_insert_with(new).runs, start, end);
+    }
+
+    /// Fails where the root of the list or of a locator that it is read with is damaged.
+    fn check_tables(&self, list: &List) -> Result<()> {
+        list.root()?;
+        own_locator(self.shared(), list)?;
+        let mut shared = self.shared();
+        while let Some((base, _)) = shared.bases() {
+            base_locator(base, list)?;
+            shared = base;
+        }
+        Ok(())
     }
 
     /// Whether a list is held in part and nothing of this page's chunks is, here or in the base: told at
     /// once, for such pages may be very many.
-    fn is_empty_page(&self, shared: &Shared, list: &List, page: u64) -> Result<bool> {
-        let is_empty = match list.locator() {
-            Ok(locator) => locator.root.in_part && locator.is_empty_page(shared, page)?,
-            // Of a bundle that leaves all of the list to its base, or of such a base.
-            Err(error) if error.is_absent() && shared.bundle.is_some() => true,
-            Err(error) => return Err(error),
+    fn is_empty_page(&self, list: &List, page: u64) -> Result<bool> {
+        let shared = self.shared();
+        let mut is_empty = match own_locator(shared, list)? {
+            None => true,
+            Some(locator) if locator.is_empty_page(shared, page)? => {
+                if !locator.root.in_part {
+                    return Err(not_in_part(list, page * TABLE_PAGE_RECORDS));
+                }
+                true
+            }
+            Some(_) => false,
         };
-        match shared.bases() {
-            Some((base, _)) if is_empty => match base.list(&list.id, Some(list.shape)) {
-                Ok(list) => self.is_empty_page(base, &list, page),
-                Err(error) if error.is_absent() => Ok(true),
-                Err(error) => Err(error),
-            },
-            _ => Ok(is_empty),
+        let mut shared = shared;
+        while is_empty && let Some((base, _)) = shared.bases() {
+            is_empty = match base_locator(base, list)? {
+                None => true,
+                Some(locator) => locator.root.in_part && locator.is_empty_page(base, page)?,
+            };
+            shared = base;
         }
+        Ok(is_empty)
     }
 
     /// Notes the blocks of a chunk that are not held.
@@ -121,7 +153,7 @@ impl Verifier<'_> {
         let lacking = self.lacking.entry(list.id).or_default();
         for (block, number) in (first..).zip(0..list.shape.blocks_of(chunk)) {
             if !frame::has(held, number) {
-                lacking.add(block, block + 1);
+                push(&mut lacking.0, block, block + 1);
             }
         }
     }
@@ -132,13 +164,13 @@ impl Verifier<'_> {
         let shared = self.shared();
         // What a bundle leaves out, its base has.
         let has_base = shared.bases().is_some();
-        if !has_base {
-            let locator = list.locator()?;
+        if let Some(locator) = own_locator(shared, list)?
+            && (!has_base || !locator.root.in_part)
+        {
             let record = locator.record(shared, chunk)?;
-            if !record.is_whole() && !locator.root.in_part {
-                let (name, fault) =
-                    (names::object(names::LOCATORS, &list.id), Fault::BlockAbsent { block: 0 });
-                return Err(Error::corrupt(name, chunk, fault));
+            let in_part = !record.is_whole() || record.next != 0;
+            if in_part && !locator.root.in_part {
+                return Err(not_in_part(list, chunk));
             }
             if record.is_absent() {
                 return Ok(Some(vec![0; list.shape.blocks_of(chunk).div_ceil(8) as usize]));
@@ -165,8 +197,9 @@ impl Verifier<'_> {
     pub(super) fn unused_lists(&mut self, images: &[Image]) {
         let used: BTreeSet<_> =
             images.iter().flat_map(|image| image.manifest().lists.iter().map(|list| list.id)).collect();
-        let unused: Vec<_> = self.bad.iter().filter(|(id, _)| !used.contains(*id)).collect();
-        let told: Vec<_> = unused.into_iter().map(|(id, bad)| unreadable(id, bad.reason.clone())).collect();
+        let unused = self.bad.iter().filter(|(id, _)| !used.contains(*id));
+        let told: Vec<_> =
+            unused.map(|(id, bad)| unreadable(names::object(names::LISTS, id), bad.reason.clone())).collect();
         for error in told {
             self.damaged(None, 0, 0, error);
         }
@@ -178,63 +211,107 @@ impl Verifier<'_> {
             return Ok(());
         }
         let size = image.size();
-        let mut hurt: Vec<(u64, u64, Digest)> = Vec::new();
+        let mut hurt = Ranges::new();
+        // Of the list of the piece before: mostly it is the same one.
+        let mut last: Option<Unheld<'_>> = None;
         for leaf in 0..image.manifest().geometry.leaves() {
+            self.check_cancel()?;
             // A leaf that cannot be read was told of already.
             let _ = image.for_each_piece(leaf, |piece| {
                 let Some((list, source)) = piece.source else { return Ok(()) };
+                let (_, bad, lacking) = match last {
+                    Some(last @ (known, ..)) if known == list => last,
+                    _ => {
+                        let shape = image.record.list_shape(&list)?;
+                        let bad = self.bad.get(&list).map(|bad| (bad, u64::from(shape.chunk_blocks)));
+                        *last.insert((list, bad, self.lacking.get(&list)))
+                    }
+                };
                 let mut hurts = |first: u64, blocks: u64| {
                     let start = (piece.start + first - source) * BLOCK_LEN as u64;
-                    hurt.push((start, (blocks * BLOCK_LEN as u64).min(size - start), list));
+                    hurt.add(start, (blocks * BLOCK_LEN as u64).min(size - start), list);
                 };
-                if let Some(bad) = self.bad.get(&list) {
-                    let shape = image.record.list_shape(&list)?;
-                    bad.ranges(source, piece.blocks, u64::from(shape.chunk_blocks), &mut hurts);
+                if let Some((bad, chunk_blocks)) = bad {
+                    bad.ranges(source, piece.blocks, chunk_blocks, &mut hurts);
                 }
-                if let Some(lacking) = self.lacking.get(&list) {
+                if let Some(lacking) = lacking {
                     lacking.ranges(source, piece.blocks, &mut hurts);
                 }
                 Ok(())
             });
         }
-        hurt.dedup_by(|next, last| {
-            let joins = last.0 + last.1 == next.0 && last.2 == next.2;
-            if joins {
-                last.1 += next.1;
-            }
-            joins
-        });
-        for (start, len, list) in hurt {
-            let lacks = || "its frames here do not hold these blocks (rule block-absent)".to_owned();
-            let reason = self.bad.get(&list).map_or_else(lacks, |bad| bad.reason.clone());
-            self.damaged(Some(image.id()), start, len, unreadable(&list, reason));
-        }
+        self.tell_hurt(image, hurt);
         Ok(())
+    }
+
+    fn tell_hurt(&mut self, image: &Image, hurt: Ranges<Digest>) {
+        let (hurt, rest) = hurt.finish();
+        for Range { start, len, what } in hurt {
+            let error = unreadable(names::object(names::LISTS, &what), self.reason(&what));
+            self.damaged(Some(image.id()), start, len, error);
+        }
+        if let Some(Rest { start, end, ranges, bytes, first, .. }) = rest {
+            let lists = format!("{} and perhaps others", names::object(names::LISTS, &first));
+            let reason = self.reason(&first);
+            let reason = format!("{ranges} further ranges here, {bytes} bytes together; the first: {reason}");
+            self.damaged(Some(image.id()), start, end - start, unreadable(lists, reason));
+        }
+    }
+
+    fn reason(&self, list: &Digest) -> String {
+        let lacks = || "its frames here do not hold these blocks (rule block-absent)".to_owned();
+        self.bad.get(list).map_or_else(lacks, |bad| bad.reason.clone())
     }
 }
 
 impl BadChunks {
+    /// None of the list's chunks can be read.
+    pub fn whole_list(error: &Error) -> Self {
+        Self { runs: Vec::new(), reason: text_of(error) }
+    }
+
     /// Calls `each` with the parts of blocks `source..source + blocks` that lie in bad chunks.
     fn ranges(&self, source: u64, blocks: u64, chunk_blocks: u64, mut each: impl FnMut(u64, u64)) {
         let end = source + blocks;
-        if self.chunks.is_empty() {
+        if self.runs.is_empty() {
             return each(source, blocks); // the whole list is bad
         }
-        for chunk in self.chunks.range(source / chunk_blocks..=(end - 1) / chunk_blocks) {
-            let first = (chunk * chunk_blocks).max(source);
-            each(first, ((chunk + 1) * chunk_blocks).min(end) - first);
-        }
+        parts(&self.runs, source / chunk_blocks, end.div_ceil(chunk_blocks), |chunk, chunks| {
+            let start = (chunk * chunk_blocks).max(source);
+            each(start, ((chunk + chunks) * chunk_blocks).min(end) - start);
+        });
     }
 }
 
+/// The list's locator; `None` where a bundle has none, for it leaves all of the list to its base.
+fn own_locator(shared: &Shared, list: &List) -> Result<Option<Arc<Locator>>> {
+    match list.locator() {
+        Err(error) if error.is_absent() && shared.bundle.is_some() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The locator that a base has of a list, if it has anything of it.
+fn base_locator(base: &Arc<Shared>, list: &List) -> Result<Option<Arc<Locator>>> {
+    match base.list(&list.id, Some(list.shape)).and_then(|list| list.locator()) {
+        Err(error) if error.is_absent() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// A locator says that it has every chunk in one frame, and its record of `chunk` says otherwise.
+fn not_in_part(list: &List, chunk: u64) -> Error {
+    Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, Fault::BlockAbsent { block: 0 })
+}
+
 /// Chunks of a list cannot be read, for this reason.
-fn unreadable(list: &Digest, reason: String) -> Error {
+fn unreadable(object: String, reason: String) -> Error {
     let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-    Error::Io { operation: "read chunks of", object: names::object(names::LISTS, list), source }
+    Error::Io { operation: "read chunks of", object, source }
 }
 
 /// The error and its causes in one line.
-pub(super) fn text_of(error: &Error) -> String {
+fn text_of(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

@@ -1,8 +1,7 @@
 //! The content id: what the span table says, and what the blocks' digests come to.
 
-use std::collections::BTreeMap;
-
 use super::Verifier;
+use super::ranges::{Range, Ranges, Rest};
 use crate::content::span_digest;
 use crate::device::BlockDevice;
 use crate::digest::{Digest, block_digest};
@@ -11,74 +10,121 @@ use crate::fault::Fault;
 use crate::image::Image;
 use crate::index::Digests;
 use crate::limits::{BLOCK_LEN, SPAN_BLOCKS};
+use crate::ondisk::digest_table::Entry;
+
+const SPAN_LEN: u64 = crate::limits::SPAN_LEN as u64;
+
+/// What the span table and the blocks say of a span; `None` for zeros.
+type Said = (Option<Digest>, Option<Digest>);
 
 impl Verifier<'_> {
     /// Computes every span digest from the blocks' digests, which their chunk ids prove.
     pub(super) fn content(&mut self, image: &Image) -> Result<()> {
-        let spans = match image.record.span_root().and_then(|root| spans_of(image, &root)) {
-            Ok(spans) => spans,
+        let root = match image.record.span_root() {
+            Ok(root) => root,
             Err(error) => {
                 self.damaged_unless_told(image.id(), 0, image.size(), error);
                 return Ok(());
             }
         };
-        let expected: BTreeMap<u64, Digest> = spans.into_iter().collect();
         let mut digests = Digests::new(self.shared());
-        let leaf_spans = image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
+        let leaf_len = image.manifest().geometry.leaf_blocks() * BLOCK_LEN as u64;
+        let mut wrong = Ranges::new();
         for leaf in 0..image.manifest().geometry.leaves() {
             self.step()?;
-            let range = leaf * leaf_spans..(leaf + 1) * leaf_spans;
-            let found = match image.slot_of(leaf).map(|_| leaf_span_digests(image, leaf, &mut digests)) {
-                None if expected.range(range.clone()).next().is_none() => continue,
-                None => BTreeMap::new(),
-                Some(Ok(found)) => found,
-                Some(Err(error)) => {
-                    let leaf_len = leaf_spans * SPAN_BLOCKS * BLOCK_LEN as u64;
+            match self.leaf_content(image, root, leaf, &mut digests, &mut wrong) {
+                Ok(()) => {}
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) => {
                     let start = leaf * leaf_len;
                     self.damaged_unless_told(image.id(), start, leaf_len.min(image.size() - start), error);
-                    continue;
                 }
-            };
-            let wrong = range.filter(|span| expected.get(span) != found.get(span)).collect::<Vec<_>>();
-            for span in wrong {
-                let start = span * SPAN_BLOCKS * BLOCK_LEN as u64;
-                let text = |digest: Option<&Digest>| digest.map_or("zeros".into(), Digest::to_string);
-                let fault =
-                    Fault::ContentId { expected: text(expected.get(&span)), found: text(found.get(&span)) };
-                let len = (SPAN_BLOCKS * BLOCK_LEN as u64).min(image.size() - start);
-                self.damaged(Some(image.id()), start, len, Error::corrupt(image.name(), start, fault));
             }
         }
+        self.wrong_spans(image, wrong);
         Ok(())
     }
-}
 
-/// The digests of all spans that are not zeros, by number.
-pub(super) fn spans_of(
-    image: &Image,
-    root: &[crate::ondisk::digest_table::Entry],
-) -> Result<Vec<(u64, Digest)>> {
-    let leaf_spans = image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
-    let mut spans = Vec::new();
-    for (slot, leaf) in root.iter().enumerate() {
-        let page = image.record.span_page(root, slot)?;
-        let base = u64::from(leaf.index) * leaf_spans;
-        spans.extend(page.iter().map(|entry| (base + u64::from(entry.index), entry.digest)));
+    /// Compares the spans of a leaf range.
+    fn leaf_content(
+        &self,
+        image: &Image,
+        root: &[Entry],
+        leaf: u64,
+        digests: &mut Digests,
+        wrong: &mut Ranges<Said>,
+    ) -> Result<()> {
+        let expected = match root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)) {
+            Ok(slot) => image.record.span_page(root, slot)?,
+            Err(_) => Vec::new(),
+        };
+        let first = leaf * image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
+        let mut tell = |number: u64, said| {
+            let start = number * SPAN_LEN;
+            wrong.add(start, SPAN_LEN.min(image.size() - start), said);
+        };
+        let mut expected =
+            expected.iter().map(|entry| (first + u64::from(entry.index), entry.digest)).peekable();
+        if image.slot_of(leaf).is_some() {
+            for_each_span(image, leaf, digests, |number, found| {
+                self.check_cancel()?;
+                while let Some((before, digest)) = expected.next_if(|(before, _)| *before < number) {
+                    tell(before, (Some(digest), None));
+                }
+                let said = expected.next_if(|(other, _)| *other == number).map(|(_, digest)| digest);
+                if said != Some(found) {
+                    tell(number, (said, Some(found)));
+                }
+                Ok(())
+            })?;
+        }
+        expected.for_each(|(number, digest)| tell(number, (Some(digest), None)));
+        Ok(())
     }
-    Ok(spans)
+
+    fn wrong_spans(&mut self, image: &Image, wrong: Ranges<Said>) {
+        let text = |digest: Option<Digest>| digest.map_or("zeros".into(), |digest| digest.to_string());
+        let (wrong, rest) = wrong.finish();
+        for Range { start, len, what: (expected, found) } in wrong {
+            let fault = Fault::ContentId { expected: text(expected), found: text(found) };
+            self.damaged(Some(image.id()), start, len, Error::corrupt(image.name(), start, fault));
+        }
+        if let Some(Rest { start, end, ranges, first: (expected, found), .. }) = rest {
+            let found = format!("another in {ranges} further ranges, at first {}", text(found));
+            let fault = Fault::ContentId { expected: text(expected), found };
+            self.damaged(Some(image.id()), start, end - start, Error::corrupt(image.name(), start, fault));
+        }
+    }
 }
 
-fn leaf_span_digests(image: &Image, leaf: u64, digests: &mut Digests) -> Result<BTreeMap<u64, Digest>> {
+/// Calls `each` with the number of the first span of each leaf range that has any, and its span page.
+pub(super) fn for_each_span_page(
+    image: &Image,
+    mut each: impl FnMut(u64, &[Entry]) -> Result<()>,
+) -> Result<()> {
+    let leaf_spans = image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
+    let root = image.record.span_root()?;
+    for (slot, leaf) in root.iter().enumerate() {
+        each(u64::from(leaf.index) * leaf_spans, &image.record.span_page(root, slot)?)?;
+    }
+    Ok(())
+}
+
+/// Calls `each` with the numbers and digests of the spans of a leaf that are not zeros.
+fn for_each_span(
+    image: &Image,
+    leaf: u64,
+    digests: &mut Digests,
+    mut each: impl FnMut(u64, Digest) -> Result<()>,
+) -> Result<()> {
     let zero = block_digest(&[0; BLOCK_LEN]);
-    let mut found = BTreeMap::new();
     let mut span: Vec<Option<Digest>> = Vec::with_capacity(SPAN_BLOCKS as usize);
     let mut number = leaf * image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
     let mut end = |span: &mut Vec<Option<Digest>>, number: &mut u64| {
-        if let Some(digest) = span_digest(span) {
-            found.insert(*number, digest);
-        }
-        *number += 1;
+        let digest = span_digest(span);
         span.clear();
+        *number += 1;
+        digest.map_or(Ok(()), |digest| each(*number - 1, digest))
     };
     image.for_each_piece(leaf, |piece| {
         let mut block = 0;
@@ -99,13 +145,13 @@ fn leaf_span_digests(image: &Image, leaf: u64, digests: &mut Digests) -> Result<
             }
             block += 1;
             if span.len() as u64 == SPAN_BLOCKS {
-                end(&mut span, &mut number);
+                end(&mut span, &mut number)?;
             }
         }
         Ok(())
     })?;
     if !span.is_empty() {
-        end(&mut span, &mut number);
+        end(&mut span, &mut number)?;
     }
-    Ok(found)
+    Ok(())
 }

@@ -7,18 +7,24 @@
 //! | `chunks` | lists chunk by chunk, and whom it hurts that one cannot be read |
 //! | `content` | the content id |
 //! | `objects` | packs and page files |
+//! | `ranges` | ranges of images to be told of, and told of already |
+//!
+//! Memory: the metadata that is open, and for each image a bounded number of ranges, whatever its map
+//! claims.
 
 mod chunks;
 mod content;
 mod objects;
+mod ranges;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use self::chunks::{BadChunks, Lacking, text_of};
-use self::content::spans_of;
+use self::chunks::{BadChunks, Lacking};
+use self::content::for_each_span_page;
 use self::objects::{check_pack, check_page_file};
+use self::ranges::Told;
 use crate::content::ContentHasher;
 use crate::device::BlockDevice;
 use crate::digest::Digest;
@@ -67,7 +73,8 @@ pub struct VerifyReport {
     pub images: u64,
     /// Chunks looked at.
     pub chunks: u64,
-    /// What is damaged.
+    /// What is damaged. Of an image of which very many ranges are hurt for one reason, those behind
+    /// the first few thousand are one: from the first of them to the end of the last.
     pub damaged: Vec<Damage>,
 }
 
@@ -78,6 +85,7 @@ struct Verifier<'a> {
     lists: BTreeMap<Digest, Option<Arc<List>>>,
     bad: BTreeMap<Digest, BadChunks>,
     lacking: BTreeMap<Digest, Lacking>,
+    told: Told,
     steps: AtomicU64,
 }
 
@@ -95,6 +103,7 @@ impl Store {
             lists: BTreeMap::new(),
             bad: BTreeMap::new(),
             lacking: BTreeMap::new(),
+            told: Told::default(),
             steps: AtomicU64::new(0),
         };
         let everything = images.is_empty();
@@ -124,10 +133,15 @@ impl Verifier<'_> {
         &self.store.shared
     }
 
-    fn step(&self) -> Result<()> {
-        if self.options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-            return Err(Error::Interrupted);
+    fn check_cancel(&self) -> Result<()> {
+        match self.options.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(Error::Interrupted),
+            _ => Ok(()),
         }
+    }
+
+    fn step(&self) -> Result<()> {
+        self.check_cancel()?;
         let steps = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(progress) = self.options.progress {
             progress(steps);
@@ -136,15 +150,15 @@ impl Verifier<'_> {
     }
 
     fn damaged(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
+        if let Some(image) = image {
+            self.told.add(image, start, len);
+        }
         self.report.damaged.push(Damage { image, start, len, error });
     }
 
     /// For what is mostly the consequence of damage told of already.
     fn damaged_unless_told(&mut self, image: Digest, start: u64, len: u64, error: Error) {
-        let told = |damage: &Damage| {
-            damage.image == Some(image) && damage.start < start + len && start < damage.start + damage.len
-        };
-        if !self.report.damaged.iter().any(told) {
+        if !self.told.has(&image, start, len) {
             self.damaged(Some(image), start, len, error);
         }
     }
@@ -215,21 +229,22 @@ impl Verifier<'_> {
     /// The span pages must give the manifest's content id.
     fn content_of_spans(&mut self, image: &Image) -> Result<()> {
         let (id, size) = (image.id(), image.size());
-        let spans = match image.record.span_root() {
-            Ok(root) => spans_of(image, &root),
-            Err(error) => Err(error),
-        };
-        match spans {
-            Ok(spans) => {
-                let geometry = image.manifest().geometry;
-                let found = ContentHasher::of_spans(size, geometry.spans(), spans);
-                if found != image.manifest().content {
-                    let (expected, found) = (image.manifest().content.to_string(), found.to_string());
-                    let fault = Fault::ContentId { expected, found };
-                    self.damaged(Some(id), 0, size, Error::corrupt(image.name(), 0, fault));
-                }
-            }
+        let mut hasher = ContentHasher::new(size, image.manifest().geometry.spans());
+        let hashed = for_each_span_page(image, |base, page| {
+            self.check_cancel()?;
+            page.iter().for_each(|entry| hasher.span(base + u64::from(entry.index), &entry.digest));
+            Ok(())
+        });
+        let found = hasher.finish();
+        match hashed {
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => self.damaged(Some(id), 0, size, error),
+            Ok(()) if found != image.manifest().content => {
+                let (expected, found) = (image.manifest().content.to_string(), found.to_string());
+                let fault = Fault::ContentId { expected, found };
+                self.damaged(Some(id), 0, size, Error::corrupt(image.name(), 0, fault));
+            }
+            Ok(()) => {}
         }
         Ok(())
     }
@@ -257,11 +272,7 @@ impl Verifier<'_> {
                 if image.is_none() {
                     self.damaged(None, 0, 0, error);
                 } else {
-                    let reason = text_of(&error);
-                    self.bad.insert(
-                        *id,
-                        BadChunks { reason, error: Some(Arc::new(error)), ..Default::default() },
-                    );
+                    self.bad.insert(*id, BadChunks::whole_list(&error));
                 }
                 None
             }
