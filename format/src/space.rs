@@ -53,6 +53,7 @@ impl Store {
     /// Damage of metadata: what cannot be read cannot be counted.
     pub fn space(&self) -> Result<Space> {
         let shared = &self.shared;
+        shared.forget_lists();
         let listed =
             shared.storage.list("").map_err(|error| Error::io("list", shared.storage.place(), error))?;
         let mut space = Space::default();

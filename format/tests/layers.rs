@@ -128,7 +128,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("zstd::bulk", &["codec/zstd.rs"]),
     ("byteorder", &["ondisk/cursor.rs"]),
     ("xxhash_rust", &["guard.rs"]),
-    ("quick_cache", &["cache.rs", "index/committed.rs"]),
+    ("quick_cache", &["cache.rs", "index/committed.rs", "index/log.rs"]),
     (
         "std::fs",
         &["storage/file.rs", "storage/medium.rs", "source.rs", "output.rs", "export.rs", "vmdk/files.rs"],

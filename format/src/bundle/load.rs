@@ -77,8 +77,8 @@ impl Store {
     /// Takes images out of a bundle (or out of any other open store) into this store, on all threads
     /// of the current `rayon` pool. Every frame is checked against its chunk id.
     ///
-    /// All or nothing, as an import is. Memory: 16 bytes for each extent of the images, 80 for each of
-    /// the first quarter million chunks, and 16 MiB.
+    /// All or nothing, as an import is. Memory: 16 bytes for each extent of the images, or 1.25 bits for
+    /// each block where that is less; 80 bytes for each of the first quarter million chunks; and 16 MiB.
     ///
     /// # Errors
     /// [`Error::Exists`] for a name in use by another image; damage of the bundle; [`Error::NoSpace`];

@@ -96,6 +96,8 @@ impl Store {
     /// [`Error::Interrupted`], or when the storage cannot even list its objects. Damage is no
     /// error here: it is what is reported.
     pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
+        // As they are now: another process may have added to what is held in part.
+        self.shared.forget_lists();
         let mut verifier = Verifier {
             store: self,
             options,
