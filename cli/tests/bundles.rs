@@ -326,7 +326,10 @@ fn exit_4_bundles_that_were_cut_or_forged() {
 /// The names of the file `out.melv` and of what is to become it, as far as they are there.
 fn outs(bed: &Bed) -> Vec<String> {
     let files = std::fs::read_dir(bed.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
-    files.map(|name| name.into_string().unwrap()).filter(|name| name == "out.melv" || name.ends_with(".part")).collect()
+    files
+        .map(|name| name.into_string().unwrap())
+        .filter(|name| name == "out.melv" || name.ends_with(".part"))
+        .collect()
 }
 
 /// Begins to save a large image, and waits until the file is begun.

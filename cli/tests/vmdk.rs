@@ -69,7 +69,7 @@ fn exports_are_read_by_others_and_come_back() {
         let threads = ["--threads", "1", "export", "web.melv", file, "--format", format, "--force"];
         bed.melv(&threads).exits(0);
         assert!(bed.read(file) == before, "{format}");
-        bed.melv(&["export", "web", "no/such.vmdk", "--format", format]).exits(1).says("no/.such.vmdk");
+        bed.melv(&["export", "web", "no/such.vmdk", "--format", format]).exits(1).says("no/such.vmdk");
     }
     let line =
         "melv export web - --format vmdk-stream --json | tee piped.vmdk | melv digest - --format vmdk --json";
