@@ -17,7 +17,7 @@ use crate::guard::guard;
 use crate::image::{ChunkBlocks, ListBlocks};
 use crate::limits::{PACK_FRAMES_MAX, PACK_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::bundle::ObjectKind;
-use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
+use crate::ondisk::list::{ListRoot, ListShape, with_trailer};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
 use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord};
 use crate::store::Shared;
@@ -129,7 +129,7 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
             self.page(&list, page, &mut waiting, &mut written)?;
         }
         self.flush(&mut waiting, &mut written)?;
-        written.in_part |= table.absent > 0 || table.next < blocks.shape.chunks();
+        written.in_part |= table.chunks < blocks.shape.chunks();
         written.locator_pages = table.digests();
         self.lists.push(written);
         Ok(())
@@ -258,13 +258,6 @@ fn number_in(packs: &mut Vec<u32>, pack: u32) -> u32 {
     at as u32
 }
 
-fn with_trailer(mut root: Vec<u8>) -> Vec<u8> {
-    let len = root.len() as u64;
-    debug_assert_eq!(TRAILER_LEN, 8);
-    root.extend_from_slice(&len.to_le_bytes());
-    root
-}
-
 impl OpenPack {
     fn new() -> Self {
         Self { records: Vec::new(), len: FRAMES_OFFSET, pieces: Pieces::default() }
@@ -282,14 +275,13 @@ struct PlaceTable {
     shape: ListShape,
     page: Option<(u64, Vec<u8>)>,
     digests: Vec<(u64, Digest)>,
-    /// Chunks passed over between those that have frames.
-    absent: u64,
-    next: u64,
+    /// Chunks that have frames.
+    chunks: u64,
 }
 
 impl PlaceTable {
     fn new(shape: ListShape) -> Self {
-        Self { shape, page: None, digests: Vec::new(), absent: 0, next: 0 }
+        Self { shape, page: None, digests: Vec::new(), chunks: 0 }
     }
 
     fn records_of(&self, page: u64) -> u64 {
@@ -315,8 +307,7 @@ impl PlaceTable {
             place.encode(&mut record);
             bytes[at..at + locator::RECORD_LEN].copy_from_slice(&record);
         }
-        self.absent += chunk - self.next;
-        self.next = chunk + 1;
+        self.chunks += 1;
         done
     }
 

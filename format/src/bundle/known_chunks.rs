@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::image::ChunkBlocks;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::frame;
-use crate::ondisk::locator::ABSENT;
 use crate::store::Shared;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
@@ -121,7 +120,7 @@ impl KnownChunks {
 
     fn whole_frame(&self, list: &List, chunk: u64) -> Result<Option<LocatedFrame>> {
         let locator = list.locator()?;
-        if locator.record(&self.shared, chunk)?.pack == ABSENT {
+        if locator.record(&self.shared, chunk)?.is_absent() {
             return Ok(None);
         }
         let places = list.places(&locator, chunk)?;

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::codec;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::fault::Fault;
+use crate::error::Result;
 use crate::image::Image;
 use crate::ondisk::digest_table::{self, Entry};
 use crate::ondisk::header::Kind;
@@ -50,10 +48,8 @@ impl<'a> StagedPages<'a> {
         let mut used = Vec::new();
         for ((image, spans), places) in images.iter().zip(&spans).zip(placed) {
             let places = resolve(places, new_file.unwrap_or_default(), &mut used);
-            let root = |kind, entries: &[Entry]| {
-                if entries.is_empty() { Vec::new() } else { digest_table::encode(kind, entries) }
-            };
-            let (map, span) = (root(Kind::MapRoot, &image.record.map_root), root(Kind::SpanRoot, spans));
+            let map = digest_table::encode_root(Kind::MapRoot, &image.record.map_root);
+            let span = digest_table::encode_root(Kind::SpanRoot, spans);
             let bytes = record::encode(&image.manifest().encode(), &places, &map, &span);
             let staged = format!("record-{}", image.id());
             self.stage.put(&staged, &bytes)?;
@@ -83,11 +79,7 @@ impl<'a> StagedPages<'a> {
         if let Some(place) = self.known.get(&entry.digest) {
             return Ok((None, *place));
         }
-        let own = image.record.place_of(tree, entry, leaf_bits)?;
-        let own = own.ok_or_else(|| Error::corrupt("the image's record", 0, Fault::Missing))?;
-        let (page, _) = image.record.page(tree, entry, own)?;
-        let stored = codec::page::encode(&page)
-            .map_err(|error| Error::io("compress", format!("page {}", entry.digest), error))?;
+        let stored = image.record.stored_page(tree, entry)?;
         let place = PagePlace { file: 0, offset: self.writer.page(&stored)?, len: stored.len() as u32 };
         self.known.insert(entry.digest, place);
         Ok((None, place))

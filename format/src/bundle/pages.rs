@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 
 use super::writer::{BundleWriter, Pieces};
-use crate::codec;
-use crate::digest::{Digest, Hasher, object_digest};
-use crate::error::{Error, Result};
+use crate::digest::{Digest, Hasher};
+use crate::error::Result;
 use crate::image::Image;
 use crate::ondisk::bundle::ObjectKind;
 use crate::ondisk::digest_table::{self, Entry};
@@ -90,13 +89,7 @@ impl<'a> PageFile<'a> {
         if let Some(place) = self.known.get(&entry.digest) {
             return Ok(*place);
         }
-        let corrupt = |fault| Error::corrupt("the image's record", 0, fault);
-        let own = image.record.place_of(tree, entry, leaf_bits)?;
-        let own = own.ok_or_else(|| corrupt(crate::fault::Fault::Missing))?;
-        let (page, _) = image.record.page(tree, entry, own)?;
-        debug_assert_eq!(object_digest(&page), entry.digest);
-        let stored = codec::page::encode(&page)
-            .map_err(|error| Error::io("compress", format!("page {}", entry.digest), error))?;
+        let stored = image.record.stored_page(tree, entry)?;
         let (at, offset) = (self.len, writer.append(&stored)?);
         self.pieces.add(at, offset, stored.len() as u64);
         self.bytes.update(&stored);
@@ -122,11 +115,8 @@ impl PlacedPages<'_> {
             if places.map.iter().chain(&places.span).any(own) {
                 places.files.extend(file);
             }
-            let root = |kind, entries: &[Entry]| {
-                if entries.is_empty() { Vec::new() } else { digest_table::encode(kind, entries) }
-            };
-            let map = root(Kind::MapRoot, &image.record.map_root);
-            let span = root(Kind::SpanRoot, image.record.span_root()?);
+            let map = digest_table::encode_root(Kind::MapRoot, &image.record.map_root);
+            let span = digest_table::encode_root(Kind::SpanRoot, image.record.span_root()?);
             let bytes = record::encode(&image.manifest().encode(), &places, &map, &span);
             let mut pieces = Pieces::default();
             pieces.add(0, writer.append(&bytes)?, bytes.len() as u64);

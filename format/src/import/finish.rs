@@ -169,12 +169,10 @@ impl<'a> TreeBuilder<'a> {
         };
         let map = self.map.places.iter().map(&mut resolve).collect();
         let span = self.span.places.iter().map(&mut resolve).collect();
-        let root = |kind, tree: &Tree| {
-            if tree.entries.is_empty() { Vec::new() } else { digest_table::encode(kind, &tree.entries) }
-        };
+
         FinishedTrees {
-            map_root: root(Kind::MapRoot, &self.map),
-            span_root: root(Kind::SpanRoot, &self.span),
+            map_root: digest_table::encode_root(Kind::MapRoot, &self.map.entries),
+            span_root: digest_table::encode_root(Kind::SpanRoot, &self.span.entries),
             places: Places { files, map, span },
         }
     }

@@ -24,6 +24,12 @@ pub fn encoded_len(entries: usize) -> u64 {
     (HEADER_LEN + entries * ENTRY_LEN) as u64
 }
 
+/// The bytes of a root, of which there is none without entries.
+#[must_use]
+pub fn encode_root(kind: Kind, entries: &[Entry]) -> Vec<u8> {
+    if entries.is_empty() { Vec::new() } else { encode(kind, entries) }
+}
+
 /// The table's bytes; their object digest names it.
 #[must_use]
 pub fn encode(kind: Kind, entries: &[Entry]) -> Vec<u8> {

@@ -14,6 +14,14 @@ use crate::limits::{BLOCK_BITS, CHUNK_BLOCKS_MAX, LIST_BLOCKS_MAX, LIST_CHUNKS_M
 
 /// Bytes of the number that ends the file.
 pub const TRAILER_LEN: u64 = 8;
+
+/// What ends the file of a list, or of a locator: its root, and the root's length.
+#[must_use]
+pub fn with_trailer(mut root: Vec<u8>) -> Vec<u8> {
+    let len = root.len() as u64;
+    root.put_u64(len);
+    root
+}
 const FIXED_LEN: u64 = 48;
 
 /// A list's shape: what its root says apart from its pages' digests.

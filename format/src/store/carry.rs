@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
 use crate::ondisk::frame::{self, Frame, Presence};
-use crate::ondisk::locator::ABSENT;
 
 /// A frame to be stored somewhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +70,7 @@ impl Shared {
         let mut held = vec![0; blocks.div_ceil(8) as usize];
         let locator = list.locator()?;
         let first = locator.record(self, chunk)?;
-        if first.pack == ABSENT {
+        if first.is_absent() {
             return Ok(held);
         }
         let id = list.chunk_id(chunk)?;

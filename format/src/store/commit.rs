@@ -227,8 +227,11 @@ impl Stage {
     fn still_missing(&self, publication: &Publication) -> Result<Plan> {
         let mut plan = Plan::default();
         for moved in &publication.records {
-            if !self.is_sound(&moved.1)? {
-                plan.records.push(moved.clone());
+            let id = names::digest_of(&moved.1).unwrap_or_default();
+            match Record::check(&self.shared, id) {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => return Err(error),
+                Err(_) => plan.records.push(moved.clone()),
             }
         }
         self.objects_missing(publication, &mut plan)?;
@@ -293,20 +296,6 @@ impl Stage {
         }
 
         Ok(())
-    }
-
-    /// Whether an object is there and, as far as a look at its root shows it, of use.
-    fn is_sound(&self, name: &str) -> Result<bool> {
-        let Some(id) = names::digest_of(name) else { return self.is_there(name) };
-        let looked = match name.split('/').next().unwrap_or_default() {
-            names::MANIFESTS => Record::check(&self.shared, id),
-            _ => return self.is_there(name),
-        };
-        match looked {
-            Ok(()) => Ok(true),
-            Err(error) if error.may_pass() => Err(error),
-            Err(_) => Ok(false),
-        }
     }
 
     fn is_there(&self, name: &str) -> Result<bool> {

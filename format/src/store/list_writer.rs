@@ -8,7 +8,7 @@ use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
 use crate::error::{Error, Result};
 use crate::limits::{LOCATOR_PACKS_MAX, LOCATOR_RECORDS_MAX, TABLE_PAGE_RECORDS};
-use crate::ondisk::list::{ListRoot, ListShape};
+use crate::ondisk::list::{ListRoot, ListShape, with_trailer};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
 use crate::storage::Append;
 
@@ -44,9 +44,7 @@ impl TableWriter {
     }
 
     fn end(&self, stage: &Stage, root: &[u8]) -> Result<()> {
-        let mut bytes = root.to_vec();
-        bytes.extend_from_slice(&(root.len() as u64).to_le_bytes());
-        stage.append(self.object.as_ref(), &self.name, &bytes)
+        stage.append(self.object.as_ref(), &self.name, &with_trailer(root.to_vec()))
     }
 }
 
@@ -249,8 +247,5 @@ pub(crate) fn write_list(
             }
         }
     }
-    let mut end = root.encode();
-    let len = end.len() as u64;
-    end.extend_from_slice(&len.to_le_bytes());
-    stage.append(object.as_ref(), name, &end)
+    stage.append(object.as_ref(), name, &with_trailer(root.encode()))
 }

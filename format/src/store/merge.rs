@@ -11,7 +11,6 @@ use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, page_digest};
 use crate::error::{Error, Result};
 use crate::limits::TABLE_PAGE_RECORDS;
-use crate::ondisk::locator::ABSENT;
 
 /// A list that a commit brings.
 #[derive(Debug, Clone)]
@@ -121,7 +120,7 @@ fn merge_locators(stage: &Stage, shared: &Shared, own: &OwnList, new: &Locator) 
 }
 
 fn frames_of(shared: &Shared, list: &List, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
-    if locator.record(shared, chunk)?.pack == ABSENT {
+    if locator.record(shared, chunk)?.is_absent() {
         return Ok(Vec::new());
     }
     let places = list.places(locator, chunk)?;

@@ -177,6 +177,17 @@ impl Record {
         Err(Error::corrupt(&self.name, HEAD_LEN, Fault::Missing))
     }
 
+    /// A page of this image in the form in which pages are stored.
+    pub fn stored_page(&self, tree: Tree, entry: Entry) -> Result<Vec<u8>> {
+        let place = self.place_of(tree, entry, self.manifest.geometry.leaf_bits())?;
+        let place = place.ok_or_else(|| Error::corrupt(&self.name, HEAD_LEN, Fault::Missing))?;
+        let (page, _) = self.page(tree, entry, place)?;
+        let stored = codec::page::encode(&page);
+        let stored =
+            stored.map_err(|error| Error::io("compress", format!("page {}", entry.digest), error))?;
+        Ok(stored.into_owned())
+    }
+
     /// Where this image has the page that `entry` of an image with leaves of `leaf_bits` is for, if it
     /// is the same one here.
     pub fn place_of(&self, tree: Tree, entry: Entry, leaf_bits: u8) -> Result<Option<PagePlace>> {
