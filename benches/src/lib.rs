@@ -1,6 +1,13 @@
 //! What benches share: made-up disks, readers that are counted, and the oracle that stored sizes are
 //! held against.
 
+pub mod floor;
+pub mod figures;
+pub mod paired;
+pub mod report;
+pub mod watched;
+pub mod workload;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;

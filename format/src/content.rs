@@ -9,7 +9,7 @@
 //!               each other span                  01, its digest
 //! ```
 
-use crate::digest::{Digest, Hasher, block_digest};
+use crate::digest::{Digest, Hasher, block_digest, block_digests};
 use crate::limits::BLOCK_LEN;
 
 /// A digest over runs of zeros and digests of what is not zero.
@@ -63,8 +63,12 @@ pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
 /// The digests of a span's blocks, `None` for zero blocks; a short last block is padded.
 pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<Digest>>) {
     blocks.clear();
-    let (whole, tail) = data.split_at(data.len() - data.len() % BLOCK_LEN);
-    blocks.extend(whole.chunks_exact(BLOCK_LEN).map(|block| (!is_zero(block)).then(|| block_digest(block))));
+    let (whole, tail) = data.as_chunks::<BLOCK_LEN>();
+    blocks.extend(whole.iter().map(|block| (!is_zero(block)).then_some(Digest::ZERO)));
+    let has_data = |(block, digest): (_, &Option<Digest>)| digest.map(|_| block);
+    let mut digests = Vec::with_capacity(whole.len());
+    block_digests(whole.iter().zip(&*blocks).filter_map(has_data), &mut digests);
+    blocks.iter_mut().flatten().zip(digests).for_each(|(slot, digest)| *slot = digest);
     if !tail.is_empty() {
         let mut padded = [0; BLOCK_LEN];
         padded[..tail.len()].copy_from_slice(tail);

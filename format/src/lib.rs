@@ -40,6 +40,7 @@
 //! The format itself is `spec/format.md`; the modules of [`ondisk`] follow its sections.
 
 pub mod bundle;
+mod buffer;
 mod cache;
 mod codec;
 pub mod compare;

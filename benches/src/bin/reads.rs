@@ -7,75 +7,21 @@
 //! reads generations N PERCENT    cold 4 KiB reads after N generations over those of a flat image
 //! ```
 
-use std::io;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use melv::storage::{Append, Held, Listed, LockMode, ReadAt};
 use melv::{
     BlockDevice, Cache, FileStorage, ImageRef, ImportOptions, MemoryStorage, Result, Source, Storage, Store,
     StoreOptions,
 };
+use melv_benches::watched::{Read, Watched};
 use melv_benches::{BLOCK_LEN, WideDisk, first_data};
 
-/// The reads made through a storage: object, offset, length.
-type Reads = Arc<Mutex<Vec<(String, u64, usize)>>>;
-
-/// Passes everything on and writes down what is read.
-#[derive(Debug, Clone)]
-struct Watched<S> {
-    inner: S,
-    reads: Reads,
-}
-
-#[derive(Debug)]
-struct WatchedRead {
-    inner: Arc<dyn ReadAt>,
-    name: String,
-    reads: Reads,
-}
-
-impl ReadAt for WatchedRead {
-    fn len(&self) -> u64 {
-        self.inner.len()
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.reads.lock().expect("no reader panics").push((self.name.clone(), offset, buf.len()));
-        self.inner.read_exact_at(buf, offset)
-    }
-}
-
-impl<S: Storage> Storage for Watched<S> {
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        self.inner.create(name)
-    }
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
-        let inner = self.inner.open(name)?;
-        Ok(Arc::new(WatchedRead { inner, name: name.into(), reads: self.reads.clone() }))
-    }
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
-        self.inner.publish(moves)
-    }
-    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
-        self.inner.list(prefix)
-    }
-    fn remove(&self, names: &[String]) -> io::Result<()> {
-        self.inner.remove(names)
-    }
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
-        self.inner.lock(name, mode, wait)
-    }
-}
-
 fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Result<()> {
-    let reads = Reads::default();
+    let storage = Watched::new(storage);
+    let reads = storage.reads.clone();
     // The store is open already when its images are: its header is read once in a process.
-    let store = Store::open(Watched { inner: storage, reads: reads.clone() }, StoreOptions::default())?;
-    let take = || std::mem::take(&mut *reads.lock().expect("no reader panics"));
+    let store = Store::open(storage, StoreOptions::default())?;
+    let take = || reads.take();
     take();
     let image = store.image(name)?;
     let opened = take();
@@ -87,7 +33,7 @@ fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Resu
     take();
     image.read_at(first, &mut [0; BLOCK_LEN])?;
     let read = take();
-    let bytes = |reads: &[(String, u64, usize)]| reads.iter().map(|read| read.2 as u64).sum::<u64>();
+    let bytes = |reads: &[Read]| reads.iter().map(|read| read.len as u64).sum::<u64>();
     println!("open_reads {}", opened.len());
     println!("open_bytes {}", bytes(&opened));
     println!("first_reads {}", read.len());
@@ -98,12 +44,12 @@ fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Resu
 
 /// Reads that need the result of an earlier one: list and locator are read side by side, roots and
 /// pages at places that the manifest gives.
-fn rounds(reads: &[(String, u64, usize)]) -> usize {
+fn rounds(reads: &[Read]) -> usize {
     let folder = |name: &str| match name.split('/').next().unwrap_or_default() {
         "lists" | "locators" => "tables".to_owned(),
         other => other.to_owned(),
     };
-    let mut folders: Vec<String> = reads.iter().map(|(name, ..)| folder(name)).collect();
+    let mut folders: Vec<String> = reads.iter().map(|read| folder(&read.name)).collect();
     folders.dedup();
     folders.len()
 }

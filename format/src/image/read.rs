@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::cache::{Chunk, Trust};
 use crate::device::{BlockDevice, Run, RunKind, check_range};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -77,15 +74,22 @@ impl Image {
         self.record.map_root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)).ok()
     }
 
-    /// The leaf that holds `block`, if it is not all zeros, and the block's number in it.
-    fn leaf_of(&self, block: u64) -> Result<(Option<Arc<SearchableLeaf>>, u64)> {
-        let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
-        let slot = self.slot_of(block / leaf_blocks);
-        let leaf = slot.map(|slot| self.record.leaf(slot)).transpose()?;
-        Ok((leaf, block % leaf_blocks))
+    /// Calls `read` with the leaf that holds `block`, if it is not all zeros, and the block's number
+    /// in it.
+    fn with_leaf<R>(
+        &self,
+        block: u64,
+        read: impl FnOnce(Option<&SearchableLeaf>, u64) -> R,
+    ) -> Result<R> {
+        let leaf_bits = u32::from(self.record.manifest.geometry.leaf_bits());
+        let within = block & ((1 << leaf_bits) - 1);
+        match self.slot_of(block >> leaf_bits) {
+            Some(slot) => self.record.with_leaf(slot, |leaf| read(Some(leaf), within)),
+            None => Ok(read(None, within)),
+        }
     }
 
-    /// The list that a leaf calls `number`.
+    /// The list that a leaf calls `number`, which need not be here: a bundle's base may have it.
     pub(crate) fn list_of(&self, leaf: &MapLeaf, number: u32) -> Result<Arc<List>> {
         let id = leaf.lists.get(number as usize).copied().unwrap_or_default();
         self.shared.list(&id, Some(self.record.list_shape(&id)?))
@@ -105,8 +109,9 @@ impl Image {
             match run.source {
                 None => out.fill(0),
                 Some((number, source)) => {
-                    let list = self.list_of(&leaf.leaf, number)?;
-                    self.read_list(&list, source * BLOCK_LEN as u64 + skip as u64, out)?;
+                    let id = leaf.leaf.lists.get(number as usize).copied().unwrap_or_default();
+                    let list = self.record.list(&id)?;
+                    self.read_list(list, source * BLOCK_LEN as u64 + skip as u64, out)?;
                 }
             }
             filled += len;
@@ -129,58 +134,15 @@ impl Image {
             let len = out.len().min(plain_len - within);
             let (now, rest) = out.split_at_mut(len);
             if len == plain_len {
-                self.read_whole_chunk(list, chunk, now)?;
+                self.shared.read_whole_chunk(list, chunk, now)?;
             } else {
-                self.read_part(list, chunk, within, now)?;
+                self.shared.read_chunk(list, chunk, within, now)?;
             }
             offset += len as u64;
             out = rest;
         }
         Ok(())
     }
-
-    /// A whole chunk goes straight to the caller, past the cache: who reads in large pieces reads
-    /// on, and would only push out what others come back to.
-    fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
-        let id = list.chunk_id(chunk)?;
-        let usable = |cached: &Chunk| cached.held.is_none() && self.shared.trusts(cached);
-        if let Some(cached) = self.shared.cache.peek_chunk(id).filter(usable) {
-            out.copy_from_slice(&cached.bytes);
-            return Ok(());
-        }
-        let mut decode = || self.shared.decode_chunk(list, chunk, &id, self.shared.verify, out);
-        let mut held = decode()?;
-        if held.is_some() {
-            // What was held in part may have become more since the locator was loaded.
-            list.reload_locator()?;
-            held = decode()?;
-        }
-        let Some(held) = held else { return Ok(()) };
-        let decoded = Chunk { bytes: Bytes::new(), held: Some(held.into()), trust: Trust::Guarded(0) };
-        check_held(list, chunk, &decoded, 0, out.len())
-    }
-
-    fn read_part(&self, list: &List, chunk: u64, within: usize, out: &mut [u8]) -> Result<()> {
-        let mut decoded = self.shared.chunk(list, chunk)?;
-        if check_held(list, chunk, &decoded, within, out.len()).is_err() {
-            // What another store of this process has of the chunk is less than this one may have, and
-            // what this one had may have become more.
-            list.reload_locator()?;
-            decoded = self.shared.reload_chunk(list, chunk)?;
-            check_held(list, chunk, &decoded, within, out.len())?;
-        }
-        out.copy_from_slice(&decoded.bytes[within..within + out.len()]);
-        Ok(())
-    }
-}
-
-/// Fails unless all blocks of a range of a chunk are held.
-fn check_held(list: &List, chunk: u64, decoded: &Chunk, within: usize, len: usize) -> Result<()> {
-    let first = within / BLOCK_LEN;
-    let count = (within + len).div_ceil(BLOCK_LEN) - first;
-    decoded
-        .check_held(first as u32, count as u32)
-        .map_err(|fault| Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, fault))
 }
 
 impl BlockDevice for Image {
@@ -195,15 +157,15 @@ impl BlockDevice for Image {
         while filled < buf.len() {
             let at = offset + filled as u64;
             let out = &mut buf[filled..];
-            filled += match self.leaf_of(at / BLOCK_LEN as u64)? {
-                (Some(leaf), block) => self.read_leaf(&leaf, block, (at % BLOCK_LEN as u64) as usize, out)?,
-                (None, _) => {
+            filled += self.with_leaf(at / BLOCK_LEN as u64, |leaf, block| match leaf {
+                Some(leaf) => self.read_leaf(leaf, block, (at % BLOCK_LEN as u64) as usize, out),
+                None => {
                     let left = leaf_len - at % leaf_len;
                     let len = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
                     out[..len].fill(0);
-                    len
+                    Ok(len)
                 }
-            };
+            })??;
         }
         Ok(())
     }
@@ -212,10 +174,10 @@ impl BlockDevice for Image {
         check_range(offset, len, self.size())?;
         let block_len = BLOCK_LEN as u64;
         let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
-        let run = match self.leaf_of(offset / block_len)? {
-            (Some(leaf), block) => leaf.run_at(block),
-            (None, block) => LeafRun { source: None, blocks: leaf_blocks - block },
-        };
+        let run = self.with_leaf(offset / block_len, |leaf, block| match leaf {
+            Some(leaf) => leaf.run_at(block),
+            None => LeafRun { source: None, blocks: leaf_blocks - block },
+        })?;
         let kind = if run.source.is_some() { RunKind::Data } else { RunKind::Zero };
         let run_len = run.blocks.saturating_mul(block_len) - offset % block_len;
         Ok(Run { kind, len: run_len.min(len) })

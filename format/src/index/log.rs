@@ -11,7 +11,7 @@ use std::sync::Arc;
 use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
-use crate::digest::{DIGEST_LEN, Digest, block_digest, chunk_id, object_digest};
+use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_id, object_digest};
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
@@ -197,11 +197,14 @@ fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>
     }
     let id = list.chunk_id(chunk)?;
     let loaded = shared.load_chunk(list, chunk, &id, VerifyMode::Full)?;
-    let digest = |(block, number): (&[u8], u32)| match loaded.check_held(number, 1) {
-        Ok(()) => block_digest(block),
-        Err(_) => Digest::ZERO,
-    };
-    Ok(loaded.bytes.chunks_exact(BLOCK_LEN).zip(0u32..).map(digest).collect())
+    let mut digests = Vec::with_capacity(loaded.bytes.len() / BLOCK_LEN);
+    block_digests(loaded.bytes.as_chunks().0, &mut digests);
+    for (digest, number) in digests.iter_mut().zip(0..) {
+        if !loaded.has(number) {
+            *digest = Digest::ZERO;
+        }
+    }
+    Ok(digests)
 }
 
 /// Calls `each` with the digests of a list's chunks in order, and the first block of each, made from

@@ -12,7 +12,7 @@ use super::list::List;
 use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::codec::{Codec, zstd};
-use crate::digest::{Digest, block_digest, chunk_id};
+use crate::digest::{Digest, block_digests};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
@@ -127,7 +127,11 @@ impl Shared {
             return Ok(Carried { id, frame, partial: false });
         }
         let digests = match held {
-            None => plain.chunks_exact(BLOCK_LEN).map(block_digest).collect(),
+            None => {
+                let mut digests = Vec::with_capacity(blocks as usize);
+                block_digests(plain.as_chunks().0, &mut digests);
+                digests
+            }
             Some(_) => self.block_digests(list, chunk, &id)?,
         };
         let numbered = |block: &u32| !frame::has(wanted, *block);
@@ -204,16 +208,5 @@ impl Shared {
 fn digests_of(frame: &Frame<'_>, blocks: u32, id: &Digest) -> std::result::Result<Vec<Digest>, Fault> {
     let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
     frame.decode_payload(&mut plain)?;
-    let mut held = plain.chunks_exact(BLOCK_LEN).map(block_digest);
-    let digests: Vec<Digest> = match &frame.presence {
-        Presence::Whole => held.collect(),
-        Presence::Partial { mask, absent } => {
-            let mut absent = absent.iter().copied();
-            (0..blocks)
-                .filter_map(|block| if frame::has(mask, block) { held.next() } else { absent.next() })
-                .collect()
-        }
-    };
-    let found = chunk_id(&digests);
-    if found == *id { Ok(digests) } else { Err(Fault::ChunkId { expected: *id, found }) }
+    frame.presence.check_id(plain.as_chunks().0.iter(), blocks, id)
 }

@@ -1,8 +1,8 @@
 //! From a chunk's number to its decoded, checked bytes: the heart of reading.
 //!
 //! ```text
+//! cache        list, chunk number -> bytes?                   hit: done
 //! list page    chunk number -> chunk id                      under the list's id
-//! cache        chunk id -> bytes?                             hit: done
 //! locator      chunk number -> pack, offset, length, guard
 //! pack         one read of the frame's stored bytes
 //! guard        the bytes are those of this chunk              before the decoder sees them
@@ -18,7 +18,7 @@ use super::list::{List, Locator};
 use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::cache::{Chunk, Trust};
-use crate::digest::{Digest, block_digest, chunk_id};
+use crate::digest::{Digest, block_digests, chunk_id};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::guard::guard;
@@ -35,45 +35,95 @@ thread_local! {
 /// A chunk being put together from its frames.
 struct Assembly<'a> {
     plain: &'a mut [u8],
-    /// Blocks held so far, where no frame so far was whole.
-    held: Option<Vec<u8>>,
+    held: Held,
     blocks: u32,
 }
 
+/// Which blocks of a chunk are put together so far.
+enum Held {
+    Nothing,
+    /// Those of a mask.
+    Some(Vec<u8>),
+    All,
+}
+
 impl Shared {
-    /// Chunk `chunk` of `list`, from the cache or decoded.
-    pub fn chunk(&self, list: &List, chunk: u64) -> Result<Chunk> {
-        let id = list.chunk_id(chunk)?;
-        let cached = self.cache.chunk(id, || self.load_chunk(list, chunk, &id, self.verify))?;
-        if self.trusts(&cached) {
-            return Ok(cached);
+    /// Fills `out` from byte `within` of chunk `chunk` of `list`, whose shape is proved; from the cache,
+    /// into which the chunk is decoded if it is not there.
+    pub fn read_chunk(&self, list: &List, chunk: u64, within: usize, out: &mut [u8]) -> Result<()> {
+        let number = list.number(&self.cache);
+        let end = within + out.len();
+        let out = RefCell::new(out);
+        let copy = |held: &Chunk| {
+            let is_good = self.trusts(held) && held.check_held(within, end).is_ok();
+            if is_good {
+                out.borrow_mut().copy_from_slice(&held.bytes[within..end]);
+            }
+            is_good
+        };
+        let load = || self.load_chunk(list, chunk, &list.chunk_id(chunk)?, self.verify);
+        if self.cache.read_chunk(number, chunk, copy, load)? {
+            return Ok(());
         }
-        // Another store of this process put it there under its own guard alone.
-        self.reload_chunk(list, chunk)
+        // Another store of this process put it there under its own guard alone, or has less of it than
+        // this one may have; and what this one had may have become more.
+        list.reload_locator()?;
+        let loaded = self.load_chunk(list, chunk, &list.chunk_id(chunk)?, self.verify)?;
+        loaded.check_held(within, end).map_err(|fault| absent(list, chunk, fault))?;
+        out.borrow_mut().copy_from_slice(&loaded.bytes[within..end]);
+        self.cache.replace_chunk(number, chunk, loaded);
+        Ok(())
+    }
+
+    /// Fills `out` with a whole chunk, past the cache if it is not there: who reads in large pieces
+    /// reads on, and would only push out what others come back to.
+    pub fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
+        let copy = |held: &Chunk| {
+            let is_good = held.held.is_none() && self.trusts(held);
+            if is_good {
+                out.copy_from_slice(&held.bytes);
+            }
+            is_good
+        };
+        if self.cache.read_held(list.number(&self.cache), chunk, copy) == Some(true) {
+            return Ok(());
+        }
+        let id = list.chunk_id(chunk)?;
+        let mut held = self.decode_chunk(list, chunk, &id, self.verify, out)?;
+        if held.is_some() {
+            // What was held in part may have become more since the locator was loaded.
+            list.reload_locator()?;
+            held = self.decode_chunk(list, chunk, &id, self.verify, out)?;
+        }
+        match held {
+            None => Ok(()),
+            Some(mask) => {
+                let lacks = |block: &u32| !frame::has(&mask, *block);
+                let block = (0..list.shape.blocks_of(chunk)).find(lacks).unwrap_or_default();
+                Err(absent(list, chunk, Fault::BlockAbsent { block }))
+            }
+        }
     }
 
     /// Whether what the cache has is checked as thoroughly as this store's reads are.
-    pub fn trusts(&self, cached: &Chunk) -> bool {
+    fn trusts(&self, cached: &Chunk) -> bool {
         match cached.trust {
             Trust::Proved => true,
             Trust::Guarded(store) => store == self.number && self.verify == VerifyMode::Guard,
         }
     }
 
-    /// Chunk `chunk` of `list`, decoded again and put in the place of what the cache has.
-    pub fn reload_chunk(&self, list: &List, chunk: u64) -> Result<Chunk> {
-        let id = list.chunk_id(chunk)?;
-        let loaded = self.load_chunk(list, chunk, &id, self.verify)?;
-        self.cache.replace_chunk(id, loaded.clone());
-        Ok(loaded)
-    }
-
     /// Decodes a chunk, past the cache.
     pub fn load_chunk(&self, list: &List, chunk: u64, id: &Digest, verify: VerifyMode) -> Result<Chunk> {
-        let mut plain = vec![0; frame::plain_len(list.shape.blocks_of(chunk))];
-        let held = self.decode_chunk(list, chunk, id, verify, &mut plain)?;
+        let mut bytes = self.cache.buffer(frame::plain_len(list.shape.blocks_of(chunk)));
+        let held = self.decode_chunk(list, chunk, id, verify, &mut bytes)?;
+        if let Some(held) = &held {
+            let absent = |(block, _): &(u32, _)| !frame::has(held, *block);
+            let blocks = (0..).zip(bytes.chunks_exact_mut(BLOCK_LEN));
+            blocks.filter(absent).for_each(|(_, block)| block.fill(0));
+        }
         let trust = if verify == VerifyMode::Full { Trust::Proved } else { Trust::Guarded(self.number) };
-        Ok(Chunk { bytes: plain.into(), held: held.map(Arc::from), trust })
+        Ok(Chunk { bytes, held, trust })
     }
 
     /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
@@ -117,7 +167,7 @@ impl Shared {
         let blocks = list.shape.blocks_of(chunk);
         let places = plain.chunks_exact_mut(BLOCK_LEN).zip(loaded.bytes.chunks_exact(BLOCK_LEN));
         for ((place, block), number) in places.zip(0..blocks) {
-            if !frame::has(&held, number) && loaded.check_held(number, 1).is_ok() {
+            if !frame::has(&held, number) && loaded.has(number) {
                 place.copy_from_slice(block);
                 held[number as usize / 8] |= 1 << (number % 8);
             }
@@ -134,16 +184,16 @@ impl Shared {
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
         let locator = list.locator()?;
-        let mut decode = |locator: &Locator| {
-            let places = list.places(locator, chunk)?;
-            self.decode_at(list, &places, chunk, id, verify, plain)
-        };
-        match decode(&locator) {
+        match self.decode_at(list, &locator, chunk, id, verify, plain) {
             Ok(held) => Ok(held),
             // A collection may have moved the frames since the locator was loaded.
             Err(error) => {
                 let now = list.reload_locator()?;
-                if now.root == locator.root { Err(error) } else { decode(&now) }
+                if now.root == locator.root {
+                    Err(error)
+                } else {
+                    self.decode_at(list, &now, chunk, id, verify, plain)
+                }
             }
         }
     }
@@ -151,30 +201,30 @@ impl Shared {
     fn decode_at(
         &self,
         list: &List,
-        places: &[(FramePlace, Digest)],
+        locator: &Locator,
         chunk: u64,
         id: &Digest,
         verify: VerifyMode,
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
         let blocks = list.shape.blocks_of(chunk);
-        let mut assembly = Assembly { plain, held: Some(vec![0; blocks.div_ceil(8) as usize]), blocks };
-        for (place, pack) in places {
-            let name = names::object(names::PACKS, pack);
+        let mut assembly = Assembly { plain, held: Held::Nothing, blocks };
+        for place in list.chain(self, locator, chunk) {
+            let place = place?;
+            let name = locator.pack_name(&place);
             STORED.with_borrow_mut(|stored| {
-                self.read_frame(&name, place, id, stored)?;
-                let added = decode_frame(stored, blocks, place)
-                    .and_then(|frame| assembly.add(&frame).map(|()| frame))
-                    .and_then(
-                        |frame| if verify == VerifyMode::Full { assembly.check(&frame, id) } else { Ok(()) },
-                    );
-                added.map_err(|fault| match fault {
-                    Fault::ChunkId { expected, found } => mismatch(&name, chunk, place, expected, found),
-                    fault => Error::corrupt(&name, u64::from(place.offset), fault),
+                self.read_frame(name, &place, id, stored)?;
+                assembly.frame(stored, &place, id, verify).map_err(|fault| match fault {
+                    Fault::ChunkId { expected, found } => mismatch(name, chunk, &place, expected, found),
+                    fault => Error::corrupt(name, u64::from(place.offset), fault),
                 })
             })?;
         }
-        Ok(assembly.held)
+        Ok(match assembly.held {
+            Held::All => None,
+            Held::Some(mask) => Some(mask),
+            Held::Nothing => Some(vec![0; blocks.div_ceil(8) as usize]),
+        })
     }
 
     /// Reads a frame's stored bytes and checks their guard.
@@ -212,18 +262,37 @@ fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found:
 }
 
 impl Assembly<'_> {
-    /// Decodes a frame's blocks to their places.
+    /// Decodes the blocks of a frame, whose guard was checked, to their places.
+    fn frame(
+        &mut self,
+        stored: &[u8],
+        place: &FramePlace,
+        id: &Digest,
+        verify: VerifyMode,
+    ) -> Result<(), Fault> {
+        let frame = decode_frame(stored, self.blocks, place)?;
+        self.add(&frame)?;
+        if verify == VerifyMode::Full {
+            let held = |block: &u32| frame.presence.has(*block);
+            let blocks = (0..).zip(self.plain.as_chunks().0).filter(|(block, _)| held(block));
+            frame.presence.check_id(blocks.map(|(_, block)| block), self.blocks, id)?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
         // The frames of a chunk have no block twice: so that all of them cost no more than one does.
-        let is_first = self.held.as_ref().is_some_and(|held| held.iter().all(|bits| *bits == 0));
         let Presence::Partial { mask, .. } = &frame.presence else {
-            self.held = None;
-            return if is_first { frame.decode_payload(self.plain) } else { Err(Fault::FrameMask) };
+            let Held::Nothing = std::mem::replace(&mut self.held, Held::All) else {
+                return Err(Fault::FrameMask);
+            };
+            return frame.decode_payload(self.plain);
         };
-        let repeats = |held: &Vec<u8>| held.iter().zip(mask).any(|(held, bits)| held & bits != 0);
-        if self.held.as_ref().is_none_or(repeats) {
-            return Err(Fault::FrameMask);
-        }
+        let mut held = match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => vec![0; mask.len()],
+            Held::Some(held) if held.iter().zip(mask).all(|(held, bits)| held & bits == 0) => held,
+            _ => return Err(Fault::FrameMask),
+        };
         let mut packed = vec![0; frame::plain_len(frame.held(self.blocks))];
         frame.decode_payload(&mut packed)?;
         let places = self.plain.chunks_exact_mut(BLOCK_LEN).zip(0u32..);
@@ -231,37 +300,39 @@ impl Assembly<'_> {
         for (place, block) in wanted.zip(packed.chunks_exact(BLOCK_LEN)) {
             place.copy_from_slice(block);
         }
-        if let Some(held) = &mut self.held {
-            held.iter_mut().zip(mask).for_each(|(held, bits)| *held |= bits);
-            if (0..self.blocks).all(|block| frame::has(held, block)) {
-                self.held = None;
-            }
-        }
+        held.iter_mut().zip(mask).for_each(|(held, bits)| *held |= bits);
+        let is_all = (0..self.blocks).all(|block| frame::has(&held, block));
+        self.held = if is_all { Held::All } else { Held::Some(held) };
         Ok(())
     }
+}
 
-    /// Checks the chunk id: digests of the blocks just decoded, and those that a partial frame
-    /// gives of the others.
-    fn check(&self, frame: &Frame<'_>, id: &Digest) -> Result<(), Fault> {
-        let blocks = self.plain.chunks_exact(BLOCK_LEN);
-        let digests: Vec<Digest> = match &frame.presence {
-            Presence::Whole => blocks.map(block_digest).collect(),
-            Presence::Partial { mask, absent } => {
-                let mut absent = absent.iter();
-                blocks
-                    .zip(0u32..)
-                    .map(|(block, number)| {
-                        if frame::has(mask, number) {
-                            block_digest(block)
-                        } else {
-                            absent.next().copied().unwrap_or_default()
-                        }
-                    })
-                    .collect()
-            }
-        };
+impl Presence {
+    /// Whether the frame holds block `block` of its chunk.
+    fn has(&self, block: u32) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Partial { mask, .. } => frame::has(mask, block),
+        }
+    }
+
+    /// The digests of all `blocks` blocks of a chunk: of those that a frame holds, which are `held` in
+    /// order, and those that it gives of the others. They must hash to the chunk's id.
+    pub(super) fn check_id<'a>(
+        &self,
+        held: impl Iterator<Item = &'a [u8; BLOCK_LEN]>,
+        blocks: u32,
+        id: &Digest,
+    ) -> Result<Vec<Digest>, Fault> {
+        let mut digests = Vec::with_capacity(blocks as usize);
+        block_digests(held, &mut digests);
+        if let Self::Partial { mask, absent } = self {
+            let (mut held, mut absent) = (digests.into_iter(), absent.iter().copied());
+            let digest = |block| if frame::has(mask, block) { held.next() } else { absent.next() };
+            digests = (0..blocks).filter_map(digest).collect();
+        }
         let found = chunk_id(&digests);
-        if found == *id { Ok(()) } else { Err(Fault::ChunkId { expected: *id, found }) }
+        if found == *id { Ok(digests) } else { Err(Fault::ChunkId { expected: *id, found }) }
     }
 }
 
@@ -288,15 +359,25 @@ fn is_left_out(error: &Error) -> bool {
         )
 }
 
+fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
+    Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, fault)
+}
+
 impl Chunk {
-    /// Fails unless blocks `first..first + count` are held.
-    pub fn check_held(&self, first: u32, count: u32) -> Result<(), Fault> {
-        match &self.held {
-            None => Ok(()),
-            Some(mask) => match (first..first + count).find(|&block| !frame::has(mask, block)) {
-                None => Ok(()),
-                Some(block) => Err(Fault::BlockAbsent { block }),
-            },
+    /// Fails unless the blocks are held in which bytes `start..end` lie.
+    fn check_held(&self, start: usize, end: usize) -> Result<(), Fault> {
+        if self.held.is_none() {
+            return Ok(());
         }
+        let (first, end) = (start / BLOCK_LEN, end.div_ceil(BLOCK_LEN));
+        match (first as u32..end as u32).find(|&block| !self.has(block)) {
+            None => Ok(()),
+            Some(block) => Err(Fault::BlockAbsent { block }),
+        }
+    }
+
+    /// Whether block `block` is held.
+    pub fn has(&self, block: u32) -> bool {
+        self.held.as_ref().is_none_or(|mask| frame::has(mask, block))
     }
 }

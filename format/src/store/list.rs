@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::names;
 use super::open::{Shared, read_range};
-use crate::cache::KeyKind;
+use crate::cache::{Cache, KeyKind, ListNumber};
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
 use crate::error::{Error, Result};
 use crate::fault::Fault;
@@ -23,6 +23,8 @@ pub(crate) struct List {
     pub id: Digest,
     pub shape: ListShape,
     root: OnceLock<ListRoot>,
+    /// In the cache of its store.
+    number: OnceLock<ListNumber>,
     locator: RwLock<Option<Arc<Locator>>>,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct List {
 #[derive(Debug)]
 pub(crate) struct Locator {
     name: String,
+    /// The names of the packs, each made when it is first needed.
+    pack_names: Box<[OnceLock<String>]>,
     pub root: LocatorRoot,
     /// The digest of the root: other frames, other digest.
     pub digest: Digest,
@@ -48,7 +52,7 @@ impl List {
                 shape
             }
         };
-        Ok(Self { shared: Arc::downgrade(shared), id, shape, root, locator: RwLock::default() })
+        Ok(Self { shared: Arc::downgrade(shared), id, shape, root, number: OnceLock::new(), locator: RwLock::default() })
     }
 
     /// Fails unless the root of list `id` and of its locator can be read, and its packs are there.
@@ -105,6 +109,11 @@ impl List {
         Ok(self.root.get_or_init(|| root))
     }
 
+    /// The number under which its store's cache has its chunks.
+    pub fn number(&self, cache: &Cache) -> ListNumber {
+        *self.number.get_or_init(|| cache.list_number(&self.id))
+    }
+
     /// The id of chunk `chunk`.
     pub fn chunk_id(&self, chunk: u64) -> Result<Digest> {
         let page = self.page(chunk / TABLE_PAGE_RECORDS)?;
@@ -143,27 +152,43 @@ impl List {
 
     /// The places of the frames that together hold chunk `chunk`.
     pub fn places(&self, locator: &Locator, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
-        let mut places = Vec::with_capacity(1);
-        let mut number = chunk;
-        loop {
-            let place = locator.record(&self.shared(), number)?;
-            if place.is_absent() {
-                let link = Fault::LocatorLink { found: number, max: locator.root.records };
-                let fault = if number == chunk { Fault::ChunkAbsent { chunk } } else { link };
-                return Err(Error::corrupt(&locator.name, 0, fault));
+        let pack = |place: &FramePlace| locator.root.packs.get(place.pack as usize).copied();
+        let shared = self.shared();
+        self.chain(&shared, locator, chunk)
+            .map(|place| place.map(|place| (place, pack(&place).unwrap_or_default())))
+            .collect()
+    }
+
+    /// The same, one after the other.
+    pub fn chain<'a>(
+        &'a self,
+        shared: &'a Shared,
+        locator: &'a Locator,
+        chunk: u64,
+    ) -> impl Iterator<Item = Result<FramePlace>> + 'a {
+        let mut next = Some(chunk);
+        // Each frame has a block that those before it lack, so there are no more than blocks.
+        let mut left = self.shape.blocks_of(chunk);
+        std::iter::from_fn(move || {
+            let number = next.take()?;
+            let link = |found| {
+                let fault = Fault::LocatorLink { found, max: locator.root.records };
+                Some(Err(Error::corrupt(&locator.name, 0, fault)))
+            };
+            let place = match locator.record(shared, number) {
+                Ok(place) => place,
+                error => return Some(error),
+            };
+            if place.is_absent() && number == chunk {
+                return Some(Err(Error::corrupt(&locator.name, 0, Fault::ChunkAbsent { chunk })));
             }
-            let pack = locator.root.packs.get(place.pack as usize).copied().unwrap_or_default();
-            places.push((place, pack));
-            // Each frame has a block that those before it lack, so there are no more than blocks.
-            match place.next {
-                0 => return Ok(places),
-                next if places.len() >= self.shape.blocks_of(chunk) as usize => {
-                    let fault = Fault::LocatorLink { found: u64::from(next), max: locator.root.records };
-                    return Err(Error::corrupt(&locator.name, 0, fault));
-                }
-                next => number = u64::from(next),
+            if place.is_absent() || left == 0 {
+                return link(number);
             }
-        }
+            left -= 1;
+            next = (place.next != 0).then_some(u64::from(place.next));
+            Some(Ok(place))
+        })
     }
 
     /// The locator as last loaded.
@@ -220,7 +245,16 @@ impl Locator {
             return Err(corrupt(Fault::BodyLength { declared: expected, found: len }));
         }
         let digest = object_digest(&root_bytes);
-        Ok(Self { name, root, digest })
+        let pack_names = root.packs.iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { name, pack_names, root, digest })
+    }
+
+    /// The object that a frame lies in.
+    pub fn pack_name(&self, place: &FramePlace) -> &str {
+        let number = place.pack as usize;
+        let make = || names::object(names::PACKS, &self.root.packs.get(number).copied().unwrap_or_default());
+        // Records are checked to name one of the packs.
+        self.pack_names.get(number).map_or("", |name| name.get_or_init(make))
     }
 
     /// Whether none of the chunks of a page has a frame; such a page need not be there.

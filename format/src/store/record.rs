@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::list::List;
 use super::names;
 use super::open::{Shared, read_range};
+use crate::cache::Kept;
 use crate::codec;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
@@ -45,6 +46,11 @@ pub(crate) struct Record {
     /// Leaves that are not all zeros, in ascending order.
     pub map_root: Vec<Entry>,
     span_root: OnceLock<Vec<Entry>>,
+    /// Leaves by slot of the root, those that the cache lets this image keep: a hot read then asks
+    /// nothing of the cache but its chunk.
+    leaves: Box<[OnceLock<Kept<SearchableLeaf>>]>,
+    /// The lists that the manifest names, in its order, opened when they are first needed.
+    lists: Box<[OnceLock<Arc<List>>]>,
 }
 
 impl Record {
@@ -81,8 +87,10 @@ impl Record {
             places.map.len(),
         )
         .map_err(|fault| Error::corrupt(&name, head.map_root_offset(), fault))?;
-        let span_root = OnceLock::new();
-        Ok(Self { shared: shared.clone(), name, head, id, manifest, places, map_root, span_root })
+        let (span_root, shared) = (OnceLock::new(), shared.clone());
+        let lists = manifest.lists.iter().map(|_| OnceLock::new()).collect();
+        let leaves = map_root.iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { shared, name, head, id, manifest, places, map_root, span_root, leaves, lists })
     }
 
     /// Fails unless the record of image `id` can be read, its page files are there, and the roots
@@ -120,6 +128,19 @@ impl Record {
             self.places.span.len(),
         )
         .map_err(|fault| Error::corrupt(&self.name, offset, fault))
+    }
+
+    /// Calls `read` with the map leaf of entry `slot` of the map root.
+    pub fn with_leaf<R>(&self, slot: usize, read: impl FnOnce(&SearchableLeaf) -> R) -> Result<R> {
+        if let Some(kept) = self.leaves.get(slot).and_then(OnceLock::get) {
+            return Ok(read(kept.get()));
+        }
+        let leaf = self.leaf(slot)?;
+        if let Some(kept) = self.shared.cache.keep(&leaf, leaf.bytes()) {
+            // Another reader may have been first: then this one is let go again.
+            let _ = self.leaves[slot].set(kept);
+        }
+        Ok(read(&leaf))
     }
 
     /// The map leaf of entry `slot` of the map root.
@@ -220,12 +241,28 @@ impl Record {
         Err(Error::corrupt(name, place.offset, fault))
     }
 
-    /// The shape of list `id`, which the manifest must name.
+    /// Where in the manifest list `id` is, which it must name.
+    fn list_number(&self, id: &Digest) -> Result<usize> {
+        self.manifest.lists.binary_search_by(|list| list.id.cmp(id)).map_err(|_| {
+            Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })
+        })
+    }
+
+    /// What the manifest says of list `id`, which it must name.
     pub fn list_shape(&self, id: &Digest) -> Result<ListShape> {
-        match self.manifest.lists.binary_search_by(|list| list.id.cmp(id)) {
-            Ok(at) => Ok(self.manifest.lists[at].shape),
-            Err(_) => Err(Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })),
+        Ok(self.manifest.lists[self.list_number(id)?].shape)
+    }
+
+    /// The list `id`, which the manifest must name, and whose shape is what the manifest says.
+    pub fn list(&self, id: &Digest) -> Result<&List> {
+        let at = self.list_number(id)?;
+        if let Some(list) = self.lists[at].get() {
+            return Ok(list);
         }
+        let list = self.shared.list(id, Some(self.manifest.lists[at].shape))?;
+        // Chunks are cached by list and number: that is the same chunk for all only if the shape is.
+        list.root()?;
+        Ok(self.lists[at].get_or_init(|| list))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Digests: the only module that names `blake3`.
+//! Digests: the only folder that names `blake3`.
 //!
 //! | of | computed as (spec section 4) |
 //! |---|---|
@@ -8,9 +8,13 @@
 //! | table page | derive-key `melv 2026 page v1` over the page's records |
 //! | span, content id | derive-key `melv 2026 span v1`, `melv 2026 content v1`: see [`crate::content`] |
 
+mod blocks;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
+
+pub use blocks::block_digests;
 
 /// Bytes in a digest.
 pub const DIGEST_LEN: usize = 32;

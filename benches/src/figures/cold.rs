@@ -1,0 +1,100 @@
+//! Reads of 4 KiB, each from a chunk that must be decoded.
+
+use std::path::Path;
+use std::time::Instant;
+
+use melv::{BlockDevice, VerifyMode};
+
+use crate::BLOCK_LEN;
+use crate::floor::Worker;
+use crate::paired::Pairs;
+use crate::workload::{self, Frames, Result};
+
+/// Reads of one run.
+const READS: usize = 8192;
+/// Reads of one and then of the other.
+const IN_TURN: usize = 256;
+/// A cache that no chunk of these is found in again.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Cold reads of one mode.
+#[derive(Debug)]
+pub struct Cold {
+    /// Seconds of a run of [`READS`] reads.
+    pub pairs: Pairs,
+    /// Nanoseconds of each read of the last run.
+    pub nanos: Vec<u64>,
+    /// The floor's.
+    pub floor_nanos: Vec<u64>,
+}
+
+/// Numbers below `count`, mixed.
+#[must_use]
+pub fn mixed(count: usize, seed: u64) -> Vec<usize> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_cached_key(|_| next());
+    order
+}
+
+/// Times cold reads of image `name` against bare reading and decoding of the same frames.
+///
+/// # Errors
+/// Those of reading; a block that is not the one that the floor decodes.
+pub fn measure(folder: &Path, name: &str, frames: &Frames, verify: VerifyMode, runs: usize) -> Result<Cold> {
+    let checked = verify == VerifyMode::Full;
+    let mut cold = Cold { pairs: Pairs::default(), nanos: Vec::new(), floor_nanos: Vec::new() };
+    let (mut worker, mut expected, mut found) = (Worker::default(), [0; BLOCK_LEN], [0; BLOCK_LEN]);
+    for run in 0..=runs {
+        let order = mixed(frames.frames.len(), run as u64 * 77 + 5);
+        let image = workload::image(folder, name, CACHE_BYTES, verify)?;
+        // Pages of the map and the tables come with the reads that do not count.
+        let warm = order.len().saturating_sub(READS).min(READS / 4);
+        let (warm, order) = order.split_at(warm);
+        for &number in warm {
+            image.read_at(frames.guests[number], &mut found)?;
+        }
+        let (mut floor, mut ours) = (0.0, 0.0);
+        (cold.nanos, cold.floor_nanos) = (Vec::new(), Vec::new());
+        for slice in order[..order.len().min(READS)].chunks(IN_TURN) {
+            let begun = Instant::now();
+            for &number in slice {
+                let one = Instant::now();
+                worker.cold(&frames.files, &frames.frames[number], checked, &mut expected)?;
+                cold.floor_nanos.push(one.elapsed().as_nanos() as u64);
+            }
+            floor += begun.elapsed().as_secs_f64();
+            let begun = Instant::now();
+            for &number in slice {
+                let one = Instant::now();
+                image.read_at(frames.guests[number], &mut found)?;
+                cold.nanos.push(one.elapsed().as_nanos() as u64);
+            }
+            ours += begun.elapsed().as_secs_f64();
+            if expected != found {
+                return Err("a read is not what the frame holds".into());
+            }
+        }
+        if run > 0 {
+            cold.pairs.floor.push(floor);
+            cold.pairs.ours.push(ours);
+        }
+    }
+    Ok(cold)
+}
+
+impl Cold {
+    /// Microseconds of a read, and of the floor's.
+    #[must_use]
+    pub fn micros(&self) -> (f64, f64) {
+        let reads = self.nanos.len() as f64;
+        let micros = |seconds: &[f64]| crate::paired::median(seconds) / reads * 1e6;
+        (micros(&self.pairs.ours), micros(&self.pairs.floor))
+    }
+}

@@ -1,0 +1,41 @@
+//! An axis: a scale, its title, and how its numbers are written.
+
+use super::scale::{Scale, Tick};
+use crate::report::numbers;
+
+/// How the numbers of an axis are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write {
+    /// As they are.
+    Plain,
+    /// Nanoseconds, in the unit that fits.
+    Duration,
+}
+
+/// One of the two.
+#[derive(Debug)]
+pub(super) struct Axis {
+    pub scale: Scale,
+    pub title: String,
+    pub write: Write,
+    /// Instead of the scale's round numbers.
+    pub ticks: Option<Vec<Tick>>,
+}
+
+impl Axis {
+    pub fn new(scale: Scale, title: &str) -> Self {
+        Self { scale, title: title.into(), write: Write::Plain, ticks: None }
+    }
+
+    pub fn ticks(&self) -> Vec<Tick> {
+        self.ticks.clone().unwrap_or_else(|| self.scale.ticks())
+    }
+
+    pub fn label(&self, value: f64) -> String {
+        match self.write {
+            // Sums of steps are off by what doubles are: twelve decimals hide it.
+            Write::Plain => numbers::grouped(&format!("{}", (value * 1e6).round() / 1e6)),
+            Write::Duration => numbers::duration(value),
+        }
+    }
+}

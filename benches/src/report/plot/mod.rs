@@ -1,0 +1,29 @@
+//! The three plots, as SVG: in the page, in the reader's colours, and as files, in light ones.
+
+mod axis;
+mod frame;
+mod frontier;
+mod labels;
+mod latency;
+mod scale;
+mod style;
+mod svg;
+mod threads;
+
+pub(super) use style::page_style;
+pub(super) use svg::{Svg, escape};
+
+use super::Report;
+
+/// A plot that was drawn.
+pub(super) struct Plot {
+    /// In the name of its file.
+    pub name: &'static str,
+    pub title: &'static str,
+    pub svg: Svg,
+}
+
+/// All plots of a report.
+pub(super) fn all(report: &Report) -> [Plot; 3] {
+    [latency::plot(&report.latencies), threads::plot(&report.throughput), frontier::plot(&report.frontier)]
+}

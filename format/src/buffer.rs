@@ -1,0 +1,174 @@
+//! Memory for decoded chunks that is used again.
+//!
+//! A chunk that leaves the cache leaves its memory to the next one that is decoded: nothing is cleared,
+//! no allocator is asked. What a buffer holds before it is filled is what it held last.
+//!
+//! Buffers of the default chunk's length are pieces of arenas on huge pages: a hot read then misses the
+//! processor's table of pages much less, and takes a quarter less time (see `spec/rationale.md`). Pieces
+//! are the process's for good: caches hand them on to each other, and count those that nobody uses.
+//! Buffers of other lengths come from the allocator.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use memmap2::{Advice, MmapMut};
+
+use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT};
+
+/// Bytes of a piece.
+const PIECE_LEN: usize = CHUNK_BLOCKS_DEFAULT as usize * BLOCK_LEN;
+/// Bytes of an arena. Huge pages have 2 MiB, and where an arena does not begin on one, its ends have none.
+const ARENA_LEN: usize = 4 << 20;
+/// Bytes of other buffers that a thread keeps at most, and how many.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+const KEPT_MAX: usize = 8;
+
+type Piece = &'static mut [u8; PIECE_LEN];
+
+/// Pieces that nobody uses, and how much all arenas take.
+static FREE: Mutex<Vec<Piece>> = Mutex::new(Vec::new());
+static IDLE_BYTES: AtomicU64 = AtomicU64::new(0);
+static ARENA_BYTES: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes of pieces that nobody uses.
+pub(crate) fn idle_bytes() -> u64 {
+    IDLE_BYTES.load(Ordering::Relaxed)
+}
+
+/// A buffer of the length that was asked for.
+#[derive(Debug)]
+pub(crate) struct Buffer(Memory);
+
+#[derive(Debug)]
+enum Memory {
+    Piece(Piece),
+    Heap(Vec<u8>),
+}
+
+impl Buffer {
+    /// A buffer of `len` bytes, of any value. A new arena is made for it if all of them then take no
+    /// more than `arena_bytes_max`.
+    pub fn new(len: usize, arena_bytes_max: u64) -> Self {
+        let piece = if len == PIECE_LEN { piece(arena_bytes_max) } else { None };
+        Self(piece.map_or_else(|| Memory::Heap(kept(len)), Memory::Piece))
+    }
+}
+
+fn free() -> MutexGuard<'static, Vec<Piece>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn piece(arena_bytes_max: u64) -> Option<Piece> {
+    let mut free = free();
+    if free.is_empty() && ARENA_BYTES.load(Ordering::Relaxed) + ARENA_LEN as u64 <= arena_bytes_max {
+        add_arena(&mut free);
+    }
+    let piece = free.pop()?;
+    IDLE_BYTES.store((free.len() * PIECE_LEN) as u64, Ordering::Relaxed);
+    Some(piece)
+}
+
+/// Cuts a new arena into pieces. Without the memory for it, buffers come from the allocator.
+fn add_arena(free: &mut Vec<Piece>) {
+    let Ok(arena) = MmapMut::map_anon(ARENA_LEN) else { return };
+    // A kernel without huge pages refuses: then it is memory as any other.
+    let _ = arena.advise(Advice::HugePage);
+    ARENA_BYTES.fetch_add(ARENA_LEN as u64, Ordering::Relaxed);
+    // In use for good: this is what makes pieces that anybody may own, without any unsafe code.
+    let arena: &'static mut MmapMut = Box::leak(Box::new(arena));
+    free.extend(arena.as_chunks_mut().0);
+}
+
+fn kept(len: usize) -> Vec<u8> {
+    let take = |kept: &RefCell<Vec<Vec<u8>>>| {
+        let mut kept = kept.borrow_mut();
+        let at = kept.iter().rposition(|buffer| buffer.len() == len)?;
+        Some(kept.swap_remove(at))
+    };
+    KEPT.try_with(take).ok().flatten().unwrap_or_else(|| vec![0; len])
+}
+
+fn keep(buffer: Vec<u8>) {
+    // A thread that ends keeps nothing.
+    let _ = KEPT.try_with(|kept| {
+        let mut kept = kept.borrow_mut();
+        let bytes: usize = kept.iter().map(Vec::len).sum();
+        if kept.len() < KEPT_MAX && bytes + buffer.len() <= KEPT_BYTES_MAX {
+            kept.push(buffer);
+        }
+    });
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.0, Memory::Heap(Vec::new())) {
+            Memory::Heap(buffer) => keep(buffer),
+            Memory::Piece(piece) => {
+                let mut free = free();
+                free.push(piece);
+                IDLE_BYTES.store((free.len() * PIECE_LEN) as u64, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Memory::Piece(piece) => *piece,
+            Memory::Heap(buffer) => buffer,
+        }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut self.0 {
+            Memory::Piece(piece) => *piece,
+            Memory::Heap(buffer) => buffer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_is_dropped_is_handed_out_again_and_few_are_kept() {
+        let mut first = Buffer::new(4096, 0);
+        first.fill(7);
+        let at = first.as_ptr();
+        drop(first);
+        assert_eq!(Buffer::new(8192, 0)[..], [0; 8192], "none of this length was dropped");
+        let again = Buffer::new(4096, 0);
+        assert_eq!((again.as_ptr(), again[0]), (at, 7));
+        drop((0..100).map(|_| Buffer::new(64 << 10, 0)).collect::<Vec<_>>());
+        KEPT.with_borrow(|kept| {
+            assert!(kept.len() <= KEPT_MAX && kept.iter().map(Vec::len).sum::<usize>() <= KEPT_BYTES_MAX);
+        });
+    }
+
+    #[test]
+    fn pieces_are_each_ones_own_and_arenas_no_more_than_allowed() {
+        let max = 4 * ARENA_LEN as u64;
+        let mut buffers: Vec<_> = (0..5 * ARENA_LEN / PIECE_LEN).map(|_| Buffer::new(PIECE_LEN, max)).collect();
+        assert!(ARENA_BYTES.load(Ordering::Relaxed) <= max);
+        for (number, buffer) in buffers.iter_mut().enumerate() {
+            buffer.fill(number as u8);
+        }
+        for (number, buffer) in buffers.iter().enumerate() {
+            assert!(buffer.len() == PIECE_LEN && buffer.iter().all(|&byte| byte == number as u8));
+        }
+        drop(buffers);
+        assert!(idle_bytes() >= PIECE_LEN as u64);
+    }
+}

@@ -1,0 +1,148 @@
+//! Decoded chunks: read under their shard's lock, loaded once however many wait for one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::Chunk;
+use super::shard::{Key, Shard, mix};
+use crate::digest::Digest;
+use crate::error::Result;
+
+/// Bytes of a shard at least: enough for the largest chunk, and for its policy to work.
+const SHARD_BYTES_MIN: u64 = 32 << 20;
+const SHARDS_MAX: u64 = 64;
+
+/// What there is of a list's chunks in the cache, by its number in the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListNumber(u32);
+
+/// The chunks of all lists.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    shards: Box<[Locked]>,
+    lists: Mutex<HashMap<Digest, u32>>,
+}
+
+#[derive(Debug, Default)]
+struct Locked {
+    shard: RwLock<Shard>,
+    loading: Mutex<HashSet<Key>>,
+    loaded: Condvar,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Chunks {
+    pub fn new(bytes_max: u64) -> Self {
+        // A power of two, so that a few bits of a key tell the shard.
+        let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        let shards = 1u64 << shards.ilog2();
+        Self { shards: (0..shards).map(|_| Locked::default()).collect(), lists: Mutex::default() }
+    }
+
+    /// The number of a list, which is the same for all who ask.
+    pub fn list_number(&self, id: &Digest) -> ListNumber {
+        let mut lists = held(&self.lists);
+        let next = lists.len() as u32;
+        ListNumber(*lists.entry(*id).or_insert(next))
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().map(|locked| locked.read().bytes()).sum()
+    }
+
+    fn shard(&self, key: Key) -> &Locked {
+        // The table inside the shard goes by the lowest and the highest bits.
+        &self.shards[(mix(key) >> 40) as usize % self.shards.len()]
+    }
+
+    /// Calls `read` with a chunk, if it is here.
+    pub fn read<R>(&self, list: ListNumber, chunk: u64, read: impl FnOnce(&Chunk) -> R) -> Option<R> {
+        let key = key(list, chunk);
+        self.shard(key).read().get(key).map(read)
+    }
+
+    /// The same; a chunk that is not here is loaded first, by one of those who want it while the
+    /// others wait. All chunks together may take `bytes_max` bytes.
+    pub fn read_or_load<R>(
+        &self,
+        list: ListNumber,
+        chunk: u64,
+        bytes_max: u64,
+        read: impl Fn(&Chunk) -> R,
+        load: impl FnOnce() -> Result<Chunk>,
+    ) -> Result<R> {
+        let key = key(list, chunk);
+        let locked = self.shard(key);
+        if let Some(found) = locked.read().get(key).map(&read) {
+            return Ok(found);
+        }
+        let _loading = locked.begin(key);
+        // It may have come between the first look and the beginning.
+        if let Some(found) = locked.read().get(key).map(&read) {
+            return Ok(found);
+        }
+        let loaded = load()?;
+        let found = read(&loaded);
+        locked.insert(key, loaded, bytes_max / self.shards.len() as u64);
+        Ok(found)
+    }
+
+    /// Puts a chunk in the place of one that was less than what is wanted.
+    pub fn replace(&self, list: ListNumber, chunk: u64, bytes_max: u64, loaded: Chunk) {
+        let key = key(list, chunk);
+        self.shard(key).insert(key, loaded, bytes_max / self.shards.len() as u64);
+    }
+
+    /// Lets chunks go until all together take no more than `bytes_max` bytes.
+    pub fn shrink(&self, bytes_max: u64) {
+        let each_max = bytes_max / self.shards.len() as u64;
+        for locked in &self.shards {
+            if locked.read().bytes() > each_max {
+                locked.shard.write().unwrap_or_else(PoisonError::into_inner).shrink(each_max);
+            }
+        }
+    }
+}
+
+/// Lists have at most 2^24 chunks.
+fn key(list: ListNumber, chunk: u64) -> Key {
+    u64::from(list.0) << 32 | chunk
+}
+
+/// One reader's turn to load a chunk.
+struct Loading<'a> {
+    locked: &'a Locked,
+    key: Key,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        held(&self.locked.loading).remove(&self.key);
+        self.locked.loaded.notify_all();
+    }
+}
+
+impl Locked {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Shard> {
+        self.shard.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody loads the chunk; then it is this one's turn.
+    fn begin(&self, key: Key) -> Loading<'_> {
+        let mut loading = held(&self.loading);
+        while !loading.insert(key) {
+            loading = self.loaded.wait(loading).unwrap_or_else(PoisonError::into_inner);
+        }
+        Loading { locked: self, key }
+    }
+
+    fn insert(&self, key: Key, chunk: Chunk, bytes_max: u64) {
+        let mut shard = self.shard.write().unwrap_or_else(PoisonError::into_inner);
+        shard.insert(key, chunk);
+        shard.shrink(bytes_max);
+    }
+}

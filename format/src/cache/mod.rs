@@ -1,0 +1,278 @@
+//! One bounded memory of decoded chunks and checked pages for all images of a process.
+//!
+//! Chunks are kept by list and number ([`chunks`], [`shard`]): a list's id binds what its chunks are, so
+//! ten appliances on one base hold the base's hot chunks once, and a hot read need not know the chunk's
+//! id. They are read where they lie, under a lock that readers share: no count is taken and given back.
+//! Pages and leaves are kept by their digests, in a `quick_cache`. Of several readers that miss the same
+//! thing at once, one loads and the others wait for it.
+//!
+//! The bound counts content and a fixed overhead an entry, of both together. Pages may take half of it;
+//! chunks have what pages leave.
+
+mod chunks;
+mod shard;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as QuickCache;
+
+pub(crate) use chunks::ListNumber;
+
+use chunks::Chunks;
+
+use crate::buffer::{self, Buffer};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::map::SearchableLeaf;
+
+/// What an entry costs beyond its content: key, value, counters and its share of the tables.
+const ENTRY_OVERHEAD_BYTES: u64 = 192;
+/// For sizing the tables only.
+const PAGE_EXPECTED_BYTES: u64 = 32 << 10;
+/// Pages may take this part of the whole, and what images keep of them this one.
+const PAGES_PART: u64 = 2;
+const KEPT_PART: u64 = 8;
+/// And arenas for chunks of the default length: five eighths, so that pages have their half of the rest.
+const ARENAS_PART: (u64, u64) = (5, 8);
+
+/// A chunk's blocks as decoded.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// All the chunk's bytes; those of absent blocks are zero.
+    pub bytes: Buffer,
+    /// Where the store holds only some of the blocks: their mask.
+    pub held: Option<Vec<u8>>,
+    /// How far the blocks can be trusted.
+    pub trust: Trust,
+}
+
+/// How far a cached chunk can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Its blocks were checked against the chunk id: for everybody.
+    Proved,
+    /// Its frame was checked against the guard that this store (by number in the process) gives:
+    /// for that store alone.
+    Guarded(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// A leaf, made searchable as one of so many blocks (log2).
+    Leaf(u8),
+    ListPage,
+    LocatorPage,
+}
+
+impl KeyKind {
+    fn number(self) -> u64 {
+        match self {
+            Self::ListPage => 1,
+            Self::LocatorPage => 2,
+            Self::Leaf(bits) => 3 + u64::from(bits),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    kind: KeyKind,
+    digest: Digest,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Digests are uniform already: eight bytes of one are as good as all.
+        state.write_u64(self.digest.prefix() ^ self.kind.number());
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Value {
+    Leaf(Arc<SearchableLeaf>),
+    Page(Bytes),
+}
+
+#[derive(Debug, Clone)]
+struct Weigh;
+
+impl Weighter<Key, Value> for Weigh {
+    fn weight(&self, _: &Key, value: &Value) -> u64 {
+        ENTRY_OVERHEAD_BYTES
+            + match value {
+                Value::Leaf(leaf) => leaf.bytes(),
+                Value::Page(page) => page.len() as u64,
+            }
+    }
+}
+
+/// Something of the cache that an image keeps; its bytes count until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    what: Arc<T>,
+    bytes: u64,
+    total: Arc<AtomicU64>,
+}
+
+impl<T> Kept<T> {
+    pub(crate) fn get(&self) -> &T {
+        &self.what
+    }
+}
+
+impl<T> Drop for Kept<T> {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The cache. Clones share it; give one to every store that a process opens.
+#[derive(Debug, Clone)]
+pub struct Cache(Arc<Parts>);
+
+struct Parts {
+    bytes_max: u64,
+    chunks: Chunks,
+    pages: QuickCache<Key, Value, Weigh>,
+    /// Bytes of the pages, as they were when one was last loaded.
+    pages_bytes: AtomicU64,
+    /// Bytes of what images keep.
+    kept_bytes: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("bytes", &self.bytes()).field("bytes_max", &self.bytes_max).finish()
+    }
+}
+
+impl Parts {
+    fn bytes(&self) -> u64 {
+        self.chunks.bytes() + self.pages.weight() + self.kept_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What chunks may take.
+    fn chunks_max(&self) -> u64 {
+        let pages = self.pages_bytes.load(Ordering::Relaxed) + self.kept_bytes.load(Ordering::Relaxed);
+        self.bytes_max.saturating_sub(pages).saturating_sub(buffer::idle_bytes().min(self.arenas_max()))
+    }
+
+    /// What arenas may take: chunks of other lengths have room beside them, also when nobody uses them.
+    fn arenas_max(&self) -> u64 {
+        self.bytes_max / ARENAS_PART.1 * ARENAS_PART.0
+    }
+
+    /// Makes room for a page that came.
+    fn make_room(&self) {
+        self.pages_bytes.store(self.pages.weight(), Ordering::Relaxed);
+        self.chunks.shrink(self.chunks_max());
+    }
+}
+
+impl Cache {
+    /// A cache that holds at most `bytes_max` bytes.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Self {
+        let pages_max = bytes_max / PAGES_PART;
+        let pages = usize::try_from(pages_max / PAGE_EXPECTED_BYTES).unwrap_or(usize::MAX).max(64);
+        Self(Arc::new(Parts {
+            bytes_max,
+            chunks: Chunks::new(bytes_max),
+            pages: QuickCache::with_weighter(pages, pages_max, Weigh),
+            pages_bytes: AtomicU64::new(0),
+            kept_bytes: Arc::default(),
+        }))
+    }
+
+    /// Bytes held now.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    /// The number under which this cache knows a list's chunks.
+    pub(crate) fn list_number(&self, id: &Digest) -> ListNumber {
+        self.0.chunks.list_number(id)
+    }
+
+    /// Calls `read` with a chunk, which is loaded if it is not here.
+    pub(crate) fn read_chunk<R>(
+        &self,
+        list: ListNumber,
+        chunk: u64,
+        read: impl Fn(&Chunk) -> R,
+        load: impl FnOnce() -> Result<Chunk>,
+    ) -> Result<R> {
+        self.0.chunks.read_or_load(list, chunk, self.0.chunks_max(), read, load)
+    }
+
+    /// Calls `read` with a chunk, if it is here.
+    pub(crate) fn read_held<R>(
+        &self,
+        list: ListNumber,
+        chunk: u64,
+        read: impl FnOnce(&Chunk) -> R,
+    ) -> Option<R> {
+        self.0.chunks.read(list, chunk, read)
+    }
+
+    /// Memory for a chunk of `len` bytes.
+    pub(crate) fn buffer(&self, len: usize) -> Buffer {
+        Buffer::new(len, self.0.arenas_max())
+    }
+
+    /// Puts a chunk in the place of one that was less than what is wanted.
+    pub(crate) fn replace_chunk(&self, list: ListNumber, chunk: u64, loaded: Chunk) {
+        self.0.chunks.replace(list, chunk, self.0.chunks_max(), loaded);
+    }
+
+    pub(crate) fn leaf(
+        &self,
+        digest: Digest,
+        leaf_bits: u8,
+        load: impl FnOnce() -> Result<SearchableLeaf>,
+    ) -> Result<Arc<SearchableLeaf>> {
+        let key = Key { kind: KeyKind::Leaf(leaf_bits), digest };
+        match self.value(&key, || load().map(|leaf| Value::Leaf(Arc::new(leaf))))? {
+            Value::Leaf(leaf) => Ok(leaf),
+            Value::Page(_) => unreachable!("the key's kind says what the value is"),
+        }
+    }
+
+    /// Lets an image keep something of so many bytes for as long as it is open, if there is room.
+    pub(crate) fn keep<T>(&self, what: &Arc<T>, bytes: u64) -> Option<Kept<T>> {
+        let total = &self.0.kept_bytes;
+        let kept = Kept { what: what.clone(), bytes, total: total.clone() };
+        let bytes_max = self.0.bytes_max / KEPT_PART;
+        // What is refused is given back when `kept` is dropped.
+        (total.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max).then_some(kept)
+    }
+
+    pub(crate) fn page(
+        &self,
+        kind: KeyKind,
+        digest: Digest,
+        load: impl FnOnce() -> Result<Bytes>,
+    ) -> Result<Bytes> {
+        match self.value(&Key { kind, digest }, || load().map(Value::Page))? {
+            Value::Page(page) => Ok(page),
+            Value::Leaf(_) => unreachable!("the key's kind says what the value is"),
+        }
+    }
+
+    fn value(&self, key: &Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
+        let mut is_new = false;
+        let value = self.0.pages.get_or_insert_with(key, || {
+            is_new = true;
+            load()
+        })?;
+        if is_new {
+            self.0.make_room();
+        }
+        Ok(value)
+    }
+}
