@@ -48,7 +48,10 @@ pub(crate) struct Buffer(Memory);
 #[derive(Debug)]
 enum Memory {
     Piece(Piece),
-    Heap(Vec<u8>),
+    /// Boxed twice, so that what a cache has of a chunk is small.
+    Heap(Box<Vec<u8>>),
+    /// Given back.
+    Gone,
 }
 
 impl Buffer {
@@ -56,7 +59,7 @@ impl Buffer {
     /// more than `arena_bytes_max`.
     pub fn new(len: usize, arena_bytes_max: u64) -> Self {
         let piece = if len == PIECE_LEN { piece(arena_bytes_max) } else { None };
-        Self(piece.map_or_else(|| Memory::Heap(kept(len)), Memory::Piece))
+        Self(piece.map_or_else(|| Memory::Heap(Box::new(kept(len))), Memory::Piece))
     }
 }
 
@@ -107,13 +110,14 @@ fn keep(buffer: Vec<u8>) {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.0, Memory::Heap(Vec::new())) {
-            Memory::Heap(buffer) => keep(buffer),
+        match std::mem::replace(&mut self.0, Memory::Gone) {
+            Memory::Heap(buffer) => keep(*buffer),
             Memory::Piece(piece) => {
                 let mut free = free();
                 free.push(piece);
                 IDLE_BYTES.store((free.len() * PIECE_LEN) as u64, Ordering::Relaxed);
             }
+            Memory::Gone => {}
         }
     }
 }
@@ -125,6 +129,7 @@ impl Deref for Buffer {
         match &self.0 {
             Memory::Piece(piece) => *piece,
             Memory::Heap(buffer) => buffer,
+            Memory::Gone => &[],
         }
     }
 }
@@ -134,6 +139,7 @@ impl DerefMut for Buffer {
         match &mut self.0 {
             Memory::Piece(piece) => *piece,
             Memory::Heap(buffer) => buffer,
+            Memory::Gone => &mut [],
         }
     }
 }

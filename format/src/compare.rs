@@ -133,6 +133,7 @@ fn digest_span(
     let offset = number * SPAN_LEN as u64;
     data.resize((device.size() - offset).min(SPAN_LEN as u64) as usize, 0);
     device.read_at(offset, data)?;
+    blocks.clear();
     span_blocks(data, blocks);
     Ok(span_digest(blocks))
 }

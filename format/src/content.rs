@@ -9,7 +9,7 @@
 //!               each other span                  01, its digest
 //! ```
 
-use crate::digest::{Digest, Hasher, block_digest, block_digests};
+use crate::digest::{DIGEST_LEN, Digest, Hasher, block_digest, block_digests};
 use crate::limits::BLOCK_LEN;
 
 /// A digest over runs of zeros and digests of what is not zero.
@@ -50,25 +50,34 @@ pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
     if blocks.iter().all(Option::is_none) {
         return None;
     }
-    let mut runs = RunHasher { hasher: Hasher::span(), zeros: 0 };
-    for block in blocks {
-        match block {
-            None => runs.zeros(1),
-            Some(digest) => runs.digest(digest),
+    // Put together first: BLAKE3 takes what comes at once several times as fast as what comes in parts.
+    let mut records = Vec::with_capacity(blocks.len() * (1 + DIGEST_LEN));
+    for run in blocks.chunk_by(|one, other| one.is_none() && other.is_none()) {
+        match run {
+            [Some(digest)] => {
+                records.push(1);
+                records.extend_from_slice(&digest.0);
+            }
+            zeros => {
+                records.push(0);
+                records.extend_from_slice(&(zeros.len() as u64).to_le_bytes());
+            }
         }
     }
-    Some(runs.finish())
+    let mut hasher = Hasher::span();
+    hasher.update(&records);
+    Some(hasher.finish())
 }
 
-/// The digests of a span's blocks, `None` for zero blocks; a short last block is padded.
+/// Appends the digests of a span's blocks, `None` for zero blocks; a short last block is padded.
 pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<Digest>>) {
-    blocks.clear();
+    let start = blocks.len();
     let (whole, tail) = data.as_chunks::<BLOCK_LEN>();
     blocks.extend(whole.iter().map(|block| (!is_zero(block)).then_some(Digest::ZERO)));
     let has_data = |(block, digest): (_, &Option<Digest>)| digest.map(|_| block);
     let mut digests = Vec::with_capacity(whole.len());
-    block_digests(whole.iter().zip(&*blocks).filter_map(has_data), &mut digests);
-    blocks.iter_mut().flatten().zip(digests).for_each(|(slot, digest)| *slot = digest);
+    block_digests(whole.iter().zip(&blocks[start..]).filter_map(has_data), &mut digests);
+    blocks[start..].iter_mut().flatten().zip(digests).for_each(|(slot, digest)| *slot = digest);
     if !tail.is_empty() {
         let mut padded = [0; BLOCK_LEN];
         padded[..tail.len()].copy_from_slice(tail);

@@ -92,9 +92,10 @@ impl LeafBuilder {
         Self { leaf_blocks, index: 0, extents: Vec::new(), lists: Vec::new() }
     }
 
-    /// Adds guest block `block`, above all before it, whose source is block `source` of `list`.
-    /// Gives the leaf before, if this block begins another.
-    pub fn push(&mut self, block: u64, list: u32, source: u64) -> Option<BuiltLeaf> {
+    /// Adds `blocks` guest blocks from `block` on, above all before them and all in one leaf, whose
+    /// source is block `source` of `list` and those after it. Gives the leaf before, if these begin
+    /// another.
+    pub fn push(&mut self, block: u64, blocks: u64, list: u32, source: u64) -> Option<BuiltLeaf> {
         let index = block / self.leaf_blocks;
         let done = if index == self.index { None } else { self.take() };
         self.index = index;
@@ -102,12 +103,12 @@ impl LeafBuilder {
         if let Some(last) = self.extents.last_mut() {
             let same_list = self.lists.get(last.list as usize) == Some(&list);
             if same_list && last.end() == start && last.source + last.blocks == source {
-                last.blocks += 1;
+                last.blocks += blocks;
                 return done;
             }
         }
         let number = self.number_of(list);
-        self.extents.push(Extent { start, blocks: 1, list: number, source });
+        self.extents.push(Extent { start, blocks, list: number, source });
         done
     }
 
@@ -147,7 +148,7 @@ mod tests {
             let mut builder = LeafBuilder::new(BLOCKS);
             let held = |block: u64| block.is_multiple_of(step) || block > 900;
             for block in (0..BLOCKS).filter(|&block| held(block)) {
-                assert!(builder.push(block, 0, 5000 - 2 * block).is_none());
+                assert!(builder.push(block, 1, 0, 5000 - 2 * block).is_none());
             }
             let leaf = builder.take().unwrap().resolve(|_| Digest::ZERO);
             let leaf = SearchableLeaf::new(leaf, BLOCKS);

@@ -33,6 +33,30 @@ fn main() -> Result<()> {
             }
         }
     }
+    if has("amp") {
+      for name in workload::DISKS {
+        let storage = melv_benches::watched::Watched::new(melv::FileStorage::new(folder));
+        let reads = storage.reads.clone();
+        let image = melv::Store::open(storage, melv::StoreOptions::default())?.image(&name.parse()?)?;
+        let requests = sequential::requests(&image)?;
+        let _ = reads.take();
+        sequential::read_all(&image, &requests, 1)?;
+        let got = reads.take();
+        let decoded = got.iter().filter(|r| r.name.starts_with("packs/") && r.offset > 0).count();
+        let distinct: std::collections::HashSet<_> = got.iter().filter(|r| r.name.starts_with("packs/") && r.offset > 0).map(|r| (r.name.clone(), r.offset)).collect();
+        let bytes: usize = requests.iter().map(|r| r.1).sum();
+        println!("{name}: {} requests {} frames read, {} distinct, {} data chunks amp {:.3}", requests.len(), decoded, distinct.len(), bytes / 32768, decoded as f64 * 32768.0 / bytes as f64);
+      }
+    }
+    if has("ours-seq") {
+        let requests = sequential::requests(&workload::image(folder, name, 64 << 20, VerifyMode::Guard)?)?;
+        for _ in 0..12 { let image = workload::image(folder, name, 64 << 20, VerifyMode::Guard)?; sequential::read_all(&image, &requests, 1)?; }
+    }
+    if has("ours-cold") {
+        let frames = workload::frames(folder, name)?;
+        for i in 0..12 { let image = workload::image(folder, name, 64 << 20, VerifyMode::Guard)?; let mut b = [0; 4096];
+          for n in cold::mixed(frames.guests.len(), i + 4) { melv::BlockDevice::read_at(&image, frames.guests[n], &mut b)?; } }
+    }
     if has("ours-unique") {
         let folder = Path::new("/dev/shm/melv-fig2");
         for _ in 0..4 { let _ = std::fs::remove_dir_all(folder); workload::import_all(folder, corpus, &["base"])?; }

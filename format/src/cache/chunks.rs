@@ -56,7 +56,7 @@ impl Chunks {
 
     fn shard(&self, key: Key) -> &Locked {
         // The table inside the shard goes by the lowest and the highest bits.
-        &self.shards[(mix(key) >> 40) as usize % self.shards.len()]
+        &self.shards[(mix(key) >> 40) as usize & (self.shards.len() - 1)]
     }
 
     /// Calls `read` with a chunk, if it is here.

@@ -45,7 +45,8 @@ pub(crate) struct Chunk {
     /// All the chunk's bytes; those of absent blocks are zero.
     pub bytes: Buffer,
     /// Where the store holds only some of the blocks: their mask.
-    pub held: Option<Vec<u8>>,
+    #[expect(clippy::box_collection, reason = "mostly there is none, and every hot read passes by")]
+    pub held: Option<Box<Vec<u8>>>,
     /// How far the blocks can be trusted.
     pub trust: Trust,
 }
@@ -57,7 +58,7 @@ pub(crate) enum Trust {
     Proved,
     /// Its frame was checked against the guard that this store (by number in the process) gives:
     /// for that store alone.
-    Guarded(u64),
+    Guarded(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -87,7 +87,7 @@ impl Gone {
 }
 
 fn weight(chunk: &Chunk) -> u64 {
-    (chunk.bytes.len() + chunk.held.as_ref().map_or(0, Vec::len)) as u64 + OVERHEAD_BYTES
+    (chunk.bytes.len() + chunk.held.as_ref().map_or(0, |mask| mask.len())) as u64 + OVERHEAD_BYTES
 }
 
 impl Shard {

@@ -81,7 +81,7 @@ impl Image {
         block: u64,
         read: impl FnOnce(Option<&SearchableLeaf>, u64) -> R,
     ) -> Result<R> {
-        let leaf_bits = u32::from(self.record.manifest.geometry.leaf_bits());
+        let leaf_bits = self.record.leaf_bits;
         let within = block & ((1 << leaf_bits) - 1);
         match self.slot_of(block >> leaf_bits) {
             Some(slot) => self.record.with_leaf(slot, |leaf| read(Some(leaf), within)),
@@ -100,7 +100,7 @@ impl Image {
         let mut filled = 0;
         let mut block = block;
         let mut skip = skip;
-        let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
+        let leaf_blocks = 1 << self.record.leaf_bits;
         while filled < buf.len() && block < leaf_blocks {
             let run = leaf.run_at(block);
             let run_bytes = run.blocks.saturating_mul(BLOCK_LEN as u64) - skip as u64;
@@ -131,10 +131,17 @@ impl Image {
         while !out.is_empty() {
             let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
             let plain_len = list.shape.blocks_of(chunk) as usize * BLOCK_LEN;
-            let len = out.len().min(plain_len - within);
+            let is_whole = within == 0 && out.len() >= plain_len;
+            // The list's last chunk may be short, and is then whole too.
+            let is_last = offset + out.len() as u64 == list.shape.blocks * BLOCK_LEN as u64;
+            let len = match is_whole {
+                true if is_last => out.len(),
+                true => out.len() - out.len() % chunk_len as usize,
+                false => out.len().min(plain_len - within),
+            };
             let (now, rest) = out.split_at_mut(len);
-            if len == plain_len {
-                self.shared.read_whole_chunk(list, chunk, now)?;
+            if is_whole {
+                self.shared.read_whole_chunks(list, chunk, now)?;
             } else {
                 self.shared.read_chunk(list, chunk, within, now)?;
             }
@@ -152,7 +159,7 @@ impl BlockDevice for Image {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         check_range(offset, buf.len() as u64, self.size())?;
-        let leaf_len = self.record.manifest.geometry.leaf_blocks() * BLOCK_LEN as u64;
+        let leaf_len = (BLOCK_LEN as u64) << self.record.leaf_bits;
         let mut filled = 0;
         while filled < buf.len() {
             let at = offset + filled as u64;
@@ -173,7 +180,7 @@ impl BlockDevice for Image {
     fn map(&self, offset: u64, len: u64) -> Result<Run> {
         check_range(offset, len, self.size())?;
         let block_len = BLOCK_LEN as u64;
-        let leaf_blocks = self.record.manifest.geometry.leaf_blocks();
+        let leaf_blocks = 1 << self.record.leaf_bits;
         let run = self.with_leaf(offset / block_len, |leaf, block| match leaf {
             Some(leaf) => leaf.run_at(block),
             None => LeafRun { source: None, blocks: leaf_blocks - block },

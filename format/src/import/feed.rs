@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 use crate::source::{ArrivedSpan, SourceKind, SpanStream, padded_size};
 
+/// Bytes that are read and then hashed: less than half of what a processor's own cache holds.
+const PIECE_LEN: usize = 128 << 10;
+
 /// A span to be hashed.
 pub(super) struct Ticket {
     /// Its number in the disk.
@@ -169,34 +172,61 @@ fn next_data(device: &dyn BlockDevice, offset: &mut u64) -> Result<Option<(u64, 
 }
 
 impl Ticket {
-    /// The span's bytes, read now if the feed did not.
-    pub fn read(self, device: Option<&dyn BlockDevice>, buffer: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
-        let runs = match self.data {
-            TicketData::Read(data) => return Ok(data),
+    /// The span's bytes, read now if the feed did not. `each` is given them piece by piece, whole blocks
+    /// but for the disk's last, while the processor's cache still has them.
+    pub fn read(
+        self,
+        device: Option<&dyn BlockDevice>,
+        buffer: impl FnOnce() -> Vec<u8>,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<Vec<u8>> {
+        let (runs, mut data) = match self.data {
+            TicketData::Read(data) => (Vec::new(), data),
             TicketData::Arrived(arrived) => {
                 let mut data = buffer();
                 data.clear();
                 data.resize(self.len, 0);
                 (arrived.fill)(&mut data)?;
-                return Ok(data);
+                (Vec::new(), data)
             }
-            TicketData::Runs(runs) => runs,
+            TicketData::Runs(runs) => {
+                let mut data = buffer();
+                data.resize(self.len, 0);
+                (runs, data)
+            }
         };
-        let mut data = buffer();
-        data.resize(self.len, 0);
-        let start = self.span * SPAN_LEN as u64;
-        let mut filled = 0;
-        for (offset, len) in runs {
-            let (offset, end) = (offset as usize, (offset + len) as usize);
-            data[filled..offset].fill(0);
-            if let Some(device) = device {
-                device.read_at(start + offset as u64, &mut data[offset..end])?;
+        for (number, piece) in data.chunks_mut(PIECE_LEN).enumerate() {
+            if let Some(device) = device.filter(|_| !runs.is_empty()) {
+                let first = number * PIECE_LEN;
+                read_runs(device, self.span * SPAN_LEN as u64, &runs, first, piece)?;
             }
-            filled = end;
+            each(piece);
         }
-        data[filled..].fill(0);
         Ok(data)
     }
+}
+
+/// Fills a piece of the span at `start`, whose first byte in it is `first`, with data where its runs have
+/// it and with zeros elsewhere.
+fn read_runs(
+    device: &dyn BlockDevice,
+    start: u64,
+    runs: &[(u32, u32)],
+    first: usize,
+    piece: &mut [u8],
+) -> Result<()> {
+    let mut filled = 0;
+    for &(offset, len) in runs {
+        let from = (offset as usize).max(first) - first;
+        let to = ((offset + len) as usize).min(first + piece.len()).saturating_sub(first);
+        if from < to {
+            piece[filled..from].fill(0);
+            device.read_at(start + (first + from) as u64, &mut piece[from..to])?;
+            filled = to;
+        }
+    }
+    piece[filled..].fill(0);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -246,7 +276,9 @@ mod tests {
         let mut spans = Vec::new();
         while let Some(ticket) = feed.next(Vec::new).unwrap() {
             let span = ticket.span;
-            let data = ticket.read(Some(&disk), Vec::new).unwrap();
+            let mut pieces = Vec::new();
+            let data = ticket.read(Some(&disk), Vec::new, |piece| pieces.extend_from_slice(piece)).unwrap();
+            assert_eq!(pieces, data);
             spans.push((span, data.len(), data.iter().map(|&byte| u64::from(byte)).sum::<u64>()));
         }
         assert_eq!(spans, [(0, SPAN_LEN, 12288), (1, SPAN_LEN, 4096), (4, SPAN_LEN, span), (5, 512, 512)]);

@@ -99,9 +99,9 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    /// The next guest block that is not zero, and its source.
-    pub fn block(&mut self, guest: u64, list: u32, block: u64) -> Result<()> {
-        match self.leaves.push(guest, list, block) {
+    /// The next run of guest blocks that are not zero, and its source. It is not longer than a span.
+    pub fn run(&mut self, guest: u64, blocks: u64, list: u32, block: u64) -> Result<()> {
+        match self.leaves.push(guest, blocks, list, block) {
             Some(leaf) => self.leaf(leaf),
             None => Ok(()),
         }

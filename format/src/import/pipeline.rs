@@ -226,9 +226,8 @@ impl Drop for Bail<'_, '_> {
 
 fn hash(ticket: Ticket, device: Option<&dyn BlockDevice>, buffer: Vec<u8>) -> Result<HashedSpan> {
     let number = ticket.span;
-    let data = ticket.read(device, || buffer)?;
     let mut blocks = Vec::with_capacity(SPAN_LEN / BLOCK_LEN);
-    span_blocks(&data, &mut blocks);
+    let data = ticket.read(device, || buffer, |piece| span_blocks(piece, &mut blocks))?;
     let digest = span_digest(&blocks);
     Ok(HashedSpan { number, data, blocks, digest })
 }

@@ -95,18 +95,48 @@ impl<'a> Sequencer<'a> {
             self.spans.span(span.number, digest, &mut self.trees)?;
         }
         let first = span.number * SPAN_BLOCKS;
-        for ((digest, data), guest) in span.blocks.iter().zip(span.data.chunks(BLOCK_LEN)).zip(first..) {
-            if let Some(digest) = digest {
-                self.data_blocks += 1;
-                let place = match self.find(digest, guest)? {
-                    Some(place) => place,
-                    None => self.add(digest, data, jobs)?,
-                };
-                self.last = Some(place);
-                self.trees.block(guest, place.list, place.block)?;
-            }
+        let mut number = 0;
+        while let Some(digest) = span.blocks.get(number) {
+            let guest = first + number as u64;
+            let Some(digest) = digest else {
+                number += 1;
+                continue;
+            };
+            let mut run = 1;
+            let place = match self.find(digest, guest)? {
+                Some(place) => {
+                    run += self.follow(place, &span.blocks[number + 1..])?;
+                    place
+                }
+                None => {
+                    let data = &span.data[number * BLOCK_LEN..];
+                    self.add(digest, &data[..data.len().min(BLOCK_LEN)], jobs)?
+                }
+            };
+            self.data_blocks += run;
+            self.last = Some(Place { block: place.block + run - 1, ..place });
+            self.trees.run(guest, run, place.list, place.block)?;
+            number += run as usize;
         }
         Ok(())
+    }
+
+    /// How many of `blocks` are those that follow `place` in its list. With a parent, its own place
+    /// goes before that: then each block is looked for alone.
+    fn follow(&mut self, place: Place, blocks: &[Option<Digest>]) -> Result<u64> {
+        if self.parent.is_some() || place.list >= self.known {
+            return Ok(0);
+        }
+        let mut count = 0;
+        loop {
+            let page = self.committed.digests_from(place.list, place.block + 1 + count)?;
+            let blocks = &blocks[count as usize..];
+            let same = blocks.iter().zip(page).take_while(|(block, digest)| **block == Some(**digest)).count();
+            count += same as u64;
+            if same == 0 || same == blocks.len() || same < page.len() {
+                return Ok(count);
+            }
+        }
     }
 
     /// Where the store, or this import so far, has the block: the parent's own place first, then

@@ -97,38 +97,40 @@ impl CommittedIndex {
 
     /// The digest of a block; `None` where there is none or it is damaged.
     pub fn digest_at(&mut self, list: u32, block: u64) -> Result<Option<Digest>> {
-        let Some(log) = self.logs.get_mut(list as usize) else { return Ok(None) };
+        Ok(self.digests_from(list, block)?.first().copied())
+    }
+
+    /// The digests of some blocks from `block` on; none where there is none or it is damaged.
+    pub fn digests_from(&mut self, list: u32, block: u64) -> Result<&[Digest]> {
+        let Some(log) = self.logs.get_mut(list as usize) else { return Ok(&[]) };
         if block >= log.list.shape.blocks {
-            return Ok(None);
+            return Ok(&[]);
         }
         let per_page = log::page_blocks(&log.list.shape);
         let (number, within) = (block / per_page, (block % per_page) as usize);
-        if let Some((last_list, last_number, page)) = &self.last
-            && (*last_list, *last_number) == (list, number)
-        {
-            return Ok(page.get(within).copied());
+        let is_last = |last: &(u32, u64, Arc<[Digest]>)| (last.0, last.1) == (list, number);
+        if !self.last.as_ref().is_some_and(is_last) {
+            let page = match self.pages.get(&(list, number)) {
+                Some(page) => page.clone(),
+                None => {
+                    let made = match log
+                        .check_reachable(&self.shared)
+                        .and_then(|()| log.page(&self.shared, number))
+                    {
+                        Ok(page) => page,
+                        Err(error) if error.may_pass() => return Err(error),
+                        Err(error) => {
+                            tracing::warn!(list = %log.list.id, %error, "not shared with: the frames are damaged");
+                            Arc::from([])
+                        }
+                    };
+                    self.pages.insert((list, number), made.clone());
+                    made
+                }
+            };
+            self.last = Some((list, number, page));
         }
-        let page = match self.pages.get(&(list, number)) {
-            Some(page) => page.clone(),
-            None => {
-                let made = match log
-                    .check_reachable(&self.shared)
-                    .and_then(|()| log.page(&self.shared, number))
-                {
-                    Ok(page) => page,
-                    Err(error) if error.may_pass() => return Err(error),
-                    Err(error) => {
-                        tracing::warn!(list = %log.list.id, %error, "not shared with: the frames are damaged");
-                        Arc::from([])
-                    }
-                };
-                self.pages.insert((list, number), made.clone());
-                made
-            }
-        };
-        let digest = page.get(within).copied();
-        self.last = Some((list, number, page));
-        Ok(digest)
+        Ok(self.last.as_ref().and_then(|(.., page)| page.get(within..)).unwrap_or_default())
     }
 
     /// Where a block with this digest lies: of several places, in the list with the lowest id,

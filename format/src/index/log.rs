@@ -67,6 +67,7 @@ pub(crate) struct Log {
     pub list: Arc<List>,
     /// See [`key_of_list`].
     pub key: Digest,
+    name: String,
     file: LogFile,
     /// Whether the list's frames were found to be there.
     reachable: bool,
@@ -97,12 +98,12 @@ impl Log {
     pub fn new(list: Arc<List>, lens: &HashMap<Digest, u64>) -> Result<Self> {
         let key = key_of_list(&list)?;
         let file = if is_in_part(&list)? { LogFile::None } else { LogFile::found(&list, &key, lens) };
-        Ok(Self { list, key, file, reachable: false })
+        Ok(Self { list, key, name: object_name(&key), file, reachable: false })
     }
 
     /// Looks for the file that was missing or wrong.
     pub fn look_again(&mut self, shared: &Shared, lens: &HashMap<Digest, u64>) {
-        shared.forget_object(&object_name(&self.key));
+        shared.forget_object(&self.name);
         self.file = LogFile::found(&self.list, &self.key, lens);
     }
 
@@ -132,15 +133,12 @@ impl Log {
         let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
         if self.file == LogFile::Sound {
             let mut bytes = vec![0; count * DIGEST_LEN];
-            let object = shared.open_object(&object_name(&self.key)).ok();
+            let object = shared.open_object(&self.name).ok();
             let read = object.map(|object| object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64));
             if matches!(read, Some(Ok(()))) {
-                let digests: Vec<_> = bytes
-                    .chunks_exact(DIGEST_LEN)
-                    .map(|digest| Digest(digest.try_into().unwrap_or_default()))
-                    .collect();
+                let digests: Arc<[_]> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
                 if self.is_proved(shared, first, &digests)? {
-                    return Ok(digests.into());
+                    return Ok(digests);
                 }
             }
             tracing::warn!(list = %self.list.id, "the block index is damaged here; making it again");
@@ -156,15 +154,13 @@ impl Log {
     /// chunks are here: what the locator's root says of that, its records must.
     fn is_proved(&self, shared: &Shared, first: u64, digests: &[Digest]) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
-        let chunks = first / chunk_blocks as u64..;
-        for (chunk, blocks) in chunks.zip(digests.chunks(chunk_blocks)) {
-            if chunk_id(blocks) != self.list.chunk_id(chunk)?
-                || !ask_locator(&self.list, |locator| locator.record(shared, chunk))?.is_whole()
-            {
-                return Ok(false);
-            }
+        let first = first / chunk_blocks as u64;
+        let count = digests.len().div_ceil(chunk_blocks) as u64;
+        if !ask_locator(&self.list, |locator| locator.are_whole(shared, first..first + count))? {
+            return Ok(false);
         }
-        Ok(true)
+        let ids = self.list.chunk_ids(first..first + count)?;
+        Ok(digests.chunks(chunk_blocks).zip(ids.as_chunks().0).all(|(blocks, id)| chunk_id(blocks).0 == *id))
     }
 
     /// The digests of a chunk's blocks; zeros where its frames are damaged, so that its neighbours do

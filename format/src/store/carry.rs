@@ -74,7 +74,6 @@ impl Shared {
             return Ok(held);
         }
         let id = list.chunk_id(chunk)?;
-        let mut stored = Vec::new();
         for (place, pack) in list.places(&locator, chunk)? {
             if gone.contains(&pack) {
                 continue;
@@ -84,7 +83,7 @@ impl Shared {
                 return Ok(held);
             }
             let name = names::object(names::PACKS, &pack);
-            self.read_frame(&name, &place, &id, &mut stored)?;
+            let stored = self.read_frame(&name, &place, &id)?;
             let frame = decode_frame(&stored, blocks, &place)
                 .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
             if let Presence::Partial { mask, .. } = &frame.presence {
@@ -168,8 +167,7 @@ impl Shared {
         }
 
         let name = names::object(names::PACKS, &pack);
-        let mut stored = Vec::new();
-        self.read_frame(&name, &place, id, &mut stored)?;
+        let stored = self.read_frame(&name, &place, id)?;
         let frame = decode_frame(&stored, blocks, &place)
             .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
         let is_just = match &frame.presence {
@@ -197,8 +195,7 @@ impl Shared {
         let blocks = list.shape.blocks_of(chunk);
         let name = names::object(names::PACKS, &pack);
         let corrupt = |fault| Error::corrupt(&name, u64::from(place.offset), fault);
-        let mut stored = Vec::new();
-        self.read_frame(&name, &place, id, &mut stored)?;
+        let stored = self.read_frame(&name, &place, id)?;
         let frame = decode_frame(&stored, blocks, &place).map_err(corrupt)?;
         digests_of(&frame, blocks, id).map_err(corrupt)
     }

@@ -1,5 +1,6 @@
 //! A chunk list opened for reading: the ids of its chunks, and where their frames lie.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
@@ -120,6 +121,14 @@ impl List {
         let within = (chunk % TABLE_PAGE_RECORDS) as usize * DIGEST_LEN;
         let id = page.get(within..within + DIGEST_LEN).and_then(|id| id.try_into().ok());
         id.map(Digest).ok_or_else(|| self.out_of_list(chunk))
+    }
+
+    /// The ids of chunks that are on one page, one after the other.
+    pub fn chunk_ids(&self, chunks: Range<u64>) -> Result<Bytes> {
+        let page = self.page(chunks.start / TABLE_PAGE_RECORDS)?;
+        let start = (chunks.start % TABLE_PAGE_RECORDS) as usize * DIGEST_LEN;
+        let end = start + (chunks.end - chunks.start) as usize * DIGEST_LEN;
+        if end > page.len() { Err(self.out_of_list(chunks.end)) } else { Ok(page.slice(start..end)) }
     }
 
     fn out_of_list(&self, chunk: u64) -> Error {
@@ -277,6 +286,19 @@ impl Locator {
         FramePlace::decode(&page, number, &self.root).map_err(|fault| {
             Error::corrupt(&self.name, page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64, fault)
         })
+    }
+
+    /// Whether each of these chunks, which are on one page, is held whole in one frame.
+    pub fn are_whole(&self, shared: &Shared, mut chunks: Range<u64>) -> Result<bool> {
+        let page_number = chunks.start / TABLE_PAGE_RECORDS;
+        let page = self.page(shared, page_number)?;
+        let whole = |number| {
+            FramePlace::decode(&page, number, &self.root).map(|place| place.is_whole()).map_err(|fault| {
+                let offset = page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64;
+                Error::corrupt(&self.name, offset, fault)
+            })
+        };
+        chunks.try_fold(true, |all, number| Ok(all && whole(number)?))
     }
 
     /// Page `page_number` of the records, checked.

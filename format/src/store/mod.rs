@@ -38,6 +38,7 @@ pub(crate) mod list;
 pub(crate) mod list_writer;
 pub(crate) mod merge;
 pub(crate) mod names;
+mod neighbours;
 mod open;
 pub(crate) mod pack_writer;
 pub(crate) mod page_writer;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::storage::{FileStorage, Held, LockMode, ReadAt, Storage};
 const OPEN_OBJECTS_MAX: usize = 256;
 
 /// Stores opened by this process so far, and one: zero is nobody's number.
-static STORES: AtomicU64 = AtomicU64::new(1);
+static STORES: AtomicU32 = AtomicU32::new(1);
 
 /// How thoroughly frames are checked before their bytes are handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     pub verify: VerifyMode,
     pub lock_wait: Duration,
     /// Which of the stores that this process opened.
-    pub number: u64,
+    pub number: u32,
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
     poisoned: AtomicBool,

@@ -45,6 +45,8 @@ pub(crate) struct Record {
     pub places: Places,
     /// Leaves that are not all zeros, in ascending order.
     pub map_root: Vec<Entry>,
+    /// log2 of the blocks of a leaf.
+    pub leaf_bits: u8,
     span_root: OnceLock<Vec<Entry>>,
     /// Leaves by slot of the root, those that the cache lets this image keep: a hot read then asks
     /// nothing of the cache but its chunk.
@@ -90,7 +92,8 @@ impl Record {
         let (span_root, shared) = (OnceLock::new(), shared.clone());
         let lists = manifest.lists.iter().map(|_| OnceLock::new()).collect();
         let leaves = map_root.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { shared, name, head, id, manifest, places, map_root, span_root, leaves, lists })
+        let leaf_bits = manifest.geometry.leaf_bits();
+        Ok(Self { shared, name, head, id, manifest, places, map_root, leaf_bits, span_root, leaves, lists })
     }
 
     /// Fails unless the record of image `id` can be read, its page files are there, and the roots

@@ -1,0 +1,104 @@
+//! Chunks whose frames lie side by side, read by one call.
+//!
+//! What an import brings in order lies in order. Who reads a disk from front to back asks the kernel, or
+//! a server far away, once for many frames.
+
+use super::frames::{Assembly, with_stored};
+use super::list::{List, Locator};
+use super::open::Shared;
+use crate::error::{Error, Result};
+use crate::limits::BLOCK_LEN;
+use crate::ondisk::locator::FramePlace;
+
+/// Frames that one call reads at most.
+const FRAMES_MAX: usize = 32;
+/// Stored bytes that one call reads at most: they are to be in the processor's own cache when they are
+/// decoded.
+const STORED_BYTES_MAX: u64 = 192 << 10;
+
+impl Shared {
+    /// Fills `out` with whole chunks of `list` from chunk `first` on, past the cache for those that are
+    /// not in it.
+    pub fn read_whole_chunks(&self, list: &List, first: u64, mut out: &mut [u8]) -> Result<()> {
+        let mut chunk = first;
+        while !out.is_empty() {
+            let (count, bytes) = match self.read_neighbours(list, chunk, out) {
+                Ok(done) if done.0 > 0 => done,
+                // Whatever is the matter, each of them alone is read again, helped or refused.
+                _ => {
+                    let len = plain_len(list, chunk);
+                    self.read_whole_chunk(list, chunk, &mut out[..len])?;
+                    (1, len)
+                }
+            };
+            chunk += count;
+            out = &mut out[bytes..];
+        }
+        Ok(())
+    }
+
+    /// Fills the front of `out` with as many whole chunks as one read brings; gives how many, and their
+    /// bytes: none where it would be one alone.
+    fn read_neighbours(&self, list: &List, first: u64, out: &mut [u8]) -> Result<(u64, usize)> {
+        let locator = list.locator()?;
+        let mut places = [FramePlace::NONE; FRAMES_MAX];
+        let count = self.neighbours(list, &locator, first, out.len(), &mut places)?;
+        let places = &places[..count];
+        let [start, _, ..] = places else { return Ok((0, 0)) };
+        let stored_len = places.iter().map(|place| place.len as usize).sum();
+        let (name, mut filled) = (locator.pack_name(start), 0);
+        with_stored(stored_len, |mut stored| {
+            self.read_stored(name, u64::from(start.offset), stored)?;
+            for (place, chunk) in places.iter().zip(first..) {
+                let (frame, rest) = std::mem::take(&mut stored).split_at_mut(place.len as usize);
+                stored = rest;
+                let plain = &mut out[filled..filled + plain_len(list, chunk)];
+                filled += plain.len();
+                let id = list.chunk_id(chunk)?;
+                let mut assembly = Assembly::new(plain, list.shape.blocks_of(chunk));
+                assembly.frame(frame, place, &id, self.verify).map_err(|fault| {
+                    Error::corrupt(name, u64::from(place.offset), fault)
+                })?;
+            }
+            Ok((count as u64, filled))
+        })
+    }
+
+    /// The places of the chunks from `first` on that are each one whole frame, right behind each other,
+    /// not in the cache, and together no longer than `out_len`; gives how many.
+    fn neighbours(
+        &self,
+        list: &List,
+        locator: &Locator,
+        first: u64,
+        out_len: usize,
+        places: &mut [FramePlace; FRAMES_MAX],
+    ) -> Result<usize> {
+        let (mut count, mut left, mut stored_len) = (0, out_len, 0);
+        while count < FRAMES_MAX {
+            let chunk = first + count as u64;
+            let len = plain_len(list, chunk);
+            if len == 0 || len > left || self.holds(list, chunk) {
+                break;
+            }
+            let place = locator.record(self, chunk)?;
+            let follows = match places[..count].last() {
+                None => true,
+                Some(last) => place.pack == last.pack && place.offset == last.offset.wrapping_add(last.len),
+            };
+            stored_len += u64::from(place.len);
+            if !place.is_whole() || place.next != 0 || !follows || stored_len > STORED_BYTES_MAX {
+                break;
+            }
+            places[count] = place;
+            count += 1;
+            left -= len;
+        }
+        Ok(count)
+    }
+}
+
+/// Bytes of a chunk; none behind the last.
+fn plain_len(list: &List, chunk: u64) -> usize {
+    if chunk < list.shape.chunks() { list.shape.blocks_of(chunk) as usize * BLOCK_LEN } else { 0 }
+}
