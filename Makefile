@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
 
-.PHONY: all build test demo bench lint check-disks check-hostile clean
+.PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-hostile clean
 
 all: build
 
@@ -38,6 +38,19 @@ bench:
 # The figures on eight real disks: root and loop devices, about 35 minutes.
 check-disks:
 	benches/check-disks
+
+# The block index at the size of a TiB of different blocks: root, memory cgroups, 30 GB of disk, about
+# 20 minutes.
+bench-index:
+	benches/index-scale
+
+# Other tools on the same disks, into benches/RESULTS.md: root and loop devices, about 15 minutes.
+compare:
+	benches/compare
+
+# The reads of a boot, into benches/boot/nginx.trace: a minute or two once the disks are built.
+record-boot:
+	benches/boot/record
 
 # A million changed bundles and a million changed VMDKs: about half an hour.
 check-hostile:

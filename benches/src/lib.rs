@@ -1,8 +1,11 @@
 //! What benches share: made-up disks, readers that are counted, and the oracle that stored sizes are
 //! held against.
 
-pub mod floor;
 pub mod figures;
+pub mod floor;
+pub mod memory;
+pub mod nbd;
+pub mod numbered;
 pub mod paired;
 pub mod report;
 pub mod watched;
@@ -195,7 +198,8 @@ impl Oracle {
 }
 
 /// The digest of a block, padded with zeros; `None` where it is all zeros.
-fn digest(block: &[u8]) -> Option<[u8; 32]> {
+#[must_use]
+pub fn digest(block: &[u8]) -> Option<[u8; 32]> {
     let mut padded = [0; BLOCK_LEN];
     padded[..block.len()].copy_from_slice(block);
     padded.iter().any(|&byte| byte != 0).then(|| *blake3::hash(&padded).as_bytes())

@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn pieces_are_each_ones_own_and_arenas_no_more_than_allowed() {
         let max = 4 * ARENA_LEN as u64;
-        let mut buffers: Vec<_> = (0..5 * ARENA_LEN / PIECE_LEN).map(|_| Buffer::new(PIECE_LEN, max)).collect();
+        let mut buffers: Vec<_> =
+            (0..5 * ARENA_LEN / PIECE_LEN).map(|_| Buffer::new(PIECE_LEN, max)).collect();
         assert!(ARENA_BYTES.load(Ordering::Relaxed) <= max);
         for (number, buffer) in buffers.iter_mut().enumerate() {
             buffer.fill(number as u8);

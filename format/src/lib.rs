@@ -39,8 +39,8 @@
 //!
 //! The format itself is `spec/format.md`; the modules of [`ondisk`] follow its sections.
 
-pub mod bundle;
 mod buffer;
+pub mod bundle;
 mod cache;
 mod codec;
 pub mod compare;

@@ -30,8 +30,7 @@ pub fn measure(folder: &Path, disk: &Path, threads: usize, runs: usize) -> Resul
     let spans = workload::spans(disk, &mut Default::default())?;
     let file = File::open(disk)?;
     let bytes: u64 = spans.iter().map(|span| span.len as u64).sum();
-    let how =
-        Compression { chunk_len: CHUNK_BLOCKS_DEFAULT as usize * BLOCK_LEN, level: LEVEL_DEFAULT };
+    let how = Compression { chunk_len: CHUNK_BLOCKS_DEFAULT as usize * BLOCK_LEN, level: LEVEL_DEFAULT };
     let store = folder.join("store");
     let bare = |how| Ok(seconds(|| floor::import(&file, &spans, how, threads))?);
     let unique = Pairs::time(

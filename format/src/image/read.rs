@@ -76,11 +76,7 @@ impl Image {
 
     /// Calls `read` with the leaf that holds `block`, if it is not all zeros, and the block's number
     /// in it.
-    fn with_leaf<R>(
-        &self,
-        block: u64,
-        read: impl FnOnce(Option<&SearchableLeaf>, u64) -> R,
-    ) -> Result<R> {
+    fn with_leaf<R>(&self, block: u64, read: impl FnOnce(Option<&SearchableLeaf>, u64) -> R) -> Result<R> {
         let leaf_bits = self.record.leaf_bits;
         let within = block & ((1 << leaf_bits) - 1);
         match self.slot_of(block >> leaf_bits) {

@@ -131,7 +131,8 @@ impl<'a> Sequencer<'a> {
         loop {
             let page = self.committed.digests_from(place.list, place.block + 1 + count)?;
             let blocks = &blocks[count as usize..];
-            let same = blocks.iter().zip(page).take_while(|(block, digest)| **block == Some(**digest)).count();
+            let same =
+                blocks.iter().zip(page).take_while(|(block, digest)| **block == Some(**digest)).count();
             count += same as u64;
             if same == 0 || same == blocks.len() || same < page.len() {
                 return Ok(count);

@@ -53,7 +53,14 @@ impl List {
                 shape
             }
         };
-        Ok(Self { shared: Arc::downgrade(shared), id, shape, root, number: OnceLock::new(), locator: RwLock::default() })
+        Ok(Self {
+            shared: Arc::downgrade(shared),
+            id,
+            shape,
+            root,
+            number: OnceLock::new(),
+            locator: RwLock::default(),
+        })
     }
 
     /// Fails unless the root of list `id` and of its locator can be read, and its packs are there.

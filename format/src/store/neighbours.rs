@@ -56,9 +56,9 @@ impl Shared {
                 filled += plain.len();
                 let id = list.chunk_id(chunk)?;
                 let mut assembly = Assembly::new(plain, list.shape.blocks_of(chunk));
-                assembly.frame(frame, place, &id, self.verify).map_err(|fault| {
-                    Error::corrupt(name, u64::from(place.offset), fault)
-                })?;
+                assembly
+                    .frame(frame, place, &id, self.verify)
+                    .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
             }
             Ok((count as u64, filled))
         })

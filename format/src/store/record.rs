@@ -246,9 +246,10 @@ impl Record {
 
     /// Where in the manifest list `id` is, which it must name.
     fn list_number(&self, id: &Digest) -> Result<usize> {
-        self.manifest.lists.binary_search_by(|list| list.id.cmp(id)).map_err(|_| {
-            Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })
-        })
+        self.manifest
+            .lists
+            .binary_search_by(|list| list.id.cmp(id))
+            .map_err(|_| Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() }))
     }
 
     /// What the manifest says of list `id`, which it must name.
