@@ -181,8 +181,8 @@ pub fn sequential(files: &[File], frames: &[Wanted], checked: bool, threads: usi
 /// Those of decoding.
 pub fn decode_all(frames: &[(Vec<u8>, usize)], threads: usize) -> io::Result<()> {
     share_out(threads, frames.len().div_ceil(FRAMES_AT_ONCE), |worker: &mut Worker, group| {
-        let frames = frames.iter().skip(group * FRAMES_AT_ONCE).take(FRAMES_AT_ONCE);
-        frames.map(|(stored, plain_len)| worker.decode(stored, *plain_len)).collect()
+        let mut frames = frames.iter().skip(group * FRAMES_AT_ONCE).take(FRAMES_AT_ONCE);
+        frames.try_for_each(|(stored, plain_len)| worker.decode(stored, *plain_len))
     })
 }
 

@@ -72,7 +72,7 @@ pub fn frames(folder: &Path, name: &str) -> Result<Frames> {
     for (start, len) in data_ranges(&image)? {
         for guest in (start..start + len).step_by(BLOCK_LEN) {
             let block = &mut block[..(start + len - guest).min(BLOCK_LEN as u64) as usize];
-            reads.take();
+            drop(reads.take());
             image.read_at(guest, block)?;
             for read in reads.take().into_iter().filter(|read| read.name.starts_with("packs/")) {
                 let is_head = read.offset == 0;
@@ -148,4 +148,27 @@ pub fn import_all(folder: &Path, corpus: &Path, disks: &[&str]) -> Result<()> {
 #[must_use]
 pub fn disk_path(corpus: &Path, name: &str) -> PathBuf {
     corpus.join(format!("{name}.raw"))
+}
+
+/// A frame's bytes, and those of its chunk.
+pub type StoredFrame = (Vec<u8>, usize);
+
+/// Frames, as stored and with their plain lengths, and their plaintext: the first of a disk that make up
+/// `plain_len_max` bytes.
+///
+/// # Errors
+/// Those of reading.
+pub fn in_memory(frames: &Frames, plain_len_max: usize) -> Result<(Vec<StoredFrame>, Vec<u8>)> {
+    let (mut all, mut plain) = (Vec::new(), Vec::new());
+    for wanted in &frames.frames {
+        if plain.len() + wanted.plain_len > plain_len_max {
+            break;
+        }
+        let mut stored = vec![0; wanted.len];
+        frames.files[wanted.file].read_exact_at(&mut stored, wanted.offset)?;
+        let payload = &stored[4..];
+        plain.extend(if stored[0] == 0 { payload.to_vec() } else { zstd::decode_all(payload)? });
+        all.push((stored, wanted.plain_len));
+    }
+    Ok((all, plain))
 }

@@ -48,7 +48,7 @@ pub(crate) struct Buffer(Memory);
 #[derive(Debug)]
 enum Memory {
     Piece(Piece),
-    /// Boxed twice, so that what a cache has of a chunk is small.
+    #[expect(clippy::box_collection, reason = "what a cache has of a chunk is to be small")]
     Heap(Box<Vec<u8>>),
     /// Given back.
     Gone,

@@ -124,6 +124,26 @@ fn the_index_may_be_scribbled_on_anywhere() {
 }
 
 #[test]
+fn segments_of_another_version_are_made_again() {
+    let fixture = Fixture::new();
+    for version in [0, 1, 3, u8::MAX] {
+        let storage = put_all(&fixture.contents);
+        for (name, bytes) in fixture.index().filter(|(name, _)| name.starts_with("index/segments/")) {
+            let mut other = bytes.clone();
+            other[8] = version;
+            storage.put(name, other);
+        }
+        let store = store_in(&storage);
+        assert_eq!(import(&store, &fixture.next, &options("next")).new_bytes, fixture.new_bytes);
+        let segments: Vec<_> =
+            index_of(&storage).into_iter().filter(|(name, _)| name.contains("seg")).collect();
+        assert!(!segments.is_empty());
+        assert!(segments.iter().all(|(_, bytes)| bytes[8] == 2), "version {version}");
+        assert_tidy(&storage);
+    }
+}
+
+#[test]
 fn a_log_or_segment_may_be_anothers() {
     let fixture = Fixture::new();
     let index: Vec<_> = fixture.index().collect();

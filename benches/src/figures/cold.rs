@@ -98,3 +98,45 @@ impl Cold {
         (micros(&self.pairs.ours), micros(&self.pairs.floor))
     }
 }
+
+/// A bare decode of 32 KiB.
+#[derive(Debug, Clone, Copy)]
+pub struct Decode {
+    /// By the floor, of the store's own frames.
+    pub floor_us: f64,
+    /// By `zstd -b` of the same plaintext.
+    pub command_us: f64,
+}
+
+/// Bytes of plaintext that both decode.
+const PLAIN_LEN: usize = 64 << 20;
+
+/// Times the decoding of frames in memory, and has the `zstd` command time that of their plaintext, which
+/// is put into a file at `path`.
+///
+/// # Errors
+/// Those of reading; what the command says is not understood.
+pub fn decode(frames: &Frames, runs: usize, path: &Path) -> Result<Decode> {
+    let (stored, plain) = workload::in_memory(frames, PLAIN_LEN)?;
+    std::fs::write(path, &plain)?;
+    let mut seconds = Vec::new();
+    for _ in 0..runs {
+        seconds.push(crate::paired::seconds(|| crate::floor::decode_all(&stored, 1))?);
+    }
+    let chunk_len = melv::limits::CHUNK_BLOCKS_DEFAULT as usize * BLOCK_LEN;
+    let output = std::process::Command::new("zstd")
+        .arg(format!("-b{}", melv::limits::LEVEL_DEFAULT))
+        .args(["-i3", &format!("-B{chunk_len}")])
+        .arg(path)
+        .output()?;
+    // The last of several figures: " 3#plain : 67108864 -> 23068672 (x2.909), 400.1 MB/s, 1300.2 MB/s".
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let speed =
+        text.rsplit("MB/s").nth(1).and_then(|before| before.rsplit([',', ' ']).find(|word| !word.is_empty()));
+    let mbps: f64 = speed.ok_or("zstd -b says no speed")?.parse()?;
+    std::fs::remove_file(path)?;
+    Ok(Decode {
+        floor_us: crate::paired::median(&seconds) / plain.len() as f64 * chunk_len as f64 * 1e6,
+        command_us: chunk_len as f64 / mbps,
+    })
+}

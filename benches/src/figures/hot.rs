@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Instant;
 
 use melv::{BlockDevice, VerifyMode};
 
@@ -13,37 +14,45 @@ use crate::workload::{self, Result};
 
 /// Reads of one run.
 pub const READS: usize = 64 << 10;
+/// Reads of one and then of the other.
+const IN_TURN: usize = 16 << 10;
+
+/// Hot reads.
+#[derive(Debug)]
+pub struct Hot {
+    /// Seconds of a run of [`READS`] reads.
+    pub pairs: Pairs,
+    /// Nanoseconds of each read of one more run, the clock's own included.
+    pub nanos: Vec<u64>,
+    /// The floor's.
+    pub floor_nanos: Vec<u64>,
+}
 
 /// Times hot reads of image `name` against those of its raw file at `raw`.
 ///
 /// # Errors
 /// Those of reading.
-pub fn measure(folder: &Path, name: &str, raw: &Path, runs: usize) -> Result<Pairs> {
+pub fn measure(folder: &Path, name: &str, raw: &Path, runs: usize) -> Result<Hot> {
     let image = workload::image(folder, name, 4 << 30, VerifyMode::Guard)?;
     let raw = File::open(raw)?;
     let mut places: Vec<u64> = Vec::new();
     for (start, len) in workload::data_ranges(&image)? {
         places.extend((start..start + len / BLOCK_LEN as u64 * BLOCK_LEN as u64).step_by(BLOCK_LEN));
     }
-    let mut out = [0; BLOCK_LEN];
-    for &at in &places {
-        image.read_at(at, &mut out)?;
-    }
-    floor::preads(&raw, &places, &mut out)?;
-    let mut orders = (0..).map(|seed| -> Vec<u64> {
+    let (mut expected, mut found) = ([0; BLOCK_LEN], [0; BLOCK_LEN]);
+    places.iter().try_for_each(|&at| image.read_at(at, &mut found))?;
+    floor::preads(&raw, &places, &mut expected)?;
+    let order = |seed| -> Vec<u64> {
         mixed(places.len(), seed).into_iter().take(READS).map(|number| places[number]).collect()
-    });
-    let mut order = Vec::new();
-    let mut other = [0; BLOCK_LEN];
+    };
     let mut pairs = Pairs::default();
     for run in 0..=runs {
-        order.clone_from(&orders.next().unwrap_or_default());
         let (mut floor, mut ours) = (0.0, 0.0);
-        for slice in order.chunks(1024) {
-            floor += seconds(|| floor::preads(&raw, slice, &mut out))?;
-            ours += seconds(|| slice.iter().try_for_each(|&at| image.read_at(at, &mut other)))?;
+        for slice in order(run as u64).chunks(IN_TURN) {
+            floor += seconds(|| floor::preads(&raw, slice, &mut expected))?;
+            ours += seconds(|| slice.iter().try_for_each(|&at| image.read_at(at, &mut found)))?;
         }
-        if out != other {
+        if expected != found {
             return Err("a read is not what the disk holds".into());
         }
         if run > 0 {
@@ -51,5 +60,17 @@ pub fn measure(folder: &Path, name: &str, raw: &Path, runs: usize) -> Result<Pai
             pairs.ours.push(ours);
         }
     }
-    Ok(pairs)
+    let order = order(u64::MAX);
+    let nanos = each(&order, |at| Ok(image.read_at(at, &mut found)?))?;
+    let floor_nanos = each(&order, |at| Ok(floor::preads(&raw, &[at], &mut expected)?))?;
+    Ok(Hot { pairs, nanos, floor_nanos })
+}
+
+/// Nanoseconds of each.
+fn each(order: &[u64], mut read: impl FnMut(u64) -> Result<()>) -> Result<Vec<u64>> {
+    let one = |&at: &u64| {
+        let begun = Instant::now();
+        read(at).map(|()| begun.elapsed().as_nanos() as u64)
+    };
+    order.iter().map(one).collect()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use melv::{BlockDevice, Image, VerifyMode};
+use melv::{BlockDevice, Image, Store, StoreOptions, VerifyMode};
 
 use crate::floor;
 use crate::paired::{Pairs, seconds};
@@ -80,4 +80,37 @@ pub fn measure(
         },
     )?;
     Ok((pairs, requests.iter().map(|request| request.1 as u64).sum()))
+}
+
+/// Frames held in memory for the scaling of a bare decoder.
+const SCALING_LEN: usize = 128 << 20;
+
+/// How much faster `threads` threads are than one, at sequential reads and at bare decoding: as pairs, so
+/// that the first over the second is the ratio.
+///
+/// # Errors
+/// Those of reading.
+pub fn scaling(folder: &Path, name: &str, frames: &Frames, threads: usize, runs: usize) -> Result<Pairs> {
+    let open = || workload::image(folder, name, 64 << 20, VerifyMode::Guard);
+    let requests = requests(&open()?)?;
+    let (stored, _) = workload::in_memory(frames, SCALING_LEN)?;
+    let read = |threads| {
+        let image = open()?;
+        seconds(|| read_all(&image, &requests, threads))
+    };
+    let bare = |threads| -> Result<f64> { Ok(seconds(|| floor::decode_all(&stored, threads))?) };
+    Pairs::time(runs, || Ok(bare(1)? / bare(threads)?), || Ok(read(1)? / read(threads)?))
+}
+
+/// Bytes decoded by a read of image `name` from front to back, over its data.
+///
+/// # Errors
+/// Those of reading.
+pub fn amplification(folder: &Path, name: &str) -> Result<f64> {
+    let store = Store::open_folder(folder, StoreOptions::default())?;
+    let image = store.image(&name.parse()?)?;
+    let requests = requests(&image)?;
+    read_all(&image, &requests, 1)?;
+    let data: u64 = requests.iter().map(|request| request.1 as u64).sum();
+    Ok(store.cache().decoded_bytes() as f64 / data as f64)
 }

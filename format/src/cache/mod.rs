@@ -143,6 +143,7 @@ struct Parts {
     pages_bytes: AtomicU64,
     /// Bytes of what images keep.
     kept_bytes: Arc<AtomicU64>,
+    decoded_bytes: AtomicU64,
 }
 
 impl std::fmt::Debug for Parts {
@@ -186,6 +187,7 @@ impl Cache {
             pages: QuickCache::with_weighter(pages, pages_max, Weigh),
             pages_bytes: AtomicU64::new(0),
             kept_bytes: Arc::default(),
+            decoded_bytes: AtomicU64::new(0),
         }))
     }
 
@@ -193,6 +195,16 @@ impl Cache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.bytes()
+    }
+
+    /// Bytes that stores with this cache have decoded so far, also of what was not kept.
+    #[must_use]
+    pub fn decoded_bytes(&self) -> u64 {
+        self.0.decoded_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_decoded(&self, bytes: usize) {
+        self.0.decoded_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The number under which this cache knows a list's chunks.

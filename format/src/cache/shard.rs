@@ -42,7 +42,7 @@ impl Hasher for KeyHasher {
 
 /// All bits of the key in all bits of what it gives: a multiplication folded in half.
 pub(super) fn mix(key: Key) -> u64 {
-    let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15;
     (product >> 64) as u64 ^ product as u64
 }
 

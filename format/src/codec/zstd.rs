@@ -3,7 +3,7 @@
 //! Contexts are kept per thread and used again: making one costs more than decoding a chunk.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Cursor};
 
 use ::zstd::bulk::{Compressor, Decompressor};
 
@@ -45,10 +45,11 @@ pub fn encode(plain: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
             _ => &mut slot.insert((level, Compressor::new(level)?)).1,
         };
         let start = out.len();
-        out.resize(start + zstd_bound(plain.len()), 0);
-        let made = encoder.compress_to_buffer(plain, &mut out[start..])?;
-        out.truncate(start + made);
-        Ok(())
+        out.reserve(zstd_bound(plain.len()));
+        // zstd writes behind what is there: nothing is cleared first.
+        let mut behind = Cursor::new(out);
+        behind.set_position(start as u64);
+        encoder.compress_to_buffer(plain, &mut behind).map(drop)
     })
 }
 

@@ -33,7 +33,7 @@
 //! | module | idea |
 //! |---|---|
 //! | `entry` | what a segment says of a block |
-//! | `filter` | is it worth looking? ten bits a block in memory |
+//! | `filter` | is it worth looking? less than seven bits a block in memory |
 //! | `segment` | sorted entries on disk |
 //! | `log` | digests on disk, proved by chunk ids |
 //! | `committed` | all committed lists together |

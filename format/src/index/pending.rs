@@ -2,8 +2,9 @@
 //!
 //! Up to [`MEMORY_ENTRIES_MAX`] entries are kept in a table; beyond that they go to sorted runs in
 //! the writer's folder, each with a filter in memory, so an import of any size needs the same
-//! memory but for 1.3 bytes a block. The digests themselves go to the log that the committed list
-//! will have.
+//! memory but for 0.9 bytes a block. [`RUNS_OF_A_LEVEL_MAX`] runs of one size are merged into one: a
+//! look-up asks every run, so their number has to grow as the logarithm of the blocks does. The
+//! digests themselves go to the log that the committed list will have.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -18,6 +19,9 @@ use crate::store::stage::Stage;
 
 /// A million blocks, 4 GiB of data: about 40 MiB of table.
 const MEMORY_ENTRIES_MAX: usize = 1 << 20;
+/// So many runs of one size become one of the next size. At a TiB, 256 times the table, an entry is
+/// written three times at most, and no look-up asks more than 18 runs.
+const RUNS_OF_A_LEVEL_MAX: usize = 8;
 /// Digests are written to the log in pieces of this many.
 const BUFFER_DIGESTS: usize = 4096;
 
@@ -44,11 +48,23 @@ impl Hasher for KeyHasher {
 pub(crate) struct PendingIndex<'a> {
     stage: &'a Stage,
     table: HashMap<u64, Entry, BuildHasherDefault<KeyHasher>>,
-    runs: Vec<Segment>,
+    /// The largest first.
+    runs: Vec<Run>,
+    runs_made: u64,
     logs: Vec<PendingLog>,
     entries: u64,
     memory_entries_max: usize,
 }
+
+/// Sorted entries on disk.
+#[derive(Debug)]
+struct Run {
+    /// How often its entries were merged.
+    level: u32,
+    segment: Segment,
+}
+
+type Entries<'a> = Box<dyn Iterator<Item = std::io::Result<Entry>> + 'a>;
 
 #[derive(Debug)]
 struct PendingLog {
@@ -66,6 +82,7 @@ impl<'a> PendingIndex<'a> {
             stage,
             table: HashMap::default(),
             runs: Vec::new(),
+            runs_made: 0,
             logs: Vec::new(),
             entries: 0,
             memory_entries_max: MEMORY_ENTRIES_MAX,
@@ -97,7 +114,8 @@ impl<'a> PendingIndex<'a> {
         candidates.extend(self.table.get(&digest.prefix()));
         for run in &self.runs {
             // Runs are this import's own and checked: damage means the medium fails.
-            run.find(key_of(digest), &mut candidates).map_err(|_| unreadable(&run.name))?;
+            let Run { segment, .. } = run;
+            segment.find(key_of(digest), &mut candidates).map_err(|_| unreadable(&segment.name))?;
         }
         for entry in candidates {
             if self.digest_at(entry.list(), entry.block())? == Some(*digest) {
@@ -115,18 +133,53 @@ impl<'a> PendingIndex<'a> {
         }
     }
 
+    /// Puts the table into a run.
     fn spill(&mut self) -> Result<()> {
         let mut entries: Vec<_> = self.table.drain().map(|(_, entry)| entry).collect();
         entries.sort_unstable();
-        let name = format!("run-{}", self.runs.len());
+        let count = entries.len() as u64;
+        let segment = self.write_run(count, entries.into_iter().map(Ok))?;
+        self.runs.push(Run { level: 0, segment });
+        while let Some(last) = self.runs.last() {
+            let level = last.level;
+            let first = self.runs.partition_point(|run| run.level > level);
+            if self.runs.len() - first < RUNS_OF_A_LEVEL_MAX {
+                break;
+            }
+            self.merge_runs(first, level + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Puts one run in the place of those from the `first` on.
+    fn merge_runs(&mut self, first: usize, level: u32) -> Result<()> {
+        let mut merged: Vec<_> = self.runs.drain(first..).collect();
+        merged.iter_mut().for_each(|run| run.segment.drop_filter());
+        let lists: Vec<_> = (0..self.logs.len() as u32).map(Some).collect();
+        let count = merged.iter().map(|run| run.segment.entries).sum();
+        let sources = merged.iter().map(|run| run.entries(&lists)).collect();
+        let segment = self.write_run(count, segment::merge(sources))?;
+        self.runs.push(Run { level, segment });
+        // One that stays costs room until the stage goes.
+        let names: Vec<_> = merged.into_iter().map(|run| run.segment.name).collect();
+        let _ = self.stage.shared.storage.remove(&names);
+        Ok(())
+    }
+
+    fn write_run(
+        &mut self,
+        count: u64,
+        entries: impl Iterator<Item = std::io::Result<Entry>>,
+    ) -> Result<Segment> {
+        let name = format!("run-{}", self.runs_made);
+        self.runs_made += 1;
         let object = self.stage.create_cache(&name)?;
         let staged = self.stage.staged(&name);
-        segment::write(object.as_ref(), &[], entries.len() as u64, entries.iter().copied().map(Ok))
-            .map_err(|error| Error::io("append to", &staged, error))?;
+        segment::write(object.as_ref(), &[], count, entries)
+            .map_err(|error: std::io::Error| Error::io("append to", &staged, error))?;
         let reader =
             self.stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
-        self.runs.push(Segment::open(staged.clone(), reader).map_err(|_| unreadable(&staged))?);
-        Ok(())
+        Segment::open(staged.clone(), reader).map_err(|_| unreadable(&staged))
     }
 
     /// Writes the logs out and puts all entries into one segment for `lists`, which are the new
@@ -150,18 +203,13 @@ impl<'a> PendingIndex<'a> {
             .map(|(_, entry)| Entry::new(entry.key, renumber[entry.list() as usize], entry.block()))
             .collect();
         memory.sort_unstable();
-        let count = memory.len() as u64 + self.runs.iter().map(|run| run.entries).sum::<u64>();
-        let mut sources: Vec<Box<dyn Iterator<Item = std::result::Result<Entry, std::io::Error>>>> =
-            vec![Box::new(memory.into_iter().map(Ok))];
-        for run in &self.runs {
-            sources.push(Box::new(
-                run.iter(&renumber_all)
-                    .map(|entry| entry.map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))),
-            ));
-        }
+        self.runs.iter_mut().for_each(|run| run.segment.drop_filter());
+        let count = memory.len() as u64 + self.runs.iter().map(|run| run.segment.entries).sum::<u64>();
+        let mut sources: Vec<Entries<'_>> = vec![Box::new(memory.into_iter().map(Ok))];
+        sources.extend(self.runs.iter().map(|run| run.entries(&renumber_all)));
         let object = self.stage.create_cache("segment")?;
         segment::write(object.as_ref(), &sorted, count, segment::merge(sources))
-            .map_err(|error| Error::io("append to", self.stage.staged("segment"), error))?;
+            .map_err(|error: std::io::Error| Error::io("append to", self.stage.staged("segment"), error))?;
         let logs = self.logs.iter().map(|log| self.stage.staged(&log.name)).collect();
         Ok(Some((logs, self.stage.staged("segment"))))
     }
@@ -169,6 +217,14 @@ impl<'a> PendingIndex<'a> {
 
 fn unreadable(name: &str) -> Error {
     Error::io("read back", name, std::io::Error::from(std::io::ErrorKind::InvalidData))
+}
+
+impl Run {
+    /// All entries in order, their lists renumbered.
+    fn entries<'a>(&'a self, lists: &'a [Option<u32>]) -> Entries<'a> {
+        let damaged = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
+        Box::new(self.segment.iter(lists).map(move |entry| entry.map_err(damaged)))
+    }
 }
 
 impl PendingLog {
@@ -203,5 +259,54 @@ impl PendingLog {
         let mut digest = Digest::ZERO;
         reader.read_exact_at(&mut digest.0, offset).map_err(|error| Error::io("read", &staged, error))?;
         Ok(Some(digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::block_digest;
+    use crate::storage::{MemoryStorage, Storage};
+    use crate::{Store, StoreOptions};
+
+    fn digest(number: u64) -> Digest {
+        block_digest(&number.to_le_bytes())
+    }
+
+    #[test]
+    fn runs_are_few_and_every_block_is_found_in_them() {
+        let storage = MemoryStorage::new();
+        let store = Store::create(storage.clone(), StoreOptions::default()).unwrap();
+        let stage = Stage::begin(&store.shared).unwrap();
+        let mut index = PendingIndex { memory_entries_max: 50, ..PendingIndex::new(&stage) };
+        // 150 tables and a half, of two lists.
+        let count = 50 * 150 + 25;
+        let place = |number: u64| if number < 3000 { (0, number) } else { (1, number - 3000) };
+        for number in 0..count {
+            let (list, block) = place(number);
+            index.add(&digest(number), list, block).unwrap();
+            let expected: Vec<_> = {
+                let tables = (number + 1) / 50;
+                let of_level = |level: u32| (tables / 8u64.pow(level) % 8) as usize;
+                [vec![2; of_level(2)], vec![1; of_level(1)], vec![0; of_level(0)]].concat()
+            };
+            assert_eq!(index.runs.iter().map(|run| run.level).collect::<Vec<_>>(), expected);
+        }
+        let kept = storage.contents().keys().filter(|name| name.contains("/run-")).count();
+        assert_eq!(kept, index.runs.len());
+        for number in 0..count {
+            assert_eq!(index.find(&digest(number)).unwrap(), Some(place(number)), "{number}");
+        }
+        assert!((count..2 * count).all(|number| index.find(&digest(number)).unwrap().is_none()));
+
+        // The first list has the higher id.
+        let (_, name) = index.finish(&[Digest([2; 32]), Digest([1; 32])]).unwrap().unwrap();
+        let segment = Segment::open(name.clone(), storage.open(&name).unwrap()).unwrap();
+        let mut expected: Vec<_> = (0..count)
+            .map(|number| (place(number), key_of(&digest(number))))
+            .map(|((list, block), key)| Entry::new(key, 1 - list, block))
+            .collect();
+        expected.sort_unstable();
+        assert!(segment.iter(&[Some(0), Some(1)]).map(std::result::Result::unwrap).eq(expected));
     }
 }

@@ -2,29 +2,44 @@
 //!
 //! ```text
 //! head     "melvindx", version, counts, list ids, digest
-//! pages    4096 bytes each: 340 entries, checksum
+//! stripes  the last one shorter:
+//!   pages    3088 of 4096 bytes each: 340 entries, checksum
+//!   filter   16 parts, one over the entries of 193 pages each
 //! fences   u64 each: the first key of every page; digest
-//! filter   the filter's bytes; digest
 //! ```
 //!
-//! Memory: 1.25 bytes an entry for the filter, 0.03 for the fences.
+//! A part of the filter is over pages, not over a range of keys: however keys are spread, parts are
+//! of the same size, and where everything lies follows from the count of entries.
+//!
+//! Memory of a segment open for look-ups: 0.85 bytes an entry for the filter, 0.03 for the fences.
+//! One that is only merged into another is opened without its filter. Writing takes the fences and
+//! 6 MiB, of which a stripe's filter is about one: it goes to the file behind the pages that it
+//! is over.
 
 use std::io;
 use std::sync::Arc;
 
 use super::entry::{ENTRY_LEN, Entry, LISTS_MAX};
-use super::filter::Filter;
+use super::filter::{self, Filter, PART_KEYS, PartBuilder};
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::guard::guard_by_key;
 use crate::storage::{Append, ReadAt};
 
 const MAGIC: &[u8; 8] = b"melvindx";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEAD_FIXED_LEN: usize = 32;
 const PAGE_LEN: usize = 4096;
 const PAGE_ENTRIES: u64 = 340;
 /// Where a page's checksum lies; the eight bytes after it are zero.
 const CHECKSUM_AT: usize = PAGE_ENTRIES as usize * ENTRY_LEN;
+/// Pages that a part of the filter is over.
+const PART_PAGES: u64 = PART_KEYS / PAGE_ENTRIES;
+const _: () = assert!(PART_KEYS.is_multiple_of(PAGE_ENTRIES), "a part is over whole pages");
+/// Parts that lie together, so that a filter is read in pieces of a MiB.
+const STRIPE_PARTS: u64 = 16;
+const STRIPE_PAGES: u64 = STRIPE_PARTS * PART_PAGES;
+/// Pages are appended in pieces of this many bytes.
+const BUFFER_LEN: usize = 256 * PAGE_LEN;
 
 /// A segment that cannot be believed or read. It is made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +51,7 @@ impl From<io::Error> for Damaged {
     }
 }
 
-/// A segment open for lookups.
+/// A segment open for lookups, or for being merged.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub name: String,
@@ -44,17 +59,24 @@ pub(crate) struct Segment {
     /// In ascending order, so that lower numbers are lower ids.
     pub lists: Vec<Digest>,
     pub entries: u64,
-    pages_offset: u64,
+    layout: Layout,
     fences: Vec<u64>,
-    filter: Filter,
+    /// The first key of every part: a look-up that ends at the filter asks few of them, again and
+    /// again.
+    part_fences: Vec<u64>,
+    /// `None` where it was not read: every key passes.
+    filter: Option<Filter>,
 }
 
 /// Where the parts of a segment lie.
+#[derive(Debug, Clone, Copy)]
 struct Layout {
+    pages: u64,
     pages_offset: u64,
+    /// Bytes of the filter in a stripe but the last.
+    stripe_filter_len: u64,
+    filter_len: u64,
     fences_offset: u64,
-    filter_offset: u64,
-    filter_len: usize,
     end: u64,
 }
 
@@ -63,17 +85,35 @@ impl Layout {
         let pages = entries.div_ceil(PAGE_ENTRIES);
         let digest = DIGEST_LEN as u64;
         let pages_offset = HEAD_FIXED_LEN as u64 + lists.checked_mul(digest)? + digest;
-        let fences_offset = pages_offset.checked_add(pages.checked_mul(PAGE_LEN as u64)?)?;
-        let filter_offset = fences_offset.checked_add(pages * 8 + digest)?;
-        let filter_len = Filter::len_for(entries);
-        let end = filter_offset.checked_add(filter_len as u64 + digest)?;
-        Some(Self { pages_offset, fences_offset, filter_offset, filter_len, end })
+        let filter_len = filter::filter_len(entries);
+        let pages_len = pages.checked_mul(PAGE_LEN as u64)?;
+        let fences_offset = pages_offset.checked_add(pages_len)?.checked_add(filter_len)?;
+        let end = fences_offset.checked_add(pages * 8 + digest)?;
+        let stripe_filter_len = STRIPE_PARTS * filter::part_len(PART_KEYS);
+        Some(Self { pages, pages_offset, stripe_filter_len, filter_len, fences_offset, end })
+    }
+
+    fn page_offset(&self, number: u64) -> u64 {
+        self.pages_offset + number * PAGE_LEN as u64 + number / STRIPE_PAGES * self.stripe_filter_len
+    }
+
+    /// Where the filter of a stripe lies.
+    fn filter_offset(&self, stripe: u64) -> u64 {
+        let pages = ((stripe + 1) * STRIPE_PAGES).min(self.pages);
+        self.pages_offset + pages * PAGE_LEN as u64 + stripe * self.stripe_filter_len
     }
 }
 
 impl Segment {
-    /// Opens a segment: reads its head, fences and filter, and checks them.
+    /// Opens a segment for lookups: reads its head, fences and filter, and checks them.
     pub fn open(name: String, object: Arc<dyn ReadAt>) -> Result<Self, Damaged> {
+        let mut segment = Self::open_unfiltered(name, object)?;
+        segment.read_filter()?;
+        Ok(segment)
+    }
+
+    /// Opens a segment to be merged: its filter is neither read nor checked.
+    pub fn open_unfiltered(name: String, object: Arc<dyn ReadAt>) -> Result<Self, Damaged> {
         let mut head = vec![0; HEAD_FIXED_LEN];
         object.read_exact_at(&mut head, 0)?;
         let field = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
@@ -92,29 +132,53 @@ impl Segment {
         let head = checked(&head)?;
         let ids = head[HEAD_FIXED_LEN..].chunks_exact(DIGEST_LEN);
         let lists: Vec<_> = ids.map(|id| Digest(id.try_into().unwrap_or_default())).collect();
-        let mut fences = vec![0; (layout.filter_offset - layout.fences_offset) as usize];
+        let mut fences = vec![0; (layout.end - layout.fences_offset) as usize];
         object.read_exact_at(&mut fences, layout.fences_offset)?;
         let fences: Vec<_> = checked(&fences)?
             .chunks_exact(8)
             .map(|fence| u64::from_le_bytes(fence.try_into().unwrap_or_default()))
             .collect();
-        let mut filter = vec![0; layout.filter_len + DIGEST_LEN];
-        object.read_exact_at(&mut filter, layout.filter_offset)?;
-        checked(&filter)?;
-        filter.truncate(layout.filter_len);
-        let filter = Filter::from_bytes(filter);
-        Ok(Self { name, object, lists, entries, pages_offset: layout.pages_offset, fences, filter })
+        let part_fences = fences.iter().step_by(PART_PAGES as usize).copied().collect();
+        Ok(Self { name, object, lists, entries, layout, fences, part_fences, filter: None })
+    }
+
+    /// Reads the filter and checks it.
+    pub fn read_filter(&mut self) -> Result<(), Damaged> {
+        // The object is at least as long: its length is that of the layout.
+        let mut bytes = vec![0; self.layout.filter_len as usize];
+        let stripes = bytes.chunks_mut(self.layout.stripe_filter_len as usize);
+        for (stripe, bytes) in (0..).zip(stripes) {
+            self.object.read_exact_at(bytes, self.layout.filter_offset(stripe))?;
+        }
+        self.filter = Some(Filter::from_bytes(bytes, self.entries).ok_or(Damaged)?);
+        Ok(())
+    }
+
+    /// Gives back the filter's memory, before the segment is merged.
+    pub fn drop_filter(&mut self) {
+        self.filter = None;
     }
 
     /// Appends to `found` the entries with this key.
     pub fn find(&self, key: u64, found: &mut Vec<Entry>) -> Result<(), Damaged> {
-        if !self.filter.may_contain(key) {
-            return Ok(());
+        // Entries may begin in the part before the first one that begins with this key.
+        let first = self.part_fences.partition_point(|&fence| fence < key).saturating_sub(1);
+        let parts = self.part_fences[first..].iter().take_while(|&&fence| fence <= key).count();
+        for part in first..first + parts {
+            if self.filter.as_ref().is_none_or(|filter| filter.may_contain(part, key)) {
+                self.find_in_part(part, key, found)?;
+            }
         }
+        Ok(())
+    }
+
+    fn find_in_part(&self, part: usize, key: u64, found: &mut Vec<Entry>) -> Result<(), Damaged> {
+        let start = part * PART_PAGES as usize;
+        let fences = &self.fences[start..self.fences.len().min(start + PART_PAGES as usize)];
         // The entry may be in the page before the first one that begins with this key.
-        let mut page = self.fences.partition_point(|&fence| fence < key).saturating_sub(1);
-        while self.fences.get(page).is_some_and(|&fence| fence <= key) {
-            let entries = self.page(page as u64)?;
+        let mut page = fences.partition_point(|&fence| fence < key).saturating_sub(1);
+        while fences.get(page).is_some_and(|&fence| fence <= key) {
+            let entries = self.page((start + page) as u64)?;
             let first = entries.partition_point(|entry| entry.key < key);
             found.extend(entries[first..].iter().take_while(|entry| entry.key == key));
             if entries.last().is_some_and(|last| last.key > key) {
@@ -127,7 +191,7 @@ impl Segment {
 
     fn page(&self, number: u64) -> Result<Vec<Entry>, Damaged> {
         let mut page = [0; PAGE_LEN];
-        self.object.read_exact_at(&mut page, self.pages_offset + number * PAGE_LEN as u64)?;
+        self.object.read_exact_at(&mut page, self.layout.page_offset(number))?;
         let (entries, checksum) = page.split_at(CHECKSUM_AT);
         let expected = guard_by_key(number, entries);
         if checksum[..8] != expected.to_le_bytes() || checksum[8..] != [0; 8] {
@@ -179,42 +243,77 @@ pub(crate) fn write<E: From<io::Error>>(
     }
     lists.iter().for_each(|list| head.extend_from_slice(&list.0));
     object.append(&with_digest(head))?;
-    let mut filter = Filter::for_keys(count);
-    let mut fences = Vec::new();
-    let mut page = Vec::with_capacity(PAGE_LEN);
-    let mut buffer = Vec::new();
-    let mut number = 0;
+    let mut body = Body::new(object);
     for entry in entries {
-        let entry = entry?;
-        if page.is_empty() {
-            fences.extend_from_slice(&entry.key.to_le_bytes());
-        }
-        filter.insert(entry.key);
-        entry.encode(&mut page);
-        if page.len() == CHECKSUM_AT {
-            end_page(&mut page, &mut number, &mut buffer);
-        }
-        if buffer.len() >= 256 * PAGE_LEN {
-            object.append(&buffer)?;
-            buffer.clear();
-        }
+        body.entry(&entry?)?;
     }
-    if !page.is_empty() {
-        end_page(&mut page, &mut number, &mut buffer);
-    }
-    object.append(&buffer)?;
-    object.append(&with_digest(fences))?;
-    object.append(&with_digest(filter.bytes().to_vec()))?;
+    body.end()?;
     Ok(())
 }
 
-fn end_page(page: &mut Vec<u8>, number: &mut u64, buffer: &mut Vec<u8>) {
-    page.resize(CHECKSUM_AT, 0);
-    let checksum = guard_by_key(*number, page);
-    page.extend_from_slice(&checksum.to_le_bytes());
-    page.resize(PAGE_LEN, 0);
-    buffer.append(page);
-    *number += 1;
+/// The pages, filter and fences of a segment being written.
+struct Body<'a> {
+    object: &'a dyn Append,
+    /// Pages ended.
+    pages: u64,
+    page: Vec<u8>,
+    /// What is to be appended next.
+    buffer: Vec<u8>,
+    part: PartBuilder,
+    /// The filter of the stripe under way.
+    filter: Vec<u8>,
+    fences: Vec<u8>,
+}
+
+impl<'a> Body<'a> {
+    fn new(object: &'a dyn Append) -> Self {
+        let (page, buffer) = (Vec::with_capacity(PAGE_LEN), Vec::with_capacity(BUFFER_LEN));
+        let (filter, fences) = (Vec::new(), Vec::new());
+        Self { object, pages: 0, page, buffer, part: PartBuilder::default(), filter, fences }
+    }
+
+    fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        if self.page.is_empty() {
+            self.fences.extend_from_slice(&entry.key.to_le_bytes());
+        }
+        self.part.add(entry.key);
+        entry.encode(&mut self.page);
+        if self.page.len() < CHECKSUM_AT { Ok(()) } else { self.end_page() }
+    }
+
+    fn end_page(&mut self) -> io::Result<()> {
+        self.page.resize(CHECKSUM_AT, 0);
+        let checksum = guard_by_key(self.pages, &self.page);
+        self.page.extend_from_slice(&checksum.to_le_bytes());
+        self.page.resize(PAGE_LEN, 0);
+        self.buffer.append(&mut self.page);
+        self.pages += 1;
+        if self.pages.is_multiple_of(PART_PAGES) {
+            self.part.finish(&mut self.filter);
+        }
+        let is_stripe_done = self.pages.is_multiple_of(STRIPE_PAGES);
+        if is_stripe_done || self.buffer.len() >= BUFFER_LEN {
+            self.object.append(&self.buffer)?;
+            self.buffer.clear();
+        }
+        if is_stripe_done {
+            self.object.append(&self.filter)?;
+            self.filter.clear();
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        if !self.page.is_empty() {
+            self.end_page()?;
+        }
+        if !self.pages.is_multiple_of(PART_PAGES) {
+            self.part.finish(&mut self.filter);
+        }
+        self.object.append(&self.buffer)?;
+        self.object.append(&self.filter)?;
+        self.object.append(&with_digest(self.fences))
+    }
 }
 
 /// Merges sorted iterators of entries into one.
@@ -292,6 +391,59 @@ mod tests {
             let noticed = opened(&storage).is_err_and(|error| error == Damaged)
                 || opened(&storage).unwrap().iter(&[Some(0), Some(1)]).any(|entry| entry.is_err());
             assert!(noticed, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_every_stripe_and_where_one_key_goes_on_over_parts() {
+        let count = STRIPE_PAGES * PAGE_ENTRIES + 3 * PART_KEYS + 5;
+        // Equal keys over the end of the first part, over a part of their own and over the stripe's end.
+        let key = |n: u64| match n {
+            65_000..70_000 => 65_000,
+            190_000..400_000 => 190_000,
+            1_049_000..1_050_000 => 1_049_000,
+            _ => n,
+        };
+        let entry = |n: u64| Entry::new(key(n) << 26, 0, n);
+        let storage = MemoryStorage::new();
+        let object = storage.create("index/one").unwrap();
+        let source = (0..count).map(|n| Ok::<_, io::Error>(entry(n)));
+        write(object.as_ref(), &[Digest([1; 32])], count, source).unwrap();
+        let mut segment = opened(&storage).unwrap();
+        assert!(segment.iter(&[Some(0)]).map(Result::unwrap).eq((0..count).map(entry)));
+        for is_filtered in [true, false] {
+            let mut found = Vec::new();
+            for n in (0..count).step_by(997).chain([count - 1]).filter(|&n| key(n) == n) {
+                found.clear();
+                segment.find(n << 26, &mut found).unwrap();
+                assert_eq!(found, [entry(n)]);
+            }
+            for (first, end) in [(65_000, 70_000), (190_000, 400_000), (1_049_000, 1_050_000)] {
+                found.clear();
+                segment.find(first << 26, &mut found).unwrap();
+                assert!(found.iter().copied().eq((first..end).map(entry)), "{first}");
+            }
+            found.clear();
+            (0..count).step_by(997).for_each(|n| segment.find((n << 26) + 1, &mut found).unwrap());
+            assert_eq!(found, []);
+            assert_eq!(segment.filter.is_some(), is_filtered);
+            segment.drop_filter();
+        }
+    }
+
+    #[test]
+    fn a_segment_of_few_entries_or_none_is_small() {
+        for (count, len) in [(0, 128), (1, 4300), (30, 4300)] {
+            let storage = MemoryStorage::new();
+            let object = storage.create("index/one").unwrap();
+            let entries: Vec<_> = (0..count).map(|n| Entry::new(n << 40, 0, n)).collect();
+            let source = entries.iter().map(|entry| Ok::<_, io::Error>(*entry));
+            write(object.as_ref(), &[Digest([1; 32])], count, source).unwrap();
+            assert!(storage.contents()["index/one"].len() <= len);
+            let segment = opened(&storage).unwrap();
+            let mut found = Vec::new();
+            (0..50).for_each(|n| segment.find(n << 40, &mut found).unwrap());
+            assert_eq!(found, entries);
         }
     }
 

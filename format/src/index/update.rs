@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use super::entry::{Entry, LISTS_MAX, key_of};
 use super::log;
-use super::segment::{self, Segment};
+use super::segment::{self, Damaged, Segment};
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
-use crate::storage::LockMode;
+use crate::storage::{LockMode, ReadAt};
 use crate::store::Shared;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
@@ -98,21 +98,29 @@ pub(crate) fn tidy(
 
 /// Puts in the place of a segment one without the entries of unknown lists; none if nothing is left.
 fn without_unknown(shared: &Arc<Shared>, segment: Segment, keys: &Keys) -> Result<Option<Segment>> {
-    let segments = [segment];
-    let made = merge_into_one(&Stage::begin(shared)?, &segments, keys)?;
+    let mut segments = [segment];
+    segments[0].drop_filter();
+    let mut made = merge_into_one(&Stage::begin(shared)?, &segments, keys)?;
     if made.is_none() {
         // Nothing is left of it, or it is damaged.
         remove_segment(shared, &segments[0]);
     }
-    Ok(made)
+    Ok(made.take_if(|made| made.read_filter().is_ok()))
 }
 
-/// Opens all segments that are sound; the others are removed.
+/// How a segment is opened: for lookups, or to be merged.
+type Open = fn(String, Arc<dyn ReadAt>) -> std::result::Result<Segment, Damaged>;
+
+/// Opens all segments that are sound for lookups; the others are removed.
 pub(crate) fn open_segments(shared: &Arc<Shared>) -> Result<Vec<Segment>> {
+    open_segments_by(shared, Segment::open)
+}
+
+fn open_segments_by(shared: &Arc<Shared>, open: Open) -> Result<Vec<Segment>> {
     // A segment that is gone since the listing was merged into one that the next listing shows.
     const TRIES: u32 = 16;
     for _ in 0..TRIES {
-        if let Some(segments) = try_open_segments(shared)? {
+        if let Some(segments) = try_open_segments(shared, open)? {
             return Ok(segments);
         }
     }
@@ -120,7 +128,7 @@ pub(crate) fn open_segments(shared: &Arc<Shared>) -> Result<Vec<Segment>> {
 }
 
 /// Opens the segments of one listing; `None` where one of them is gone meanwhile.
-fn try_open_segments(shared: &Arc<Shared>) -> Result<Option<Vec<Segment>>> {
+fn try_open_segments(shared: &Arc<Shared>, open: Open) -> Result<Option<Vec<Segment>>> {
     let folder = segments_folder();
     let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
     let mut segments = Vec::new();
@@ -129,7 +137,7 @@ fn try_open_segments(shared: &Arc<Shared>) -> Result<Option<Vec<Segment>>> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| Error::io("open", &object.name, error))?,
         };
-        match Segment::open(object.name.clone(), opened) {
+        match open(object.name.clone(), opened) {
             Ok(segment) => segments.push(segment),
             Err(_) => {
                 tracing::warn!(segment = object.name, "the block index is damaged here; making it again");
@@ -178,7 +186,8 @@ fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::Held>> {
 
 /// Merges the smallest segments until sizes grow by [`GROWTH`] from each to the next.
 fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
-    let mut segments = open_segments(shared)?;
+    // Without their filters: those and the new one together would be more than an import needs.
+    let mut segments = open_segments_by(shared, Segment::open_unfiltered)?;
     segments.sort_by_key(|segment| segment.entries);
     let (mut taken, mut sum, mut lists) = (0, 0, 0);
     for (number, segment) in segments.iter().enumerate() {
@@ -199,7 +208,7 @@ fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
 }
 
 /// Puts one segment in the place of several, without the entries of unknown lists. One of them that
-/// is damaged leaves all as they are.
+/// is damaged leaves all as they are. The one is given without its filter.
 fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Option<Segment>> {
     let shared = &stage.shared;
     let lists: BTreeSet<Digest> = segments
@@ -215,7 +224,7 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
         let publish = |error| Error::io("publish", names::INDEX, error);
         shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
         let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
-        made = Segment::open(name, object).ok();
+        made = Segment::open_unfiltered(name, object).ok();
     }
     let is_other = |segment: &&Segment| made.as_ref().is_none_or(|made| made.name != segment.name);
     segments.iter().filter(is_other).for_each(|segment| remove_segment(shared, segment));
@@ -344,7 +353,7 @@ impl Rebuilding<'_> {
         let shared = &self.stage.shared;
         let object = shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
         let unreadable = |_| Error::io("read back", &staged, std::io::ErrorKind::InvalidData.into());
-        self.runs.push(Segment::open(staged.clone(), object).map_err(unreadable)?);
+        self.runs.push(Segment::open_unfiltered(staged.clone(), object).map_err(unreadable)?);
         Ok(())
     }
 

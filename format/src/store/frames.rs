@@ -208,6 +208,7 @@ impl Shared {
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
         let blocks = list.shape.blocks_of(chunk);
+        self.cache.add_decoded(plain.len());
         let mut assembly = Assembly::new(plain, blocks);
         for place in list.chain(self, locator, chunk) {
             let place = place?;

@@ -24,7 +24,8 @@ impl Shared {
         while !out.is_empty() {
             let (count, bytes) = match self.read_neighbours(list, chunk, out) {
                 Ok(done) if done.0 > 0 => done,
-                // Whatever is the matter, each of them alone is read again, helped or refused.
+                Err(error) if !error.is_damage() => return Err(error),
+                // Frames may have moved, or one of them is damaged: alone it is helped or refused.
                 _ => {
                     let len = plain_len(list, chunk);
                     self.read_whole_chunk(list, chunk, &mut out[..len])?;
@@ -60,6 +61,7 @@ impl Shared {
                     .frame(frame, place, &id, self.verify)
                     .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
             }
+            self.cache.add_decoded(filled);
             Ok((count as u64, filled))
         })
     }

@@ -15,7 +15,7 @@ use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord};
 use crate::storage::Append;
 
 /// Frames are handed to the storage in pieces of this size.
-const BUFFER_LEN: usize = 1 << 20;
+const BUFFER_LEN: usize = 256 << 10;
 /// The storage is told to begin writing to its medium after so many bytes.
 const SYNC_EVERY_BYTES: u64 = 16 << 20;
 
