@@ -1,4 +1,5 @@
-//! All figures in one run, each beside its floor: prints a table and writes `bench/report.json`,
+//! All figures in one run, or those of the groups named (`reads imports opening stored frontier index`),
+//! each beside its floor: prints a table and writes `bench/report.json`,
 //! `bench/report.html` and plots into the target folder. On the real disks, built before by
 //! `benches/corpus/build`; needs the `zstd` command, and what `benches/index-scale` has measured.
 //!
@@ -16,8 +17,11 @@ use melv_benches::workload::{self, DISKS, Frames, Result};
 
 /// Pairs of runs.
 const RUNS: usize = 11;
-/// The disk that is read and imported: the one with the most data.
-const DISK: &str = "postgresql";
+/// The disk that is read: the first that was imported, so that its frames lie in its order; what other
+/// orders cost is a figure of its own.
+const DISK: &str = "base";
+/// The disk that is imported: the one with the most data.
+const IMPORTED: &str = "postgresql";
 /// The disk that was built apart, as the others in no block order of theirs.
 const APART: &str = "apart-ext4";
 const THREADS: u32 = 2;
@@ -58,6 +62,9 @@ impl Places {
     }
 }
 
+/// Some of the figures.
+type Group = fn(&Places, &mut Report) -> Result<()>;
+
 fn main() -> Result<()> {
     // `cargo bench` and `cargo test --benches` ask for what they know: a filter, a quick look.
     if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
@@ -66,21 +73,33 @@ fn main() -> Result<()> {
     let places = Places::find()?;
     let mut report = Report::new(RUNS);
     workload::import_all(&places.store(), &places.corpus, &DISKS)?;
-    let frames = workload::frames(&places.store(), DISK)?;
-    reads(&places, &frames, &mut report)?;
-    sequential_reads(&places, &frames, &mut report)?;
-    imports(&places, &mut report)?;
-    opening(&places, &mut report)?;
-    the_store(&places, &mut report)?;
-    report.frontier(frontier::measure(&places.disk("base"))?);
-    from_index(&places, &mut report)?;
+    let groups: [(&str, Group); 6] = [
+        ("reads", reads),
+        ("imports", imports),
+        ("opening", opening),
+        ("stored", the_store),
+        ("frontier", the_frontier),
+        ("index", from_index),
+    ];
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for (_, group) in
+        groups.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name))
+    {
+        group(&places, &mut report)?;
+    }
     report.write(&places.target)?;
     report.print();
     println!("{}", places.target.join("report.html").display());
     if report.is_broken() { Err("the report is broken: see above".into()) } else { Ok(()) }
 }
 
-fn reads(places: &Places, frames: &Frames, report: &mut Report) -> Result<()> {
+fn reads(places: &Places, report: &mut Report) -> Result<()> {
+    let frames = workload::frames(&places.store(), DISK)?;
+    single_reads(places, &frames, report)?;
+    sequential_reads(places, &frames, report)
+}
+
+fn single_reads(places: &Places, frames: &Frames, report: &mut Report) -> Result<()> {
     for (verify, us, ratio) in [
         (VerifyMode::Guard, "cold_4k_us", "cold_4k_ratio"),
         (VerifyMode::Full, "cold_4k_full_us", "cold_4k_full_ratio"),
@@ -139,7 +158,7 @@ fn sequential_reads(places: &Places, frames: &Frames, report: &mut Report) -> Re
 
 fn imports(places: &Places, report: &mut Report) -> Result<()> {
     let threads = THREADS as usize;
-    let [unique, shared] = import::measure(places.memory.path(), &places.disk(DISK), threads, RUNS)?;
+    let [unique, shared] = import::measure(places.memory.path(), &places.disk(IMPORTED), threads, RUNS)?;
     for (measured, mbps, ratio) in [
         (unique, "import_unique_mbps", "import_unique_ratio"),
         (shared, "import_shared_mbps", "import_shared_ratio"),
@@ -187,6 +206,11 @@ fn the_store(places: &Places, report: &mut Report) -> Result<()> {
         Ok(line.ok_or_else(|| format!("hundred_images does not tell {name}"))?.parse()?)
     };
     report.number("rss_100_images_mib", (field("peak_kib")? - field("start_kib")?) / 1024.0);
+    Ok(())
+}
+
+fn the_frontier(places: &Places, report: &mut Report) -> Result<()> {
+    report.frontier(frontier::measure(&places.disk("base"))?);
     Ok(())
 }
 

@@ -1,37 +1,75 @@
-//! Reads of 4 KiB: cold, each from a chunk that must be decoded, and hot, from the cache.
+//! Reads of 4 KiB: cold, each from a chunk that must be decoded, and hot, from the cache; beside each what
+//! the machine itself takes for the same.
+
+use std::fs::File;
+use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use melv::{BlockDevice, Cache, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
+use melv::{BlockDevice, VerifyMode};
+use melv_benches::figures::cold::mixed;
+use melv_benches::floor::{self, Worker};
+use melv_benches::workload::{self, Result};
 use melv_benches::{BLOCK_LEN, made_up_disk};
 
-const BLOCKS: u64 = 16 << 10;
+const BLOCKS: usize = 8 << 10;
+const NAME: &str = "disk";
 
-fn image(cache_bytes: u64) -> melv::Result<melv::Image> {
-    let options = StoreOptions { cache: Cache::new(cache_bytes), ..Default::default() };
-    let store = Store::create(MemoryStorage::new(), options)?;
-    let disk = made_up_disk(BLOCKS as usize, 1);
-    store.import(Source::stream(&disk[..], "disk"), &ImportOptions::named("disk".parse()?))?;
-    store.image(&"disk".parse()?)
+/// Numbers below `count` in a mixed order, again and again.
+fn in_turn(count: usize) -> impl Iterator<Item = usize> {
+    mixed(count, 1).into_iter().cycle()
+}
+
+fn cold(criterion: &mut Criterion, folder: &Path) -> Result<()> {
+    let mut buffer = [0; BLOCK_LEN];
+    let frames = workload::frames(folder, NAME)?;
+    // No chunk is met again before it has left so small a cache.
+    let image = workload::image(folder, NAME, 1 << 20, VerifyMode::Guard)?;
+    let mut group = criterion.benchmark_group("read-4k-cold");
+    let mut numbers = in_turn(frames.frames.len());
+    let mut next = || numbers.next().unwrap_or_default();
+    group.bench_function("melv", |bencher| {
+        bencher.iter(|| image.read_at(frames.guests[next()], &mut buffer).expect("a sound image"));
+    });
+    let mut worker = Worker::default();
+    group.bench_function("floor", |bencher| {
+        let mut one = |number: usize| worker.cold(&frames.files, &frames.frames[number], false, &mut buffer);
+        bencher.iter(|| one(next()).expect("a sound frame"));
+    });
+    group.finish();
+    Ok(())
+}
+
+fn hot(criterion: &mut Criterion, folder: &Path, raw: &File) -> Result<()> {
+    let mut buffer = [0; BLOCK_LEN];
+    let image = workload::image(folder, NAME, 256 << 20, VerifyMode::Guard)?;
+    for block in 0..BLOCKS {
+        image.read_at((block * BLOCK_LEN) as u64, &mut buffer)?;
+    }
+    let mut numbers = in_turn(BLOCKS);
+    let mut next = || (numbers.next().unwrap_or_default() * BLOCK_LEN) as u64;
+    let mut group = criterion.benchmark_group("read-4k-hot");
+    group.bench_function("melv", |bencher| {
+        bencher.iter(|| image.read_at(next(), &mut buffer).expect("a sound image"));
+    });
+    group.bench_function("floor", |bencher| {
+        bencher.iter(|| floor::preads(raw, &[next()], &mut buffer).expect("a raw file"));
+    });
+    group.finish();
+    Ok(())
+}
+
+fn both(criterion: &mut Criterion) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (corpus, store) = (folder.path(), folder.path().join("store"));
+    let raw = workload::disk_path(corpus, NAME);
+    std::fs::write(&raw, made_up_disk(BLOCKS, 1))?;
+    workload::import_all(&store, corpus, &[NAME])?;
+    cold(criterion, &store)?;
+    hot(criterion, &store, &File::open(raw)?)
 }
 
 fn benches(criterion: &mut Criterion) {
-    let mut buffer = [0; BLOCK_LEN];
-    let mut group = criterion.benchmark_group("read-4k");
-    // A stride that meets every block once before it repeats, and no chunk twice in a row.
-    let mut block = 0;
-    let mut next = || {
-        block = (block + 7919) % BLOCKS;
-        block * BLOCK_LEN as u64
-    };
-    let cold = image(1 << 20).expect("an image in memory");
-    group.bench_function("cold", |bencher| {
-        bencher.iter(|| cold.read_at(next(), &mut buffer).expect("a sound image"));
-    });
-    let hot = image(256 << 20).expect("an image in memory");
-    group.bench_function("hot", |bencher| {
-        bencher.iter(|| hot.read_at(next(), &mut buffer).expect("a sound image"));
-    });
-    group.finish();
+    both(criterion).expect("a disk, a store and its frames");
 }
 
 criterion_group!(all, benches);

@@ -27,18 +27,31 @@ const KEPT_MAX: usize = 8;
 
 type Piece = &'static mut [u8; PIECE_LEN];
 
-/// Pieces that nobody uses, and how much all arenas take.
+/// Pieces that nobody uses.
 static FREE: Mutex<Vec<Piece>> = Mutex::new(Vec::new());
 static IDLE_BYTES: AtomicU64 = AtomicU64::new(0);
-static ARENA_BYTES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Bytes of pieces that nobody uses.
-pub(crate) fn idle_bytes() -> u64 {
-    IDLE_BYTES.load(Ordering::Relaxed)
+/// The arenas that one cache has had made.
+#[derive(Debug)]
+pub(crate) struct Arenas {
+    bytes_max: u64,
+    bytes: AtomicU64,
+}
+
+impl Arenas {
+    /// None yet, and never more than `bytes_max` bytes of them.
+    pub fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, bytes: AtomicU64::new(0) }
+    }
+
+    /// Bytes of pieces that nobody uses, as far as this cache has had them made.
+    pub fn idle_bytes(&self) -> u64 {
+        IDLE_BYTES.load(Ordering::Relaxed).min(self.bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// A buffer of the length that was asked for.
@@ -55,10 +68,9 @@ enum Memory {
 }
 
 impl Buffer {
-    /// A buffer of `len` bytes, of any value. A new arena is made for it if all of them then take no
-    /// more than `arena_bytes_max`.
-    pub fn new(len: usize, arena_bytes_max: u64) -> Self {
-        let piece = if len == PIECE_LEN { piece(arena_bytes_max) } else { None };
+    /// A buffer of `len` bytes, of any value.
+    pub fn new(len: usize, arenas: &Arenas) -> Self {
+        let piece = if len == PIECE_LEN { piece(arenas) } else { None };
         Self(piece.map_or_else(|| Memory::Heap(Box::new(kept(len))), Memory::Piece))
     }
 }
@@ -67,10 +79,11 @@ fn free() -> MutexGuard<'static, Vec<Piece>> {
     FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn piece(arena_bytes_max: u64) -> Option<Piece> {
+fn piece(arenas: &Arenas) -> Option<Piece> {
     let mut free = free();
-    if free.is_empty() && ARENA_BYTES.load(Ordering::Relaxed) + ARENA_LEN as u64 <= arena_bytes_max {
+    if free.is_empty() && arenas.bytes.load(Ordering::Relaxed) + ARENA_LEN as u64 <= arenas.bytes_max {
         add_arena(&mut free);
+        arenas.bytes.fetch_add((free.len() * PIECE_LEN) as u64, Ordering::Relaxed);
     }
     let piece = free.pop()?;
     IDLE_BYTES.store((free.len() * PIECE_LEN) as u64, Ordering::Relaxed);
@@ -82,7 +95,6 @@ fn add_arena(free: &mut Vec<Piece>) {
     let Ok(arena) = MmapMut::map_anon(ARENA_LEN) else { return };
     // A kernel without huge pages refuses: then it is memory as any other.
     let _ = arena.advise(Advice::HugePage);
-    ARENA_BYTES.fetch_add(ARENA_LEN as u64, Ordering::Relaxed);
     // In use for good: this is what makes pieces that anybody may own, without any unsafe code.
     let arena: &'static mut MmapMut = Box::leak(Box::new(arena));
     free.extend(arena.as_chunks_mut().0);
@@ -97,14 +109,22 @@ fn kept(len: usize) -> Vec<u8> {
     KEPT.try_with(take).ok().flatten().unwrap_or_else(|| vec![0; len])
 }
 
+fn bytes(kept: &[Vec<u8>]) -> usize {
+    kept.iter().map(Vec::len).sum()
+}
+
 fn keep(buffer: Vec<u8>) {
     // A thread that ends keeps nothing.
     let _ = KEPT.try_with(|kept| {
         let mut kept = kept.borrow_mut();
-        let bytes: usize = kept.iter().map(Vec::len).sum();
-        if kept.len() < KEPT_MAX && bytes + buffer.len() <= KEPT_BYTES_MAX {
-            kept.push(buffer);
+        if buffer.len() > KEPT_BYTES_MAX {
+            return;
         }
+        // The oldest go first: who reads chunks of another length now has no use for them.
+        while kept.len() >= KEPT_MAX || bytes(&kept) + buffer.len() > KEPT_BYTES_MAX {
+            kept.remove(0);
+        }
+        kept.push(buffer);
     });
 }
 
@@ -150,14 +170,14 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_dropped_is_handed_out_again_and_few_are_kept() {
-        let mut first = Buffer::new(4096, 0);
+        let mut first = Buffer::new(4096, &Arenas::new(0));
         first.fill(7);
         let at = first.as_ptr();
         drop(first);
-        assert_eq!(Buffer::new(8192, 0)[..], [0; 8192], "none of this length was dropped");
-        let again = Buffer::new(4096, 0);
+        assert_eq!(Buffer::new(8192, &Arenas::new(0))[..], [0; 8192], "none of this length was dropped");
+        let again = Buffer::new(4096, &Arenas::new(0));
         assert_eq!((again.as_ptr(), again[0]), (at, 7));
-        drop((0..100).map(|_| Buffer::new(64 << 10, 0)).collect::<Vec<_>>());
+        drop((0..100).map(|_| Buffer::new(64 << 10, &Arenas::new(0))).collect::<Vec<_>>());
         KEPT.with_borrow(|kept| {
             assert!(kept.len() <= KEPT_MAX && kept.iter().map(Vec::len).sum::<usize>() <= KEPT_BYTES_MAX);
         });
@@ -165,10 +185,10 @@ mod tests {
 
     #[test]
     fn pieces_are_each_ones_own_and_arenas_no_more_than_allowed() {
-        let max = 4 * ARENA_LEN as u64;
+        let arenas = Arenas::new(4 * ARENA_LEN as u64);
         let mut buffers: Vec<_> =
-            (0..5 * ARENA_LEN / PIECE_LEN).map(|_| Buffer::new(PIECE_LEN, max)).collect();
-        assert!(ARENA_BYTES.load(Ordering::Relaxed) <= max);
+            (0..5 * ARENA_LEN / PIECE_LEN).map(|_| Buffer::new(PIECE_LEN, &arenas)).collect();
+        assert_eq!(arenas.bytes.load(Ordering::Relaxed), arenas.bytes_max);
         for (number, buffer) in buffers.iter_mut().enumerate() {
             buffer.fill(number as u8);
         }
@@ -176,6 +196,6 @@ mod tests {
             assert!(buffer.len() == PIECE_LEN && buffer.iter().all(|&byte| byte == number as u8));
         }
         drop(buffers);
-        assert!(idle_bytes() >= PIECE_LEN as u64);
+        assert!(arenas.idle_bytes() > 0);
     }
 }

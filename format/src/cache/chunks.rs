@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::Chunk;
-use super::shard::{Key, Shard, mix};
+use super::shard::{Key, KeyState, Shard, mix};
 use crate::digest::Digest;
 use crate::error::Result;
 
@@ -26,8 +26,15 @@ pub(super) struct Chunks {
 #[derive(Debug, Default)]
 struct Locked {
     shard: RwLock<Shard>,
-    loading: Mutex<HashSet<Key>>,
+    loading: Mutex<LoadingKeys>,
     loaded: Condvar,
+}
+
+/// Which chunks are being loaded, and how many readers wait for one of them.
+#[derive(Debug, Default)]
+struct LoadingKeys {
+    keys: HashSet<Key, KeyState>,
+    waiting: usize,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -71,7 +78,7 @@ impl Chunks {
         &self,
         list: ListNumber,
         chunk: u64,
-        bytes_max: u64,
+        bytes_max: impl Fn() -> u64,
         read: impl Fn(&Chunk) -> R,
         load: impl FnOnce() -> Result<Chunk>,
     ) -> Result<R> {
@@ -87,14 +94,14 @@ impl Chunks {
         }
         let loaded = load()?;
         let found = read(&loaded);
-        locked.insert(key, loaded, bytes_max / self.shards.len() as u64);
+        locked.insert(key, loaded, || bytes_max() / self.shards.len() as u64);
         Ok(found)
     }
 
     /// Puts a chunk in the place of one that was less than what is wanted.
-    pub fn replace(&self, list: ListNumber, chunk: u64, bytes_max: u64, loaded: Chunk) {
+    pub fn replace(&self, list: ListNumber, chunk: u64, bytes_max: impl Fn() -> u64, loaded: Chunk) {
         let key = key(list, chunk);
-        self.shard(key).insert(key, loaded, bytes_max / self.shards.len() as u64);
+        self.shard(key).insert(key, loaded, || bytes_max() / self.shards.len() as u64);
     }
 
     /// Lets chunks go until all together take no more than `bytes_max` bytes.
@@ -121,8 +128,12 @@ struct Loading<'a> {
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        held(&self.locked.loading).remove(&self.key);
-        self.locked.loaded.notify_all();
+        let mut loading = held(&self.locked.loading);
+        loading.keys.remove(&self.key);
+        // Waking nobody is a call to the kernel all the same.
+        if loading.waiting > 0 {
+            self.locked.loaded.notify_all();
+        }
     }
 }
 
@@ -134,15 +145,18 @@ impl Locked {
     /// Waits until nobody loads the chunk; then it is this one's turn.
     fn begin(&self, key: Key) -> Loading<'_> {
         let mut loading = held(&self.loading);
-        while !loading.insert(key) {
+        while !loading.keys.insert(key) {
+            loading.waiting += 1;
             loading = self.loaded.wait(loading).unwrap_or_else(PoisonError::into_inner);
+            loading.waiting -= 1;
         }
         Loading { locked: self, key }
     }
 
-    fn insert(&self, key: Key, chunk: Chunk, bytes_max: u64) {
+    /// `bytes_max` is asked under the lock: who makes room later finds the chunk, who did it before is heeded.
+    fn insert(&self, key: Key, chunk: Chunk, bytes_max: impl Fn() -> u64) {
         let mut shard = self.shard.write().unwrap_or_else(PoisonError::into_inner);
         shard.insert(key, chunk);
-        shard.shrink(bytes_max);
+        shard.shrink(bytes_max());
     }
 }

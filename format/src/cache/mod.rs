@@ -24,7 +24,7 @@ pub(crate) use chunks::ListNumber;
 
 use chunks::Chunks;
 
-use crate::buffer::{self, Buffer};
+use crate::buffer::{Arenas, Buffer};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::map::SearchableLeaf;
@@ -36,7 +36,8 @@ const PAGE_EXPECTED_BYTES: u64 = 32 << 10;
 /// Pages may take this part of the whole, and what images keep of them this one.
 const PAGES_PART: u64 = 2;
 const KEPT_PART: u64 = 8;
-/// And arenas for chunks of the default length: five eighths, so that pages have their half of the rest.
+/// And arenas for chunks of the default length: five eighths, so that chunks of other lengths have room
+/// beside them even when nobody uses their pieces.
 const ARENAS_PART: (u64, u64) = (5, 8);
 
 /// A chunk's blocks as decoded.
@@ -139,10 +140,11 @@ struct Parts {
     bytes_max: u64,
     chunks: Chunks,
     pages: QuickCache<Key, Value, Weigh>,
-    /// Bytes of the pages, as they were when one was last loaded.
-    pages_bytes: AtomicU64,
+    /// Bytes of what is about to come into the pages or to be kept: room was made for it.
+    coming_bytes: AtomicU64,
     /// Bytes of what images keep.
     kept_bytes: Arc<AtomicU64>,
+    arenas: Arenas,
     decoded_bytes: AtomicU64,
 }
 
@@ -159,19 +161,21 @@ impl Parts {
 
     /// What chunks may take.
     fn chunks_max(&self) -> u64 {
-        let pages = self.pages_bytes.load(Ordering::Relaxed) + self.kept_bytes.load(Ordering::Relaxed);
-        self.bytes_max.saturating_sub(pages).saturating_sub(buffer::idle_bytes().min(self.arenas_max()))
+        let pages = self.coming_bytes.load(Ordering::Relaxed)
+            + self.pages.weight()
+            + self.kept_bytes.load(Ordering::Relaxed);
+        self.bytes_max.saturating_sub(pages).saturating_sub(self.arenas.idle_bytes())
     }
 
-    /// What arenas may take: chunks of other lengths have room beside them, also when nobody uses them.
-    fn arenas_max(&self) -> u64 {
-        self.bytes_max / ARENAS_PART.1 * ARENAS_PART.0
-    }
-
-    /// Makes room for a page that came.
-    fn make_room(&self) {
-        self.pages_bytes.store(self.pages.weight(), Ordering::Relaxed);
+    /// Makes room for what is about to come.
+    fn make_room(&self, bytes: u64) {
+        self.coming_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.chunks.shrink(self.chunks_max());
+    }
+
+    /// What was about to come came, or did not.
+    fn came(&self, bytes: u64) {
+        self.coming_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -185,8 +189,9 @@ impl Cache {
             bytes_max,
             chunks: Chunks::new(bytes_max),
             pages: QuickCache::with_weighter(pages, pages_max, Weigh),
-            pages_bytes: AtomicU64::new(0),
+            coming_bytes: AtomicU64::new(0),
             kept_bytes: Arc::default(),
+            arenas: Arenas::new(bytes_max / ARENAS_PART.1 * ARENAS_PART.0),
             decoded_bytes: AtomicU64::new(0),
         }))
     }
@@ -220,7 +225,7 @@ impl Cache {
         read: impl Fn(&Chunk) -> R,
         load: impl FnOnce() -> Result<Chunk>,
     ) -> Result<R> {
-        self.0.chunks.read_or_load(list, chunk, self.0.chunks_max(), read, load)
+        self.0.chunks.read_or_load(list, chunk, || self.0.chunks_max(), read, load)
     }
 
     /// Calls `read` with a chunk, if it is here.
@@ -235,12 +240,12 @@ impl Cache {
 
     /// Memory for a chunk of `len` bytes.
     pub(crate) fn buffer(&self, len: usize) -> Buffer {
-        Buffer::new(len, self.0.arenas_max())
+        Buffer::new(len, &self.0.arenas)
     }
 
     /// Puts a chunk in the place of one that was less than what is wanted.
     pub(crate) fn replace_chunk(&self, list: ListNumber, chunk: u64, loaded: Chunk) {
-        self.0.chunks.replace(list, chunk, self.0.chunks_max(), loaded);
+        self.0.chunks.replace(list, chunk, || self.0.chunks_max(), loaded);
     }
 
     pub(crate) fn leaf(
@@ -258,11 +263,13 @@ impl Cache {
 
     /// Lets an image keep something of so many bytes for as long as it is open, if there is room.
     pub(crate) fn keep<T>(&self, what: &Arc<T>, bytes: u64) -> Option<Kept<T>> {
-        let total = &self.0.kept_bytes;
-        let kept = Kept { what: what.clone(), bytes, total: total.clone() };
-        let bytes_max = self.0.bytes_max / KEPT_PART;
-        // What is refused is given back when `kept` is dropped.
-        (total.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max).then_some(kept)
+        let (total, bytes_max) = (&self.0.kept_bytes, self.0.bytes_max / KEPT_PART);
+        let more = |kept: u64| Some(kept + bytes).filter(|kept| *kept <= bytes_max);
+        more(total.load(Ordering::Relaxed))?;
+        self.0.make_room(bytes);
+        let is_kept = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        self.0.came(bytes);
+        is_kept.then(|| Kept { what: what.clone(), bytes, total: total.clone() })
     }
 
     pub(crate) fn page(
@@ -278,14 +285,14 @@ impl Cache {
     }
 
     fn value(&self, key: &Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
-        let mut is_new = false;
+        let mut coming = 0;
         let value = self.0.pages.get_or_insert_with(key, || {
-            is_new = true;
-            load()
-        })?;
-        if is_new {
-            self.0.make_room();
-        }
-        Ok(value)
+            let value = load()?;
+            coming = Weigh.weight(key, &value);
+            self.0.make_room(coming);
+            Ok(value)
+        });
+        self.0.came(coming);
+        value
     }
 }

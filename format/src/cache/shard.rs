@@ -46,7 +46,7 @@ pub(super) fn mix(key: Key) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
-type KeyState = BuildHasherDefault<KeyHasher>;
+pub(super) type KeyState = BuildHasherDefault<KeyHasher>;
 
 #[derive(Debug)]
 struct Slot {
@@ -164,14 +164,14 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::Buffer;
+    use crate::buffer::{Arenas, Buffer};
     use crate::cache::Trust;
 
     const LEN: usize = 4096;
     const EACH: u64 = LEN as u64 + OVERHEAD_BYTES;
 
     fn chunk(len: usize) -> Chunk {
-        Chunk { bytes: Buffer::new(len, 0), held: None, trust: Trust::Proved }
+        Chunk { bytes: Buffer::new(len, &Arenas::new(0)), held: None, trust: Trust::Proved }
     }
 
     fn add(shard: &mut Shard, key: Key, bytes_max: u64) {

@@ -19,6 +19,7 @@
 //! | `feed` | the disk as spans with data |
 //! | `pipeline` | the threads and what they take next |
 //! | `sequencer` | shared or new? |
+//! | `plain` | a chunk's bytes, mostly where they were read |
 //! | `packer` | frames to packs and lists |
 //! | `finish` | the two trees: leaves, span pages, roots |
 //! | `run` | one import from beginning to end: stage, pipeline, manifest, commit, index |
@@ -28,6 +29,7 @@ mod finish;
 mod options;
 mod packer;
 mod pipeline;
+mod plain;
 mod run;
 mod sequencer;
 

@@ -7,6 +7,7 @@ use crate::store::list_writer::{ListWriter, WrittenList};
 use crate::store::pack_writer::PackWriter;
 use crate::store::stage::{Moves, Stage};
 
+use super::plain::Plain;
 use super::sequencer::ChunkJob;
 
 /// A chunk that was compressed.
@@ -15,14 +16,14 @@ pub(super) struct EncodedChunk {
     pub id: Digest,
     pub blocks: u32,
     pub frame: Vec<u8>,
-    /// The chunk's buffer, to be used again.
-    pub plain: Vec<u8>,
+    /// The chunk's memory, to be used again.
+    pub plain: Plain,
 }
 
 /// Compresses a chunk into `frame`.
 pub(super) fn encode(job: ChunkJob, level: i32, mut frame: Vec<u8>) -> Result<EncodedChunk> {
     frame.clear();
-    encode_whole(&job.plain, level, &mut frame)
+    encode_whole(job.plain.bytes(), level, &mut frame)
         .map_err(|error| Error::io("compress", format!("chunk {}", job.id), error))?;
     Ok(EncodedChunk { list: job.list, id: job.id, blocks: job.blocks, frame, plain: job.plain })
 }

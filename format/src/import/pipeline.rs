@@ -5,11 +5,12 @@
 //! that what is in flight drains before more is read.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::feed::{Feed, Ticket};
 use super::options::{ImportOptions, Progress};
 use super::packer::{EncodedChunk, Packer, encode};
+use super::plain::Plain;
 use super::sequencer::{ChunkJob, HashedSpan, Sequencer};
 use crate::content::{span_blocks, span_digest};
 use crate::device::BlockDevice;
@@ -150,7 +151,10 @@ impl<'a> Pipeline<'a> {
         let mut plan = self.plan();
         plan.packing = false;
         plan.packed += 1;
-        plan.spare_chunks.push(chunk.plain);
+        match chunk.plain {
+            Plain::Copied(buffer) => plan.spare_chunks.push(buffer),
+            Plain::Within(span, ..) => plan.spare_spans.extend(Arc::into_inner(span)),
+        }
         plan.spare_frames.push(chunk.frame);
         packed
     }
@@ -166,7 +170,7 @@ impl<'a> Pipeline<'a> {
         plan.add_jobs(jobs);
         plan.sequencing = false;
         plan.sequenced += 1;
-        plan.spare_spans.push(span.data);
+        plan.spare_spans.extend(Arc::into_inner(span.data));
         sequenced
     }
 
@@ -229,7 +233,7 @@ fn hash(ticket: Ticket, device: Option<&dyn BlockDevice>, buffer: Vec<u8>) -> Re
     let mut blocks = Vec::with_capacity(SPAN_LEN / BLOCK_LEN);
     let data = ticket.read(device, || buffer, |piece| span_blocks(piece, &mut blocks))?;
     let digest = span_digest(&blocks);
-    Ok(HashedSpan { number, data, blocks, digest })
+    Ok(HashedSpan { number, data: Arc::new(data), blocks, digest })
 }
 
 impl Plan {

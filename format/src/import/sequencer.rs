@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use super::finish::{SpanTable, TreeBuilder};
+use super::plain::{Plain, SpanData};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::SourceCursor;
 use crate::index::{CommittedIndex, PendingIndex};
-use crate::limits::{BLOCK_LEN, LIST_CHUNKS_MAX, SPAN_BLOCKS};
+use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, LIST_CHUNKS_MAX, SPAN_BLOCKS, SPAN_LEN};
 
 /// A span that was read and hashed.
 pub(super) struct HashedSpan {
     pub number: u64,
-    pub data: Vec<u8>,
+    pub data: SpanData,
     /// The digest of each block, `None` for zeros.
     pub blocks: Vec<Option<Digest>>,
     pub digest: Option<Digest>,
@@ -24,8 +25,12 @@ pub(super) struct ChunkJob {
     pub list: u32,
     pub id: Digest,
     pub blocks: u32,
-    pub plain: Vec<u8>,
+    pub plain: Plain,
 }
+
+/// Chunks that a span gives at least where they are to be compressed out of its own memory: fewer are
+/// copied, so that what waits for a thread holds no more than twice its own bytes.
+const WITHIN_MIN: usize = SPAN_LEN / 2 / (CHUNK_BLOCKS_DEFAULT as usize * BLOCK_LEN);
 
 /// A place among the committed lists, then the new ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +52,7 @@ pub(super) struct Sequencer<'a> {
     /// The new list being filled, and its blocks so far.
     list: u32,
     list_blocks: u64,
-    plain: Vec<u8>,
+    plain: Plain,
     digests: Vec<Digest>,
     last: Option<Place>,
     pub trees: TreeBuilder<'a>,
@@ -78,7 +83,7 @@ impl<'a> Sequencer<'a> {
             list_chunks_max: LIST_CHUNKS_MAX,
             list: 0,
             list_blocks: 0,
-            plain: Vec::new(),
+            plain: Plain::Copied(Vec::new()),
             digests: Vec::new(),
             last: None,
             trees,
@@ -108,15 +113,18 @@ impl<'a> Sequencer<'a> {
                     run += self.follow(place, &span.blocks[number + 1..])?;
                     place
                 }
-                None => {
-                    let data = &span.data[number * BLOCK_LEN..];
-                    self.add(digest, &data[..data.len().min(BLOCK_LEN)], jobs)?
-                }
+                None => self.add(digest, &span.data, number * BLOCK_LEN, jobs)?,
             };
             self.data_blocks += run;
             self.last = Some(Place { block: place.block + run - 1, ..place });
             self.trees.run(guest, run, place.list, place.block)?;
             number += run as usize;
+        }
+        let within = jobs.iter().filter(|job| job.plain.is_within(&span.data)).count();
+        let jobs =
+            jobs.iter_mut().map(|job| &mut job.plain).take(if within < WITHIN_MIN { usize::MAX } else { 0 });
+        for plain in jobs.chain([&mut self.plain]) {
+            plain.copied(|| self.spare.pop().unwrap_or_default());
         }
         Ok(())
     }
@@ -173,7 +181,13 @@ impl<'a> Sequencer<'a> {
     }
 
     /// Adds a new block.
-    fn add(&mut self, digest: &Digest, data: &[u8], jobs: &mut Vec<ChunkJob>) -> Result<Place> {
+    fn add(
+        &mut self,
+        digest: &Digest,
+        span: &SpanData,
+        start: usize,
+        jobs: &mut Vec<ChunkJob>,
+    ) -> Result<Place> {
         if self.list_blocks == self.list_chunks_max * u64::from(self.chunk_blocks) {
             self.list += 1;
             self.list_blocks = 0;
@@ -182,8 +196,7 @@ impl<'a> Sequencer<'a> {
         self.pending.add(digest, self.list, self.list_blocks)?;
         self.list_blocks += 1;
         self.new_blocks += 1;
-        self.plain.extend_from_slice(data);
-        self.plain.resize(self.plain.len().next_multiple_of(BLOCK_LEN), 0);
+        self.plain.add(span, start, || self.spare.pop().unwrap_or_default());
         self.digests.push(*digest);
         if self.digests.len() == self.chunk_blocks as usize {
             jobs.push(self.end_chunk());
@@ -192,9 +205,7 @@ impl<'a> Sequencer<'a> {
     }
 
     fn end_chunk(&mut self) -> ChunkJob {
-        let room = self.spare.pop().unwrap_or_default();
-        let plain = std::mem::replace(&mut self.plain, room);
-        self.plain.clear();
+        let plain = std::mem::replace(&mut self.plain, Plain::Copied(Vec::new()));
         let id = crate::digest::chunk_id(&self.digests);
         let blocks = self.digests.len() as u32;
         self.digests.clear();

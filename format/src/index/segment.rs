@@ -178,10 +178,11 @@ impl Segment {
         // The entry may be in the page before the first one that begins with this key.
         let mut page = fences.partition_point(|&fence| fence < key).saturating_sub(1);
         while fences.get(page).is_some_and(|&fence| fence <= key) {
-            let entries = self.page((start + page) as u64)?;
-            let first = entries.partition_point(|entry| entry.key < key);
-            found.extend(entries[first..].iter().take_while(|entry| entry.key == key));
-            if entries.last().is_some_and(|last| last.key > key) {
+            let bytes = self.page_bytes((start + page) as u64)?;
+            let entries = self.entries_of(&bytes, (start + page) as u64);
+            let first = entries.partition_point(|entry| Entry::decode(entry).key < key);
+            found.extend(entries[first..].iter().map(Entry::decode).take_while(|entry| entry.key == key));
+            if entries.last().is_some_and(|last| Entry::decode(last).key > key) {
                 break;
             }
             page += 1;
@@ -190,6 +191,18 @@ impl Segment {
     }
 
     fn page(&self, number: u64) -> Result<Vec<Entry>, Damaged> {
+        let bytes = self.page_bytes(number)?;
+        Ok(self.entries_of(&bytes, number).iter().map(Entry::decode).collect())
+    }
+
+    /// The entries in the bytes of page `number`.
+    fn entries_of<'a>(&self, page: &'a [u8; PAGE_LEN], number: u64) -> &'a [[u8; ENTRY_LEN]] {
+        let count = (self.entries - number * PAGE_ENTRIES).min(PAGE_ENTRIES) as usize;
+        &page[..CHECKSUM_AT].as_chunks().0[..count]
+    }
+
+    /// The bytes of page `number`, checked.
+    fn page_bytes(&self, number: u64) -> Result<[u8; PAGE_LEN], Damaged> {
         let mut page = [0; PAGE_LEN];
         self.object.read_exact_at(&mut page, self.layout.page_offset(number))?;
         let (entries, checksum) = page.split_at(CHECKSUM_AT);
@@ -197,8 +210,7 @@ impl Segment {
         if checksum[..8] != expected.to_le_bytes() || checksum[8..] != [0; 8] {
             return Err(Damaged);
         }
-        let count = (self.entries - number * PAGE_ENTRIES).min(PAGE_ENTRIES) as usize;
-        Ok(entries.as_chunks::<ENTRY_LEN>().0.iter().take(count).map(Entry::decode).collect())
+        Ok(page)
     }
 
     /// All entries in order, each with its list's number put through `renumber`; those of lists that

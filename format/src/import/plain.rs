@@ -1,0 +1,101 @@
+//! A chunk's bytes before they are compressed: mostly a stretch of the span that they were read with.
+
+use std::sync::Arc;
+
+use crate::limits::BLOCK_LEN;
+
+/// A span's bytes that chunks are made of without copying them.
+pub(super) type SpanData = Arc<Vec<u8>>;
+
+/// A chunk's bytes.
+#[derive(Debug)]
+pub(super) enum Plain {
+    /// Put together from blocks here and there.
+    Copied(Vec<u8>),
+    /// Blocks that lie side by side in a span: its data, the first byte and the one behind the last.
+    Within(SpanData, usize, usize),
+}
+
+impl Plain {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Within(span, start, end) => &span[*start..*end],
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Whether these are bytes of `span`.
+    pub fn is_within(&self, span: &SpanData) -> bool {
+        matches!(self, Self::Within(own, ..) if Arc::ptr_eq(own, span))
+    }
+
+    /// Adds the block of `span` at byte `start`; a short one is filled up with zeros. `room` is an empty
+    /// buffer, taken if bytes must be copied.
+    pub fn add(&mut self, span: &SpanData, start: usize, room: impl FnOnce() -> Vec<u8>) {
+        let end = (start + BLOCK_LEN).min(span.len());
+        let is_whole = end - start == BLOCK_LEN;
+        if self.is_empty() && is_whole {
+            *self = Self::Within(span.clone(), start, end);
+            return;
+        }
+        if let Self::Within(own, _, behind) = self
+            && Arc::ptr_eq(own, span)
+            && *behind == start
+            && is_whole
+        {
+            *behind = end;
+            return;
+        }
+        let bytes = self.copied(room);
+        bytes.extend_from_slice(&span[start..end]);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_LEN), 0);
+    }
+
+    /// Makes the bytes a copy of their own, if they are not.
+    pub fn copied(&mut self, room: impl FnOnce() -> Vec<u8>) -> &mut Vec<u8> {
+        if let Self::Within(span, start, end) = self {
+            let mut bytes = room();
+            bytes.clear();
+            bytes.extend_from_slice(&span[*start..*end]);
+            *self = Self::Copied(bytes);
+        }
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Within(..) => unreachable!("it was copied just now"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_out_as_they_went_in_copied_or_not() {
+        let bytes: Vec<u8> = (0..5 * BLOCK_LEN + 512).map(|at| (at / 31 % 251) as u8).collect();
+        let span: SpanData = Arc::new(bytes.clone());
+        let other: SpanData = Arc::new(bytes[BLOCK_LEN..].to_vec());
+        for (order, is_within) in [
+            (&[(0, 0), (0, 1), (0, 2)][..], true),
+            (&[(0, 1), (0, 3)], false),
+            (&[(0, 4), (0, 5)], false),
+            (&[(0, 0), (1, 0), (1, 1)], false),
+            (&[(0, 5), (0, 0)], false),
+        ] {
+            let (mut plain, mut expected) = (Plain::Copied(Vec::new()), Vec::new());
+            for &(which, block) in order {
+                let from = if which == 0 { &span } else { &other };
+                let start = block * BLOCK_LEN;
+                plain.add(from, start, Vec::new);
+                expected.extend_from_slice(&from[start..(start + BLOCK_LEN).min(from.len())]);
+                expected.resize(expected.len().next_multiple_of(BLOCK_LEN), 0);
+            }
+            assert_eq!((plain.bytes(), plain.is_within(&span)), (&expected[..], is_within), "{order:?}");
+            assert_eq!(*plain.copied(Vec::new), expected);
+        }
+    }
+}
