@@ -106,11 +106,17 @@ pub fn block_digest(block: &[u8]) -> Digest {
 /// Id of a chunk: its blocks' digests, in order, and their count.
 #[must_use]
 pub fn chunk_id(blocks: &[Digest]) -> Digest {
-    let mut hasher = Hasher::chunk();
-    hasher.update(&(blocks.len() as u64).to_le_bytes());
-    for block in blocks {
-        hasher.update(&block.0);
+    // What comes in one piece is hashed in half the time: mostly the count and all digests are that.
+    const AT_ONCE: usize = 31;
+    let mut piece = [0; 8 + AT_ONCE * DIGEST_LEN];
+    piece[..8].copy_from_slice(&(blocks.len() as u64).to_le_bytes());
+    let (first, rest) = blocks.split_at(blocks.len().min(AT_ONCE));
+    for (place, block) in piece[8..].as_chunks_mut().0.iter_mut().zip(first) {
+        *place = block.0;
     }
+    let mut hasher = Hasher::chunk();
+    hasher.update(&piece[..8 + first.len() * DIGEST_LEN]);
+    rest.iter().for_each(|block| hasher.update(&block.0));
     hasher.finish()
 }
 
