@@ -11,7 +11,7 @@ use crate::paired::Pairs;
 use crate::workload::{self, Frames, Result};
 
 /// Reads of one run.
-const READS: usize = 8192;
+pub const READS: usize = 8192;
 /// Reads of one and then of the other.
 const IN_TURN: usize = 256;
 /// A cache that no chunk of these is found in again.
