@@ -232,10 +232,16 @@ fn from_index(places: &Places, report: &mut Report) -> Result<()> {
         return Ok(());
     };
     let found: serde_json::Value = serde_json::from_slice(&bytes)?;
-    for name in ["index_ram_mib_per_tib", "index_lookup_gbps", "index_sharing_lost_percent"] {
-        if let Some(value) = found[name]["value"].as_f64() {
+    for name in ["index_ram_mib_per_tib", "index_lookup_gbps"] {
+        if let Some(value) = found["figures"][name]["value"].as_f64() {
             report.number(name, value);
         }
+    }
+    // One a disk: the worst of them.
+    let figures = found["figures"].as_object().into_iter().flatten();
+    let lost = figures.filter(|(name, _)| name.starts_with("index_sharing_lost_percent"));
+    if let Some(worst) = lost.filter_map(|(_, figure)| figure["value"].as_f64()).max_by(f64::total_cmp) {
+        report.number("index_sharing_lost_percent", worst);
     }
     Ok(())
 }
