@@ -2,7 +2,7 @@
 //!
 //! A digest alone of 4 KiB keeps four of BLAKE3's lanes busy, of up to sixteen that the processor has.
 //! Here the lanes are blocks: the first KiB of sixteen blocks, then the second. Three times as fast
-//! with AVX-512, twice with AVX2 (see `spec/rationale.md`). What is put together by hand is the tree
+//! with AVX-512 (see `spec/rationale.md`); narrower processors were not measured. What is put together by hand is the tree
 //! of BLAKE3 for inputs of this one length (BLAKE3 specification, section 2.1): four leaves, two
 //! parents, a root.
 

@@ -23,7 +23,8 @@ use crate::storage::{FileStorage, Held, LockMode, ReadAt, Storage};
 /// Open packs and page files kept, so that a store of thousands of packs needs few descriptors.
 const OPEN_OBJECTS_MAX: usize = 256;
 
-/// Stores opened by this process so far, and one: zero is nobody's number.
+/// Stores opened by this process so far, and one. It is four bytes in every cached chunk; after four
+/// billion stores it begins again.
 static STORES: AtomicU32 = AtomicU32::new(1);
 
 /// How thoroughly frames are checked before their bytes are handed out.
