@@ -261,12 +261,14 @@ fn check_guard(stored: &[u8], place: &FramePlace, id: &Digest) -> Result<(), Fau
 
 /// Gives `work` room for so many stored bytes, of any value.
 pub(super) fn with_stored<R>(len: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
-    STORED.with_borrow_mut(|stored| {
-        if stored.len() < len {
-            stored.resize(len, 0);
-        }
-        work(&mut stored[..len])
-    })
+    // Taken out for as long as it is used: a storage may itself read an image on this thread.
+    let mut stored = STORED.take();
+    if stored.len() < len {
+        stored.resize(len, 0);
+    }
+    let done = work(&mut stored[..len]);
+    STORED.set(stored);
+    done
 }
 
 fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found: Digest) -> Error {
