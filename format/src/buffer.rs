@@ -25,10 +25,10 @@ const ARENA_LEN: usize = 4 << 20;
 const KEPT_BYTES_MAX: usize = 1 << 20;
 const KEPT_MAX: usize = 8;
 
-type Piece = &'static mut [u8; PIECE_LEN];
+type Memory = &'static mut [u8; PIECE_LEN];
 
 /// Pieces that nobody uses.
-static FREE: Mutex<Vec<Piece>> = Mutex::new(Vec::new());
+static FREE: Mutex<Vec<Memory>> = Mutex::new(Vec::new());
 static IDLE_BYTES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
@@ -56,30 +56,32 @@ impl Arenas {
 
 /// A buffer of the length that was asked for.
 #[derive(Debug)]
-pub(crate) struct Buffer(Memory);
-
-#[derive(Debug)]
-enum Memory {
+pub(crate) enum Buffer {
     Piece(Piece),
-    #[expect(clippy::box_collection, reason = "what a cache has of a chunk is to be small")]
-    Heap(Box<Vec<u8>>),
-    /// Given back.
-    Gone,
+    Other(Kept),
 }
+
+/// A piece of an arena, which goes back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Piece(Option<Memory>);
+
+/// A buffer of any length, which its thread keeps when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Kept(Vec<u8>);
 
 impl Buffer {
     /// A buffer of `len` bytes, of any value.
     pub fn new(len: usize, arenas: &Arenas) -> Self {
         let piece = if len == PIECE_LEN { piece(arenas) } else { None };
-        Self(piece.map_or_else(|| Memory::Heap(Box::new(kept(len))), Memory::Piece))
+        piece.map_or_else(|| Self::Other(Kept(kept(len))), |piece| Self::Piece(Piece(Some(piece))))
     }
 }
 
-fn free() -> MutexGuard<'static, Vec<Piece>> {
+fn free() -> MutexGuard<'static, Vec<Memory>> {
     FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn piece(arenas: &Arenas) -> Option<Piece> {
+fn piece(arenas: &Arenas) -> Option<Memory> {
     let mut free = free();
     if free.is_empty() && arenas.bytes.load(Ordering::Relaxed) + ARENA_LEN as u64 <= arenas.bytes_max {
         add_arena(&mut free);
@@ -91,7 +93,7 @@ fn piece(arenas: &Arenas) -> Option<Piece> {
 }
 
 /// Cuts a new arena into pieces. Without the memory for it, buffers come from the allocator.
-fn add_arena(free: &mut Vec<Piece>) {
+fn add_arena(free: &mut Vec<Memory>) {
     let Ok(arena) = MmapMut::map_anon(ARENA_LEN) else { return };
     // A kernel without huge pages refuses: then it is memory as any other.
     let _ = arena.advise(Advice::HugePage);
@@ -128,17 +130,27 @@ fn keep(buffer: Vec<u8>) {
     });
 }
 
-impl Drop for Buffer {
+impl Drop for Kept {
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.0, Memory::Gone) {
-            Memory::Heap(buffer) => keep(*buffer),
-            Memory::Piece(piece) => {
-                let mut free = free();
-                free.push(piece);
-                IDLE_BYTES.store((free.len() * PIECE_LEN) as u64, Ordering::Relaxed);
-            }
-            Memory::Gone => {}
+        keep(std::mem::take(&mut self.0));
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(piece) = self.0.take() {
+            let mut free = free();
+            free.push(piece);
+            IDLE_BYTES.store((free.len() * PIECE_LEN) as u64, Ordering::Relaxed);
         }
+    }
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |piece| piece.as_slice())
     }
 }
 
@@ -146,20 +158,18 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Memory::Piece(piece) => *piece,
-            Memory::Heap(buffer) => buffer,
-            Memory::Gone => &[],
+        match self {
+            Self::Piece(piece) => piece,
+            Self::Other(kept) => &kept.0,
         }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        match &mut self.0 {
-            Memory::Piece(piece) => *piece,
-            Memory::Heap(buffer) => buffer,
-            Memory::Gone => &mut [],
+        match self {
+            Self::Piece(piece) => piece.0.as_mut().map_or(&mut [], |piece| piece.as_mut_slice()),
+            Self::Other(kept) => &mut kept.0,
         }
     }
 }

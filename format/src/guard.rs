@@ -1,8 +1,10 @@
-//! The frame guard: the only module that names `xxhash-rust`.
+//! The frame guard: the only module that names `twox-hash`.
 //!
 //! XXH3-64 of a frame's stored bytes, seeded with the first eight bytes of its chunk id, so that
 //! the bytes of another chunk never pass. It is no defence against a forger, whom the chunk id
 //! stops; it finds accidents before the decoder sees them (spec section 6.3).
+
+use twox_hash::XxHash3_64;
 
 use crate::digest::Digest;
 
@@ -15,5 +17,5 @@ pub fn guard(id: &Digest, stored: &[u8]) -> u64 {
 /// The guard of `stored` where only the first eight bytes of the chunk id are at hand.
 #[must_use]
 pub fn guard_by_key(key: u64, stored: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(stored, key)
+    XxHash3_64::oneshot_with_seed(key, stored)
 }

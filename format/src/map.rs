@@ -3,16 +3,23 @@
 use crate::digest::Digest;
 use crate::ondisk::map_leaf::{Extent, MapLeaf};
 
-/// A leaf made ready for look-ups: about as many buckets as extents, each of which knows the first
-/// extent that matters in it, so that finding a block costs the same however many extents there are.
+/// Ends of extents that are compared with a block at once.
+const ENDS_AT_ONCE: usize = 4;
+
+/// A leaf made ready for look-ups: twice as many buckets as extents or more, each of which knows the
+/// first extent that matters in it, so that finding a block costs the same however many extents there
+/// are. The ends of a few extents are compared without a branch: one that depends on the block would be
+/// guessed wrong half of the time, and nothing that comes after it would be under way.
 #[derive(Debug)]
 pub(crate) struct SearchableLeaf {
     pub leaf: MapLeaf,
     leaf_blocks: u64,
     /// log2 of the blocks in a bucket.
     bucket_bits: u32,
-    /// Per bucket, the first extent that ends behind the bucket's start; one more at the end.
+    /// Per bucket, the first extent that ends behind the bucket's start.
     first: Vec<u32>,
+    /// Where each extent ends, and then `ENDS_AT_ONCE` that no block reaches.
+    ends: Vec<u64>,
 }
 
 /// What lies at a block of a leaf, and for how many blocks.
@@ -27,26 +34,34 @@ pub(crate) struct LeafRun {
 impl SearchableLeaf {
     /// Prepares a leaf of `leaf_blocks` blocks, a power of two.
     pub fn new(leaf: MapLeaf, leaf_blocks: u64) -> Self {
-        let buckets = (leaf.extents.len() as u64).next_power_of_two().min(leaf_blocks);
+        let buckets = (2 * leaf.extents.len() as u64).next_power_of_two().min(leaf_blocks);
         let bucket_bits = (leaf_blocks / buckets).trailing_zeros();
-        let mut first = Vec::with_capacity(buckets as usize + 1);
+        let mut first = Vec::with_capacity(buckets as usize);
         let mut next = 0;
-        for bucket in 0..=buckets {
+        for bucket in 0..buckets {
             while leaf.extents.get(next).is_some_and(|extent| extent.end() <= bucket << bucket_bits) {
                 next += 1;
             }
             first.push(next as u32);
         }
-        Self { leaf, leaf_blocks, bucket_bits, first }
+        let mut ends = Vec::with_capacity(leaf.extents.len() + ENDS_AT_ONCE);
+        ends.extend(leaf.extents.iter().map(Extent::end));
+        ends.extend([u64::MAX; ENDS_AT_ONCE]);
+        Self { leaf, leaf_blocks, bucket_bits, first, ends }
     }
 
     /// What lies at `block`, to the end of its extent or gap.
+    #[inline]
     pub fn run_at(&self, block: u64) -> LeafRun {
         let bucket = (block >> self.bucket_bits) as usize;
-        let bound = |at: usize| self.first.get(at).map_or(self.leaf.extents.len(), |&first| first as usize);
-        let from = bound(bucket);
-        let to = (bound(bucket + 1) + 1).min(self.leaf.extents.len()).max(from);
-        let next = from + self.leaf.extents[from..to].partition_point(|extent| extent.end() <= block);
+        let mut next = self.first.get(bucket).map_or(self.leaf.extents.len(), |&first| first as usize);
+        while let Some((ends, _)) = self.ends[next..].split_first_chunk::<ENDS_AT_ONCE>() {
+            let passed: usize = ends.iter().map(|&end| usize::from(end <= block)).sum();
+            next += passed;
+            if passed < ENDS_AT_ONCE {
+                break;
+            }
+        }
         match self.leaf.extents.get(next) {
             Some(extent) if extent.start <= block => {
                 let skip = block - extent.start;
@@ -62,7 +77,8 @@ impl SearchableLeaf {
         let leaf = &self.leaf;
         (size_of_val(leaf.lists.as_slice())
             + size_of_val(leaf.extents.as_slice())
-            + size_of_val(&*self.first)) as u64
+            + size_of_val(&*self.first)
+            + size_of_val(&*self.ends)) as u64
     }
 }
 

@@ -127,7 +127,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("::zstd", &["codec/"]),
     ("zstd::bulk", &["codec/zstd.rs"]),
     ("byteorder", &["ondisk/cursor.rs"]),
-    ("xxhash_rust", &["guard.rs"]),
+    ("twox_hash", &["guard.rs"]),
     ("quick_cache", &["cache/", "index/committed.rs", "index/log.rs"]),
     (
         "std::fs",
@@ -328,7 +328,7 @@ fn a_planted_call_upwards_is_found() {
         ("store/frames.rs", "let digest = blake3::hash(bytes);"),
         ("import/packer.rs", "let made = ::zstd::bulk::compress(bytes, 3);"),
         ("ondisk/frame.rs", "use byteorder::LittleEndian;"),
-        ("store/frames.rs", "use xxhash_rust::xxh3;"),
+        ("store/frames.rs", "use twox_hash::XxHash3_64;"),
         ("image/read.rs", "use quick_cache::sync::Cache;"),
         ("import/run.rs", "use std::fs::File;"),
         ("import/finish.rs", "let now = SystemTime::now();"),

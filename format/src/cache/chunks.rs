@@ -61,19 +61,24 @@ impl Chunks {
         self.shards.iter().map(|locked| locked.read().bytes()).sum()
     }
 
-    fn shard(&self, key: Key) -> &Locked {
-        // The table inside the shard goes by the lowest and the highest bits.
-        &self.shards[(mix(key) >> 40) as usize & (self.shards.len() - 1)]
+    /// The shard of a chunk, and its key there. A list's chunks are dealt out in turn, so that all shards
+    /// have as much to hold; lists begin at different ones.
+    fn place(&self, list: ListNumber, chunk: u64) -> (&Locked, Key) {
+        let list = u64::from(list.0);
+        let shard = mix(list).wrapping_add(chunk) as usize & (self.shards.len() - 1);
+        // Lists have at most 2^24 chunks.
+        (&self.shards[shard], list << 32 | chunk >> self.shards.len().ilog2())
     }
 
     /// Calls `read` with a chunk, if it is here.
     pub fn read<R>(&self, list: ListNumber, chunk: u64, read: impl FnOnce(&Chunk) -> R) -> Option<R> {
-        let key = key(list, chunk);
-        self.shard(key).read().get(key).map(read)
+        let (locked, key) = self.place(list, chunk);
+        locked.read().get(key).map(read)
     }
 
     /// The same; a chunk that is not here is loaded first, by one of those who want it while the
     /// others wait. All chunks together may take `bytes_max` bytes.
+    #[inline]
     pub fn read_or_load<R>(
         &self,
         list: ListNumber,
@@ -82,11 +87,24 @@ impl Chunks {
         read: impl Fn(&Chunk) -> R,
         load: impl FnOnce() -> Result<Chunk>,
     ) -> Result<R> {
-        let key = key(list, chunk);
-        let locked = self.shard(key);
+        let (locked, key) = self.place(list, chunk);
         if let Some(found) = locked.read().get(key).map(&read) {
             return Ok(found);
         }
+        self.load(locked, key, bytes_max, read, load)
+    }
+
+    /// Apart, so that a hit does not carry the weight of a miss.
+    #[cold]
+    #[inline(never)]
+    fn load<R>(
+        &self,
+        locked: &Locked,
+        key: Key,
+        bytes_max: impl Fn() -> u64,
+        read: impl Fn(&Chunk) -> R,
+        load: impl FnOnce() -> Result<Chunk>,
+    ) -> Result<R> {
         let _loading = locked.begin(key);
         // It may have come between the first look and the beginning.
         if let Some(found) = locked.read().get(key).map(&read) {
@@ -100,8 +118,8 @@ impl Chunks {
 
     /// Puts a chunk in the place of one that was less than what is wanted.
     pub fn replace(&self, list: ListNumber, chunk: u64, bytes_max: impl Fn() -> u64, loaded: Chunk) {
-        let key = key(list, chunk);
-        self.shard(key).insert(key, loaded, || bytes_max() / self.shards.len() as u64);
+        let (locked, key) = self.place(list, chunk);
+        locked.insert(key, loaded, || bytes_max() / self.shards.len() as u64);
     }
 
     /// Lets chunks go until all together take no more than `bytes_max` bytes.
@@ -113,11 +131,6 @@ impl Chunks {
             }
         }
     }
-}
-
-/// Lists have at most 2^24 chunks.
-fn key(list: ListNumber, chunk: u64) -> Key {
-    u64::from(list.0) << 32 | chunk
 }
 
 /// One reader's turn to load a chunk.

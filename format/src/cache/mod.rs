@@ -1,6 +1,6 @@
 //! One bounded memory of decoded chunks and checked pages for all images of a process.
 //!
-//! Chunks are kept by list and number ([`chunks`], [`shard`]): a list's id binds what its chunks are, so
+//! Chunks are kept by list and number ([`chunks`], [`shard`], [`chunk`]): a list's id binds what its chunks are, so
 //! ten appliances on one base hold the base's hot chunks once, and a hot read need not know the chunk's
 //! id. They are read where they lie, under a lock that readers share: no count is taken and given back.
 //! Pages and leaves are kept by their digests, in a `quick_cache`. Of several readers that miss the same
@@ -9,17 +9,19 @@
 //! The bound counts content and a fixed overhead an entry, of both together. Pages may take half of it;
 //! chunks have what pages leave.
 
+mod chunk;
 mod chunks;
 mod shard;
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
+pub(crate) use chunk::{Chunk, Trust};
 pub(crate) use chunks::ListNumber;
 
 use chunks::Chunks;
@@ -39,28 +41,6 @@ const KEPT_PART: u64 = 8;
 /// And arenas for chunks of the default length: five eighths, so that chunks of other lengths have room
 /// beside them even when nobody uses their pieces.
 const ARENAS_PART: (u64, u64) = (5, 8);
-
-/// A chunk's blocks as decoded.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    /// All the chunk's bytes; those of absent blocks are zero.
-    pub bytes: Buffer,
-    /// Where the store holds only some of the blocks: their mask.
-    #[expect(clippy::box_collection, reason = "mostly there is none, and every hot read passes by")]
-    pub held: Option<Box<Vec<u8>>>,
-    /// How far the blocks can be trusted.
-    pub trust: Trust,
-}
-
-/// How far a cached chunk can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Its blocks were checked against the chunk id: for everybody.
-    Proved,
-    /// Its frame was checked against the guard that this store (by number in the process) gives:
-    /// for that store alone.
-    Guarded(u32),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyKind {
@@ -140,6 +120,9 @@ struct Parts {
     bytes_max: u64,
     chunks: Chunks,
     pages: QuickCache<Key, Value, Weigh>,
+    /// What the pages weigh, as of the last one that came: asking them is slower than a look-up.
+    pages_bytes: AtomicU64,
+    pages_come: Mutex<()>,
     /// Bytes of what is about to come into the pages or to be kept: room was made for it.
     coming_bytes: AtomicU64,
     /// Bytes of what images keep.
@@ -156,13 +139,15 @@ impl std::fmt::Debug for Parts {
 
 impl Parts {
     fn bytes(&self) -> u64 {
-        self.chunks.bytes() + self.pages.weight() + self.kept_bytes.load(Ordering::Relaxed)
+        self.chunks.bytes()
+            + self.pages_bytes.load(Ordering::Relaxed)
+            + self.kept_bytes.load(Ordering::Relaxed)
     }
 
     /// What chunks may take.
     fn chunks_max(&self) -> u64 {
         let pages = self.coming_bytes.load(Ordering::Relaxed)
-            + self.pages.weight()
+            + self.pages_bytes.load(Ordering::Relaxed)
             + self.kept_bytes.load(Ordering::Relaxed);
         self.bytes_max.saturating_sub(pages).saturating_sub(self.arenas.idle_bytes())
     }
@@ -189,6 +174,8 @@ impl Cache {
             bytes_max,
             chunks: Chunks::new(bytes_max),
             pages: QuickCache::with_weighter(pages, pages_max, Weigh),
+            pages_bytes: AtomicU64::new(0),
+            pages_come: Mutex::new(()),
             coming_bytes: AtomicU64::new(0),
             kept_bytes: Arc::default(),
             arenas: Arenas::new(bytes_max / ARENAS_PART.1 * ARENAS_PART.0),
@@ -292,7 +279,12 @@ impl Cache {
             self.0.make_room(coming);
             Ok(value)
         });
-        self.0.came(coming);
+        if coming > 0 {
+            // One at a time, so that what is stored last was asked last.
+            let _one = self.0.pages_come.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.pages_bytes.store(self.0.pages.weight(), Ordering::Relaxed);
+            self.0.came(coming);
+        }
         value
     }
 }

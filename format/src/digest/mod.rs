@@ -9,12 +9,14 @@
 //! | span, content id | derive-key `melv 2026 span v1`, `melv 2026 content v1`: see [`crate::content`] |
 
 mod blocks;
+mod chunks;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 pub use blocks::block_digests;
+pub use chunks::chunk_ids;
 
 /// Bytes in a digest.
 pub const DIGEST_LEN: usize = 32;
@@ -88,10 +90,12 @@ impl FromStr for Digest {
     }
 }
 
+const CHUNK_CONTEXT: &str = "melv 2026 chunk v1";
+
 /// A BLAKE3 state that has absorbed its context; cloning it is cheaper than deriving it again.
 type Derived = LazyLock<blake3::Hasher>;
 
-static CHUNK: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 chunk v1"));
+static CHUNK: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key(CHUNK_CONTEXT));
 static OBJECT: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 object v1"));
 static PAGE: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 page v1"));
 static SPAN: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 span v1"));

@@ -7,11 +7,11 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::limits::BLOCK_LEN;
-use crate::map::{LeafRun, SearchableLeaf};
+use crate::map::LeafRun;
 use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::store::list::List;
-use crate::store::record::Record;
+use crate::store::record::{LeafOf, Record};
 use crate::store::{ImageRef, Shared, Store, names};
 
 /// An image. Clones share everything; reads may come from any number of threads.
@@ -71,12 +71,18 @@ impl Image {
 
     /// The slot in the map root of leaf `leaf`, if it is not all zeros.
     pub(crate) fn slot_of(&self, leaf: u64) -> Option<usize> {
-        self.record.map_root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)).ok()
+        let root = &self.record.map_root;
+        // Mostly no leaf before it is all zeros.
+        match root.get(leaf as usize) {
+            Some(entry) if u64::from(entry.index) == leaf => Some(leaf as usize),
+            _ => root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)).ok(),
+        }
     }
 
     /// Calls `read` with the leaf that holds `block`, if it is not all zeros, and the block's number
     /// in it.
-    fn with_leaf<R>(&self, block: u64, read: impl FnOnce(Option<&SearchableLeaf>, u64) -> R) -> Result<R> {
+    #[inline]
+    fn with_leaf<R>(&self, block: u64, read: impl FnOnce(Option<LeafOf<'_>>, u64) -> R) -> Result<R> {
         let leaf_bits = self.record.leaf_bits;
         let within = block & ((1 << leaf_bits) - 1);
         match self.slot_of(block >> leaf_bits) {
@@ -92,22 +98,24 @@ impl Image {
     }
 
     /// Fills `buf` with whole blocks from block `block` of leaf `leaf` on; gives how many bytes.
-    fn read_leaf(&self, leaf: &SearchableLeaf, block: u64, skip: usize, buf: &mut [u8]) -> Result<usize> {
+    fn read_leaf(&self, leaf: LeafOf<'_>, block: u64, skip: usize, buf: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         let mut block = block;
         let mut skip = skip;
         let leaf_blocks = 1 << self.record.leaf_bits;
         while filled < buf.len() && block < leaf_blocks {
-            let run = leaf.run_at(block);
+            let run = leaf.leaf.run_at(block);
             let run_bytes = run.blocks.saturating_mul(BLOCK_LEN as u64) - skip as u64;
             let len = usize::try_from(run_bytes).unwrap_or(usize::MAX).min(buf.len() - filled);
             let out = &mut buf[filled..filled + len];
             match run.source {
                 None => out.fill(0),
                 Some((number, source)) => {
-                    let id = leaf.leaf.lists.get(number as usize).copied().unwrap_or_default();
-                    let list = self.record.list(&id)?;
-                    self.read_list(list, source * BLOCK_LEN as u64 + skip as u64, out)?;
+                    self.read_list(
+                        self.record.list(leaf, number)?,
+                        source * BLOCK_LEN as u64 + skip as u64,
+                        out,
+                    )?;
                 }
             }
             filled += len;
@@ -178,7 +186,7 @@ impl BlockDevice for Image {
         let block_len = BLOCK_LEN as u64;
         let leaf_blocks = 1 << self.record.leaf_bits;
         let run = self.with_leaf(offset / block_len, |leaf, block| match leaf {
-            Some(leaf) => leaf.run_at(block),
+            Some(leaf) => leaf.leaf.run_at(block),
             None => LeafRun { source: None, blocks: leaf_blocks - block },
         })?;
         let kind = if run.source.is_some() { RunKind::Data } else { RunKind::Zero };

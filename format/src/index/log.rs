@@ -11,7 +11,7 @@ use std::sync::Arc;
 use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
-use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_id, object_digest};
+use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_ids, object_digest};
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
@@ -160,7 +160,9 @@ impl Log {
             return Ok(false);
         }
         let ids = self.list.chunk_ids(first..first + count)?;
-        Ok(digests.chunks(chunk_blocks).zip(ids.as_chunks().0).all(|(blocks, id)| chunk_id(blocks).0 == *id))
+        let mut found = Vec::with_capacity(count as usize);
+        chunk_ids(digests, chunk_blocks, &mut found);
+        Ok(found.iter().zip(ids.as_chunks().0).all(|(found, id)| found.0 == *id))
     }
 
     /// The digests of a chunk's blocks; zeros where its frames are damaged, so that its neighbours do
@@ -193,8 +195,8 @@ fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>
     }
     let id = list.chunk_id(chunk)?;
     let loaded = shared.load_chunk(list, chunk, &id, VerifyMode::Full)?;
-    let mut digests = Vec::with_capacity(loaded.bytes.len() / BLOCK_LEN);
-    block_digests(loaded.bytes.as_chunks().0, &mut digests);
+    let mut digests = Vec::with_capacity(loaded.bytes().len() / BLOCK_LEN);
+    block_digests(loaded.bytes().as_chunks().0, &mut digests);
     for (digest, number) in digests.iter_mut().zip(0..) {
         if !loaded.has(number) {
             *digest = Digest::ZERO;

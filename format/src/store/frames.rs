@@ -57,7 +57,7 @@ impl Shared {
         let copy = |held: &Chunk| {
             let is_good = self.trusts(held) && held.check_held(within, end).is_ok();
             if is_good {
-                copy_in_pieces(&held.bytes[within..end], &mut out.borrow_mut());
+                out.borrow_mut().copy_from_slice(&held.bytes()[within..end]);
             }
             is_good
         };
@@ -70,7 +70,7 @@ impl Shared {
         list.reload_locator()?;
         let loaded = self.load_chunk(list, chunk, &list.chunk_id(chunk)?, self.verify)?;
         loaded.check_held(within, end).map_err(|fault| absent(list, chunk, fault))?;
-        out.borrow_mut().copy_from_slice(&loaded.bytes[within..end]);
+        out.borrow_mut().copy_from_slice(&loaded.bytes()[within..end]);
         self.cache.replace_chunk(number, chunk, loaded);
         Ok(())
     }
@@ -79,9 +79,9 @@ impl Shared {
     /// reads on, and would only push out what others come back to.
     pub(super) fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
         let copy = |held: &Chunk| {
-            let is_good = held.held.is_none() && self.trusts(held);
+            let is_good = held.held().is_none() && self.trusts(held);
             if is_good {
-                out.copy_from_slice(&held.bytes);
+                out.copy_from_slice(held.bytes());
             }
             is_good
         };
@@ -107,7 +107,7 @@ impl Shared {
 
     /// Whether what the cache has is checked as thoroughly as this store's reads are.
     fn trusts(&self, cached: &Chunk) -> bool {
-        match cached.trust {
+        match cached.trust() {
             Trust::Proved => true,
             Trust::Guarded(store) => store == self.number && self.verify == VerifyMode::Guard,
         }
@@ -123,7 +123,7 @@ impl Shared {
             blocks.filter(absent).for_each(|(_, block)| block.fill(0));
         }
         let trust = if verify == VerifyMode::Full { Trust::Proved } else { Trust::Guarded(self.number) };
-        Ok(Chunk { bytes, held: held.map(Box::new), trust })
+        Ok(Chunk::new(bytes, held, trust))
     }
 
     /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
@@ -165,7 +165,7 @@ impl Shared {
             other => other?,
         };
         let blocks = list.shape.blocks_of(chunk);
-        let places = plain.chunks_exact_mut(BLOCK_LEN).zip(loaded.bytes.chunks_exact(BLOCK_LEN));
+        let places = plain.chunks_exact_mut(BLOCK_LEN).zip(loaded.bytes().chunks_exact(BLOCK_LEN));
         for ((place, block), number) in places.zip(0..blocks) {
             if !frame::has(&held, number) && loaded.has(number) {
                 place.copy_from_slice(block);
@@ -383,15 +383,6 @@ fn is_left_out(error: &Error) -> bool {
         )
 }
 
-/// Copies in pieces so short that the C library copies them with vector registers: from memory that no
-/// processor's cache holds, a tenth faster than the string instruction it takes for longer ones.
-fn copy_in_pieces(from: &[u8], to: &mut [u8]) {
-    const PIECE_LEN: usize = 512;
-    for (from, to) in from.chunks(PIECE_LEN).zip(to.chunks_mut(PIECE_LEN)) {
-        to.copy_from_slice(from);
-    }
-}
-
 fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
     Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, fault)
 }
@@ -399,7 +390,7 @@ fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
 impl Chunk {
     /// Fails unless the blocks are held in which bytes `start..end` lie.
     fn check_held(&self, start: usize, end: usize) -> Result<(), Fault> {
-        if self.held.is_none() {
+        if self.held().is_none() {
             return Ok(());
         }
         let (first, end) = (start / BLOCK_LEN, end.div_ceil(BLOCK_LEN));
@@ -411,6 +402,6 @@ impl Chunk {
 
     /// Whether block `block` is held.
     pub fn has(&self, block: u32) -> bool {
-        self.held.as_ref().is_none_or(|mask| frame::has(mask, block))
+        self.held().is_none_or(|mask| frame::has(mask, block))
     }
 }

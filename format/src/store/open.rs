@@ -1,6 +1,7 @@
 //! Opening and creating a store, and what all its handles share.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,7 +74,7 @@ pub(crate) struct Shared {
     pub verify: VerifyMode,
     pub lock_wait: Duration,
     /// Which of the stores that this process opened.
-    pub number: u32,
+    pub number: NonZeroU32,
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
     poisoned: AtomicBool,
@@ -159,7 +160,7 @@ impl Store {
             cache: options.cache,
             verify: options.verify,
             lock_wait: options.lock_wait,
-            number: STORES.fetch_add(1, Ordering::Relaxed),
+            number: NonZeroU32::new(STORES.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX),
             lists: Mutex::default(),
             objects: Mutex::default(),
             poisoned: AtomicBool::new(false),

@@ -50,9 +50,24 @@ pub(crate) struct Record {
     span_root: OnceLock<Vec<Entry>>,
     /// Leaves by slot of the root, those that the cache lets this image keep: a hot read then asks
     /// nothing of the cache but its chunk.
-    leaves: Box<[OnceLock<Kept<SearchableLeaf>>]>,
+    leaves: Box<[OnceLock<KeptLeaf>]>,
     /// The lists that the manifest names, in its order, opened when they are first needed.
     lists: Box<[OnceLock<Arc<List>>]>,
+}
+
+/// A leaf that the cache lets the image keep.
+#[derive(Debug)]
+struct KeptLeaf {
+    leaf: Kept<SearchableLeaf>,
+    /// Where in the manifest the leaf's lists are; past its end those that it does not name.
+    lists: Box<[u32]>,
+}
+
+/// A leaf of one image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeafOf<'a> {
+    pub leaf: &'a SearchableLeaf,
+    lists: Option<&'a [u32]>,
 }
 
 impl Record {
@@ -134,16 +149,24 @@ impl Record {
     }
 
     /// Calls `read` with the map leaf of entry `slot` of the map root.
-    pub fn with_leaf<R>(&self, slot: usize, read: impl FnOnce(&SearchableLeaf) -> R) -> Result<R> {
+    #[inline]
+    pub fn with_leaf<R>(&self, slot: usize, read: impl FnOnce(LeafOf<'_>) -> R) -> Result<R> {
         if let Some(kept) = self.leaves.get(slot).and_then(OnceLock::get) {
-            return Ok(read(kept.get()));
+            return Ok(read(LeafOf { leaf: kept.leaf.get(), lists: Some(&kept.lists) }));
         }
         let leaf = self.leaf(slot)?;
-        if let Some(kept) = self.shared.cache.keep(&leaf, leaf.bytes()) {
+        self.keep(slot, &leaf);
+        Ok(read(LeafOf { leaf: &leaf, lists: None }))
+    }
+
+    fn keep(&self, slot: usize, leaf: &Arc<SearchableLeaf>) {
+        let lists = &leaf.leaf.lists;
+        let bytes = leaf.bytes() + (lists.len() * size_of::<u32>()) as u64;
+        if let Some(kept) = self.shared.cache.keep(leaf, bytes) {
+            let number = |list| self.list_number(list).map_or(u32::MAX, |number| number as u32);
             // Another reader may have been first: then this one is let go again.
-            let _ = self.leaves[slot].set(kept);
+            let _ = self.leaves[slot].set(KeptLeaf { leaf: kept, lists: lists.iter().map(number).collect() });
         }
-        Ok(read(&leaf))
     }
 
     /// The map leaf of entry `slot` of the map root.
@@ -257,8 +280,18 @@ impl Record {
         Ok(self.manifest.lists[self.list_number(id)?].shape)
     }
 
-    /// The list `id`, which the manifest must name, and whose shape is what the manifest says.
-    pub fn list(&self, id: &Digest) -> Result<&List> {
+    /// The list that a leaf calls `number`, which the manifest must name, and whose shape is what the
+    /// manifest says.
+    #[inline]
+    pub fn list(&self, leaf: LeafOf<'_>, number: u32) -> Result<&List> {
+        let known = leaf.lists.and_then(|lists| self.lists.get(*lists.get(number as usize)? as usize)?.get());
+        match known {
+            Some(list) => Ok(list),
+            None => self.open_list(&leaf.leaf.leaf.lists.get(number as usize).copied().unwrap_or_default()),
+        }
+    }
+
+    fn open_list(&self, id: &Digest) -> Result<&List> {
         let at = self.list_number(id)?;
         if let Some(list) = self.lists[at].get() {
             return Ok(list);

@@ -180,7 +180,7 @@ impl Verifier<'_> {
         if self.options.full || has_base {
             return shared
                 .load_chunk(list, chunk, &id, VerifyMode::Full)
-                .map(|loaded| loaded.held.map(|held| held.to_vec()));
+                .map(|loaded| loaded.held().map(<[u8]>::to_vec));
         }
         let locator = list.locator()?;
         list.places(&locator, chunk)?.iter().try_for_each(|(place, id)| {
