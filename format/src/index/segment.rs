@@ -11,13 +11,14 @@
 //! A part of the filter is over pages, not over a range of keys: however keys are spread, parts are
 //! of the same size, and where everything lies follows from the count of entries.
 //!
-//! Memory of a segment open for look-ups: 0.85 bytes an entry for the filter, 0.03 for the fences.
+//! Memory of a segment open for look-ups: 0.85 bytes an entry for the filter, 0.03 for the fences, and
+//! at most 2 MiB of pages that were looked at lately.
 //! One that is only merged into another is opened without its filter. Writing takes the fences and
 //! 6 MiB, of which a stripe's filter is about one: it goes to the file behind the pages that it
 //! is over.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::entry::{ENTRY_LEN, Entry, LISTS_MAX};
 use super::filter::{self, Filter, PART_KEYS, PartBuilder};
@@ -35,6 +36,8 @@ const CHECKSUM_AT: usize = PAGE_ENTRIES as usize * ENTRY_LEN;
 /// Pages that a part of the filter is over.
 const PART_PAGES: u64 = PART_KEYS / PAGE_ENTRIES;
 const _: () = assert!(PART_KEYS.is_multiple_of(PAGE_ENTRIES), "a part is over whole pages");
+/// Pages that are kept: 2 MiB.
+const RECENT_PAGES_MAX: usize = 512;
 /// Parts that lie together, so that a filter is read in pieces of a MiB.
 const STRIPE_PARTS: u64 = 16;
 const STRIPE_PAGES: u64 = STRIPE_PARTS * PART_PAGES;
@@ -66,6 +69,16 @@ pub(crate) struct Segment {
     part_fences: Vec<u64>,
     /// `None` where it was not read: every key passes.
     filter: Option<Filter>,
+    /// By the page's number, cut off: runs of a disk begin in any page, but of a small store's there are
+    /// few.
+    recent: Mutex<Vec<Option<RecentPage>>>,
+}
+
+/// A page that was looked at lately.
+#[derive(Debug)]
+struct RecentPage {
+    number: u64,
+    bytes: Box<[u8; PAGE_LEN]>,
 }
 
 /// Where the parts of a segment lie.
@@ -139,7 +152,17 @@ impl Segment {
             .map(|fence| u64::from_le_bytes(fence.try_into().unwrap_or_default()))
             .collect();
         let part_fences = fences.iter().step_by(PART_PAGES as usize).copied().collect();
-        Ok(Self { name, object, lists, entries, layout, fences, part_fences, filter: None })
+        Ok(Self {
+            name,
+            object,
+            lists,
+            entries,
+            layout,
+            fences,
+            part_fences,
+            filter: None,
+            recent: Mutex::default(),
+        })
     }
 
     /// Reads the filter and checks it.
@@ -178,16 +201,31 @@ impl Segment {
         // The entry may be in the page before the first one that begins with this key.
         let mut page = fences.partition_point(|&fence| fence < key).saturating_sub(1);
         while fences.get(page).is_some_and(|&fence| fence <= key) {
-            let bytes = self.page_bytes((start + page) as u64)?;
-            let entries = self.entries_of(&bytes, (start + page) as u64);
-            let first = entries.partition_point(|entry| Entry::decode(entry).key < key);
-            found.extend(entries[first..].iter().map(Entry::decode).take_while(|entry| entry.key == key));
-            if entries.last().is_some_and(|last| Entry::decode(last).key > key) {
+            let is_last = self.with_recent((start + page) as u64, |entries| {
+                let first = entries.partition_point(|entry| Entry::decode(entry).key < key);
+                found.extend(entries[first..].iter().map(Entry::decode).take_while(|entry| entry.key == key));
+                entries.last().is_some_and(|last| Entry::decode(last).key > key)
+            })?;
+            if is_last {
                 break;
             }
             page += 1;
         }
         Ok(())
+    }
+
+    /// Calls `look` with the entries of page `number`, from those that were looked at lately or read.
+    fn with_recent<R>(&self, number: u64, look: impl FnOnce(&[[u8; ENTRY_LEN]]) -> R) -> Result<R, Damaged> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.is_empty() {
+            recent.resize_with(RECENT_PAGES_MAX.min(self.layout.pages as usize), || None);
+        }
+        let at = number as usize % recent.len();
+        let page = match &mut recent[at] {
+            Some(page) if page.number == number => page,
+            place => place.insert(RecentPage { number, bytes: self.page_bytes(number)? }),
+        };
+        Ok(look(self.entries_of(&page.bytes, number)))
     }
 
     fn page(&self, number: u64) -> Result<Vec<Entry>, Damaged> {
@@ -202,9 +240,9 @@ impl Segment {
     }
 
     /// The bytes of page `number`, checked.
-    fn page_bytes(&self, number: u64) -> Result<[u8; PAGE_LEN], Damaged> {
-        let mut page = [0; PAGE_LEN];
-        self.object.read_exact_at(&mut page, self.layout.page_offset(number))?;
+    fn page_bytes(&self, number: u64) -> Result<Box<[u8; PAGE_LEN]>, Damaged> {
+        let mut page = Box::new([0; PAGE_LEN]);
+        self.object.read_exact_at(&mut page[..], self.layout.page_offset(number))?;
         let (entries, checksum) = page.split_at(CHECKSUM_AT);
         let expected = guard_by_key(number, entries);
         if checksum[..8] != expected.to_le_bytes() || checksum[8..] != [0; 8] {
