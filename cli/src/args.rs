@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::commands::{compare, digest, export, import, inspect, load, map, rm, save, tag, tooling, verify};
+use crate::commands::{
+    compare, digest, export, import, inspect, load, map, rm, save, serve, tag, tooling, verify,
+};
 use crate::exit::Exit;
 use crate::report::note;
 
@@ -117,6 +119,8 @@ pub enum Command {
     Save(save::Args),
     /// Bring a bundle's images into the store
     Load(load::Args),
+    /// Serve images as network block devices (NBD)
+    Serve(serve::Args),
     /// Give an image one more name
     Tag(tag::Args),
     /// Take names away from images

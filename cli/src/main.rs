@@ -8,6 +8,8 @@
 //! | `bundle_ref` | what a path to a bundle means where a reference or a disk is wanted |
 //! | `disk` | disks in files: raw, VMware's, or an image of a bundle |
 //! | `format` | names of disk formats |
+//! | `catalog` | what a front end serves |
+//! | `stats` | what it has done |
 //! | `stdin` | standard input that notices the wish to stop |
 //! | `report` | standard output: text, JSON, sizes and times for people |
 //! | `progress` | how far long work is |
@@ -19,6 +21,7 @@
 
 mod args;
 mod bundle_ref;
+mod catalog;
 mod commands;
 mod disk;
 mod exit;
@@ -28,6 +31,7 @@ mod operand;
 mod progress;
 mod report;
 mod session;
+mod stats;
 mod stdin;
 
 use std::process::ExitCode;

@@ -23,12 +23,24 @@ pub struct Session<'a> {
     pub globals: &'a Globals,
     /// One for the store and all bundles.
     cache: Cache,
+    /// Whether others may read what one has read.
+    is_serving: bool,
 }
 
 impl<'a> Session<'a> {
     /// A run with these options.
     pub fn new(globals: &'a Globals) -> Self {
-        Self { globals, cache: Cache::new(CACHE_BYTES_DEFAULT) }
+        Self { globals, cache: Cache::new(CACHE_BYTES_DEFAULT), is_serving: false }
+    }
+
+    /// The same for a front end, with a cache of so many bytes.
+    pub fn for_serving(&self, cache_bytes: u64) -> Self {
+        Self { globals: self.globals, cache: Cache::new(cache_bytes), is_serving: true }
+    }
+
+    /// The cache of all that is opened.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so
@@ -60,6 +72,7 @@ impl<'a> Session<'a> {
             cache: self.cache.clone(),
             lock_wait: Duration::from_secs(self.globals.wait),
             verify: VerifyMode::Full,
+            keep_whole_chunks: self.is_serving,
         }
     }
 

@@ -41,8 +41,39 @@ pub trait BlockDevice: Send + Sync + Debug {
     /// As [`BlockDevice::read_at`]; `len` must not be zero.
     fn map(&self, offset: u64, len: u64) -> Result<Run>;
 
+    /// Fills `buf` from byte `offset` if copying is all that it takes, and tells whether it did: nothing
+    /// is read, decoded or waited for. Otherwise the content of `buf` is not specified.
+    ///
+    /// # Errors
+    /// As [`BlockDevice::read_at`].
+    fn read_held(&self, _offset: u64, _buf: &mut [u8]) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// As [`BlockDevice::map`], and how many steps up its lineage what is there is the same.
+    ///
+    /// # Errors
+    /// As [`BlockDevice::map`].
+    fn depth(&self, offset: u64, len: u64) -> Result<DepthRun> {
+        let run = self.map(offset, len)?;
+        Ok(DepthRun { start: offset, len: run.len, kind: run.kind, depth: 0 })
+    }
+
     /// What to call the disk in messages.
     fn name(&self) -> String;
+}
+
+/// A run of a disk of one kind and one generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DepthRun {
+    /// First byte.
+    pub start: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Data or zeros.
+    pub kind: RunKind,
+    /// Steps up the lineage over which it has not changed.
+    pub depth: u32,
 }
 
 /// Checks that a range lies inside a disk of `size` bytes.

@@ -30,6 +30,7 @@
 //!
 //! | room | the question it answers |
 //! |---|---|
+//! | [`serving`] | what do the clients of a front end read? |
 //! | [`verify`], [`space`], `import`, `export`, [`mod@compare`], [`bundle`] | what a user wants done |
 //! | [`image`] | what does the guest read here? |
 //! | `index` | does the store hold this block already? (a cache: never needed for reading) |
@@ -58,6 +59,7 @@ pub mod limits;
 mod map;
 pub mod ondisk;
 mod output;
+pub mod serving;
 pub mod source;
 pub mod space;
 pub mod storage;
@@ -77,6 +79,7 @@ pub use export::{ExportOptions, export, export_stream};
 pub use fault::Fault;
 pub use image::Image;
 pub use import::{ImportOptions, ImportReport, Progress};
+pub use serving::Catalog;
 pub use source::Source;
 pub use space::Space;
 pub use storage::{FileStorage, MemoryStorage, Storage};

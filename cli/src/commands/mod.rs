@@ -12,6 +12,7 @@ mod ls;
 pub mod map;
 pub mod rm;
 pub mod save;
+pub mod serve;
 pub mod tag;
 pub mod tooling;
 pub mod verify;
@@ -48,6 +49,7 @@ fn dispatch(command: &Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Compare(args) => compare::run(args, session),
         Command::Save(args) => save::run(args, session),
         Command::Load(args) => load::run(args, session),
+        Command::Serve(args) => serve::run(args, session),
         Command::Tag(args) => tag::run(args, session),
         Command::Rm(args) => rm::run(args, session),
         Command::Df => df::run(session),

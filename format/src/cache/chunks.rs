@@ -1,10 +1,10 @@
 //! Decoded chunks: read under their shard's lock, loaded once however many wait for one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::Chunk;
-use super::shard::{Key, KeyState, Shard, mix};
+use super::shard::{Key, Shard, mix};
 use crate::digest::Digest;
 use crate::error::Result;
 
@@ -33,7 +33,8 @@ struct Locked {
 /// Which chunks are being loaded, and how many readers wait for one of them.
 #[derive(Debug, Default)]
 struct LoadingKeys {
-    keys: HashSet<Key, KeyState>,
+    /// As many as there are readers that load: few.
+    keys: Vec<Key>,
     waiting: usize,
 }
 
@@ -142,7 +143,7 @@ struct Loading<'a> {
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
         let mut loading = held(&self.locked.loading);
-        loading.keys.remove(&self.key);
+        loading.keys.retain(|key| *key != self.key);
         // Waking nobody is a call to the kernel all the same.
         if loading.waiting > 0 {
             self.locked.loaded.notify_all();
@@ -158,11 +159,12 @@ impl Locked {
     /// Waits until nobody loads the chunk; then it is this one's turn.
     fn begin(&self, key: Key) -> Loading<'_> {
         let mut loading = held(&self.loading);
-        while !loading.keys.insert(key) {
+        while loading.keys.contains(&key) {
             loading.waiting += 1;
             loading = self.loaded.wait(loading).unwrap_or_else(PoisonError::into_inner);
             loading.waiting -= 1;
         }
+        loading.keys.push(key);
         Loading { locked: self, key }
     }
 

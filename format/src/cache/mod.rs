@@ -129,6 +129,7 @@ struct Parts {
     kept_bytes: Arc<AtomicU64>,
     arenas: Arenas,
     decoded_bytes: AtomicU64,
+    decoded_chunks: AtomicU64,
 }
 
 impl std::fmt::Debug for Parts {
@@ -180,6 +181,7 @@ impl Cache {
             kept_bytes: Arc::default(),
             arenas: Arenas::new(bytes_max / ARENAS_PART.1 * ARENAS_PART.0),
             decoded_bytes: AtomicU64::new(0),
+            decoded_chunks: AtomicU64::new(0),
         }))
     }
 
@@ -195,7 +197,20 @@ impl Cache {
         self.0.decoded_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn add_decoded(&self, bytes: usize) {
+    /// Chunks that these bytes were.
+    #[must_use]
+    pub fn decoded_chunks(&self) -> u64 {
+        self.0.decoded_chunks.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may be held.
+    #[must_use]
+    pub fn bytes_max(&self) -> u64 {
+        self.0.bytes_max
+    }
+
+    pub(crate) fn add_decoded(&self, chunks: usize, bytes: usize) {
+        self.0.decoded_chunks.fetch_add(chunks as u64, Ordering::Relaxed);
         self.0.decoded_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

@@ -7,7 +7,7 @@
 
 use super::walk::Piece;
 use super::{Image, read};
-use crate::device::{BlockDevice, RunKind};
+use crate::device::{BlockDevice, DepthRun, RunKind};
 use crate::error::Result;
 use crate::limits::BLOCK_LEN;
 use crate::store::Store;
@@ -15,19 +15,6 @@ use crate::store::Store;
 /// An image and its ancestors, nearest first, as far as the store has them.
 #[derive(Debug, Clone)]
 pub struct Lineage(Vec<Image>);
-
-/// A run of a disk of one kind and one generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DepthRun {
-    /// First byte.
-    pub start: u64,
-    /// Bytes.
-    pub len: u64,
-    /// Data or zeros.
-    pub kind: RunKind,
-    /// Steps up the lineage.
-    pub depth: u32,
-}
 
 /// Ancestors looked at: deeper ones count as the last of these.
 const GENERATIONS_MAX: usize = 1 << 16;
@@ -64,19 +51,13 @@ impl Lineage {
     /// Damage of a map page, and what `each` gives.
     pub fn for_each_run(&self, mut each: impl FnMut(DepthRun) -> Result<()>) -> Result<()> {
         let Some(image) = self.0.first() else { return Ok(()) };
-        let size = image.size();
         let mut pending: Option<DepthRun> = None;
         for leaf in 0..image.manifest().geometry.leaves() {
-            let mut pieces = Vec::new();
-            self.leaf_pieces(leaf, &mut pieces)?;
-            for (piece, depth) in pieces {
-                let start = piece.start * BLOCK_LEN as u64;
-                let len = (piece.blocks * BLOCK_LEN as u64).min(size - start);
-                let kind = if piece.source.is_some() { RunKind::Data } else { RunKind::Zero };
+            for run in self.runs_of_leaf(leaf)? {
                 match &mut pending {
-                    Some(last) if last.kind == kind && last.depth == depth => last.len += len,
+                    Some(last) if last.kind == run.kind && last.depth == run.depth => last.len += run.len,
                     _ => {
-                        if let Some(last) = pending.replace(DepthRun { start, len, kind, depth }) {
+                        if let Some(last) = pending.replace(run) {
                             each(last)?;
                         }
                     }
@@ -84,6 +65,21 @@ impl Lineage {
             }
         }
         pending.map_or(Ok(()), each)
+    }
+
+    /// The runs of leaf `leaf` of the image's map, in ascending order; neighbours may be alike.
+    pub(crate) fn runs_of_leaf(&self, leaf: u64) -> Result<Vec<DepthRun>> {
+        let Some(image) = self.0.first() else { return Ok(Vec::new()) };
+        let size = image.size();
+        let mut pieces = Vec::new();
+        self.leaf_pieces(leaf, &mut pieces)?;
+        let run = |(piece, depth): (Piece, u32)| {
+            let start = piece.start * BLOCK_LEN as u64;
+            let len = (piece.blocks * BLOCK_LEN as u64).min(size - start);
+            let kind = if piece.source.is_some() { RunKind::Data } else { RunKind::Zero };
+            DepthRun { start, len, kind, depth }
+        };
+        Ok(pieces.into_iter().map(run).collect())
     }
 
     /// The pieces of a leaf with their depths, in ascending order.

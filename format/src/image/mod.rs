@@ -12,7 +12,8 @@ mod lineage;
 mod read;
 mod walk;
 
+pub use crate::device::DepthRun;
 pub(crate) use blocks::{BlockSet, ChunkBlocks, ListBlocks};
-pub use lineage::{DepthRun, Lineage};
+pub use lineage::Lineage;
 pub use read::Image;
 pub(crate) use walk::SourceCursor;

@@ -135,7 +135,7 @@ impl Image {
         while !out.is_empty() {
             let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
             let plain_len = list.shape.blocks_of(chunk) as usize * BLOCK_LEN;
-            let is_whole = within == 0 && out.len() >= plain_len;
+            let is_whole = within == 0 && out.len() >= plain_len && !self.shared.keep_whole_chunks;
             // The list's last chunk may be short, and is then whole too.
             let is_last = offset + out.len() as u64 == list.shape.blocks * BLOCK_LEN as u64;
             let len = match is_whole {
@@ -153,6 +153,39 @@ impl Image {
             out = rest;
         }
         Ok(())
+    }
+
+    /// Fills `buf` from byte `offset` with what the cache holds; gives whether that is all of it.
+    fn copy_held(&self, offset: u64, buf: &mut [u8]) -> bool {
+        let (block_len, leaf_bits) = (BLOCK_LEN as u64, self.record.leaf_bits);
+        let leaf_len = block_len << leaf_bits;
+        let mut filled = 0;
+        while filled < buf.len() {
+            let at = offset + filled as u64;
+            let out = &mut buf[filled..];
+            let (number, within) = (at / leaf_len, at % leaf_len);
+            let Some(slot) = self.slot_of(number) else {
+                let len = usize::try_from(leaf_len - within).unwrap_or(usize::MAX).min(out.len());
+                out[..len].fill(0);
+                filled += len;
+                continue;
+            };
+            let Some(leaf) = self.record.kept_leaf(slot) else { return false };
+            let (block, skip) = (within / block_len, within % block_len);
+            let run = leaf.leaf.run_at(block);
+            let run_len = run.blocks.saturating_mul(block_len) - skip;
+            let len = usize::try_from(run_len).unwrap_or(usize::MAX).min(out.len());
+            let out = &mut out[..len];
+            match run.source {
+                None => out.fill(0),
+                Some((number, source)) => match self.record.known_list(leaf, number) {
+                    Some(list) if self.shared.copy_held(list, source * block_len + skip, out) => {}
+                    _ => return false,
+                },
+            }
+            filled += len;
+        }
+        true
     }
 }
 
@@ -179,6 +212,11 @@ impl BlockDevice for Image {
             })??;
         }
         Ok(())
+    }
+
+    fn read_held(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        check_range(offset, buf.len() as u64, self.size())?;
+        Ok(self.copy_held(offset, buf))
     }
 
     fn map(&self, offset: u64, len: u64) -> Result<Run> {

@@ -75,6 +75,33 @@ impl Shared {
         Ok(())
     }
 
+    /// Fills `out` from byte `offset` of `list` with what the cache holds; gives whether that is all.
+    pub fn copy_held(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> bool {
+        let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
+        if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
+            return false;
+        }
+        while !out.is_empty() {
+            let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
+            let len = out.len().min(chunk_len as usize - within);
+            let (now, rest) = out.split_at_mut(len);
+            let copy = |held: &Chunk| {
+                let end = within + len;
+                let is_good = self.trusts(held) && held.check_held(within, end).is_ok();
+                if is_good {
+                    now.copy_from_slice(&held.bytes()[within..end]);
+                }
+                is_good
+            };
+            offset += len as u64;
+            if self.cache.read_held(list.number(&self.cache), chunk, copy) != Some(true) {
+                return false;
+            }
+            out = rest;
+        }
+        true
+    }
+
     /// Fills `out` with a whole chunk, past the cache if it is not there: who reads in large pieces
     /// reads on, and would only push out what others come back to.
     pub(super) fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
@@ -208,7 +235,7 @@ impl Shared {
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
         let blocks = list.shape.blocks_of(chunk);
-        self.cache.add_decoded(plain.len());
+        self.cache.add_decoded(1, plain.len());
         let mut assembly = Assembly::new(plain, blocks);
         for place in list.chain(self, locator, chunk) {
             let place = place?;

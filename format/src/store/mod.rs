@@ -25,6 +25,7 @@
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
 //! | `carry` | blocks of a chunk as a frame for another store or a bundle |
 //! | [`bundle`](BundleOptions) | a bundle as a store that is only read |
+//! | `pin` | objects held open while an image is served |
 //! | `record` | manifest records: opening one, reading its pages |
 //!
 //! The store does not know what an extent or a guest is beyond the pages it hands out.
@@ -42,6 +43,7 @@ mod neighbours;
 mod open;
 pub(crate) mod pack_writer;
 pub(crate) mod page_writer;
+mod pin;
 pub(crate) mod record;
 mod refs;
 pub(crate) mod stage;
@@ -51,4 +53,5 @@ pub(crate) use bundle::OPEN_LEN_MAX;
 pub use names::{ImageRef, RefName};
 pub(crate) use open::{Shared, read_range};
 pub use open::{Store, StoreOptions, VerifyMode};
+pub(crate) use pin::Pin;
 pub use refs::NamedImage;

@@ -61,7 +61,7 @@ impl Shared {
                     .frame(frame, place, &id, self.verify)
                     .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
             }
-            self.cache.add_decoded(filled);
+            self.cache.add_decoded(count, filled);
             Ok((count as u64, filled))
         })
     }

@@ -47,6 +47,9 @@ pub struct StoreOptions {
     pub verify: VerifyMode,
     /// How long to wait for another process's lock.
     pub lock_wait: Duration,
+    /// Whether the cache gets chunks that are read whole, too. Who reads a disk once from front to back
+    /// is better off without; a server's next client may read what this one did.
+    pub keep_whole_chunks: bool,
 }
 
 impl Default for StoreOptions {
@@ -56,6 +59,7 @@ impl Default for StoreOptions {
             cache: Cache::new(CACHE_BYTES_DEFAULT),
             verify: VerifyMode::default(),
             lock_wait: Duration::from_secs(30),
+            keep_whole_chunks: false,
         }
     }
 }
@@ -73,10 +77,13 @@ pub(crate) struct Shared {
     pub cache: Cache,
     pub verify: VerifyMode,
     pub lock_wait: Duration,
+    pub keep_whole_chunks: bool,
     /// Which of the stores that this process opened.
     pub number: NonZeroU32,
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
+    /// Objects of images that are served, and by how many each is needed.
+    pinned: Mutex<HashMap<String, (Arc<dyn ReadAt>, usize)>>,
     poisoned: AtomicBool,
     writer_mask: u32,
     /// Where a bundle's bases are; `Some` also for a bundle without any.
@@ -160,9 +167,11 @@ impl Store {
             cache: options.cache,
             verify: options.verify,
             lock_wait: options.lock_wait,
+            keep_whole_chunks: options.keep_whole_chunks,
             number: NonZeroU32::new(STORES.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX),
             lists: Mutex::default(),
             objects: Mutex::default(),
+            pinned: Mutex::default(),
             poisoned: AtomicBool::new(false),
             writer_mask: header.writer_mask,
             bundle,
@@ -291,10 +300,12 @@ impl Shared {
         if let Some(object) = self.objects().get(name) {
             return Ok(object.clone());
         }
-        let object = self.storage.open(name).map_err(|error| match error.kind() {
+        let object = self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
+            // Removed while it is served.
+            (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
             // What is looked for here, something that was read has named.
-            std::io::ErrorKind::NotFound => Error::corrupt(name, 0, Fault::Missing),
-            _ => Error::io("open", name, error),
+            (std::io::ErrorKind::NotFound, None) => Err(Error::corrupt(name, 0, Fault::Missing)),
+            _ => Err(Error::io("open", name, error)),
         })?;
         if head_len > 0 {
             let head = read_range(object.as_ref(), name, 0, head_len)?;
@@ -332,6 +343,36 @@ impl Shared {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.forget_object(&names::object(names::LISTS, id));
         self.forget_object(&names::object(names::LOCATORS, id));
+    }
+
+    fn pinned(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
+        self.pins().get(name).map(|(object, _)| object.clone())
+    }
+
+    /// Holds an object open until [`Shared::unpin_object`] was called as often as this.
+    pub fn pin_object(&self, name: &str) -> Result<()> {
+        if let Some((_, users)) = self.pins().get_mut(name) {
+            *users += 1;
+            return Ok(());
+        }
+        let object = self.open_object(name)?;
+        self.pins().entry(name.into()).or_insert((object, 0)).1 += 1;
+        Ok(())
+    }
+
+    /// Ends what one [`Shared::pin_object`] began.
+    pub fn unpin_object(&self, name: &str) {
+        let mut pins = self.pins();
+        if let Some((_, users)) = pins.get_mut(name) {
+            *users -= 1;
+            if *users == 0 {
+                pins.remove(name);
+            }
+        }
+    }
+
+    fn pins(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Arc<dyn ReadAt>, usize)>> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<dyn ReadAt>>> {

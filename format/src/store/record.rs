@@ -151,12 +151,19 @@ impl Record {
     /// Calls `read` with the map leaf of entry `slot` of the map root.
     #[inline]
     pub fn with_leaf<R>(&self, slot: usize, read: impl FnOnce(LeafOf<'_>) -> R) -> Result<R> {
-        if let Some(kept) = self.leaves.get(slot).and_then(OnceLock::get) {
-            return Ok(read(LeafOf { leaf: kept.leaf.get(), lists: Some(&kept.lists) }));
+        if let Some(kept) = self.kept_leaf(slot) {
+            return Ok(read(kept));
         }
         let leaf = self.leaf(slot)?;
         self.keep(slot, &leaf);
         Ok(read(LeafOf { leaf: &leaf, lists: None }))
+    }
+
+    /// The map leaf of entry `slot` of the map root, if the image keeps it.
+    #[inline]
+    pub fn kept_leaf(&self, slot: usize) -> Option<LeafOf<'_>> {
+        let kept = self.leaves.get(slot)?.get()?;
+        Some(LeafOf { leaf: kept.leaf.get(), lists: Some(&kept.lists) })
     }
 
     fn keep(&self, slot: usize, leaf: &Arc<SearchableLeaf>) {
@@ -284,11 +291,17 @@ impl Record {
     /// manifest says.
     #[inline]
     pub fn list(&self, leaf: LeafOf<'_>, number: u32) -> Result<&List> {
-        let known = leaf.lists.and_then(|lists| self.lists.get(*lists.get(number as usize)? as usize)?.get());
-        match known {
+        match self.known_list(leaf, number) {
             Some(list) => Ok(list),
             None => self.open_list(&leaf.leaf.leaf.lists.get(number as usize).copied().unwrap_or_default()),
         }
+    }
+
+    /// The same, if it is open already.
+    #[inline]
+    pub fn known_list(&self, leaf: LeafOf<'_>, number: u32) -> Option<&List> {
+        let at = *leaf.lists?.get(number as usize)?;
+        self.lists.get(at as usize)?.get().map(|list| &**list)
     }
 
     fn open_list(&self, id: &Digest) -> Result<&List> {

@@ -1,0 +1,49 @@
+//! What a front end serves, from what the command line names.
+
+use melv::{Catalog, ImageRef};
+
+use crate::bundle_ref::BundleRef;
+use crate::exit::Failure;
+use crate::operand::Found;
+use crate::session::Session;
+
+/// The images that `references` mean, a bundle without `#` meaning all of its own; without any, all of the
+/// store, also those that come later.
+pub fn of(references: &[String], session: &Session<'_>) -> Result<Catalog, Failure> {
+    if references.is_empty() {
+        return Ok(Catalog::all(session.store()?));
+    }
+    let mut catalog = Catalog::of_chosen();
+    for text in references {
+        match BundleRef::of_reference(text)? {
+            Some(bundle) => add_bundle(&mut catalog, &bundle, session)?,
+            None => {
+                let found = Found::of(text, session)?;
+                let name = match text.parse()? {
+                    // A short id is no name.
+                    ImageRef::Name(name) if has_name(&found, &name) => Some(name),
+                    _ => None,
+                };
+                catalog.add(name.as_ref(), &found.store, &found.image);
+            }
+        }
+    }
+    Ok(catalog)
+}
+
+fn has_name(found: &Found, name: &melv::RefName) -> bool {
+    found.store.references().is_ok_and(|references| references.iter().any(|(known, _)| known == name))
+}
+
+fn add_bundle(catalog: &mut Catalog, bundle: &BundleRef, session: &Session<'_>) -> Result<(), Failure> {
+    let store = bundle.open(session)?;
+    for reference in bundle.all_refs(&store)? {
+        let image = bundle.check_held(store.image(&reference))?;
+        let name = match &reference {
+            ImageRef::Name(name) => Some(name),
+            ImageRef::Id(_) => None,
+        };
+        catalog.add(name, &store, &image);
+    }
+    Ok(())
+}

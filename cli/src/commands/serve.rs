@@ -1,0 +1,366 @@
+//! `melv serve`: images as network block devices.
+
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use clap::ValueEnum;
+use melv::{Catalog, Error};
+use melv_nbd::listen::{self, SocketFile};
+use melv_nbd::tls::{self, Clients};
+use melv_nbd::{Listener, Server, ServerOptions, Socket, TlsPolicy};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::args::size;
+use crate::catalog;
+use crate::exit::{Exit, Failure};
+use crate::report::note;
+use crate::session::Session;
+use crate::stats;
+
+const EXAMPLES: &str = "\
+Examples:
+  $ melv serve --socket /run/melv.sock
+  $ melv serve web --socket web.sock &
+  $ qemu-system-x86_64 -drive file=nbd+unix:///?socket=web.sock,format=raw,if=virtio,snapshot=on
+  $ melv serve web --run 'qemu-img convert -O qcow2 \"$uri\" web.qcow2'
+  $ melv serve --listen 0.0.0.0 --tls require --tls-certificates /etc/pki/melv
+  $ melv serve backup.melv --socket backup.sock
+
+Exports are called NAME:TAG, or NAME for NAME:latest; where one REF is given, the empty name is
+that one. New images of the store appear by themselves. A client reads one image to the end, also
+when it is replaced or removed meanwhile.
+
+TLS reads server-cert.pem, server-key.pem and ca-cert.pem, as QEMU and nbdkit do; clients need a
+certificate of that authority. SIGUSR1 prints what was done so far on standard error, as JSON with
+--json.";
+
+/// Port of NBD.
+const PORT: u16 = 10809;
+/// Default bound of the cache.
+const CACHE_DEFAULT: &str = "256MiB";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Images to serve; a bundle means all that it holds [default: all images of the store]
+    #[arg(value_name = "REF")]
+    images: Vec<String>,
+    /// Serve all images of the store
+    #[arg(long, conflicts_with = "images")]
+    all: bool,
+    /// Listen on a Unix socket
+    #[arg(long, value_name = "P")]
+    socket: Option<PathBuf>,
+    /// Who may use the Unix socket, in octal
+    #[arg(long, value_name = "M", default_value = "0600", value_parser = mode, requires = "socket")]
+    socket_mode: u32,
+    /// The group of the Unix socket, by name or number
+    #[arg(long, value_name = "G", requires = "socket")]
+    socket_group: Option<String>,
+    /// Listen on a TCP address: HOST, HOST:PORT or [HOST]:PORT; needs TLS, or --insecure
+    #[arg(long, value_name = "A")]
+    listen: Vec<String>,
+    /// Serve one client on standard input and output
+    #[arg(long, conflicts_with_all = ["socket", "listen", "run"])]
+    stdio: bool,
+    /// Keep so much of what was decoded
+    #[arg(long, value_name = "SIZE", default_value = CACHE_DEFAULT, value_parser = size)]
+    cache: u64,
+    /// Run a shell command with the URI in $uri, and end with it
+    #[arg(long, value_name = "CMD")]
+    run: Option<String>,
+    /// Listen on TCP without TLS: everybody who reaches the address reads the images
+    #[arg(long)]
+    insecure: bool,
+    /// TLS: off, on (for clients that ask for it), require [default: require with --tls-certificates]
+    #[arg(long, value_name = "T", value_enum, hide_possible_values = true, requires = "tls_certificates")]
+    tls: Option<Tls>,
+    /// Folder with server-cert.pem, server-key.pem and ca-cert.pem
+    #[arg(long, value_name = "DIR")]
+    tls_certificates: Option<PathBuf>,
+    /// Let clients in without a certificate
+    #[arg(long, requires = "tls_certificates")]
+    tls_any_client: bool,
+    /// Print what was done on standard error at the end
+    #[arg(long)]
+    stats: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tls {
+    Off,
+    On,
+    Require,
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "expected three octal digits, as 0660".into())
+}
+
+/// Where the server listens.
+#[derive(Debug, Default)]
+struct Places {
+    listeners: Vec<Listener>,
+    uris: Vec<String>,
+    /// Goes with the server.
+    _files: Vec<SocketFile>,
+    _folder: Option<TemporaryFolder>,
+}
+
+/// A folder of our own that goes when this is dropped.
+#[derive(Debug)]
+struct TemporaryFolder(PathBuf);
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+    let session = session.for_serving(args.cache);
+    let options = server_options(args)?;
+    let is_tls = options.policy != TlsPolicy::Off;
+    // Before there are threads, and before anything that might wait.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+        .map_err(|error| Error::io("catch", "signals", error))?;
+    let places = places(args, is_tls)?;
+    raise_descriptors();
+    let catalog = Arc::new(catalog::of(&args.images, &session)?);
+    let server = Server::new(catalog.clone(), options);
+    let handle = signals.handle();
+    for listener in places.listeners {
+        let (server, handle) = (server.clone(), handle.clone());
+        thread::spawn(move || {
+            if let Err(error) = server.listen(&listener) {
+                tracing::error!(%error, "listening failed");
+                handle.close();
+            }
+        });
+    }
+    let mut running = None;
+    if args.stdio {
+        thread::spawn(move || {
+            server.connection(Socket::Stdio);
+            handle.close();
+        });
+    } else {
+        let text: String = places.uris.iter().map(|uri| format!("{uri}\n")).collect();
+        session.out().data(&json!({ "uris": places.uris }), &text)?;
+        notify_ready();
+        running =
+            args.run.as_deref().map(|command| Running::start(command, &places.uris, handle)).transpose()?;
+    }
+    attend(&mut signals, &catalog, &session);
+    if args.stats {
+        stats::print(&catalog, session.cache(), session.globals.json);
+    }
+    drop((places._files, places._folder));
+    match running.map(Running::end) {
+        None | Some(0) => Ok(Exit::Done),
+        // The command's own word.
+        Some(code) => std::process::exit(code),
+    }
+}
+
+/// Heeds signals until one of them, or what closes them, ends the server.
+fn attend(signals: &mut Signals, catalog: &Catalog, session: &Session<'_>) {
+    for signal in signals.forever() {
+        if signal != SIGUSR1 {
+            return;
+        }
+        stats::print(catalog, session.cache(), session.globals.json);
+    }
+}
+
+fn server_options(args: &Args) -> Result<ServerOptions, Failure> {
+    let policy = match (args.tls, &args.tls_certificates) {
+        (Some(Tls::Off), _) | (None, None) => TlsPolicy::Off,
+        (Some(Tls::On), _) => TlsPolicy::Allowed,
+        (Some(Tls::Require) | None, _) => TlsPolicy::Required,
+    };
+    if !args.listen.is_empty() && policy != TlsPolicy::Required && !args.insecure {
+        let text = "--listen needs TLS: give --tls-certificates DIR with --tls require, or --insecure to let \
+                    everybody read who reaches the address";
+        return Err(Failure::Usage(text.into()));
+    }
+    let clients = if args.tls_any_client { Clients::Any } else { Clients::Known };
+    let folder = args.tls_certificates.as_deref().filter(|_| policy != TlsPolicy::Off);
+    let tls = folder.map(|folder| tls::config(folder, clients)).transpose();
+    let tls = tls.map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(ServerOptions { policy, tls, ..Default::default() })
+}
+
+/// Listens wherever the command line and the service manager say.
+fn places(args: &Args, is_tls: bool) -> Result<Places, Failure> {
+    let mut places = Places::default();
+    if args.stdio {
+        return Ok(places);
+    }
+    let mut socket = args.socket.clone();
+    for text in &args.listen {
+        places.add_tcp(text, is_tls)?;
+    }
+    places.add_activated(is_tls, args.insecure)?;
+    if socket.is_none() && places.listeners.is_empty() && args.run.is_some() {
+        let folder = TemporaryFolder::new()?;
+        socket = Some(folder.0.join("nbd.sock"));
+        places._folder = Some(folder);
+    }
+    if let Some(path) = &socket {
+        places.add_unix(path, args, is_tls)?;
+    }
+    if places.listeners.is_empty() {
+        let text = "say where to listen: --socket P, --listen A or --stdio";
+        return Err(Failure::Usage(text.into()));
+    }
+    Ok(places)
+}
+
+impl TemporaryFolder {
+    fn new() -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("melv-{}", std::process::id()));
+        let made =
+            std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder);
+        made.map_err(|error| Error::io("make", folder.display().to_string(), error))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Places {
+    fn add_tcp(&mut self, text: &str, is_tls: bool) -> Result<(), Failure> {
+        let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
+            port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
+        });
+        let address = match (has_port, text.contains(':') && !text.starts_with('[')) {
+            (true, _) => text.to_owned(),
+            (false, true) => format!("[{text}]:{PORT}"),
+            (false, false) => format!("{text}:{PORT}"),
+        };
+        let failed = |error| Error::io("listen at", address.clone(), error);
+        let listener = std::net::TcpListener::bind(&address).map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        self.uris.push(listen::tcp_uri(bound, is_tls));
+        self.listeners.push(Listener::Tcp(listener));
+        Ok(())
+    }
+
+    fn add_unix(&mut self, path: &Path, args: &Args, is_tls: bool) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| {
+            let what = match error.kind() {
+                std::io::ErrorKind::AddrInUse => "listen (a server is there already) at",
+                std::io::ErrorKind::AlreadyExists => "listen (something that is no socket is there) at",
+                _ => "listen at",
+            };
+            Error::io(what, path.display().to_string(), error)
+        };
+        let group = args.socket_group.as_deref().map(group_id).transpose()?;
+        let absolute = std::path::absolute(path).map_err(failed)?;
+        let (listener, file) = listen::unix(path, args.socket_mode, group).map_err(failed)?;
+        self.uris.push(listen::unix_uri(&absolute, is_tls));
+        self._files.push(file);
+        self.listeners.push(Listener::Unix(listener));
+        Ok(())
+    }
+
+    /// Sockets that a service manager has opened.
+    fn add_activated(&mut self, is_tls: bool, is_insecure: bool) -> Result<(), Failure> {
+        let mut passed = listenfd::ListenFd::from_env();
+        for number in 0..passed.len() {
+            let failed = |error| Error::io("take", format!("socket {number} of the service manager"), error);
+            if let Ok(Some(listener)) = passed.take_unix_listener(number) {
+                let path = listener.local_addr().ok().and_then(|addr| addr.as_pathname().map(Path::to_owned));
+                self.uris.extend(path.map(|path| listen::unix_uri(&path, is_tls)));
+                self.add_blocking_unix(listener).map_err(failed)?;
+                continue;
+            }
+            let listener = passed.take_tcp_listener(number).map_err(failed)?;
+            let Some(listener) = listener else { continue };
+            if !is_tls && !is_insecure {
+                let text = "the service manager's socket is TCP, which needs TLS, or --insecure";
+                return Err(Failure::Usage(text.into()));
+            }
+            listener.set_nonblocking(false).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            self.uris.push(listen::tcp_uri(address, is_tls));
+            self.listeners.push(Listener::Tcp(listener));
+        }
+        Ok(())
+    }
+
+    fn add_blocking_unix(&mut self, listener: UnixListener) -> std::io::Result<()> {
+        listener.set_nonblocking(false)?;
+        self.listeners.push(Listener::Unix(listener));
+        Ok(())
+    }
+}
+
+fn group_id(name: &str) -> Result<u32, Failure> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        _ => Err(Failure::Usage(format!("--socket-group {name}: there is no such group"))),
+    }
+}
+
+/// A store has many files, and every client a socket.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it may not be raised, it is as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Tells the service manager that clients may come.
+fn notify_ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        note(&format!("melv: the service manager could not be told: {error}"));
+    }
+}
+
+/// A command that uses the server.
+struct Running {
+    child: Arc<Mutex<Child>>,
+    waiter: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts `command`; the server ends with it.
+    fn start(command: &str, uris: &[String], server: Handle) -> Result<Self, Failure> {
+        let uri = uris.first().map_or("", String::as_str);
+        let child = Command::new("sh").args(["-c", command]).env("uri", uri).spawn();
+        let child = Arc::new(Mutex::new(child.map_err(|error| Error::io("run", "sh", error))?));
+        let waited = child.clone();
+        let waiter = thread::spawn(move || {
+            // Not waited for under the lock: who ends the server must be able to end the command.
+            while matches!(waited.lock().unwrap_or_else(PoisonError::into_inner).try_wait(), Ok(None)) {
+                thread::sleep(std::time::Duration::from_millis(5));
+            }
+            server.close();
+        });
+        Ok(Self { child, waiter })
+    }
+
+    /// Ends the command if it runs, and gives its exit code.
+    fn end(self) -> i32 {
+        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
+        let is_running = !self.waiter.is_finished();
+        if is_running && let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = self.waiter.join();
+        let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
+        match status {
+            Ok(status) => status.code().unwrap_or(Exit::Failure as i32),
+            Err(_) => Exit::Failure as i32,
+        }
+    }
+}

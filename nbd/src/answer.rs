@@ -1,0 +1,286 @@
+//! From a checked request to its reply.
+
+use std::io;
+
+use melv::{BlockDevice, Error, RunKind};
+
+use crate::channel::Channel;
+use crate::negotiation::{ReplyMode, Session};
+use crate::output::Output;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::wire::Errno;
+
+/// Bytes that are read, and held in memory, at a time: they stay in the processor's cache on their way.
+pub const PIECE_LEN: u64 = 128 << 10;
+/// Bytes that a client gets without fragments at most. The protocol asks for 64 KiB.
+const IN_ONE_LEN_MAX: u64 = 1 << 20;
+/// Fewer zeros between data are sent as data.
+const HOLE_LEN_MIN: u64 = 16 << 10;
+/// Bytes of one request that are brought into the cache at most.
+const CACHE_LEN_MAX: u64 = 64 << 20;
+
+/// Answers the requests of one client.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers<'a> {
+    /// Where replies go.
+    pub channel: &'a Channel,
+    /// What was agreed on.
+    pub session: &'a Session,
+}
+
+/// How the disk is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Only where the bytes are at hand.
+    Held,
+    Fully,
+}
+
+/// Why a read came to no reply.
+enum Stopped {
+    /// The bytes are not at hand.
+    NotHeld,
+    /// Why not, and where.
+    Failed(Errno, u64),
+    /// The connection.
+    Broken(io::Error),
+}
+
+impl<'a> Answers<'a> {
+    fn disk(&self) -> &'a dyn BlockDevice {
+        self.session.export.disk.as_ref()
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
+        Reply { mode: self.session.mode, cookie: request.cookie, offset: request.offset }
+    }
+
+    /// Sends what is in `out`.
+    pub fn send(&self, out: &mut Output) -> io::Result<()> {
+        if out.len() > 0 {
+            self.channel.write(out.filled())?;
+        }
+        out.truncate(0);
+        Ok(())
+    }
+
+    /// Says that all is well.
+    pub fn nothing(&self, request: &Request, out: &mut Output) {
+        self.reply(request).nothing(out);
+    }
+
+    /// Says why not.
+    pub fn refuse(&self, request: &Request, errno: Errno, out: &mut Output) {
+        self.reply(request).error(out, errno, None);
+    }
+
+    /// Appends the reply to a read to `out` if all of its bytes are at hand; tells whether it did. It must
+    /// not be longer than [`PIECE_LEN`].
+    pub fn read_held(&self, request: &Request, in_one: bool, out: &mut Output) -> bool {
+        let start = out.len();
+        let done = if request.len == 0 {
+            self.nothing(request, out);
+            Ok(())
+        } else if in_one || self.session.mode == ReplyMode::Simple {
+            self.whole(request, How::Held, out)
+        } else {
+            self.pieces(request, How::Held, out)
+        };
+        if done.is_err() {
+            out.truncate(start);
+        }
+        done.is_ok()
+    }
+
+    /// Answers a read; what is not sent already is in `out` then.
+    pub fn read(&self, request: &Request, in_one: bool, out: &mut Output) -> io::Result<()> {
+        let reply = self.reply(request);
+        let start = out.len();
+        let is_simple = self.session.mode == ReplyMode::Simple;
+        let done = if request.len == 0 {
+            reply.nothing(out);
+            Ok(())
+        } else if is_simple && request.len > PIECE_LEN {
+            self.long_simple(request, out)
+        } else if in_one && request.len > IN_ONE_LEN_MAX {
+            Err(Stopped::Failed(Errno::Overflow, request.offset))
+        } else if is_simple || in_one {
+            self.whole(request, How::Fully, out)
+        } else {
+            self.pieces(request, How::Fully, out)
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(Stopped::Broken(error)) => Err(error),
+            Err(Stopped::NotHeld) => Err(io::ErrorKind::Other.into()),
+            Err(Stopped::Failed(errno, at)) => {
+                if is_simple {
+                    out.truncate(start);
+                }
+                let at = (errno == Errno::Io).then_some(at);
+                reply.error(out, errno, at);
+                Ok(())
+            }
+        }
+    }
+
+    /// The whole of a read as one.
+    fn whole(&self, request: &Request, how: How, out: &mut Output) -> Result<(), Stopped> {
+        let start = out.len();
+        self.reply(request).data(out, request.offset, request.len as usize, true);
+        let filled = self.fill(request.offset, out.room(request.len as usize), how);
+        if filled.is_err() {
+            out.truncate(start);
+        }
+        filled
+    }
+
+    /// A read that is longer than what is held in memory, as one reply: once the header is sent there is no
+    /// way to say that something failed, so all is read before, and then again.
+    fn long_simple(&self, request: &Request, out: &mut Output) -> Result<(), Stopped> {
+        self.send(out).map_err(Stopped::Broken)?;
+        let end = request.offset + request.len;
+        let piece = |at: u64| (end - at).min(PIECE_LEN);
+        let mut at = request.offset;
+        while at < end {
+            self.fill(at, out.room(piece(at) as usize), How::Fully).inspect_err(|_| out.truncate(0))?;
+            out.truncate(0);
+            at += piece(at);
+        }
+        let writer = self.channel.writer();
+        self.reply(request).data(out, request.offset, request.len as usize, true);
+        at = request.offset;
+        while at < end {
+            let filled = self.fill(at, out.room(piece(at) as usize), How::Fully);
+            // What was good is no longer, and the client counts on it: there is only the end.
+            let whole = filled.map_err(|_| Stopped::Broken(io::ErrorKind::InvalidData.into()));
+            whole.and_then(|()| writer.write(out.filled()).map_err(Stopped::Broken))?;
+            out.truncate(0);
+            at += piece(at);
+        }
+        Ok(())
+    }
+
+    /// A read as chunks: data in pieces, and holes.
+    fn pieces(&self, request: &Request, how: How, out: &mut Output) -> Result<(), Stopped> {
+        let reply = self.reply(request);
+        let end = request.offset + request.len;
+        let mut at = request.offset;
+        while at < end {
+            let (kind, len) = self.stretch(at, end)?;
+            let is_last = at + len == end;
+            if kind == RunKind::Zero {
+                reply.hole(out, at, len as u32, is_last);
+            } else {
+                if how == How::Fully && out.len() as u64 + len > PIECE_LEN + PIECE_LEN / 2 {
+                    self.send(out).map_err(Stopped::Broken)?;
+                }
+                let start = out.len();
+                reply.data(out, at, len as usize, is_last);
+                self.fill(at, out.room(len as usize), how).inspect_err(|_| out.truncate(start))?;
+            }
+            at += len;
+        }
+        Ok(())
+    }
+
+    /// What is sent of `at..end` as the next chunk.
+    fn stretch(&self, at: u64, end: u64) -> Result<(RunKind, u64), Stopped> {
+        let run_at = |at: u64| {
+            let run = self.disk().map(at, end - at).map_err(|error| Stopped::Failed(errno(&error), at))?;
+            let mut len = run.len;
+            // Zeros may come in several runs, of which each alone would be too short.
+            while run.kind == RunKind::Zero && at + len < end && len < HOLE_LEN_MIN {
+                match self.disk().map(at + len, end - at - len) {
+                    Ok(next) if next.kind == RunKind::Zero => len += next.len,
+                    _ => break,
+                }
+            }
+            Ok((run.kind, len))
+        };
+        let mut len = 0;
+        while at + len < end && len < PIECE_LEN {
+            let (kind, run_len) = run_at(at + len)?;
+            if kind == RunKind::Zero && (run_len >= HOLE_LEN_MIN || len == 0 && at + run_len == end) {
+                if len == 0 {
+                    return Ok((RunKind::Zero, run_len));
+                }
+                break;
+            }
+            len += run_len;
+        }
+        Ok((RunKind::Data, len.min(PIECE_LEN)))
+    }
+
+    fn fill(&self, offset: u64, buf: &mut [u8], how: How) -> Result<(), Stopped> {
+        match how {
+            How::Held => match self.disk().read_held(offset, buf) {
+                Ok(true) => Ok(()),
+                // Who reads fully says what is wrong.
+                _ => Err(Stopped::NotHeld),
+            },
+            How::Fully => {
+                let read = self.disk().read_at(offset, buf);
+                read.map_err(|error| Stopped::Failed(errno(&error), self.first_bad(offset, buf)))
+            }
+        }
+    }
+
+    /// Where in a range that cannot be read the first part is that cannot.
+    fn first_bad(&self, offset: u64, buf: &mut [u8]) -> u64 {
+        let step = u64::from(self.session.export.preferred_len.max(1));
+        let end = offset + buf.len() as u64;
+        let mut at = offset;
+        while at < end {
+            let len = (step - at % step).min(end - at);
+            if len == end - offset || self.disk().read_at(at, &mut buf[..len as usize]).is_err() {
+                return at;
+            }
+            at += len;
+        }
+        offset
+    }
+
+    /// Tells the status of extents.
+    pub fn status(&self, request: &Request, only_first: bool, out: &mut Output) {
+        let reply = self.reply(request);
+        let extents = |context: crate::context::Context| {
+            context.extents(self.disk(), request.offset, request.len, only_first)
+        };
+        let chosen: Vec<_> = self.session.contexts.contexts().collect();
+        match chosen.iter().map(|&context| extents(context)).collect::<Result<Vec<_>, _>>() {
+            Err(error) => reply.error(out, errno(&error), None),
+            Ok(all) => {
+                for (number, (context, extents)) in chosen.iter().zip(&all).enumerate() {
+                    reply.status(out, *context, extents, number + 1 == chosen.len());
+                }
+            }
+        }
+    }
+
+    /// Brings a range into the cache, as far as is sensible. It is advice: nothing can go wrong.
+    pub fn cache(&self, request: &Request, out: &mut Output) {
+        let start = out.len();
+        let end = request.offset + request.len.min(CACHE_LEN_MAX);
+        let step = u64::from(self.session.export.preferred_len.max(1));
+        let mut at = request.offset;
+        while at < end {
+            let len = (step - at % step).min(end - at);
+            // Whoever reads it is told what is wrong with it.
+            let _ = self.disk().read_at(at, out.room(len as usize));
+            out.truncate(start);
+            at += len;
+        }
+        self.nothing(request, out);
+    }
+}
+
+/// What a client is told of an error.
+fn errno(error: &Error) -> Errno {
+    match error {
+        Error::OutOfRange { .. } => Errno::Inval,
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => Errno::NoMem,
+        _ => Errno::Io,
+    }
+}

@@ -1,0 +1,65 @@
+//! What is exported.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use melv::{BlockDevice, Catalog};
+
+use crate::wire::export;
+
+/// A disk as one connection sees it.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// The name that stands for exactly this one.
+    pub name: String,
+    /// Text for people.
+    pub description: String,
+    /// The disk. It is held until the connection ends.
+    pub disk: Arc<dyn BlockDevice>,
+    /// Bytes that are best asked for at a time and aligned, a power of two of at least 512.
+    pub preferred_len: u32,
+}
+
+impl Export {
+    /// The flags that say what a client may ask for.
+    pub(crate) fn flags(&self, can_df: bool) -> u16 {
+        let always = export::HAS_FLAGS | export::READ_ONLY | export::SEND_FLUSH | export::SEND_FUA;
+        let df = if can_df { export::SEND_DF } else { 0 };
+        // Nobody writes: what one connection reads, all do.
+        always | export::CAN_MULTI_CONN | export::SEND_CACHE | df
+    }
+}
+
+/// Disks by name, as they are at each moment.
+pub trait Exports: Send + Sync + Debug {
+    /// All names, each with its description.
+    fn list(&self) -> Vec<(String, String)>;
+
+    /// The disk of this name; the empty name may stand for one of them.
+    fn open(&self, name: &str) -> Option<Export>;
+}
+
+impl Exports for Catalog {
+    fn list(&self) -> Vec<(String, String)> {
+        let entries = Self::list(self).unwrap_or_else(|error| {
+            tracing::error!(%error, "the images could not be listed");
+            Vec::new()
+        });
+        entries.iter().map(|entry| (entry.full_name(), format!("image {}", entry.image))).collect()
+    }
+
+    fn open(&self, name: &str) -> Option<Export> {
+        match Self::open(self, name) {
+            Ok(disk) => {
+                let description = format!("image {}, content {}", disk.image_id(), disk.content_id());
+                let preferred_len = disk.chunk_len().next_power_of_two().clamp(4096, 1 << 20);
+                Some(Export { name: disk.name(), description, preferred_len, disk })
+            }
+            Err(error) if error.is_not_found() => None,
+            Err(error) => {
+                tracing::error!(name, %error, "an image could not be opened");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Replies: put together, in the way that was agreed on. Pure.
+
+use crate::context::{Context, Extent};
+use crate::negotiation::ReplyMode;
+use crate::wire::{EXTENDED_REPLY_MAGIC, Errno, Put, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk};
+
+/// Bytes of an extent in a reply with 32-bit lengths: the most that fits, in whole blocks.
+const EXTENT_LEN_MAX: u64 = (u32::MAX - 4095) as u64;
+
+/// Puts together the replies to one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply {
+    /// How replies look.
+    pub mode: ReplyMode,
+    /// The request's cookie.
+    pub cookie: u64,
+    /// Where the request began.
+    pub offset: u64,
+}
+
+impl Reply {
+    /// Begins a chunk with a body of `len` bytes.
+    fn chunk(&self, out: &mut impl Put, flags: u16, kind: u16, len: usize) {
+        let is_extended = self.mode == ReplyMode::Extended;
+        out.put_u32(if is_extended { EXTENDED_REPLY_MAGIC } else { STRUCTURED_REPLY_MAGIC });
+        out.put_u16(flags);
+        out.put_u16(kind);
+        out.put_u64(self.cookie);
+        if is_extended {
+            out.put_u64(self.offset);
+            out.put_u64(len as u64);
+        } else {
+            out.put_u32(len as u32);
+        }
+    }
+
+    /// Begins data of `len` bytes at byte `at` of the disk, which the caller appends. A simple reply can
+    /// be begun once only: it has all.
+    pub fn data(&self, out: &mut impl Put, at: u64, len: usize, is_last: bool) {
+        if self.mode == ReplyMode::Simple {
+            self.simple(out, 0);
+        } else {
+            self.chunk(out, done(is_last), chunk::OFFSET_DATA, 8 + len);
+            out.put_u64(at);
+        }
+    }
+
+    /// Zeros that are not sent. Not for simple replies.
+    pub fn hole(&self, out: &mut impl Put, at: u64, len: u32, is_last: bool) {
+        self.chunk(out, done(is_last), chunk::OFFSET_HOLE, 12);
+        out.put_u64(at);
+        out.put_u32(len);
+    }
+
+    /// All is well, and there is nothing to tell.
+    pub fn nothing(&self, out: &mut impl Put) {
+        match self.mode {
+            ReplyMode::Simple => self.simple(out, 0),
+            _ => self.chunk(out, chunk::DONE, chunk::NONE, 0),
+        }
+    }
+
+    /// Why not, and at which byte if that is known.
+    pub fn error(&self, out: &mut impl Put, errno: Errno, at: Option<u64>) {
+        if self.mode == ReplyMode::Simple {
+            return self.simple(out, errno as u32);
+        }
+        let kind = if at.is_some() { chunk::ERROR_OFFSET } else { chunk::ERROR };
+        self.chunk(out, chunk::DONE, kind, if at.is_some() { 14 } else { 6 });
+        out.put_u32(errno as u32);
+        out.put_u16(0);
+        if let Some(at) = at {
+            out.put_u64(at);
+        }
+    }
+
+    /// The extents of one context.
+    pub fn status(&self, out: &mut impl Put, context: Context, extents: &[Extent], is_last: bool) {
+        if self.mode == ReplyMode::Extended {
+            let len = 8 + 16 * extents.len();
+            self.chunk(out, done(is_last), chunk::BLOCK_STATUS_EXT, len);
+            out.put_u32(context.id());
+            out.put_u32(extents.len() as u32);
+            for extent in extents {
+                out.put_u64(extent.len);
+                out.put_u64(extent.status);
+            }
+            return;
+        }
+        self.chunk(out, done(is_last), chunk::BLOCK_STATUS, 4 + 8 * extents.len());
+        out.put_u32(context.id());
+        for extent in extents {
+            // A request has less than 4 GiB, so only one extent can be as long as this.
+            out.put_u32(extent.len.min(EXTENT_LEN_MAX) as u32);
+            out.put_u32(extent.status as u32);
+        }
+    }
+
+    fn simple(&self, out: &mut impl Put, errno: u32) {
+        out.put_u32(SIMPLE_REPLY_MAGIC);
+        out.put_u32(errno);
+        out.put_u64(self.cookie);
+    }
+}
+
+fn done(is_last: bool) -> u16 {
+    if is_last { chunk::DONE } else { 0 }
+}

@@ -1,0 +1,84 @@
+//! TLS: the server's certificate, and which clients it lets in. The folder's names are those that QEMU and
+//! `nbdkit` use, so one folder does for all of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is not there, or is not what it must be.
+    #[error("{}: {why}; expected {expected} in PEM", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What to put there.
+        expected: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The files do not fit each other.
+    #[error("the certificates in {} cannot be used: {why}", folder.display())]
+    Config {
+        /// Where they are.
+        folder: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Which clients are let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Those with a certificate that the authority in `ca-cert.pem` has signed.
+    Known,
+    /// All.
+    Any,
+}
+
+/// The configuration from `server-cert.pem`, `server-key.pem` and, for [`Clients::Known`], `ca-cert.pem`
+/// in `folder`.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn config(folder: &Path, clients: Clients) -> Result<Arc<ServerConfig>, TlsError> {
+    let certificates = certificates(folder.join("server-cert.pem"), "the server's certificate")?;
+    let path = folder.join("server-key.pem");
+    let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| TlsError::File {
+        path,
+        expected: "the server's private key",
+        why: error.to_string(),
+    })?;
+    let failed = |why: String| TlsError::Config { folder: folder.into(), why };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(error.to_string()))?;
+    let builder = match clients {
+        Clients::Any => builder.with_no_client_auth(),
+        Clients::Known => {
+            let mut roots = RootCertStore::empty();
+            for certificate in self::certificates(folder.join("ca-cert.pem"), "the clients' authority")? {
+                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| failed(error.to_string()))?)
+        }
+    };
+    let config = builder.with_single_cert(certificates, key);
+    config.map(Arc::new).map_err(|error| failed(error.to_string()))
+}
+
+fn certificates(path: PathBuf, expected: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(TlsError::File { path, expected, why: "it has no certificate".into() }),
+        Err(error) => Err(TlsError::File { path, expected, why: error.to_string() }),
+    }
+}
