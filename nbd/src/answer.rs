@@ -58,7 +58,7 @@ impl<'a> Answers<'a> {
 
     /// Sends what is in `out`.
     pub fn send(&self, out: &mut Output) -> io::Result<()> {
-        if out.len() > 0 {
+        if !out.is_empty() {
             self.channel.write(out.filled())?;
         }
         out.truncate(0);

@@ -280,12 +280,11 @@ impl Negotiation {
             body.put_u64(export.disk.size());
             body.put_u16(export.flags(self.mode > ReplyMode::Simple));
         });
-        let cut = |text: &str| text[..text.floor_char_boundary(STRING_LEN_MAX)].as_bytes().to_vec();
         if wanted.contains(&info::NAME) {
-            put(info::NAME, &|body| body.extend(cut(&export.name)));
+            put(info::NAME, &|body| body.extend_from_slice(cut(&export.name)));
         }
         if wanted.contains(&info::DESCRIPTION) {
-            put(info::DESCRIPTION, &|body| body.extend(cut(&export.description)));
+            put(info::DESCRIPTION, &|body| body.extend_from_slice(cut(&export.description)));
         }
         if wanted.contains(&info::BLOCK_SIZE) {
             put(info::BLOCK_SIZE, &|body| {
@@ -341,6 +340,15 @@ fn queries<'a>(take: &mut Take<'a>) -> Option<Vec<&'a str>> {
         queries.push(take.text()?.unwrap_or_default());
     }
     take.0.is_empty().then_some(queries)
+}
+
+/// As much of a text as the protocol allows.
+fn cut(text: &str) -> &[u8] {
+    let mut len = text.len().min(STRING_LEN_MAX);
+    while !text.is_char_boundary(len) {
+        len -= 1;
+    }
+    &text.as_bytes()[..len]
 }
 
 fn invalid(out: &mut Vec<u8>, number: u32) -> Step {

@@ -70,6 +70,9 @@ pub struct Store {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// An object that is held open, and by how many it is needed.
+type Pinned = (Arc<dyn ReadAt>, usize);
+
 /// What all handles of one opened store share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -82,8 +85,8 @@ pub(crate) struct Shared {
     pub number: NonZeroU32,
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
-    /// Objects of images that are served, and by how many each is needed.
-    pinned: Mutex<HashMap<String, (Arc<dyn ReadAt>, usize)>>,
+    /// Objects of images that are served.
+    pinned: Mutex<HashMap<String, Pinned>>,
     poisoned: AtomicBool,
     writer_mask: u32,
     /// Where a bundle's bases are; `Some` also for a bundle without any.
@@ -371,7 +374,7 @@ impl Shared {
         }
     }
 
-    fn pins(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Arc<dyn ReadAt>, usize)>> {
+    fn pins(&self) -> std::sync::MutexGuard<'_, HashMap<String, Pinned>> {
         self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
