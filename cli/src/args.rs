@@ -7,7 +7,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, Valu
 use serde_json::json;
 
 use crate::commands::{
-    compare, digest, export, import, inspect, load, map, rm, save, serve, tag, tooling, verify,
+    compare, digest, export, import, inspect, load, map, mount, rm, save, serve, tag, tooling, umount, verify,
 };
 use crate::exit::Exit;
 use crate::report::note;
@@ -121,6 +121,10 @@ pub enum Command {
     Load(load::Args),
     /// Serve images as network block devices (NBD)
     Serve(serve::Args),
+    /// Show the images as files in a folder (FUSE)
+    Mount(mount::Args),
+    /// End what mount began
+    Umount(umount::Args),
     /// Give an image one more name
     Tag(tag::Args),
     /// Take names away from images

@@ -1,11 +1,15 @@
 //! What a front end serves, from what the command line names.
 
 use melv::{Catalog, ImageRef};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
 use crate::operand::Found;
 use crate::session::Session;
+
+/// Bound of a front end's cache where none is given.
+pub const CACHE_DEFAULT: &str = "256MiB";
 
 /// The images that `references` mean, a bundle without `#` meaning all of its own; without any, all of the
 /// store, also those that come later.
@@ -46,4 +50,12 @@ fn add_bundle(catalog: &mut Catalog, bundle: &BundleRef, session: &Session<'_>) 
         catalog.add(name, &store, &image);
     }
     Ok(())
+}
+
+/// Lets the process have as many files open as the system allows: an image that is read holds its packs
+/// open, about one descriptor for 64 MiB stored, and every client has a socket.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Refused nowhere; and most stores are served by the lower limit, too.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

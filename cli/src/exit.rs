@@ -118,6 +118,12 @@ pub enum Failure {
         /// Read or write.
         verb: &'static str,
     },
+    /// Images cannot be mounted or unmounted.
+    #[error(transparent)]
+    Fuse(#[from] melv_fuse::Error),
+    /// The process that was to serve ended without a word.
+    #[error("the process that was to serve the images ended at once: {0}")]
+    Daemon(std::process::ExitStatus),
     /// Who read standard output went away before all of a disk was written.
     #[error("the reader of standard output went away")]
     ReaderGone,
@@ -147,7 +153,9 @@ impl Failure {
             Self::ForeignFile { .. } | Self::ForeignFormat { .. } | Self::NotBundle { .. } => {
                 Exit::Unsupported
             }
-            Self::ReaderGone => Exit::Failure,
+            Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,
+            Self::Fuse(melv_fuse::Error::NoDevice { .. }) => Exit::Unsupported,
+            Self::Fuse(_) | Self::Daemon(_) | Self::ReaderGone => Exit::Failure,
         }
     }
 }

@@ -23,7 +23,8 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::ForeignFormat { .. } => {
             Some("raw and VMDK are read and written; qemu-img converts between them and others")
         }
-        Failure::Usage(_) | Failure::NoFile { .. } | Failure::ReaderGone => None,
+        Failure::Fuse(error) => of_mount(error),
+        Failure::Daemon(_) | Failure::Usage(_) | Failure::NoFile { .. } | Failure::ReaderGone => None,
     }
 }
 
@@ -34,6 +35,26 @@ fn of_bundle(path: &Path, error: &Error) -> &'static str {
             "nothing can be read of it; get the file again from where it came"
         }
         _ => "`melv verify FILE.melv --full` tells what is hurt; get the file again from where it came",
+    }
+}
+
+/// What to do where images cannot be mounted or unmounted.
+fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
+    use melv_fuse::Error as Mount;
+    match error {
+        Mount::Missing { .. } => Some("`mkdir DIR` makes it"),
+        Mount::NotFolder { .. } | Mount::NotEmpty { .. } => Some("make an empty folder for the images"),
+        Mount::Mounted { .. } => Some("`melv umount DIR` ends that; other images can go to another folder"),
+        Mount::Dead { .. } => Some("`melv umount DIR` clears it away"),
+        Mount::NotMounted { .. } => Some("`findmnt -t fuse.melv` lists what melv has mounted"),
+        Mount::Busy { .. } => {
+            Some("`lsof +f -- DIR` or `fuser -vm DIR` lists the programs, `losetup` the loop devices")
+        }
+        Mount::NoDevice { .. } => Some("`modprobe fuse` brings it; a container needs --device /dev/fuse"),
+        Mount::Helper { said, .. } if said.contains("user_allow_other") => {
+            Some("root permits --allow-other with the line user_allow_other in /etc/fuse.conf")
+        }
+        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `session` | what the global options come to: store, threads, the wish to stop |
 //! | `operand` | what an argument means: an image of the store or of a bundle, or a file |
 //! | `bundle_ref` | what a path to a bundle means where a reference or a disk is wanted |
+//! | `daemon` | a process that goes on when the command has ended |
 //! | `disk` | disks in files: raw, VMware's, or an image of a bundle |
 //! | `format` | names of disk formats |
 //! | `catalog` | what a front end serves |
@@ -23,6 +24,7 @@ mod args;
 mod bundle_ref;
 mod catalog;
 mod commands;
+mod daemon;
 mod disk;
 mod exit;
 mod format;

@@ -10,11 +10,13 @@ mod inspect_file;
 pub mod load;
 mod ls;
 pub mod map;
+pub mod mount;
 pub mod rm;
 pub mod save;
 pub mod serve;
 pub mod tag;
 pub mod tooling;
+pub mod umount;
 pub mod verify;
 
 use melv::Error;
@@ -54,6 +56,8 @@ fn dispatch(command: &Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Rm(args) => rm::run(args, session),
         Command::Df => df::run(session),
         Command::Verify(args) => verify::run(args, session),
+        Command::Mount(args) => mount::run(args, session),
+        Command::Umount(args) => umount::run(args, session),
         Command::Completions(args) => tooling::completions(args, session),
         Command::Man(args) => tooling::man(args),
     }
@@ -70,6 +74,8 @@ fn start_log(cli: &Cli) {
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // A log that nobody reads any more is no reason to panic.
+        .log_internal_errors(false)
         .with_ansi(exit::is_colored(globals.color))
         .with_target(false)
         .with_max_level(level)

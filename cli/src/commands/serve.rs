@@ -11,7 +11,6 @@ use melv::{Catalog, Error};
 use melv_nbd::listen::{self, SocketFile};
 use melv_nbd::tls::{self, Clients};
 use melv_nbd::{Listener, Server, ServerOptions, Socket, TlsPolicy};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
@@ -42,8 +41,6 @@ certificate of that authority. SIGUSR1 prints what was done so far on standard e
 
 /// Port of NBD.
 const PORT: u16 = 10809;
-/// Default bound of the cache.
-const CACHE_DEFAULT: &str = "256MiB";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -70,7 +67,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["socket", "listen", "run"])]
     stdio: bool,
     /// Keep so much of what was decoded
-    #[arg(long, value_name = "SIZE", default_value = CACHE_DEFAULT, value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
     cache: u64,
     /// Run a shell command with the URI in $uri, and end with it
     #[arg(long, value_name = "CMD")]
@@ -132,7 +129,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
         .map_err(|error| Error::io("catch", "signals", error))?;
     let places = places(args, is_tls)?;
-    raise_descriptors();
+    catalog::raise_open_files();
     let catalog = Arc::new(catalog::of(&args.images, &session)?);
     let server = Server::new(catalog.clone(), options);
     let handle = signals.handle();
@@ -310,13 +307,6 @@ fn group_id(name: &str) -> Result<u32, Failure> {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
         _ => Err(Failure::Usage(format!("--socket-group {name}: there is no such group"))),
     }
-}
-
-/// A store has many files, and every client a socket.
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    // Where it may not be raised, it is as it is.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Tells the service manager that clients may come.

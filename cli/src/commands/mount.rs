@@ -1,0 +1,129 @@
+//! `melv mount`: images as files in a folder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use melv::Error;
+use melv_fuse::{MountOptions, Mounted, Unmounter};
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::args::size;
+use crate::exit::{Exit, Failure};
+use crate::report::note;
+use crate::session::Session;
+use crate::{catalog, daemon, stats};
+
+const EXAMPLES: &str = "\
+Examples:
+  $ melv mount disks && sha256sum disks/web/latest.raw; melv umount disks
+  $ melv mount disks web base --cache 256M && ls -l disks/*; melv umount disks
+  $ melv mount disks web.melv && getfattr -d disks/web/latest.raw; melv umount disks
+
+The images are files DIR/NAME/TAG.raw, which cannot be written. Without REF they are those of the store, and
+new ones appear by themselves. A loop device mounts a disk: `losetup -rPf --show --direct-io=on FILE`.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Empty folder
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Images of the store or of bundles; a bundle without # is all that it holds
+    #[arg(value_name = "REF")]
+    images: Vec<String>,
+    /// All images of the store, as without REF
+    #[arg(long, conflicts_with = "images")]
+    all: bool,
+    /// Let other users read, too
+    #[arg(long)]
+    allow_other: bool,
+    /// Stay, and unmount at the end
+    #[arg(long)]
+    foreground: bool,
+    /// Keep so much of what was decoded
+    #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
+    cache: u64,
+}
+
+pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+    if args.foreground || daemon::is_daemon() {
+        return serve(args, session);
+    }
+    // What can be said at once is not left to another process.
+    let dir = melv_fuse::check(&args.dir)?;
+    let process = daemon::begin()?;
+    // Whoever was told that it is ready may look at it: that is tried here.
+    rustix::fs::statvfs(&dir)
+        .map_err(|errno| Error::io("look at", dir.display().to_string(), errno.into()))?;
+    tell(&dir.display().to_string(), process, session)?;
+    Ok(Exit::Done)
+}
+
+fn serve(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+    let is_daemon = daemon::is_daemon() && !args.foreground;
+    if is_daemon {
+        daemon::detach()?;
+    }
+    let session = &session.for_serving(args.cache);
+    catalog::raise_open_files();
+    let catalog = Arc::new(catalog::of(&args.images, session)?);
+    // From here on a signal waits until there is something to unmount.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]);
+    let signals = signals.map_err(|source| Error::io("catch", "the signals that unmount", source))?;
+    let threads = session.globals.threads.map(usize::from);
+    let options = MountOptions { allow_other: args.allow_other, threads };
+    let mounted = Mounted::new(catalog.clone(), &args.dir, &options)?;
+    let unmounter = mounted.unmounter();
+    let (cache, is_json) = (session.cache().clone(), session.globals.json);
+    let print = move || stats::print(&catalog, &cache, is_json);
+    std::thread::spawn(move || heed(signals, &unmounter, print));
+    if is_daemon {
+        daemon::ready()?;
+    } else {
+        tell(&mounted.dir().display().to_string(), std::process::id(), session)?;
+    }
+    mounted.run()?;
+    Ok(Exit::Done)
+}
+
+fn tell(dir: &str, process: u32, session: &Session<'_>) -> melv::Result<()> {
+    let json = json!({ "mountpoint": dir, "pid": process });
+    session.out().summary(&json, &format!("mounted at {dir}; `melv umount {dir}` ends it\n"))
+}
+
+/// Does what signals ask for, until the process ends.
+fn heed(mut signals: Signals, unmounter: &Unmounter, print_statistics: impl Fn()) {
+    let mut is_leaving = false;
+    for signal in signals.forever() {
+        if signal == SIGUSR1 {
+            print_statistics();
+        } else if is_leaving {
+            std::process::exit(Exit::Interrupted as i32);
+        } else {
+            is_leaving = leave(unmounter);
+        }
+    }
+}
+
+/// Unmounts; what is in use goes on being served, out of sight, until it is closed.
+fn leave(unmounter: &Unmounter) -> bool {
+    let left = match unmounter.unmount() {
+        Err(melv_fuse::Error::Busy { dir }) => {
+            let dir = dir.display();
+            note(&format!(
+                "melv: files of {dir} are open and served until they are closed (once more to stop at once)"
+            ));
+            unmounter.unmount_lazily()
+        }
+        other => other,
+    };
+    match left {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "cannot unmount");
+            false
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `melv umount`: the end of what `mount` began.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::exit::{Exit, Failure};
+use crate::session::Session;
+
+const EXAMPLES: &str = "\
+Examples:
+  $ melv mount disks && ls disks; melv umount disks
+
+It returns when the process that served the images is gone, and clears away what a process that was
+killed has left.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Folder that images are mounted at
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+    let dir = melv_fuse::umount(&args.dir)?;
+    session.out().summary(&json!({ "mountpoint": dir.display().to_string() }), "")?;
+    Ok(Exit::Done)
+}

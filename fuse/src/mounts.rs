@@ -1,0 +1,142 @@
+//! What is mounted where, as the kernel tells this process.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The type that the kernel shows for melv's mounts.
+pub(crate) const KIND: &str = "fuse.melv";
+/// How their source begins; the number of the process that serves it follows.
+const SOURCE: &str = "melv:";
+/// What a process has open that serves a file system.
+pub(crate) const DEVICE: &str = "/dev/fuse";
+/// Where the kernel tells.
+const TABLE: &str = "/proc/self/mountinfo";
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MountEntry {
+    /// `MAJOR:MINOR` of the file system; no two that are mounted have the same.
+    pub device: Vec<u8>,
+    /// Where.
+    pub dir: PathBuf,
+    /// Type.
+    pub kind: OsString,
+    /// Source.
+    pub source: OsString,
+}
+
+impl MountEntry {
+    /// Whether melv has mounted it.
+    pub fn is_melv(&self) -> bool {
+        self.kind == KIND
+    }
+
+    /// Whether the process that serves it is there. The file system itself is not asked, since it would
+    /// not answer where that process is stopped.
+    pub fn is_served(&self) -> bool {
+        let Some(process) = self.process() else { return true };
+        // What nobody has waited for yet shows no descriptors to other users, and serves nothing.
+        if std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z ")) {
+            return false;
+        }
+        match std::fs::read_dir(format!("/proc/{process}/fd")) {
+            // Another may have got the number of one that is gone; but it serves no file system.
+            Ok(mut open) => open.any(|entry| {
+                entry.is_ok_and(|entry| {
+                    std::fs::read_link(entry.path()).is_ok_and(|file| file == Path::new(DEVICE))
+                })
+            }),
+            // Another user's, or out of sight.
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        }
+    }
+
+    /// The process that serves it.
+    pub fn process(&self) -> Option<u32> {
+        self.source.to_str()?.strip_prefix(SOURCE)?.parse().ok()
+    }
+}
+
+/// The source of what this process mounts.
+pub(crate) fn source() -> String {
+    format!("{SOURCE}{}", std::process::id())
+}
+
+/// What is mounted at exactly `dir`, a path without symbolic links: the uppermost, which is what is seen.
+pub(crate) fn at(dir: &Path) -> Result<Option<MountEntry>> {
+    let table = std::fs::read(TABLE).map_err(|source| Error::io("read", TABLE, source))?;
+    Ok(table.split(|byte| *byte == b'\n').filter_map(parse).rfind(|entry| entry.dir == dir))
+}
+
+/// An entry from its line: `ID PARENT MAJOR:MINOR ROOT DIR OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
+fn parse(line: &[u8]) -> Option<MountEntry> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let device = fields.nth(2)?.to_vec();
+    let dir = PathBuf::from(plain(fields.nth(1)?));
+    fields.find(|field| *field == b"-")?;
+    let (kind, source) = (plain(fields.next()?), plain(fields.next()?));
+    Some(MountEntry { device, dir, kind, source })
+}
+
+/// A field without the escapes `\ooo`, by which the kernel writes spaces and the like.
+fn plain(field: &[u8]) -> OsString {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        let octal = (*first == b'\\').then(|| behind.get(..3).and_then(octal_byte)).flatten();
+        if let Some(byte) = octal {
+            bytes.push(byte);
+            rest = &behind[3..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+fn octal_byte(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(OsStr::from_bytes(digits).to_str()?, 8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_kernel_are_understood() {
+        let line =
+            br"36 35 0:98 / /mnt/a\040b\134c rw,noatime shared:1 master:2 - fuse.melv melv:123 ro,user_id=0";
+        let entry = parse(line).expect("a line as the kernel writes it");
+        assert_eq!(entry.device, b"0:98");
+        assert_eq!(entry.dir, Path::new(r"/mnt/a b\c"));
+        assert!(entry.is_melv());
+        assert_eq!(entry.process(), Some(123));
+        let other = parse(b"22 1 0:21 / /proc rw - proc proc rw").expect("a line as the kernel writes it");
+        assert!(!other.is_melv() && other.process().is_none());
+    }
+
+    #[test]
+    fn other_lines_are_no_mounts() {
+        for line in [&b""[..], b"1 2 3 4", b"36 35 0:98 / /mnt rw shared:1", b"36 35 0:98 / /mnt rw -"] {
+            assert_eq!(parse(line), None);
+        }
+    }
+
+    #[test]
+    fn a_backslash_without_three_digits_stands_for_itself() {
+        for (field, expected) in [(r"\04", r"\04"), (r"a\", r"a\"), (r"\777", r"\777"), (r"\011", "\t")] {
+            assert_eq!(plain(field.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn the_root_is_mounted() {
+        assert!(at(Path::new("/proc")).expect("the table is there").is_some());
+        assert!(at(Path::new("/nowhere")).expect("the table is there").is_none());
+    }
+}

@@ -1,0 +1,49 @@
+//! Ending a mount from another process.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::error::{Error, Result};
+use crate::{device, folder, mounts};
+
+/// A process that serves nothing any more has nothing left to do but to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Unmounts the images at `dir`, returns when the process that served them is gone, and gives the path
+/// without symbolic links. What is left of a process that was killed is cleared away.
+///
+/// # Errors
+/// [`Error::NotMounted`] where it is not melv that has mounted something; [`Error::Busy`]; refusals of
+/// the kernel and of `fusermount3`.
+pub fn umount(dir: &Path) -> Result<PathBuf> {
+    let real = folder::resolve(dir)?;
+    let entry = mounts::at(&real)?.filter(mounts::MountEntry::is_melv);
+    let entry = entry.ok_or_else(|| Error::NotMounted { dir: dir.into() })?;
+    // The number of a process that is gone may be another's by now.
+    let process = entry.process().filter(|_| entry.is_served());
+    let handle = process.and_then(handle_of);
+    device::unmount(&real, false)?;
+    if let (Some(pid), Some(handle)) = (process, handle)
+        && !has_ended(&handle)
+    {
+        return Err(Error::StillRunning { dir: real, pid });
+    }
+    Ok(real)
+}
+
+/// A handle on a process, if it is there and in sight.
+fn handle_of(process: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let timeout = Timespec::try_from(ENDS_WITHIN).ok();
+    let mut wanted = [PollFd::new(process, PollFlags::IN)];
+    let ended = rustix::io::retry_on_intr(|| poll(&mut wanted, timeout.as_ref()));
+    ended.is_ok_and(|ready| ready > 0)
+}
