@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
 
-.PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-hostile clean
+.PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-serve check-hostile clean
 
 all: build
 
@@ -41,6 +41,10 @@ bench:
 check-disks:
 	benches/check-disks
 
+# `melv serve` with every client that others wrote, and beside nbdkit and qemu-nbd: root, QEMU, about 20 minutes.
+check-serve: build
+	MELV=$(abspath $(MELV)) benches/check-serve
+
 # The block index at the size of a TiB of different blocks: root, memory cgroups, 30 GB of disk, about
 # 20 minutes.
 bench-index:
@@ -54,10 +58,11 @@ compare:
 record-boot:
 	benches/boot/record
 
-# A million changed bundles and a million changed VMDKs: about half an hour.
+# A million changed bundles, a million changed VMDKs and five million changed NBD conversations: about half an hour.
 check-hostile:
 	benches/setup test
 	MELV_CASES=1000000 $(CARGO) test --locked -p melv --test bundle_hostile --test vmdk_hostile -- --nocapture
+	MELV_CASES=5000000 $(CARGO) test --locked -p melv-nbd --test fuzz -- --nocapture
 
 clean:
 	$(CARGO) clean

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConnection;
 
@@ -85,7 +85,15 @@ struct Tls {
     state: Mutex<ServerConnection>,
     /// What was read of the socket before it is put into the state, so that the state is free while
     /// somebody waits for the socket.
-    raw: Mutex<Vec<u8>>,
+    raw: Mutex<Raw>,
+}
+
+/// Bytes of a socket, those from `start` to `end` not used yet.
+#[derive(Debug)]
+struct Raw {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
 }
 
 const RAW_LEN: usize = 64 << 10;
@@ -107,13 +115,19 @@ impl Channel {
         &self.socket
     }
 
-    /// Goes on with TLS: shakes hands. `early` is what was read behind the request for it.
+    /// Goes on with TLS: shakes hands, until `deadline` at most. `early` is what was read behind the
+    /// request for it.
     ///
     /// # Errors
     /// Those of the socket; a client that is not let in.
-    pub fn start_tls(&mut self, mut state: ServerConnection, early: &[u8]) -> io::Result<()> {
+    pub fn start_tls(
+        &mut self,
+        mut state: ServerConnection,
+        early: &[u8],
+        deadline: Instant,
+    ) -> io::Result<()> {
         state.set_buffer_limit(None);
-        let mut socket = Early { early, socket: &self.socket };
+        let mut socket = Early { early, socket: &self.socket, deadline };
         while state.is_handshaking() {
             state.complete_io(&mut socket)?;
         }
@@ -121,7 +135,8 @@ impl Channel {
         if !socket.early.is_empty() {
             return Err(ErrorKind::InvalidData.into());
         }
-        self.tls = Some(Tls { state: Mutex::new(state), raw: Mutex::new(vec![0; RAW_LEN]) });
+        let raw = Raw { bytes: vec![0; RAW_LEN], start: 0, end: 0 };
+        self.tls = Some(Tls { state: Mutex::new(state), raw: Mutex::new(raw) });
         Ok(())
     }
 
@@ -132,22 +147,31 @@ impl Channel {
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &self.tls else { return read_again(&self.socket, buf) };
         let mut raw = held(&tls.raw);
+        let raw = &mut *raw;
         loop {
             let read = held(&tls.state).reader().read(buf);
             match read {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            let len = read_again(&self.socket, &mut raw)?;
-            let mut rest = &raw[..len];
+            if raw.start == raw.end {
+                raw.end = read_again(&self.socket, &mut raw.bytes)?;
+                raw.start = 0;
+            }
+            let mut rest = &raw.bytes[raw.start..raw.end];
             let mut state = held(&tls.state);
-            if len == 0 {
+            if rest.is_empty() {
                 state.read_tls(&mut rest)?;
             }
-            while !rest.is_empty() {
+            // It holds a record or so: what it has is taken before it gets more.
+            let mut has_some = false;
+            while !rest.is_empty() && !has_some {
                 state.read_tls(&mut rest)?;
-                state.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+                let done = state.process_new_packets();
+                let found = done.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+                has_some = found.plaintext_bytes_to_read() > 0;
             }
+            raw.start = raw.end - rest.len();
             while state.wants_write() {
                 state.write_tls(&mut &self.socket)?;
             }
@@ -217,11 +241,18 @@ fn read_again(mut socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
 struct Early<'a> {
     early: &'a [u8],
     socket: &'a Socket,
+    deadline: Instant,
 }
 
 impl Read for Early<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.early.is_empty() { read_again(self.socket, buf) } else { self.early.read(buf) }
+        if !self.early.is_empty() {
+            return self.early.read(buf);
+        }
+        if Instant::now() > self.deadline {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        read_again(self.socket, buf)
     }
 }
 

@@ -148,10 +148,12 @@ impl Negotiation {
         if len > OPTION_LEN_MAX {
             self.options += 1;
             self.phase = Phase::Skip(len);
+            if number == option::EXPORT_NAME {
+                // It has no reply that could say so.
+                return (OPTION_HEAD_LEN, Step::Close);
+            }
             refuse(out, number, reply::ERR_TOO_BIG, "the option's data is too long");
-            // This one has no reply that could say so.
-            let step = if number == option::EXPORT_NAME { Step::Close } else { Step::Went };
-            return (OPTION_HEAD_LEN, step);
+            return (OPTION_HEAD_LEN, Step::Went);
         }
         let Some(data) = take.bytes(len as usize) else { return (0, Step::More) };
         self.options += 1;

@@ -87,10 +87,13 @@ impl Reply {
             }
             return;
         }
+        // A request has less than 4 GiB, so only the first can be too long; then it is the only one, since
+        // what follows must begin where it ends.
+        let is_cut = extents.first().is_some_and(|first| first.len > EXTENT_LEN_MAX);
+        let extents = if is_cut { &extents[..1] } else { extents };
         self.chunk(out, done(is_last), chunk::BLOCK_STATUS, 4 + 8 * extents.len());
         out.put_u32(context.id());
         for extent in extents {
-            // A request has less than 4 GiB, so only one extent can be as long as this.
             out.put_u32(extent.len.min(EXTENT_LEN_MAX) as u32);
             out.put_u32(extent.status as u32);
         }

@@ -192,7 +192,8 @@ impl Server {
                 Step::StartTls => {
                     let config = self.options.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
                     let state = ServerConnection::new(config).map_err(io::Error::other)?;
-                    channel.start_tls(state, &std::mem::take(&mut input))?;
+                    let deadline = begun + self.options.handshake_max;
+                    channel.start_tls(state, &std::mem::take(&mut input), deadline)?;
                     negotiation.tls_begun();
                 }
                 Step::More => {

@@ -7,7 +7,7 @@
 //!
 //! Memory: two pieces (see [`PIECE_LEN`]) for each of the connection's threads that has something to send, a
 //! mebibyte where a client wants no fragments; a helper that waits has none. A request that waits is 48
-//! bytes, and there are at most [`WAITING_MAX`]. Who does not take replies makes its own threads wait, and
+//! bytes, and there are at most `WAITING_MAX`. Who does not take replies makes its own threads wait, and
 //! no others.
 
 use std::collections::VecDeque;
@@ -27,6 +27,8 @@ const READ_LEN: usize = 64 << 10;
 const WAITING_MAX: usize = 1024;
 /// Replies that wait to be sent together, in bytes.
 const TOGETHER_LEN: usize = PIECE_LEN as usize;
+/// Requests that a helper takes at a time at most.
+const SHARE_MAX: usize = 4;
 const STACK_LEN: usize = 512 << 10;
 
 /// Serves one client.
@@ -206,7 +208,10 @@ impl<'a> Work<'a> {
             }
         }
         state.requests.push_back((request, todo));
-        if state.idle > 0 {
+        // Who was woken for an earlier one may take long over it.
+        if state.idle >= state.requests.len() {
+            // Who wakes needs the lock at once.
+            drop(state);
             self.wake.notify_one();
         } else if state.helpers < self.helpers_max {
             let thread = std::thread::Builder::new().name("nbd-helper".into()).stack_size(STACK_LEN);
@@ -222,29 +227,38 @@ impl<'a> Work<'a> {
 
     /// A helper's life.
     fn help(&self) {
-        let mut out = Output::default();
-        while let Some((request, todo)) = self.next(&mut out) {
-            let done = self.answer(&request, todo, &mut out).and_then(|()| self.answers.send(&mut out));
-            if done.is_err() {
+        let (mut out, mut share) = (Output::default(), Vec::with_capacity(SHARE_MAX));
+        while self.take_share(&mut share, &mut out) {
+            let mut answers = share.drain(..).map(|(request, todo)| self.answer(&request, todo, &mut out));
+            let done = answers.by_ref().collect::<io::Result<()>>();
+            drop(answers);
+            if done.and_then(|()| self.answers.send(&mut out)).is_err() {
                 // The reader notices, and says why; nobody waits for the rest.
                 self.answers.channel.socket().shutdown();
                 self.state().requests.clear();
+                self.wake.notify_all();
                 out.truncate(0);
             }
         }
     }
 
-    fn next(&self, out: &mut Output) -> Option<(Request, Todo)> {
+    /// Waits for requests and takes this helper's share of them, whose replies go out together; false
+    /// where there will be none.
+    fn take_share(&self, share: &mut Vec<(Request, Todo)>, out: &mut Output) -> bool {
         let mut state = self.state();
         loop {
-            if let Some(next) = state.requests.pop_front() {
-                if state.requests.len() + 1 == WAITING_MAX {
+            let waiting = state.requests.len();
+            if waiting > 0 {
+                // One alone where there are helpers for all: none waits for another then.
+                let count = (waiting / self.helpers_max).clamp(1, SHARE_MAX);
+                share.extend(state.requests.drain(..count));
+                if waiting == WAITING_MAX {
                     self.wake.notify_all();
                 }
-                return Some(next);
+                return true;
             }
             if state.has_ended {
-                return None;
+                return false;
             }
             *out = Output::default();
             state.idle += 1;

@@ -69,7 +69,7 @@ pub struct Args {
     /// Keep so much of what was decoded
     #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
     cache: u64,
-    /// Run a shell command with the URI in $uri, and end with it
+    /// Run a shell command with the URI in $uri, which is not printed then, and end with it
     #[arg(long, value_name = "CMD")]
     run: Option<String>,
     /// Listen on TCP without TLS: everybody who reaches the address reads the images
@@ -149,8 +149,11 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
             handle.close();
         });
     } else {
-        let text: String = places.uris.iter().map(|uri| format!("{uri}\n")).collect();
-        session.out().data(&json!({ "uris": places.uris }), &text)?;
+        // What the command writes to standard output is its own, and who passed a socket knows it.
+        if args.run.is_none() && !places.uris.is_empty() {
+            let text: String = places.uris.iter().map(|uri| format!("{uri}\n")).collect();
+            session.out().data(&json!({ "uris": places.uris }), &text)?;
+        }
         notify_ready();
         running =
             args.run.as_deref().map(|command| Running::start(command, &places.uris, handle)).transpose()?;
@@ -273,8 +276,6 @@ impl Places {
         for number in 0..passed.len() {
             let failed = |error| Error::io("take", format!("socket {number} of the service manager"), error);
             if let Ok(Some(listener)) = passed.take_unix_listener(number) {
-                let path = listener.local_addr().ok().and_then(|addr| addr.as_pathname().map(Path::to_owned));
-                self.uris.extend(path.map(|path| listen::unix_uri(&path, is_tls)));
                 self.add_blocking_unix(listener).map_err(failed)?;
                 continue;
             }
@@ -285,8 +286,6 @@ impl Places {
                 return Err(Failure::Usage(text.into()));
             }
             listener.set_nonblocking(false).map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            self.uris.push(listen::tcp_uri(address, is_tls));
             self.listeners.push(Listener::Tcp(listener));
         }
         Ok(())
