@@ -121,7 +121,7 @@ impl Server {
                 Ok(socket) => self.spawn(socket),
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) if is_exhausted(&error) => {
-                    tracing::warn!(%error, "no more connections can be taken for now");
+                    tracing::warn!(%error, "the process is out of descriptors or memory; connections wait");
                     std::thread::sleep(EXHAUSTED_WAIT);
                 }
                 Err(error) => return Err(error),
@@ -167,7 +167,10 @@ impl Server {
         channel.socket().set_patience(None, Some(self.options.stall_max))?;
         tracing::info!(export = %session.export.name, mode = ?session.mode, "a client begins");
         let done = transmission::run(&channel, &session, early, self.options.helpers_max);
-        channel.close();
+        // A client that does not take what it is sent is not waited for a second time.
+        if done.is_ok() {
+            channel.close();
+        }
         channel.socket().shutdown();
         done
     }

@@ -229,9 +229,7 @@ impl<'a> Work<'a> {
     fn help(&self) {
         let (mut out, mut share) = (Output::default(), Vec::with_capacity(SHARE_MAX));
         while self.take_share(&mut share, &mut out) {
-            let mut answers = share.drain(..).map(|(request, todo)| self.answer(&request, todo, &mut out));
-            let done = answers.by_ref().collect::<io::Result<()>>();
-            drop(answers);
+            let done = share.drain(..).try_for_each(|(request, todo)| self.answer(&request, todo, &mut out));
             if done.and_then(|()| self.answers.send(&mut out)).is_err() {
                 // The reader notices, and says why; nobody waits for the rest.
                 self.answers.channel.socket().shutdown();

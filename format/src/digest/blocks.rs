@@ -12,17 +12,17 @@ use blake3::platform::Platform;
 use super::{DIGEST_LEN, Digest};
 use crate::limits::BLOCK_LEN;
 
-/// Blocks that are hashed at once: the most lanes that BLAKE3 has anywhere.
-const LANES: usize = 16;
+/// Inputs that are hashed at once: the most lanes that BLAKE3 has anywhere.
+pub(super) const LANES: usize = 16;
 const LEAF_LEN: usize = 1024;
 const PARENT_LEN: usize = 2 * DIGEST_LEN;
 /// BLAKE3's initial value and flags (specification, tables 1 and 3).
 const IV: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-const CHUNK_START: u8 = 1;
-const CHUNK_END: u8 = 2;
+pub(super) const CHUNK_START: u8 = 1;
+pub(super) const CHUNK_END: u8 = 2;
 const PARENT: u8 = 4;
-const ROOT: u8 = 8;
+pub(super) const ROOT: u8 = 8;
 
 type Block = [u8; BLOCK_LEN];
 /// One value for each lane.

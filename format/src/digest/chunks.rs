@@ -10,16 +10,12 @@ use std::sync::LazyLock;
 use blake3::IncrementCounter;
 use blake3::platform::Platform;
 
+use super::blocks::{CHUNK_END, CHUNK_START, LANES, ROOT};
 use super::{DIGEST_LEN, Digest, chunk_id};
 
-/// Chunks that are hashed at once: the most lanes that BLAKE3 has anywhere.
-const LANES: usize = 16;
 const COUNT_LEN: usize = 8;
-/// Bytes that BLAKE3 compresses at a time, and its flags (specification, tables 2 and 3).
+/// Bytes that BLAKE3 compresses at a time, and its flag for derived keys (specification, table 3).
 const STEP_LEN: usize = 64;
-const CHUNK_START: u8 = 1;
-const CHUNK_END: u8 = 2;
-const ROOT: u8 = 8;
 const DERIVE_KEY_MATERIAL: u8 = 64;
 
 type Words = [u32; 8];
