@@ -3,11 +3,14 @@
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::ServerConnection;
+
+use crate::polling::Polling;
 
 /// A socket, or standard input and output as one.
 #[derive(Debug)]
@@ -76,6 +79,7 @@ impl Write for &Socket {
 pub struct Channel {
     socket: Socket,
     tls: Option<Tls>,
+    polling: Polling,
     /// Held while a reply goes out: replies of several threads do not mix.
     writing: Mutex<()>,
 }
@@ -106,7 +110,7 @@ impl Channel {
     /// In plain.
     #[must_use]
     pub fn new(socket: Socket) -> Self {
-        Self { socket, tls: None, writing: Mutex::default() }
+        Self { socket, tls: None, polling: Polling::new(), writing: Mutex::default() }
     }
 
     /// The socket.
@@ -145,7 +149,7 @@ impl Channel {
     /// # Errors
     /// Those of the socket, and of TLS.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &self.tls else { return read_again(&self.socket, buf) };
+        let Some(tls) = &self.tls else { return self.read_socket(buf) };
         let mut raw = held(&tls.raw);
         let raw = &mut *raw;
         loop {
@@ -155,7 +159,7 @@ impl Channel {
                 done => return done,
             }
             if raw.start == raw.end {
-                raw.end = read_again(&self.socket, &mut raw.bytes)?;
+                raw.end = self.read_socket(&mut raw.bytes)?;
                 raw.start = 0;
             }
             let mut rest = &raw.bytes[raw.start..raw.end];
@@ -175,6 +179,15 @@ impl Channel {
             while state.wants_write() {
                 state.write_tls(&mut &self.socket)?;
             }
+        }
+    }
+
+    fn read_socket(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let sleep = |buf: &mut [u8]| read_again(&self.socket, buf);
+        match &self.socket {
+            Socket::Unix(socket) => self.polling.read(socket.as_fd(), buf, sleep),
+            Socket::Tcp(socket) => self.polling.read(socket.as_fd(), buf, sleep),
+            Socket::Stdio => sleep(buf),
         }
     }
 

@@ -118,6 +118,7 @@ pub mod export;
 pub mod listen;
 pub mod negotiation;
 pub mod output;
+mod polling;
 pub mod reply;
 pub mod request;
 pub mod server;

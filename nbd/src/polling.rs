@@ -1,0 +1,110 @@
+//! Waiting for a client without sleeping, where that pays.
+//!
+//! Who sleeps is woken by an interrupt to its processor, which in a virtual machine takes several times as
+//! long as a read of what is decoded. A client that has one request under way at a time pays for that with
+//! every request. So the thread that waits for requests asks again and again first, for as long as its client
+//! lately took to ask for more, and at most for [`WINDOW_MAX`]; in between it leaves the processor to whoever
+//! wants it. A client that takes longer makes it sleep at once the next time. KVM's halt polling and the
+//! event loops of QEMU do the same, for the same reason.
+//!
+//! One processor is always left alone: of `n`, at most `n - 1` are used for waiting, by the whole process.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::net::RecvFlags;
+
+/// For how long to ask at most.
+const WINDOW_MAX: Duration = Duration::from_micros(200);
+/// A shorter window is not worth its calls.
+const WINDOW_MIN: Duration = Duration::from_micros(10);
+/// Who waited for less found what was there already, which tells nothing about waiting.
+const NO_WAIT: Duration = Duration::from_micros(2);
+/// A window is so many times as long as the wait that it is meant for.
+const MARGIN: u32 = 2;
+
+/// Threads that ask at this moment.
+static ASKING: AtomicUsize = AtomicUsize::new(0);
+
+/// For how long to ask, as one client lets expect.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    window_nanos: AtomicU32,
+    asking_max: usize,
+}
+
+/// One of those who ask, until it is dropped.
+struct Asking;
+
+impl Asking {
+    fn begin(max: usize) -> Option<Self> {
+        let one_more = |asking| Some(asking + 1).filter(|asking| *asking <= max);
+        ASKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Polling {
+    /// Nothing is known of the client yet.
+    pub fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { window_nanos: AtomicU32::new(0), asking_max: processors - 1 }
+    }
+
+    /// Reads some bytes of `socket` into `buf`, by `sleep` where they do not come soon.
+    pub fn read(
+        &self,
+        socket: BorrowedFd<'_>,
+        buf: &mut [u8],
+        sleep: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let begun = Instant::now();
+        let window = self.window();
+        let asking = if window.is_zero() { None } else { Asking::begin(self.asking_max) };
+        while asking.is_some() && begun.elapsed() < window {
+            if let Some(done) = ask(socket, buf) {
+                self.learn(begun.elapsed());
+                return done;
+            }
+            std::thread::yield_now();
+        }
+        drop(asking);
+        let done = sleep(buf);
+        self.learn(begun.elapsed());
+        done
+    }
+
+    fn window(&self) -> Duration {
+        Duration::from_nanos(u64::from(self.window_nanos.load(Ordering::Relaxed)))
+    }
+
+    /// Makes the window fit a client that was waited for so long.
+    fn learn(&self, waited: Duration) {
+        if waited < NO_WAIT {
+            return;
+        }
+        let window = match self.window() {
+            window if waited <= WINDOW_MAX => (waited * MARGIN).max(window / 8 * 7).min(WINDOW_MAX),
+            // Nothing is gained any more: not at once, since it may be a pause.
+            window => Some(window / 2).filter(|window| *window >= WINDOW_MIN).unwrap_or_default(),
+        };
+        // At most 200,000 nanoseconds.
+        self.window_nanos.store(window.as_nanos() as u32, Ordering::Relaxed);
+    }
+}
+
+/// What is there to be read, if anything is, or the end, or an error.
+fn ask(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Option<io::Result<usize>> {
+    match rustix::net::recv(socket, &mut *buf, RecvFlags::DONTWAIT) {
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
+        Err(error) => Some(Err(error.into())),
+        Ok((_, len)) => Some(Ok(len)),
+    }
+}
