@@ -296,7 +296,11 @@ impl Filesystem for Images {
         let len = disk.size().saturating_sub(offset).min(u64::from(size)) as usize;
         BUFFER.with_borrow_mut(|buffer| {
             let Ok(room) = buffer.room(len) else { return reply.error(Errno::ENOMEM) };
-            match disk.read_at(offset, room) {
+            let read = match disk.read_held(offset, room) {
+                Ok(false) => disk.read_at(offset, room),
+                held => held.map(drop),
+            };
+            match read {
                 Ok(()) => reply.data(room),
                 // The disk has logged it. Never a part: to the kernel that would be the end of the file.
                 Err(_) => reply.error(Errno::EIO),

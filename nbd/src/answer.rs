@@ -34,6 +34,8 @@ pub struct Answers<'a> {
 enum How {
     /// Only where the bytes are at hand.
     Held,
+    /// The bytes are known not to be all at hand.
+    Missed,
     Fully,
 }
 
@@ -58,11 +60,7 @@ impl<'a> Answers<'a> {
 
     /// Sends what is in `out`.
     pub fn send(&self, out: &mut Output) -> io::Result<()> {
-        if !out.is_empty() {
-            self.channel.write(out.filled())?;
-        }
-        out.truncate(0);
-        Ok(())
+        self.channel.send(out)
     }
 
     /// Says that all is well.
@@ -98,6 +96,8 @@ impl<'a> Answers<'a> {
         let reply = self.reply(request);
         let start = out.len();
         let is_simple = self.session.mode == ReplyMode::Simple;
+        // Shorter ones come here when `read_held` could not answer them.
+        let how = if request.len > PIECE_LEN { How::Fully } else { How::Missed };
         let done = if request.len == 0 {
             reply.nothing(out);
             Ok(())
@@ -106,9 +106,9 @@ impl<'a> Answers<'a> {
         } else if in_one && request.len > IN_ONE_LEN_MAX {
             Err(Stopped::Failed(Errno::Overflow, request.offset))
         } else if is_simple || in_one {
-            self.whole(request, How::Fully, out)
+            self.whole(request, how, out)
         } else {
-            self.pieces(request, How::Fully, out)
+            self.pieces(request, how, out)
         };
         match done {
             Ok(()) => Ok(()),
@@ -148,18 +148,20 @@ impl<'a> Answers<'a> {
             out.truncate(0);
             at += piece(at);
         }
-        let writer = self.channel.writer();
-        self.reply(request).data(out, request.offset, request.len as usize, true);
-        at = request.offset;
-        while at < end {
-            let filled = self.fill(at, out.room(piece(at) as usize), How::Fully);
-            // What was good is no longer, and the client counts on it: there is only the end.
-            let whole = filled.map_err(|_| Stopped::Broken(io::ErrorKind::InvalidData.into()));
-            whole.and_then(|()| writer.write(out.filled()).map_err(Stopped::Broken))?;
-            out.truncate(0);
-            at += piece(at);
-        }
-        Ok(())
+        let all = self.channel.alone(|writer| {
+            self.reply(request).data(out, request.offset, request.len as usize, true);
+            let mut at = request.offset;
+            while at < end {
+                let filled = self.fill(at, out.room(piece(at) as usize), How::Fully);
+                // What was good is no longer, and the client counts on it: there is only the end.
+                filled.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+                writer.write(out.filled())?;
+                out.truncate(0);
+                at += piece(at);
+            }
+            Ok(())
+        });
+        all.map_err(Stopped::Broken)
     }
 
     /// A read as chunks: data in pieces, and holes.
@@ -173,7 +175,7 @@ impl<'a> Answers<'a> {
             if kind == RunKind::Zero {
                 reply.hole(out, at, len as u32, is_last);
             } else {
-                if how == How::Fully && out.len() as u64 + len > PIECE_LEN + PIECE_LEN / 2 {
+                if how != How::Held && out.len() as u64 + len > PIECE_LEN + PIECE_LEN / 2 {
                     self.send(out).map_err(Stopped::Broken)?;
                 }
                 let start = out.len();
@@ -220,7 +222,8 @@ impl<'a> Answers<'a> {
                 // Who reads fully says what is wrong.
                 _ => Err(Stopped::NotHeld),
             },
-            How::Fully => {
+            How::Fully if self.fill(offset, buf, How::Held).is_ok() => Ok(()),
+            How::Fully | How::Missed => {
                 let read = self.disk().read_at(offset, buf);
                 read.map_err(|error| Stopped::Failed(errno(&error), self.first_bad(offset, buf)))
             }

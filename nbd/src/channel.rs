@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConnection;
 
+use crate::outbox::Outbox;
+use crate::output::Output;
 use crate::polling::Polling;
 
 /// A socket, or standard input and output as one.
@@ -80,8 +82,7 @@ pub struct Channel {
     socket: Socket,
     tls: Option<Tls>,
     polling: Polling,
-    /// Held while a reply goes out: replies of several threads do not mix.
-    writing: Mutex<()>,
+    outbox: Outbox,
 }
 
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Channel {
     /// In plain.
     #[must_use]
     pub fn new(socket: Socket) -> Self {
-        Self { socket, tls: None, polling: Polling::new(), writing: Mutex::default() }
+        Self { socket, tls: None, polling: Polling::new(), outbox: Outbox::default() }
     }
 
     /// The socket.
@@ -191,17 +192,21 @@ impl Channel {
         }
     }
 
-    /// Writes all of `bytes`, not mixed with what other threads write.
+    /// Sends what is in `out`, not mixed with what other threads send, or leaves it to one of them that
+    /// sends already; `out` is empty then.
     ///
     /// # Errors
-    /// Those of the socket.
-    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.writer().write(bytes)
+    /// Those of the socket, [`ErrorKind::BrokenPipe`] where another thread had one before.
+    pub fn send(&self, out: &mut Output) -> io::Result<()> {
+        if out.is_empty() { Ok(()) } else { self.outbox.send(out, |bytes| self.write_all(bytes)) }
     }
 
-    /// The right to write several times with nothing of others in between.
-    pub fn writer(&self) -> Writer<'_> {
-        Writer { channel: self, _one: held(&self.writing) }
+    /// Lets `body` write several times with nothing of others in between.
+    ///
+    /// # Errors
+    /// Those of `body`, and as of [`Channel::send`].
+    pub fn alone(&self, body: impl FnOnce(&Writer<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.outbox.alone(|| body(&Writer(self)), |bytes| self.write_all(bytes))
     }
 
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
@@ -224,12 +229,9 @@ impl Channel {
     }
 }
 
-/// See [`Channel::writer`].
+/// See [`Channel::alone`].
 #[derive(Debug)]
-pub struct Writer<'a> {
-    channel: &'a Channel,
-    _one: MutexGuard<'a, ()>,
-}
+pub struct Writer<'a>(&'a Channel);
 
 impl Writer<'_> {
     /// Writes all of `bytes`.
@@ -237,7 +239,7 @@ impl Writer<'_> {
     /// # Errors
     /// Those of the socket.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.channel.write_all(bytes)
+        self.0.write_all(bytes)
     }
 }
 

@@ -117,6 +117,7 @@ pub mod context;
 pub mod export;
 pub mod listen;
 pub mod negotiation;
+mod outbox;
 pub mod output;
 mod polling;
 pub mod reply;

@@ -185,7 +185,7 @@ impl Server {
             let (taken, step) = negotiation.step(&input, self.exports.as_ref(), &mut out);
             input.drain(..taken);
             if !matches!(step, Step::Went) || out.len() > READ_LEN {
-                channel.write(&out)?;
+                channel.alone(|writer| writer.write(&out))?;
                 out.clear();
             }
             match step {

@@ -1,0 +1,183 @@
+//! Replies of several threads, on their way out one after the other.
+//!
+//! A thread whose reply is ready while another sends does not wait: it leaves a copy to that one, which
+//! sends it together with what else was left meanwhile, and goes on decoding. Only where a client takes so
+//! little that much is left do threads wait.
+
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::output::Output;
+use crate::wire::Put;
+
+/// Bytes that are left to the one who sends at most, besides the last that were.
+const LEFT_LEN_MAX: usize = 256 << 10;
+
+/// What goes out over one channel.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    /// For those who wait: somebody has sent.
+    sent: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Somebody sends.
+    is_busy: bool,
+    /// What others have left to that one.
+    left: Output,
+    has_failed: bool,
+}
+
+impl Outbox {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to send, or where somebody has it and there is room for what is left, the state.
+    fn begin(&self, can_leave: bool) -> io::Result<Option<MutexGuard<'_, State>>> {
+        let mut state = self.state();
+        while state.is_busy && !state.has_failed && !(can_leave && state.left.len() < LEFT_LEN_MAX) {
+            state = self.sent.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.has_failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if state.is_busy {
+            return Ok(Some(state));
+        }
+        state.is_busy = true;
+        Ok(None)
+    }
+
+    /// Sends what is in `out` by `write`, or leaves it to somebody who sends already; `out` is empty then.
+    ///
+    /// # Errors
+    /// Those of `write`, and [`io::ErrorKind::BrokenPipe`] once it has failed for anybody.
+    pub fn send(&self, out: &mut Output, write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        if let Some(mut state) = self.begin(true)? {
+            state.left.put(out.filled());
+            out.truncate(0);
+            return Ok(());
+        }
+        let done = write(out.filled());
+        out.truncate(0);
+        self.end(done, write)
+    }
+
+    /// Calls `body`, which may write several times, while nobody else sends.
+    ///
+    /// # Errors
+    /// Those of `body`, and as of [`Outbox::send`].
+    pub fn alone(
+        &self,
+        body: impl FnOnce() -> io::Result<()>,
+        write: impl Fn(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.begin(false)?;
+        self.end(body(), write)
+    }
+
+    /// Sends what was left, until nothing is.
+    fn end(&self, mut done: io::Result<()>, write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut left = Output::default();
+        loop {
+            let mut state = self.state();
+            state.has_failed |= done.is_err();
+            if state.left.is_empty() || state.has_failed {
+                state.is_busy = false;
+                drop(state);
+                self.sent.notify_all();
+                return done;
+            }
+            // What was sent before is the memory for what is left next.
+            std::mem::swap(&mut left, &mut state.left);
+            drop(state);
+            self.sent.notify_all();
+            done = write(left.filled());
+            left.truncate(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn output(bytes: &[u8]) -> Output {
+        let mut out = Output::default();
+        out.put(bytes);
+        out
+    }
+
+    #[test]
+    fn what_is_ready_while_another_sends_goes_out_with_the_next_call_and_nobody_waits() {
+        let outbox = Outbox::default();
+        let calls = Mutex::new(Vec::new());
+        let (begun, go_on) = (mpsc::channel(), mpsc::channel::<()>());
+        let go_on = (go_on.0, Mutex::new(go_on.1));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let write = |bytes: &[u8]| {
+                    calls.lock().unwrap().push(bytes.to_vec());
+                    begun.0.send(()).unwrap();
+                    go_on.1.lock().unwrap().recv().unwrap();
+                    Ok(())
+                };
+                outbox.send(&mut output(b"first"), write).unwrap();
+            });
+            begun.1.recv().unwrap();
+            for part in [b"a", b"b", b"c"] {
+                let mut out = output(part);
+                outbox.send(&mut out, |_| panic!("another sends")).unwrap();
+                assert!(out.is_empty());
+            }
+            (0..2).for_each(|_| go_on.0.send(()).unwrap());
+        });
+        assert_eq!(*calls.lock().unwrap(), [b"first".to_vec(), b"abc".to_vec()]);
+        outbox.send(&mut output(b"last"), |bytes| Ok(assert_eq!(bytes, b"last"))).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_is_bounded_and_all_arrives_whole_and_once() {
+        let outbox = Outbox::default();
+        let sent = Mutex::new(Vec::new());
+        let most = Mutex::new(0);
+        let write = |bytes: &[u8]| {
+            let mut most = most.lock().unwrap();
+            *most = bytes.len().max(*most);
+            sent.lock().unwrap().extend_from_slice(bytes);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..8u8 {
+                let (outbox, write) = (&outbox, &write);
+                scope.spawn(move || {
+                    for at in 0..8u8 {
+                        outbox.send(&mut output(&[thread * 8 + at; 100 << 10]), write).unwrap();
+                    }
+                });
+            }
+        });
+        let mut parts: Vec<u8> = sent.lock().unwrap().chunks(100 << 10).map(|part| part[0]).collect();
+        assert!(sent.lock().unwrap().chunks(100 << 10).all(|part| part.iter().all(|&byte| byte == part[0])));
+        parts.sort_unstable();
+        assert!(parts.into_iter().eq(0..64));
+        assert!(*most.lock().unwrap() <= LEFT_LEN_MAX + (100 << 10));
+    }
+
+    #[test]
+    fn after_a_failure_nobody_sends_or_waits() {
+        let outbox = Outbox::default();
+        let failed = outbox.send(&mut output(b"1"), |_| Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let after = outbox.send(&mut output(b"2"), |_| panic!("it has failed"));
+        assert_eq!(after.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let alone = outbox.alone(|| panic!("it has failed"), |_| Ok(()));
+        assert_eq!(alone.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}
