@@ -78,24 +78,24 @@ impl Served {
         assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
     }
 
-    /// The next line on standard error that begins so.
+    /// The next line on standard error that has this.
     #[track_caller]
-    pub fn line(&mut self, begins: &str) -> String {
+    pub fn line(&mut self, what: &str) -> String {
         let mut line = String::new();
         while self.stderr.read_line(&mut line).unwrap() > 0 {
-            if line.starts_with(begins) {
+            if line.contains(what) {
                 return line;
             }
             line.clear();
         }
-        panic!("no line with {begins:?}");
+        panic!("no line with {what:?}");
     }
 
     /// What SIGUSR1 makes it tell; it was started with `--json`.
     #[track_caller]
     pub fn stats(&mut self) -> Value {
         self.signal("-USR1");
-        serde_json::from_str(&self.line("{")).unwrap()
+        serde_json::from_str(&self.line("{\"requests\"")).unwrap()
     }
 
     /// Waits for the end; gives the exit code, and what was on standard output and standard error.

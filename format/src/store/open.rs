@@ -196,6 +196,19 @@ impl Store {
     }
 }
 
+impl Shared {
+    /// Whether the store's header still has its name.
+    pub(super) fn check_is_there(&self) -> Result<()> {
+        match self.storage.open(names::STORE) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::NoStore { path: self.storage.place() })
+            }
+            Err(error) => Err(Error::io("open", names::STORE, error)),
+        }
+    }
+}
+
 /// Makes the header of a new store in a place that holds nothing else; gives the bytes written.
 fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
     let _lock = take_lock(storage, wait)?;

@@ -82,7 +82,7 @@ impl Store {
     /// All names, in ascending order, each with what became of reading its record.
     ///
     /// # Errors
-    /// When the names cannot be listed.
+    /// When the names cannot be listed, and [`Error::NoStore`] where the store is not there any more.
     pub fn references(&self) -> Result<Vec<(RefName, Result<NamedImage>)>> {
         let mut found = Vec::new();
         for name in reference_names(&self.shared)? {
@@ -96,6 +96,10 @@ impl Store {
                 }),
             };
             found.push((name, named));
+        }
+        // A store without names and one that was erased look alike.
+        if found.is_empty() {
+            self.shared.check_is_there()?;
         }
         found.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(found)
