@@ -108,3 +108,71 @@ fn ask(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Option<io::Result<usize>> {
         Ok((_, len)) => Some(Ok(len)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const MICRO: Duration = Duration::from_micros(1);
+
+    fn polling(asking_max: usize) -> Polling {
+        Polling { window_nanos: AtomicU32::new(0), asking_max }
+    }
+
+    #[test]
+    fn the_window_fits_a_quick_client_and_closes_for_a_slow_one() {
+        let polling = polling(1);
+        polling.learn(40 * MICRO);
+        assert_eq!(polling.window(), 80 * MICRO);
+        polling.learn(150 * MICRO);
+        assert_eq!(polling.window(), WINDOW_MAX);
+        polling.learn(MICRO);
+        assert_eq!(polling.window(), WINDOW_MAX, "what is there already tells nothing");
+        polling.learn(5 * MICRO);
+        assert_eq!(polling.window(), WINDOW_MAX / 8 * 7, "it shrinks slowly");
+        let mut wasted = Duration::ZERO;
+        while !polling.window().is_zero() {
+            wasted += polling.window();
+            polling.learn(WINDOW_MAX + MICRO);
+        }
+        assert!(wasted < 2 * WINDOW_MAX, "{wasted:?}");
+    }
+
+    #[test]
+    fn bytes_and_the_end_come_the_same_whether_it_asks_or_sleeps() {
+        for asking_max in [0, usize::MAX] {
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let polling = polling(asking_max);
+            let sender = std::thread::spawn(move || {
+                for number in 0..200u8 {
+                    client.write_all(&[number; 3]).unwrap();
+                    std::thread::sleep(u32::from(number) * MICRO);
+                }
+            });
+            let (mut found, mut buf) = (Vec::new(), [0; 7]);
+            loop {
+                polling.window_nanos.store(100_000, Ordering::Relaxed);
+                let len = polling.read(server.as_fd(), &mut buf, |buf| (&server).read(buf)).unwrap();
+                if len == 0 {
+                    break;
+                }
+                found.extend_from_slice(&buf[..len]);
+            }
+            sender.join().unwrap();
+            assert!(found.into_iter().eq((0..200).flat_map(|number| [number; 3])));
+        }
+    }
+
+    #[test]
+    fn no_more_threads_ask_than_may() {
+        let all: Vec<_> = (0..3).map_while(|_| Asking::begin(usize::MAX)).collect();
+        let now = ASKING.load(Ordering::Relaxed);
+        assert!(now >= all.len() && Asking::begin(all.len()).is_none());
+        drop(all);
+        assert!(Asking::begin(0).is_none());
+    }
+}
