@@ -12,6 +12,8 @@
 //! | [`export`] | what is exported: the one thing that a user of this crate brings |
 //! | [`answer`] | from a checked request to its reply |
 //! | [`transmission`] | the threads of one connection |
+//! | `outbox` | replies of several threads, one after the other |
+//! | `polling` | waiting for a client without sleeping |
 //! | [`channel`] | a connection as bytes both ways, in plain or with TLS |
 //! | [`tls`] | certificates, and which clients are let in |
 //! | [`server`] | connections from their first byte to their last |

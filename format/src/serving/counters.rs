@@ -19,7 +19,7 @@ pub struct Counts {
     pub requests: u64,
     /// Bytes that they gave.
     pub bytes: u64,
-    /// Those of the reads that needed nothing beyond the cache.
+    /// Those of the reads whose bytes were all in the cache when they were asked for.
     pub hits: u64,
     /// Those that failed.
     pub errors: u64,

@@ -12,6 +12,9 @@ use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT};
 use crate::store::{Pin, Store};
 
 /// One image as it is served to any number of clients. It holds what the image needs until it is dropped.
+///
+/// Whoever wants bytes asks [`read_held`](BlockDevice::read_held) first, and [`read_at`](BlockDevice::read_at) for
+/// what is not all held: the second does not look again, and counts as a read that needed more than the cache.
 #[derive(Debug)]
 pub struct Disk {
     name: String,
