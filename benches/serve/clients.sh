@@ -2,8 +2,9 @@
 # shellcheck shell=bash disable=SC2153
 
 # Python of the system, which has libnbd's module; another may come first.
+# Prints `name got want` lines, also where it fails.
 nbd_shell() {
-    PATH=/usr/bin:$PATH nbdsh -n -c - <"$HERE/serve/$1"
+    PATH=/usr/bin:$PATH nbdsh -n -c - <"$HERE/serve/$1" || echo "${1%.py} exit:$? exit:0"
 }
 
 check_clients() {
