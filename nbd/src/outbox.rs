@@ -1,8 +1,8 @@
 //! Replies of several threads, on their way out one after the other.
 //!
 //! A thread whose reply is ready while another sends does not wait: it leaves a copy to that one, which
-//! sends it together with what else was left meanwhile, and goes on decoding. Only where a client takes so
-//! little that much is left do threads wait.
+//! sends it together with what else was left meanwhile, and goes on decoding. Only who has much to send, or
+//! where a client takes so little that much is left, waits.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,9 @@ use crate::output::Output;
 use crate::wire::Put;
 
 /// Bytes that are left to the one who sends at most, besides the last that were.
-const LEFT_LEN_MAX: usize = 256 << 10;
+const LEFT_LEN_MAX: usize = 64 << 10;
+/// Whoever has more to send waits: a copy is not worth its memory.
+const LEAVE_LEN_MAX: usize = 32 << 10;
 
 /// What goes out over one channel.
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ impl Outbox {
     /// # Errors
     /// Those of `write`, and [`io::ErrorKind::BrokenPipe`] once it has failed for anybody.
     pub fn send(&self, out: &mut Output, write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        if let Some(mut state) = self.begin(true)? {
+        if let Some(mut state) = self.begin(out.len() <= LEAVE_LEN_MAX)? {
             state.left.put(out.filled());
             out.truncate(0);
             return Ok(());
@@ -158,16 +160,16 @@ mod tests {
                 let (outbox, write) = (&outbox, &write);
                 scope.spawn(move || {
                     for at in 0..8u8 {
-                        outbox.send(&mut output(&[thread * 8 + at; 100 << 10]), write).unwrap();
+                        outbox.send(&mut output(&[thread * 8 + at; 20 << 10]), write).unwrap();
                     }
                 });
             }
         });
-        let mut parts: Vec<u8> = sent.lock().unwrap().chunks(100 << 10).map(|part| part[0]).collect();
-        assert!(sent.lock().unwrap().chunks(100 << 10).all(|part| part.iter().all(|&byte| byte == part[0])));
+        let mut parts: Vec<u8> = sent.lock().unwrap().chunks(20 << 10).map(|part| part[0]).collect();
+        assert!(sent.lock().unwrap().chunks(20 << 10).all(|part| part.iter().all(|&byte| byte == part[0])));
         parts.sort_unstable();
         assert!(parts.into_iter().eq(0..64));
-        assert!(*most.lock().unwrap() <= LEFT_LEN_MAX + (100 << 10));
+        assert!(*most.lock().unwrap() <= LEFT_LEN_MAX + (20 << 10));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! Memory: two pieces (see [`PIECE_LEN`]) for each of the connection's threads that has something to send, a
 //! mebibyte where a client wants no fragments; a thread that waits has none. A request that waits is 48
 //! bytes, and there are fewer than twice `WAITING_MAX`. Replies that are left to a thread that sends already
-//! are a quarter of a mebibyte and the last of them. Who does not take replies makes its own threads wait, and
+//! have less than 96 KiB. Who does not take replies makes its own threads wait, and
 //! no others.
 
 use std::collections::VecDeque;
