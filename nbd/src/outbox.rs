@@ -140,7 +140,11 @@ mod tests {
             (0..2).for_each(|_| go_on.0.send(()).unwrap());
         });
         assert_eq!(*calls.lock().unwrap(), [b"first".to_vec(), b"abc".to_vec()]);
-        outbox.send(&mut output(b"last"), |bytes| Ok(assert_eq!(bytes, b"last"))).unwrap();
+        let last = |bytes: &[u8]| {
+            assert_eq!(bytes, b"last");
+            Ok(())
+        };
+        outbox.send(&mut output(b"last"), last).unwrap();
     }
 
     #[test]
