@@ -111,8 +111,7 @@ fio_fresh_iops() {
 }
 
 # What must be decoded. Two ways to see it: a server that has just begun, whose cache fills as it goes
-# (fresh), and one whose cache of 16 MiB holds the map and next to nothing else, so that nearly every read
-# decodes, as the figure of decodes for a request says (uncached).
+# (fresh), and one whose cache of a mebibyte holds next to nothing, so that every read decodes (uncached).
 # The files are in the page cache for both.
 check_cold() {
     local socket=$RUN/cold qcow2=$WORK/nginx.qcow2 here before after
@@ -123,7 +122,7 @@ check_cold() {
     peer_is qemu-nbd -r -t -e 8 -f qcow2 -k "$RUN/peer" "$qcow2"
     paired cold_fresh_depth_16_iops more 4 fio_fresh_iops ours "$(uri "$RUN/peer")" 16 "$(offsets 20000)"
     paired cold_fresh_depth_1_iops more 0 fio_fresh_iops ours "$(uri "$RUN/peer")" 1 "$(offsets 20000)"
-    serve --socket "$socket" --cache 16MiB
+    serve --socket "$socket" --cache 1MiB
     before=$(statistics)
     fio_iops "$here" 16 "$(offsets 20000)" >/dev/null
     after=$(statistics)

@@ -4,7 +4,7 @@
 //! long as a read of what is decoded. A client that has one request under way at a time pays for that with
 //! every request. So the thread that waits for requests asks again and again first, for as long as its client
 //! lately took to ask for more, and at most for [`WINDOW_MAX`]; in between it leaves the processor to whoever
-//! wants it. A client that takes longer makes it sleep at once the next time. KVM's halt polling and the
+//! wants it. A client that takes longer makes it ask for half as long, and soon not at all. KVM's halt polling and the
 //! event loops of QEMU do the same, for the same reason.
 //!
 //! One processor is always left alone: of `n`, at most `n - 1` are used for waiting, by the whole process.
