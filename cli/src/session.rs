@@ -33,9 +33,9 @@ impl<'a> Session<'a> {
         Self { globals, cache: Cache::new(CACHE_BYTES_DEFAULT), is_serving: false }
     }
 
-    /// The same for a front end, with a cache of so many bytes.
-    pub fn for_serving(&self, cache_bytes: u64) -> Self {
-        Self { globals: self.globals, cache: Cache::new(cache_bytes), is_serving: true }
+    /// The same for a front end, with this cache.
+    pub fn for_serving(&self, cache: Cache) -> Self {
+        Self { globals: self.globals, cache, is_serving: true }
     }
 
     /// The cache of all that is opened.

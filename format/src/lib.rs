@@ -68,7 +68,7 @@ pub mod verify;
 pub mod vmdk;
 
 pub use bundle::{BundleSink, LoadOptions, LoadReport, LoadedImage, SaveOptions, SaveReport};
-pub use cache::Cache;
+pub use cache::{Cache, MemoryPages};
 pub use codec::Codec;
 pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};

@@ -269,6 +269,28 @@ fn opening_and_a_first_cold_read_take_few_reads_and_the_next_takes_one() {
 }
 
 #[test]
+fn a_small_cache_keeps_the_pages_that_chunks_are_found_by() {
+    const BLOCKS: u64 = 8192;
+    let storage = MemoryStorage::new();
+    // A chunk a block: eight pages of the list and eight of its locator, 448 KiB.
+    let disk = noise(0..BLOCKS);
+    import(&store_in(&storage), &disk, &ImportOptions { chunk_blocks: 1, ..options("disk") });
+    let watched = Watched::new(storage);
+    let image = image(&open(watched.clone(), 768 << 10), "disk");
+    let mut rng = Rng::new(3);
+    let mut out = vec![0; BLOCK];
+    for _ in 0..2000 {
+        let at = rng.below(BLOCKS) as usize * BLOCK;
+        read(&image, at, &mut out);
+        assert_equal(&out, &disk[at..at + BLOCK], "a cold read");
+    }
+    let reads = watched.take_reads();
+    let of_pages = reads.iter().filter(|read| ["lists", "locators"].contains(&folder(&read.0))).count();
+    eprintln!("{of_pages} reads of pages, {} of frames", reads.iter().filter(|read| is_frame(read)).count());
+    assert!(of_pages < 60, "{of_pages} reads of 16 pages");
+}
+
+#[test]
 fn reading_from_front_to_back_asks_once_for_many_frames() {
     // Frames as long as chunks, half as long, and short ones.
     let half = |seed: u64| [&common::noise(seed)[..BLOCK / 2], &[7; BLOCK / 2]].concat();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use melv::Error;
+use melv::{Cache, Error};
 use melv_fuse::{MountOptions, Mounted, Unmounter};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -66,7 +66,7 @@ fn serve(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     if is_daemon {
         daemon::detach()?;
     }
-    let session = &session.for_serving(args.cache);
+    let session = &session.for_serving(Cache::new(args.cache));
     catalog::raise_open_files();
     let catalog = Arc::new(catalog::of(&args.images, session)?);
     // From here on a signal waits until there is something to unmount.

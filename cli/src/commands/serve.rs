@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use clap::ValueEnum;
-use melv::{Catalog, Error};
+use melv::{Cache, Catalog, Error, MemoryPages};
 use melv_nbd::listen::{self, SocketFile};
 use melv_nbd::tls::{self, Clients};
 use melv_nbd::{Listener, Server, ServerOptions, Socket, TlsPolicy};
@@ -122,7 +122,8 @@ impl Drop for TemporaryFolder {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let session = session.for_serving(args.cache);
+    // A request costs more than huge pages save, and a read that waits for one is a slow one.
+    let session = session.for_serving(Cache::with_memory(args.cache, MemoryPages::Small));
     let options = server_options(args)?;
     let is_tls = options.policy != TlsPolicy::Off;
     // Before there are threads, and before anything that might wait.

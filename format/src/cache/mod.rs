@@ -6,8 +6,8 @@
 //! Pages and leaves are kept by their digests, in a `quick_cache`. Of several readers that miss the same
 //! thing at once, one loads and the others wait for it.
 //!
-//! The bound counts content and a fixed overhead an entry, of both together. Pages may take half of it;
-//! chunks have what pages leave.
+//! The bound counts content and a fixed overhead an entry, of both together. Pages may take half of it,
+//! and three quarters of a small one; chunks have what pages leave.
 
 mod chunk;
 mod chunks;
@@ -21,6 +21,7 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
+pub use crate::buffer::MemoryPages;
 pub(crate) use chunk::{Chunk, Trust};
 pub(crate) use chunks::ListNumber;
 
@@ -38,6 +39,10 @@ const PAGE_EXPECTED_BYTES: u64 = 32 << 10;
 /// Pages may take this part of the whole, and what images keep of them this one.
 const PAGES_PART: u64 = 2;
 const KEPT_PART: u64 = 8;
+/// Of a small cache pages may take more, up to these bytes: a page is what a thousand chunks are found by,
+/// so one that must be read again costs more than a chunk does.
+const PAGES_SMALL_BYTES: u64 = 4 << 20;
+const PAGES_SMALL_PART: (u64, u64) = (3, 4);
 /// And arenas for chunks of the default length: five eighths, so that chunks of other lengths have room
 /// beside them even when nobody uses their pieces.
 const ARENAS_PART: (u64, u64) = (5, 8);
@@ -165,12 +170,27 @@ impl Parts {
     }
 }
 
+/// What pages may take of a cache of `bytes_max` bytes.
+fn pages_max(bytes_max: u64) -> u64 {
+    let (part, of) = PAGES_SMALL_PART;
+    (bytes_max / PAGES_PART).max((bytes_max / of * part).min(PAGES_SMALL_BYTES))
+}
+
 impl Cache {
-    /// A cache that holds at most `bytes_max` bytes.
+    /// A cache that holds at most `bytes_max` bytes, on huge pages.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
-        let pages_max = bytes_max / PAGES_PART;
-        let pages = usize::try_from(pages_max / PAGE_EXPECTED_BYTES).unwrap_or(usize::MAX).max(64);
+        Self::with_memory(bytes_max, MemoryPages::Huge)
+    }
+
+    /// A cache that holds at most `bytes_max` bytes, on pages of this kind.
+    ///
+    /// Memory that a cache no longer uses goes on to others of the process, of whatever kind it is.
+    #[must_use]
+    pub fn with_memory(bytes_max: u64, memory: MemoryPages) -> Self {
+        let pages_max = pages_max(bytes_max);
+        // As many as one shard has at least: of two small ones, one would be full before the other.
+        let pages = usize::try_from(pages_max / PAGE_EXPECTED_BYTES).unwrap_or(usize::MAX).max(32);
         Self(Arc::new(Parts {
             bytes_max,
             chunks: Chunks::new(bytes_max),
@@ -179,7 +199,7 @@ impl Cache {
             pages_come: Mutex::new(()),
             coming_bytes: AtomicU64::new(0),
             kept_bytes: Arc::default(),
-            arenas: Arenas::new(bytes_max / ARENAS_PART.1 * ARENAS_PART.0),
+            arenas: Arenas::new(bytes_max / ARENAS_PART.1 * ARENAS_PART.0, memory),
             decoded_bytes: AtomicU64::new(0),
             decoded_chunks: AtomicU64::new(0),
         }))

@@ -205,14 +205,14 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::{Arenas, Buffer};
+    use crate::buffer::{Arenas, Buffer, MemoryPages};
     use crate::cache::Trust;
 
     const LEN: usize = 4096;
     const EACH: u64 = LEN as u64 + OVERHEAD_BYTES + TABLE_BYTES;
 
     fn chunk(len: usize) -> Chunk {
-        Chunk::new(Buffer::new(len, &Arenas::new(0)), None, Trust::Proved)
+        Chunk::new(Buffer::new(len, &Arenas::new(0, MemoryPages::Huge)), None, Trust::Proved)
     }
 
     fn add(shard: &mut Shard, key: Key, bytes_max: u64) {
