@@ -2,6 +2,7 @@
 file is read for the kernel and the initrd only.
 
     boot.py DISK SOCKET
+    boot.py --take-out DISK FOLDER    only puts vmlinuz and initrd into the folder
 """
 
 import importlib.machinery
@@ -21,8 +22,11 @@ def recorder():
     return module
 
 
-def main(disk, socket):
+def main(disk, socket, folder=None):
     record = recorder()
+    if disk == "--take-out":
+        record.take_out(socket, folder)
+        return
     with tempfile.TemporaryDirectory(prefix="melv-boot-", dir="/var/tmp") as work:
         record.take_out(disk, work)
         command = record.machine_command(work, socket)

@@ -117,12 +117,14 @@ pub enum Error {
         feature: String,
     },
     /// Bytes break a rule of the format.
-    #[error("{object} is damaged at byte {offset} (rule {})", fault.rule())]
+    #[error("{object} is damaged at byte {offset}{} (rule {})", of_chunk(*chunk), fault.rule())]
     Corrupt {
         /// The file or object.
         object: String,
         /// Where the damaged structure begins in it.
         offset: u64,
+        /// Which chunk of its list cannot be decoded for it, if it is one chunk.
+        chunk: Option<u64>,
         /// The broken rule.
         #[source]
         fault: Fault,
@@ -183,6 +185,10 @@ pub enum Error {
     Poisoned,
 }
 
+fn of_chunk(chunk: Option<u64>) -> String {
+    chunk.map_or_else(String::new, |number| format!(", chunk {number}"))
+}
+
 impl Error {
     /// Wraps a refusal of the operating system, telling a full disk from the rest.
     pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
@@ -205,8 +211,17 @@ impl Error {
         if fault.is_unsupported() {
             Self::Unsupported { object, feature: fault.to_string() }
         } else {
-            Self::Corrupt { object, offset, fault }
+            Self::Corrupt { object, offset, chunk: None, fault }
         }
+    }
+
+    /// The same, of what chunk `number` of a list is decoded from.
+    #[must_use]
+    pub(crate) fn in_chunk(mut self, number: u64) -> Self {
+        if let Self::Corrupt { chunk, .. } = &mut self {
+            *chunk = Some(number);
+        }
+        self
     }
 
     /// Whether the error says that stored bytes are damaged.

@@ -426,10 +426,10 @@ fn swapped_places_never_yield_another_frame() {
             let store = open(&storage, verify);
             for chunk in [one, other] {
                 let found = read_block(&store, chunk as u64 * 4);
-                assert!(
-                    matches!(&found, Err(Error::Corrupt { fault: Fault::FrameGuard { .. }, .. })),
-                    "chunk {chunk}: {found:?}"
-                );
+                let Err(Error::Corrupt { fault: Fault::FrameGuard { .. }, chunk: of, .. }) = &found else {
+                    panic!("chunk {chunk}: {found:?}")
+                };
+                assert_eq!(*of, Some(chunk as u64));
             }
         }
     }

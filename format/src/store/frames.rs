@@ -246,7 +246,8 @@ impl Shared {
                     Fault::ChunkId { expected, found } => mismatch(name, chunk, &place, expected, found),
                     fault => Error::corrupt(name, u64::from(place.offset), fault),
                 })
-            })?;
+            })
+            .map_err(|error| error.in_chunk(chunk))?;
         }
         Ok(match assembly.held {
             Held::All => None,
@@ -411,7 +412,7 @@ fn is_left_out(error: &Error) -> bool {
 }
 
 fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
-    Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, fault)
+    Error::corrupt(names::object(names::LOCATORS, &list.id), 0, fault).in_chunk(chunk)
 }
 
 impl Chunk {
