@@ -5,6 +5,7 @@ use std::io;
 use melv::{BlockDevice, Error, RunKind};
 
 use crate::channel::Channel;
+use crate::medium::Medium;
 use crate::negotiation::{ReplyMode, Session};
 use crate::output::Output;
 use crate::reply::Reply;
@@ -27,6 +28,8 @@ pub struct Answers<'a> {
     pub channel: &'a Channel,
     /// What was agreed on.
     pub session: &'a Session,
+    /// What the disk lies on.
+    pub medium: &'a Medium,
 }
 
 /// How the disk is read.
@@ -224,7 +227,7 @@ impl<'a> Answers<'a> {
             },
             How::Fully if self.fill(offset, buf, How::Held).is_ok() => Ok(()),
             How::Fully | How::Missed => {
-                let read = self.disk().read_at(offset, buf);
+                let read = self.medium.watch(|| self.disk().read_at(offset, buf));
                 read.map_err(|error| Stopped::Failed(errno(&error), self.first_bad(offset, buf)))
             }
         }
@@ -271,7 +274,7 @@ impl<'a> Answers<'a> {
         while at < end {
             let len = (step - at % step).min(end - at);
             // Whoever reads it is told what is wrong with it.
-            let _ = self.disk().read_at(at, out.room(len as usize));
+            let _ = self.medium.watch(|| self.disk().read_at(at, out.room(len as usize)));
             out.truncate(start);
             at += len;
         }

@@ -12,7 +12,7 @@ use rustls::{ServerConfig, ServerConnection};
 use crate::channel::{Channel, Socket};
 use crate::export::Exports;
 use crate::negotiation::{Negotiation, Session, Step, TlsPolicy};
-use crate::transmission;
+use crate::transmission::{self, Helpers};
 
 /// Bytes read of a socket at once in the handshake.
 const READ_LEN: usize = 16 << 10;
@@ -36,13 +36,15 @@ pub struct ServerOptions {
     pub stall_max: Duration,
     /// Threads that a connection uses at most for what cannot be answered at once.
     pub helpers_max: usize,
+    /// The same while its reads wait for a drive or a network; not below `helpers_max`.
+    pub helpers_waiting_max: usize,
     /// Connections at once; more are closed at once.
     pub connections_max: usize,
 }
 
 impl Default for ServerOptions {
     /// No TLS; a minute between options and ten for all; ten minutes for a reply; as many helpers as there
-    /// are processors, up to 16; 4096 connections.
+    /// are processors, up to 16, and 16 while reads wait; 4096 connections.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -52,6 +54,7 @@ impl Default for ServerOptions {
             handshake_max: Duration::from_secs(600),
             stall_max: Duration::from_secs(600),
             helpers_max: processors.clamp(2, 16),
+            helpers_waiting_max: 16,
             connections_max: 4096,
         }
     }
@@ -166,7 +169,8 @@ impl Server {
         // A client may be silent for as long as it likes.
         channel.socket().set_patience(None, Some(self.options.stall_max))?;
         tracing::info!(export = %session.export.name, mode = ?session.mode, "a client begins");
-        let done = transmission::run(&channel, &session, early, self.options.helpers_max);
+        let helpers = Helpers { max: self.options.helpers_max, waiting_max: self.options.helpers_waiting_max };
+        let done = transmission::run(&channel, &session, early, helpers);
         // A client that does not take what it is sent is not waited for a second time.
         if done.is_ok() {
             channel.close();

@@ -3,7 +3,8 @@
 //! The threads of a connection take turns at reading requests, many at a time. Who reads answers those at
 //! once whose bytes are at hand: their replies go out together, one call for all that came together. What
 //! must be decoded waits in a queue, of which whoever is free takes a share, the reader first: while there is
-//! something to decode, all who can do so, and nobody is woken on the way from a request to its reply.
+//! something to decode, all who can do so, and nobody is woken on the way from a request to its reply. They are as
+//! many as there are processors, and more while reads wait for the medium (see [`crate::medium`]).
 //!
 //! While all decode nobody reads, which is as well where decoding takes microseconds. Where reads were slow
 //! lately, as from a network or a bad disk, one thread more reads on: what is slow does not hold back what
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{Answers, PIECE_LEN};
 use crate::channel::Channel;
+use crate::medium::{EXTRA_IDLE, Extra, Medium};
 use crate::negotiation::Session;
 use crate::output::Output;
 use crate::request::{Request, Todo};
@@ -46,16 +48,26 @@ const DEEP_READS: usize = 8;
 const AWAKE: Duration = Duration::from_micros(30);
 const STACK_LEN: usize = 512 << 10;
 
-/// Serves one client, with at most `answering_max` threads that decode for it and one that reads.
+/// How many threads may answer what is not at hand for one client.
+#[derive(Debug, Clone, Copy)]
+pub struct Helpers {
+    /// Ordinarily.
+    pub max: usize,
+    /// While reads wait for the medium.
+    pub waiting_max: usize,
+}
+
+/// Serves one client, with these helpers and one thread that reads.
 ///
 /// # Errors
 /// Those of the socket; bytes that are no request.
-pub fn run(channel: &Channel, session: &Session, early: Vec<u8>, answering_max: usize) -> io::Result<()> {
+pub fn run(channel: &Channel, session: &Session, early: Vec<u8>, helpers: Helpers) -> io::Result<()> {
     let state = State { input: Some(Input::new(early)), threads: 1, wary: WARY_READS, ..State::default() };
+    let medium = Medium::default();
     let crew = Crew {
-        answers: Answers { channel, session },
+        answers: Answers { channel, session, medium: &medium },
         has_contexts: session.contexts.contexts().next().is_some(),
-        answering_max,
+        helpers,
         state: Mutex::new(state),
         wake: Condvar::new(),
     };
@@ -67,7 +79,7 @@ pub fn run(channel: &Channel, session: &Session, early: Vec<u8>, answering_max: 
 struct Crew<'a> {
     answers: Answers<'a>,
     has_contexts: bool,
-    answering_max: usize,
+    helpers: Helpers,
     state: Mutex<State>,
     /// For those who have nothing to do.
     wake: Condvar,
@@ -81,6 +93,8 @@ struct State {
     /// What is not at hand.
     waiting: VecDeque<(Request, Todo)>,
     threads: usize,
+    /// For each thread that is there only because reads wait for the medium.
+    extra: Vec<Extra>,
     /// Those that answer what was not at hand.
     answering: usize,
     /// Those that have nothing to do and that nobody has called.
@@ -183,6 +197,12 @@ impl Crew<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Threads that may answer now.
+    fn answering_max(&self) -> usize {
+        let Helpers { max, waiting_max } = self.helpers;
+        if self.answers.medium.makes_wait() { waiting_max.max(max) } else { max }
+    }
+
     /// A thread's life.
     fn take_part<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         let (mut out, mut share) = (Output::default(), Vec::with_capacity(SHARE_MAX));
@@ -194,7 +214,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Waits for something to do; `None` where there will be nothing.
+    /// Waits for something to do; `None` where there will be nothing, or others suffice.
     fn next<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
@@ -204,14 +224,17 @@ impl Crew<'_> {
         let mut state = self.state();
         let mut awake_until = None;
         loop {
-            if let Some(turn) = state.turn(self.answering_max, share) {
+            if let Some(turn) = state.turn(self.answering_max(), share) {
                 self.call(scope, state);
                 return Some(turn);
             }
             if state.end.is_some() {
                 return None;
             }
-            if state.deep > 0 && Instant::now() < *awake_until.get_or_insert_with(|| Instant::now() + AWAKE) {
+            if state.deep > 0
+                && state.extra.is_empty()
+                && Instant::now() < *awake_until.get_or_insert_with(|| Instant::now() + AWAKE)
+            {
                 drop(state);
                 std::thread::yield_now();
                 state = self.state();
@@ -219,27 +242,41 @@ impl Crew<'_> {
             }
             awake_until = None;
             *out = Output::default();
-            state = self.sleep(state);
+            state = self.sleep(state)?;
         }
     }
 
-    /// Waits until somebody calls, or the end.
-    fn sleep<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+    /// Waits until somebody calls, or the end; `None` for a thread that was not called for so long that it is
+    /// not needed.
+    fn sleep<'s>(&self, mut state: MutexGuard<'s, State>) -> Option<MutexGuard<'s, State>> {
         state.idle += 1;
         while state.called == 0 && state.end.is_none() {
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if state.extra.is_empty() {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.wake.wait_timeout(state, EXTRA_IDLE);
+            let timeout;
+            (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            let is_over = timeout.timed_out() && state.called == 0 && state.end.is_none();
+            if is_over && state.extra.pop().is_some() {
+                state.idle -= 1;
+                state.threads -= 1;
+                return None;
+            }
         }
         if state.called > 0 {
             state.called -= 1;
         } else {
             state.idle -= 1;
         }
-        state
+        Some(state)
     }
 
     /// Calls one more thread if there is something to do for it; when it comes it calls the next.
     fn call<'s>(&'s self, scope: &'s Scope<'s, '_>, mut state: MutexGuard<'_, State>) {
-        if state.called > 0 || !state.has_work(self.answering_max) {
+        let answering_max = self.answering_max();
+        if state.called > 0 || !state.has_work(answering_max) {
             return;
         }
         if state.idle > 0 {
@@ -248,11 +285,17 @@ impl Crew<'_> {
             // Who wakes needs the lock at once.
             drop(state);
             self.wake.notify_one();
-        } else if state.threads <= self.answering_max {
+        } else if state.threads <= answering_max {
+            let is_extra = state.threads > self.helpers.max;
+            let extra = if is_extra { Extra::begin() } else { None };
+            if is_extra && extra.is_none() {
+                return;
+            }
             let thread = std::thread::Builder::new().name("nbd-crew".into()).stack_size(STACK_LEN);
             // Without it, those who are there do it.
             if thread.spawn_scoped(scope, || self.take_part(scope)).is_ok() {
                 state.threads += 1;
+                state.extra.extend(extra);
             }
         }
     }
@@ -287,7 +330,7 @@ impl Crew<'_> {
         found: &mut Vec<(Request, Todo)>,
         out: &mut Output,
     ) -> io::Result<Read> {
-        let Answers { channel, session } = self.answers;
+        let Answers { channel, session, .. } = self.answers;
         let mut has_found = false;
         loop {
             let Ok(decoded) = Request::decode(input.bytes(), session.mode) else {

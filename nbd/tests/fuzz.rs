@@ -25,6 +25,7 @@ use common::{Held, KIB, MIB, Part, Rng, Shelf, TestDisk, resident_bytes};
 use melv::BlockDevice;
 use melv_nbd::answer::{Answers, PIECE_LEN};
 use melv_nbd::channel::Channel;
+use melv_nbd::medium::Medium;
 use melv_nbd::negotiation::{Negotiation, OPTION_LEN_MAX, ReplyMode, Session, Step};
 use melv_nbd::output::Output;
 use melv_nbd::request::{Request, Todo};
@@ -79,6 +80,7 @@ struct Bench {
     places: Vec<u64>,
     /// Nothing is ever sent: replies stay in memory.
     channel: Channel,
+    medium: Medium,
 }
 
 impl Bench {
@@ -90,7 +92,7 @@ impl Bench {
         let mut places = vec![0, 24 * KIB, 32 * KIB, 36 * KIB, 40 * KIB, MIB + 40 * KIB, DAMAGED.start];
         // A status of nearly 4 GiB, which does not fit with what follows it.
         places.extend([DAMAGED.end, zeros_end, end, zeros_end - 0xffff_f800, u64::MAX]);
-        Self { shelf: Shelf::only("disk", disk), places, channel: Channel::new(Socket::Unix(one)) }
+        Self { shelf: Shelf::only("disk", disk), places, channel: Channel::new(Socket::Unix(one)), medium: Medium::default() }
     }
 
     fn conversation(&self, seed: u64, tally: &mut Tally) -> Result<(), Wrong> {
@@ -192,7 +194,7 @@ impl Bench {
     }
 
     fn answer(&self, request: &Request, todo: Todo, session: &Session, out: &mut Output) {
-        let answers = Answers { channel: &self.channel, session };
+        let answers = Answers { channel: &self.channel, session, medium: &self.medium };
         match todo {
             Todo::Read { in_one } => {
                 if request.len > PIECE_LEN || !answers.read_held(request, in_one, out) {

@@ -131,6 +131,41 @@ fn requests_without_end_behind_one_that_is_slow_are_bounded() {
     bad.ends();
 }
 
+fn crew_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // One may end meanwhile.
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name == "nbd-crew\n").count()
+}
+
+#[test]
+fn reads_that_wait_for_the_medium_do_so_together_and_the_threads_for_them_end() {
+    let _alone = alone();
+    let gate = Gate::default();
+    let disk = TestDisk::new().and(Part::Far, MIB).and(Part::Slow(gate.clone()), MIB);
+    let options = ServerOptions { helpers_max: 2, helpers_waiting_max: 12, ..ServerOptions::default() };
+    let server = server_with(Shelf::only("disk", disk), options);
+    let mut client = reading(&server, "disk", ReplyMode::Structured);
+    let mut ask = |offset: u64, count: u64, between: &dyn Fn()| {
+        let read = |at: u64| client.request(command::READ, 0, offset + at * 4096, 4096);
+        let all: Vec<u8> = (0..count).flat_map(read).collect();
+        client.send(&all);
+        between();
+        (0..count).for_each(|_| assert_eq!(client.answer().bytes().len(), 4096));
+    };
+    // Nothing is known of the medium yet.
+    ask(0, 200, &|| ());
+    ask(MIB, 100, &|| {
+        soon("as many reads as may wait", || gate.came() == 12);
+        std::thread::sleep(SHORT / 10);
+        assert_eq!(gate.came(), 12);
+        gate.open();
+    });
+    // Two and the one that reads are there always.
+    soon("threads that are not needed end", || crew_threads() <= 3);
+    ask(MIB, 100, &|| ());
+}
+
 /// A thousand connections that stay in the handshake.
 fn thousand_half_open(path: &std::path::Path) -> Vec<UnixStream> {
     let half = |number: usize| {

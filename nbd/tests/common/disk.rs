@@ -5,6 +5,7 @@ use std::fmt::{self, Debug};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use melv::device::DepthRun;
 use melv::digest::object_digest;
@@ -23,6 +24,8 @@ pub enum Part {
     Zero,
     /// Is not what was stored.
     Damaged,
+    /// Comes after a while, as from a drive.
+    Far,
     /// Waits until the gate is open.
     Slow(Gate),
 }
@@ -153,6 +156,10 @@ impl TestDisk {
                 Part::Damaged => return Err(damage(at)),
                 Part::Slow(gate) => {
                     gate.pass();
+                    fill_pattern(at, now);
+                }
+                Part::Far => {
+                    std::thread::sleep(Duration::from_millis(1));
                     fill_pattern(at, now);
                 }
                 Part::Data => fill_pattern(at, now),
