@@ -19,6 +19,7 @@ use crate::buffer::Buffer;
 use crate::handles::Handles;
 use crate::inodes::{DiskFile, Inodes, Node, ROOT, wanted_number};
 use crate::listing::Listing;
+use crate::waiting::{Missed, Waiting, answer};
 
 /// Requests of read-ahead and of asynchronous readers that the kernel may have under way at once.
 /// Its own default of 12 would let a few readers ahead hold up all others.
@@ -55,6 +56,7 @@ pub(crate) struct Images {
     inodes: Inodes,
     files: Handles<Arc<Disk>>,
     folders: Handles<OpenFolder>,
+    waiting: Arc<Waiting>,
 }
 
 /// The answer to a request that failed.
@@ -71,6 +73,7 @@ impl Images {
             inodes: Inodes::default(),
             files: Handles::default(),
             folders: Handles::default(),
+            waiting: Arc::default(),
         }
     }
 
@@ -296,15 +299,11 @@ impl Filesystem for Images {
         let len = disk.size().saturating_sub(offset).min(u64::from(size)) as usize;
         BUFFER.with_borrow_mut(|buffer| {
             let Ok(room) = buffer.room(len) else { return reply.error(Errno::ENOMEM) };
-            let read = match disk.read_held(offset, room) {
-                Ok(false) => disk.read_at(offset, room),
-                held => held.map(drop),
-            };
-            match read {
-                Ok(()) => reply.data(room),
-                // The disk has logged it. Never a part: to the kernel that would be the end of the file.
-                Err(_) => reply.error(Errno::EIO),
+            match disk.read_held(offset, room) {
+                Ok(false) => {}
+                held => return answer(held.map(drop), room, reply),
             }
+            self.waiting.read(Missed { disk, offset, len, reply }, room);
         });
     }
 

@@ -38,13 +38,15 @@
 //! A request costs two system calls, two changes of context and one copy by the kernel; all else is kept below
 //! that. Each of the threads has one buffer, which is written by the disk and sent from, and never cleared. Each
 //! thread has a queue of its own to the kernel (`clone_fd`), and up to [`BACKGROUND`] requests of read-ahead
-//! and of asynchronous readers are under way at once.
+//! and of asynchronous readers are under way at once. There are as many threads as processors; reads that wait for a
+//! drive or a network are left to others, so that up to 64 can wait at once.
 //!
 //! | module | idea |
 //! |---|---|
 //! | `filesystem` | what the kernel asks, and the answers |
 //! | `inodes` | numbers of names, for as long as the kernel remembers them |
 //! | `buffer` | memory that answers are sent from |
+//! | `waiting` | reads that wait for the medium, while others are answered |
 //! | `handles` | numbers of open files and folders |
 //! | `listing` | the names that there are, not older than a moment |
 //! | `attributes` | what `stat` and `getfattr` say |
@@ -66,6 +68,7 @@ mod listing;
 mod mounts;
 mod session;
 mod umount;
+mod waiting;
 
 pub use error::{Error, Result};
 pub use filesystem::BACKGROUND;

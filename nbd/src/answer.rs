@@ -2,10 +2,10 @@
 
 use std::io;
 
+use melv::serving::Medium;
 use melv::{BlockDevice, Error, RunKind};
 
 use crate::channel::Channel;
-use crate::medium::Medium;
 use crate::negotiation::{ReplyMode, Session};
 use crate::output::Output;
 use crate::reply::Reply;

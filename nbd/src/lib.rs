@@ -118,7 +118,6 @@ pub mod channel;
 pub mod context;
 pub mod export;
 pub mod listen;
-pub mod medium;
 pub mod negotiation;
 mod outbox;
 pub mod output;

@@ -169,7 +169,8 @@ impl Server {
         // A client may be silent for as long as it likes.
         channel.socket().set_patience(None, Some(self.options.stall_max))?;
         tracing::info!(export = %session.export.name, mode = ?session.mode, "a client begins");
-        let helpers = Helpers { max: self.options.helpers_max, waiting_max: self.options.helpers_waiting_max };
+        let helpers =
+            Helpers { max: self.options.helpers_max, waiting_max: self.options.helpers_waiting_max };
         let done = transmission::run(&channel, &session, early, helpers);
         // A client that does not take what it is sent is not waited for a second time.
         if done.is_ok() {

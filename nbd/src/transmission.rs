@@ -4,7 +4,7 @@
 //! once whose bytes are at hand: their replies go out together, one call for all that came together. What
 //! must be decoded waits in a queue, of which whoever is free takes a share, the reader first: while there is
 //! something to decode, all who can do so, and nobody is woken on the way from a request to its reply. They are as
-//! many as there are processors, and more while reads wait for the medium (see [`crate::medium`]).
+//! many as there are processors, and more while reads wait for the medium (see [`Medium`]).
 //!
 //! While all decode nobody reads, which is as well where decoding takes microseconds. Where reads were slow
 //! lately, as from a network or a bad disk, one thread more reads on: what is slow does not hold back what
@@ -22,9 +22,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+use melv::serving::{ExtraThread, Medium};
+
 use crate::answer::{Answers, PIECE_LEN};
 use crate::channel::Channel;
-use crate::medium::{EXTRA_IDLE, Extra, Medium};
 use crate::negotiation::Session;
 use crate::output::Output;
 use crate::request::{Request, Todo};
@@ -46,6 +47,8 @@ const DEEP_READS: usize = 8;
 /// For so long a thread stays awake that has nothing to do while several requests are under way: there will
 /// soon be something, and being woken takes longer.
 const AWAKE: Duration = Duration::from_micros(30);
+/// A thread that is there only because reads wait for the medium ends when it was not called for so long.
+const EXTRA_IDLE: Duration = Duration::from_millis(500);
 const STACK_LEN: usize = 512 << 10;
 
 /// How many threads may answer what is not at hand for one client.
@@ -94,7 +97,7 @@ struct State {
     waiting: VecDeque<(Request, Todo)>,
     threads: usize,
     /// For each thread that is there only because reads wait for the medium.
-    extra: Vec<Extra>,
+    extra: Vec<ExtraThread>,
     /// Those that answer what was not at hand.
     answering: usize,
     /// Those that have nothing to do and that nobody has called.
@@ -287,7 +290,7 @@ impl Crew<'_> {
             self.wake.notify_one();
         } else if state.threads <= answering_max {
             let is_extra = state.threads > self.helpers.max;
-            let extra = if is_extra { Extra::begin() } else { None };
+            let extra = if is_extra { ExtraThread::begin() } else { None };
             if is_extra && extra.is_none() {
                 return;
             }

@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use common::{Held, KIB, MIB, Part, Rng, Shelf, TestDisk, resident_bytes};
 use melv::BlockDevice;
+use melv::serving::Medium;
 use melv_nbd::answer::{Answers, PIECE_LEN};
 use melv_nbd::channel::Channel;
-use melv_nbd::medium::Medium;
 use melv_nbd::negotiation::{Negotiation, OPTION_LEN_MAX, ReplyMode, Session, Step};
 use melv_nbd::output::Output;
 use melv_nbd::request::{Request, Todo};
@@ -92,7 +92,12 @@ impl Bench {
         let mut places = vec![0, 24 * KIB, 32 * KIB, 36 * KIB, 40 * KIB, MIB + 40 * KIB, DAMAGED.start];
         // A status of nearly 4 GiB, which does not fit with what follows it.
         places.extend([DAMAGED.end, zeros_end, end, zeros_end - 0xffff_f800, u64::MAX]);
-        Self { shelf: Shelf::only("disk", disk), places, channel: Channel::new(Socket::Unix(one)), medium: Medium::default() }
+        Self {
+            shelf: Shelf::only("disk", disk),
+            places,
+            channel: Channel::new(Socket::Unix(one)),
+            medium: Medium::default(),
+        }
     }
 
     fn conversation(&self, seed: u64, tally: &mut Tally) -> Result<(), Wrong> {

@@ -11,7 +11,9 @@
 mod catalog;
 mod counters;
 mod disk;
+mod medium;
 
 pub use catalog::{Catalog, Entry};
 pub use counters::{Counters, Counts};
 pub use disk::Disk;
+pub use medium::{ExtraThread, Medium};

@@ -5,11 +5,11 @@
 //! of the two it is shows afterwards: the kernel counts how often a thread slept of its own accord. Where
 //! one did while it read, more threads than processors are of use, for a while.
 //!
-//! Such threads take memory, up to 400 KiB each with a decoder's tables and long replies, so there are at most
-//! [`EXTRA_MAX`] in the whole process, and one that has nothing to do for [`EXTRA_IDLE`] ends.
+//! A front end has a [`Medium`] watch the reads of what is not held, and asks it how many threads are of use. Those
+//! beyond processors take memory, up to 400 KiB each with a decoder's tables and long answers, so there is a bound for
+//! the whole process: each is an [`ExtraThread`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -22,14 +22,12 @@ const WAITED: usize = 4;
 const WAITING_MIN: usize = 8;
 /// It does not grow beyond.
 const WAITING_MAX: usize = 24;
-/// Threads beyond those that decode, of all connections together.
+/// Threads beyond processors, of all front ends of the process together.
 const EXTRA_MAX: usize = 64;
-/// One of them ends when it had nothing to do for so long.
-pub(crate) const EXTRA_IDLE: Duration = Duration::from_millis(500);
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
-/// What one connection's disk lies on.
+/// What one disk, or all of a front end, lies on, as its reads tell.
 #[derive(Debug, Default)]
 pub struct Medium {
     /// How much reads lately waited.
@@ -52,11 +50,8 @@ impl Medium {
         let before = sleeps();
         let done = read();
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let now = if sleeps() == before {
-            waiting.saturating_sub(1)
-        } else {
-            (waiting + WAITED).min(WAITING_MAX)
-        };
+        let now =
+            if sleeps() == before { waiting.saturating_sub(1) } else { (waiting + WAITED).min(WAITING_MAX) };
         // Two at once may count as one: it is a guess anyway.
         if now != waiting {
             self.waiting.store(now, Ordering::Relaxed);
@@ -70,19 +65,20 @@ fn sleeps() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
 }
 
-/// The right to one more thread, until it is dropped.
+/// The right to have one more thread than there are processors, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Extra(());
+pub struct ExtraThread(());
 
-impl Extra {
-    /// None where there are as many as there may be.
+impl ExtraThread {
+    /// The right, unless 64 have it.
+    #[must_use]
     pub fn begin() -> Option<Self> {
         let one_more = |extra| Some(extra + 1).filter(|extra| *extra <= EXTRA_MAX);
         EXTRA.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self(()))
     }
 }
 
-impl Drop for Extra {
+impl Drop for ExtraThread {
     fn drop(&mut self) {
         EXTRA.fetch_sub(1, Ordering::Relaxed);
     }
@@ -90,6 +86,8 @@ impl Drop for Extra {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn sleep() {
@@ -116,7 +114,11 @@ mod tests {
         let medium = Medium::default();
         for number in 0..200 {
             // The first of so many is watched.
-            medium.watch(|| if number % 10 == 0 { sleep() });
+            medium.watch(|| {
+                if number % 10 == 0 {
+                    sleep()
+                }
+            });
             (1..WATCHED_EVERY).for_each(|_| medium.watch(|| ()));
             assert!(!medium.makes_wait());
         }
@@ -124,10 +126,10 @@ mod tests {
 
     #[test]
     fn no_more_extra_threads_than_there_may_be() {
-        let all: Vec<_> = std::iter::from_fn(Extra::begin).take(EXTRA_MAX + 1).collect();
+        let all: Vec<_> = std::iter::from_fn(ExtraThread::begin).take(EXTRA_MAX + 1).collect();
         // Other tests may have some.
         assert!(!all.is_empty() && all.len() <= EXTRA_MAX && EXTRA.load(Ordering::Relaxed) <= EXTRA_MAX);
         drop(all);
-        assert!(Extra::begin().is_some());
+        assert!(ExtraThread::begin().is_some());
     }
 }
