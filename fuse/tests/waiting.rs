@@ -1,0 +1,114 @@
+//! A store that is far away: reads wait for it together, and what is at hand waits for none of them.
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{BLOCK, bed, noise, read_direct};
+use melv::storage::{Append, FileStorage, Held, Listed, LockMode, ReadAt, Storage};
+use melv::{Catalog, Store, StoreOptions};
+
+const BLOCKS: u64 = 4096;
+const READERS: u64 = 24;
+
+/// How many reads are under way, and how many there were at most.
+#[derive(Debug, Default)]
+struct UnderWay {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// A folder of which every read takes some milliseconds.
+#[derive(Debug)]
+struct FarStorage(FileStorage, Arc<UnderWay>);
+
+#[derive(Debug)]
+struct FarObject(Arc<dyn ReadAt>, Arc<UnderWay>);
+
+impl ReadAt for FarObject {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let now = self.1.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.1.most.fetch_max(now, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(3));
+        self.1.now.fetch_sub(1, Ordering::SeqCst);
+        self.0.read_exact_at(buf, offset)
+    }
+}
+
+impl Storage for FarStorage {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        self.0.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+        Ok(Arc::new(FarObject(self.0.open(name)?, self.1.clone())))
+    }
+
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        self.0.publish(moves)
+    }
+
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        self.0.list(prefix)
+    }
+
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        self.0.remove(names)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+        self.0.lock(name, mode, wait)
+    }
+}
+
+fn threads_that_wait() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("tasks");
+    // One may end meanwhile.
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.expect("a task").path().join("comm")).ok());
+    names.filter(|name| name == "fuse-wait\n").count()
+}
+
+#[test]
+fn reads_that_wait_for_the_store_do_so_together_and_the_threads_for_them_end() {
+    let bed = bed();
+    let disk = noise(1, BLOCKS as usize * BLOCK);
+    bed.import("web", &disk);
+    let under_way = Arc::new(UnderWay::default());
+    let storage = FarStorage(FileStorage::new(bed.path("store")), under_way.clone());
+    let store = Store::open(storage, StoreOptions::default()).expect("the store");
+    let Some(live) = bed.mount_catalog(Catalog::all(store)) else { return };
+    std::thread::scope(|scope| {
+        for reader in 0..READERS {
+            let (file, disk) = (live.direct("web/latest.raw"), &disk);
+            scope.spawn(move || {
+                // A chunk has eight blocks: each of these is in one of its own.
+                for block in
+                    (0..BLOCKS / 8).filter(|chunk| chunk % READERS == reader).map(|chunk| chunk * 8 + 3)
+                {
+                    let at = block * BLOCK as u64;
+                    assert!(read_direct(&file, at, BLOCK).expect("a read") == disk[at as usize..][..BLOCK]);
+                }
+            });
+        }
+    });
+    let most = under_way.most.load(Ordering::SeqCst);
+    assert!(most > melv_fuse::default_threads() && most >= READERS as usize / 2, "{most} at once");
+    let begun = Instant::now();
+    while threads_that_wait() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} threads stay", threads_that_wait());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    live.end();
+}
