@@ -70,7 +70,10 @@ recipe_libvirt() {
     fi
     works libvirt_schema virt-xml-validate "$folder/domain.xml" domain
     works libvirt_create virsh_of "$folder" create "$folder/domain.xml"
-    if [[ $(<"$RUN/last") != error* ]] && wait_until 900 grep -q ' login: ' "$console"; then
+    # What is begun in the background, for where this is interrupted.
+    CHILDREN+=("$(cat "$folder/libvirt/libvirtd.pid")" "$(cat "$folder/libvirt/qemu/run/melv-check.pid")")
+    wait_until 900 logged_in_or_gone "$folder" "$console"
+    if grep -q ' login: ' "$console"; then
         figure libvirt_boot_to_login_prompt yes =yes ok
     else
         figure libvirt_boot_to_login_prompt no =yes short
@@ -83,6 +86,10 @@ recipe_libvirt() {
     kill "$(cat "$folder/libvirt/libvirtd.pid")"
     stop "$SERVER"
 }
+
+logged_in_or_gone() {
+    grep -q ' login: ' "$2" || ! kill -0 "$(cat "$1/libvirt/qemu/run/melv-check.pid")"
+} 2>/dev/null
 
 # A libvirt of this check's own, which ends when nobody asks it for anything.
 virsh_of() {

@@ -110,14 +110,18 @@ fio_fresh_iops() {
     jq '.jobs[0].read.iops' "$RUN/fio.json" 2>/dev/null
 }
 
+make_qcow2() {
+    [[ $WORK/nginx.qcow2 -nt $(raw nginx) ]] ||
+        qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd "$(raw nginx)" "$WORK/nginx.qcow2" || exit 1
+}
+
 # What must be decoded. Two ways to see it: a server that has just begun, whose cache fills as it goes
 # (fresh), and one whose cache of a mebibyte holds next to nothing, so that every read decodes (uncached).
 # The files are in the page cache for both.
 check_cold() {
     local socket=$RUN/cold qcow2=$WORK/nginx.qcow2 here before after
     here=$(uri "$socket" nginx)
-    [[ $qcow2 -nt $(raw nginx) ]] ||
-        qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd "$(raw nginx)" "$qcow2" || exit 1
+    make_qcow2
     cat "$qcow2" "$STORE"/packs/* >/dev/null
     peer_is qemu-nbd -r -t -e 8 -f qcow2 -k "$RUN/peer" "$qcow2"
     paired cold_fresh_depth_16_iops more 4 fio_fresh_iops ours "$(uri "$RUN/peer")" 16 "$(offsets 20000)"
