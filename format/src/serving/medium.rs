@@ -23,7 +23,7 @@ const WAITING_MIN: usize = 8;
 /// It does not grow beyond.
 const WAITING_MAX: usize = 24;
 /// Threads beyond processors, of all front ends of the process together.
-const EXTRA_MAX: usize = 64;
+const EXTRA_MAX: usize = 32;
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
@@ -70,7 +70,7 @@ fn sleeps() -> i64 {
 pub struct ExtraThread(());
 
 impl ExtraThread {
-    /// The right, unless 64 have it.
+    /// The right, unless 32 have it.
     #[must_use]
     pub fn begin() -> Option<Self> {
         let one_more = |extra| Some(extra + 1).filter(|extra| *extra <= EXTRA_MAX);
