@@ -39,7 +39,7 @@
 //! that. Each of the threads has one buffer, which is written by the disk and sent from, and never cleared. Each
 //! thread has a queue of its own to the kernel (`clone_fd`), and up to [`BACKGROUND`] requests of read-ahead
 //! and of asynchronous readers are under way at once. There are as many threads as processors; reads that wait for a
-//! drive or a network are left to others, so that up to 32 more can wait at once.
+//! drive or a network are left to others, so that up to 24 more can wait at once.
 //!
 //! | module | idea |
 //! |---|---|

@@ -34,7 +34,8 @@ pub struct ServerOptions {
     pub handshake_max: Duration,
     /// A client that does not take its replies for so long is let go. A guest that is paused takes none.
     pub stall_max: Duration,
-    /// Threads that a connection uses at most for what cannot be answered at once.
+    /// Threads that a connection uses at most for what cannot be answered at once. Two it always has; of more there
+    /// are 24 for all connections of the process.
     pub helpers_max: usize,
     /// The same while its reads wait for a drive or a network; not below `helpers_max`.
     pub helpers_waiting_max: usize,

@@ -4,7 +4,8 @@
 //! once whose bytes are at hand: their replies go out together, one call for all that came together. What
 //! must be decoded waits in a queue, of which whoever is free takes a share, the reader first: while there is
 //! something to decode, all who can do so, and nobody is woken on the way from a request to its reply. They are as
-//! many as there are processors, and more while reads wait for the medium (see [`Medium`]).
+//! many as there are processors, and more while reads wait for the medium (see [`Medium`]); of those beyond the second
+//! the process has a limited number for all connections.
 //!
 //! While all decode nobody reads, which is as well where decoding takes microseconds. Where reads were slow
 //! lately, as from a network or a bad disk, one thread more reads on: what is slow does not hold back what
@@ -47,7 +48,10 @@ const DEEP_READS: usize = 8;
 /// For so long a thread stays awake that has nothing to do while several requests are under way: there will
 /// soon be something, and being woken takes longer.
 const AWAKE: Duration = Duration::from_micros(30);
-/// A thread that is there only because reads wait for the medium ends when it was not called for so long.
+/// Helpers that each connection may have whatever others have. More come out of what the whole process may have, so
+/// that neither many processors nor a slow medium make a hundred connections large.
+const HELPERS_OWN: usize = 2;
+/// One of those ends when it was not called for so long.
 const EXTRA_IDLE: Duration = Duration::from_millis(500);
 const STACK_LEN: usize = 512 << 10;
 
@@ -96,7 +100,7 @@ struct State {
     /// What is not at hand.
     waiting: VecDeque<(Request, Todo)>,
     threads: usize,
-    /// For each thread that is there only because reads wait for the medium.
+    /// For each helper that is not one of the connection's own.
     extra: Vec<ExtraThread>,
     /// Those that answer what was not at hand.
     answering: usize,
@@ -235,7 +239,7 @@ impl Crew<'_> {
                 return None;
             }
             if state.deep > 0
-                && state.extra.is_empty()
+                && !self.answers.medium.makes_wait()
                 && Instant::now() < *awake_until.get_or_insert_with(|| Instant::now() + AWAKE)
             {
                 drop(state);
@@ -289,7 +293,7 @@ impl Crew<'_> {
             drop(state);
             self.wake.notify_one();
         } else if state.threads <= answering_max {
-            let is_extra = state.threads > self.helpers.max;
+            let is_extra = state.threads > HELPERS_OWN.min(self.helpers.max);
             let extra = if is_extra { ExtraThread::begin() } else { None };
             if is_extra && extra.is_none() {
                 return;

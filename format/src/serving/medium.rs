@@ -5,9 +5,9 @@
 //! of the two it is shows afterwards: the kernel counts how often a thread slept of its own accord. Where
 //! one did while it read, more threads than processors are of use, for a while.
 //!
-//! A front end has a [`Medium`] watch the reads of what is not held, and asks it how many threads are of use. Those
-//! beyond processors take memory, up to 400 KiB each with a decoder's tables and long answers, so there is a bound for
-//! the whole process: each is an [`ExtraThread`].
+//! A front end has a [`Medium`] watch the reads of what is not held, and asks it how many threads are of use. Threads
+//! take memory, up to 400 KiB each with a decoder's tables and long answers, so beyond the few that each client or
+//! mount has there is a bound for the whole process: each is an [`ExtraThread`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,8 +22,8 @@ const WAITED: usize = 4;
 const WAITING_MIN: usize = 8;
 /// It does not grow beyond.
 const WAITING_MAX: usize = 24;
-/// Threads beyond processors, of all front ends of the process together.
-const EXTRA_MAX: usize = 32;
+/// Such threads, of all front ends of the process together.
+const EXTRA_MAX: usize = 24;
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
@@ -65,12 +65,12 @@ fn sleeps() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
 }
 
-/// The right to have one more thread than there are processors, until it is dropped.
+/// The right to have one thread more than the few of each client or mount, until it is dropped.
 #[derive(Debug)]
 pub struct ExtraThread(());
 
 impl ExtraThread {
-    /// The right, unless 32 have it.
+    /// The right, unless 24 have it.
     #[must_use]
     pub fn begin() -> Option<Self> {
         let one_more = |extra| Some(extra + 1).filter(|extra| *extra <= EXTRA_MAX);
