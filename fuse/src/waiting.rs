@@ -1,4 +1,7 @@
 //! Reads that wait for the medium, by threads of their own, while the file system's answer the kernel.
+//!
+//! Memory: for each of these threads the longest request that it has answered, at most what the kernel asks for at
+//! once (1 MiB), and its decoder; of the threads there are no more than [`ExtraThread`] allows.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
