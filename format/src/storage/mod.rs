@@ -17,8 +17,14 @@
 mod contract;
 mod faulty;
 mod file;
+pub(crate) mod fs;
+mod machine;
 mod medium;
 mod memory;
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub mod model;
+mod real_fs;
 
 use std::fmt::Debug;
 use std::io;
@@ -28,6 +34,7 @@ use std::time::Duration;
 pub use contract::check_contract;
 pub use faulty::{FaultMode, FaultyStorage, Operation};
 pub use file::FileStorage;
+pub use machine::Machine;
 pub use medium::Medium;
 pub use memory::MemoryStorage;
 
@@ -114,6 +121,26 @@ pub trait Storage: Send + Sync + Debug {
     /// Those of the medium; some of the names may have been given.
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()>;
 
+    /// Tells the names that [`Storage::publish`] is going to give, so that what they need can be made
+    /// durable together. It need not be called, and nothing has a name by it.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        let _ = names;
+        Ok(())
+    }
+
+    /// Returns once these names, there or not as they are now, would survive a loss of power, whoever
+    /// gave or removed them.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        let _ = names;
+        Ok(())
+    }
+
     /// Gives an object that was published a second name, without copying it. The second name survives
     /// a loss of power once it was published in its turn.
     ///
@@ -144,6 +171,21 @@ pub trait Storage: Send + Sync + Debug {
     /// # Errors
     /// `WouldBlock` where somebody else holds it for longer.
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>>;
+
+    /// Takes the lock `name` alone, without waiting, and leaves `mark` in it, where the back end can:
+    /// then the lock is an object that others open.
+    ///
+    /// # Errors
+    /// As [`Storage::lock`].
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        let _ = mark;
+        self.lock(name, LockMode::Exclusive, Duration::ZERO)
+    }
+
+    /// The machine whose kernel keeps the locks of this process, if they may be kept by several.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
 }
 
 impl<S: Storage + ?Sized> Storage for Arc<S> {
@@ -177,5 +219,21 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         (**self).lock(name, mode, wait)
+    }
+
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        (**self).prepare(names)
+    }
+
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        (**self).settle(names)
+    }
+
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        (**self).claim(name, mark)
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        (**self).machine()
     }
 }
