@@ -14,7 +14,7 @@ mod oracle;
 #[path = "crash_states/run.rs"]
 mod run;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,8 @@ struct Tally {
     lost: AtomicU64,
     half: AtomicU64,
     unusable: AtomicU64,
-    first: Mutex<Option<String>>,
+    /// What went wrong, how often, and where first.
+    kinds: Mutex<BTreeMap<String, (u64, String)>>,
 }
 
 impl Tally {
@@ -59,7 +60,10 @@ impl Tally {
             Kind::Unusable => &self.unusable,
         }
         .fetch_add(1, Ordering::Relaxed);
-        self.first.lock().expect("first").get_or_insert_with(|| format!("{place}: {fault}"));
+        // Names and numbers apart, most faults are alike.
+        let kind: String = fault.to_string().chars().filter(|char| !char.is_ascii_digit()).take(60).collect();
+        let mut kinds = self.kinds.lock().expect("kinds");
+        kinds.entry(kind).or_insert_with(|| (0, format!("{fault}\n    {place}"))).0 += 1;
     }
 
     fn faults(&self) -> u64 {
@@ -142,9 +146,9 @@ fn at_random(number: u64, names: Names) -> Workload {
 }
 
 fn report(tally: &Tally) {
-    if let Some(first) = &*tally.first.lock().expect("first") {
-        panic!("{} faults, the first in {first}", tally.faults());
-    }
+    let kinds = tally.kinds.lock().expect("kinds");
+    let told: Vec<_> = kinds.values().map(|(count, first)| format!("{count} times: {first}\n")).collect();
+    assert!(told.is_empty(), "{} faults:\n{}", tally.faults(), told.concat());
 }
 
 #[test]
@@ -260,7 +264,9 @@ fn every_sync_is_missed_if_it_is_left_out() {
         });
         let (found, begun) = (found.lock().expect("found").take(), begun.into_inner());
         let made = tally.made.load(Ordering::Relaxed);
-        let what = tally.first.lock().expect("first").take().unwrap_or_default();
+        let kinds = tally.kinds.lock().expect("kinds");
+        let what =
+            kinds.values().next().and_then(|(_, first)| first.lines().next()).unwrap_or_default().to_owned();
         println!(
             "{point:?}: workload {begun}, {made} states in all, {found:?}: {}",
             what.rsplit("}: ").next().unwrap_or_default()

@@ -16,7 +16,7 @@ use super::open::{Shared, read_object};
 use super::writer;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::error::{Error, Result};
-use crate::storage::LockMode;
+use crate::storage::{Listed, LockMode};
 
 /// The journal's name in a stage.
 pub(super) const JOURNAL: &str = "journal";
@@ -128,9 +128,11 @@ impl Journal {
     }
 }
 
-/// The numbers of all writers' folders, of the living and the dead.
-pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
-    let listed = shared.storage.list(names::TMP).map_err(|error| Error::io("list", names::TMP, error))?;
+fn list_tmp(shared: &Shared) -> Result<Vec<Listed>> {
+    shared.storage.list(names::TMP).map_err(|error| Error::io("list", names::TMP, error))
+}
+
+fn numbers_in(listed: &[Listed]) -> Vec<u64> {
     let number = |name: &str| {
         let part = name.split('/').nth(1)?;
         part.parse().ok().filter(|number: &u64| number.to_string() == part && *number < u64::MAX / 2)
@@ -138,7 +140,12 @@ pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
     let mut numbers: Vec<u64> = listed.iter().filter_map(|object| number(&object.name)).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    Ok(numbers)
+    numbers
+}
+
+/// The numbers of all writers' folders, of the living and the dead.
+pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
+    Ok(numbers_in(&list_tmp(shared)?))
 }
 
 /// Whether this process has told of a stage that it must leave.
@@ -147,7 +154,14 @@ static IS_DAMAGE_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Clears away what dead writers left: those whose lock is free. The caller holds the store's lock.
 pub(crate) fn recover(shared: &Shared) -> Result<()> {
-    for number in list_stages(shared)? {
+    let listed = list_tmp(shared)?;
+    // The header of a store that was being made, which it was under the lock that is held now.
+    let header = format!("{}/{}", names::TMP, names::STORE);
+    if listed.iter().any(|object| object.name == header) {
+        let removed = shared.storage.remove(std::slice::from_ref(&header));
+        removed.map_err(|error| Error::io("remove", header, error))?;
+    }
+    for number in numbers_in(&listed) {
         let folder = format!("{}/{number}", names::TMP);
         let lock = format!("{folder}/{}", names::LOCK);
         let _held = match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {

@@ -17,8 +17,10 @@ pub struct Promise {
     pub settled: Values,
     /// Operations that were begun and not acknowledged: each is there as a whole or not at all.
     pub begun: Vec<Values>,
-    /// Disks that may not be readable, since something was damaged: but never are they wrong.
-    pub doubtful: BTreeSet<usize>,
+    /// Names that may not be readable, since something was damaged: but never are they wrong.
+    pub doubtful: BTreeSet<String>,
+    /// Whether something was ever damaged: images without a name may need it.
+    pub was_damaged: bool,
     /// Objects that there may be, beside those of operations that were begun; where it is known.
     pub objects: Option<Arc<BTreeSet<String>>>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use melv::storage::model::{ModelFs, Moment};
-use melv::{Error, Storage, Store, VerifyOptions};
+use melv::{Digest, Error, Storage, Store, VerifyOptions};
 
 use crate::common::{VecDisk, name, options};
 use crate::disks::Disks;
@@ -74,13 +74,7 @@ pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) 
     }
     check_names(&store, promise, disks)?;
     check_whole(&store, promise, disks)?;
-    if promise.doubtful.is_empty() {
-        let full = VerifyOptions { full: true, ..Default::default() };
-        let report = store.verify(&[], &full).map_err(|error| unusable(format!("verify: {error:?}")))?;
-        if !report.damaged.is_empty() {
-            return Err(lost(format!("verify finds {:?}", report.damaged)));
-        }
-    }
+    check_verify(&store, promise)?;
     if writes { write(machine, disks) } else { Ok(()) }
 }
 
@@ -94,7 +88,7 @@ fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
     }
     for name in spoken {
         let permitted = promise.permitted(name);
-        let is_doubtful = permitted.iter().flatten().any(|disk| promise.doubtful.contains(disk));
+        let is_doubtful = promise.doubtful.contains(name);
         if !found.contains(name) {
             if permitted.contains(&None) {
                 continue;
@@ -113,6 +107,21 @@ fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
     Ok(())
 }
 
+/// Verify finds nothing; where something was damaged, nothing about the images that must be whole.
+fn check_verify(store: &Store, promise: &Promise) -> Result<(), Fault> {
+    let named = store.references().map_err(|error| unusable(format!("the names: {error:?}")))?;
+    let is_sound = |name: &String| !promise.doubtful.contains(name);
+    let sound = named.into_iter().filter(|(name, _)| is_sound(&name.to_string()));
+    let sound: Vec<Digest> = sound.filter_map(|(_, named)| Some(named.ok()?.image)).collect();
+    let images = if promise.was_damaged { sound.as_slice() } else { &[] };
+    if images.is_empty() && promise.was_damaged {
+        return Ok(());
+    }
+    let full = VerifyOptions { full: true, ..Default::default() };
+    let report = store.verify(images, &full).map_err(|error| unusable(format!("verify: {error:?}")))?;
+    if report.damaged.is_empty() { Ok(()) } else { Err(lost(format!("verify finds {:?}", report.damaged))) }
+}
+
 /// Each operation that was begun is there as a whole or not at all, with its objects.
 fn check_whole(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fault> {
     let mut happened = 0;
@@ -122,10 +131,7 @@ fn check_whole(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
         let mut is_new = BTreeSet::new();
         for (name, disk) in begun {
             let old = promise.settled.get(name).copied().flatten();
-            if old == *disk
-                || others(name)
-                || promise.doubtful.iter().any(|doubtful| Some(*doubtful) == *disk)
-            {
+            if old == *disk || others(name) || promise.doubtful.contains(name) {
                 continue;
             }
             let now = read(store, name).ok().and_then(|bytes| disks.which(&bytes));

@@ -135,7 +135,6 @@ impl Run<'_> {
     fn store(&mut self) -> Result<Store> {
         if self.store.is_none() {
             self.store = Some(open(self.fs.storage())?);
-            self.history.change(|promise| promise.is_made = true);
         }
         Ok(self.store.clone().expect("it was just opened"))
     }
@@ -199,6 +198,7 @@ impl Run<'_> {
             let at = promise.begun.iter().position(|begun| begun == values).expect("it was begun");
             promise.begun.remove(at);
             promise.settled.extend(values.clone());
+            promise.doubtful.retain(|name| !values.contains_key(name));
             promise.is_made = true;
             for name in promise.begun.drain(..).flatten().map(|(name, _)| name).collect::<Vec<_>>() {
                 let value = found(&name);
@@ -222,6 +222,7 @@ impl Run<'_> {
             self.history.change(|promise| {
                 promise.begun.retain(|begun| *begun != values);
                 promise.settled.extend(values);
+                promise.is_made = true;
                 // What is there now is partly the first one's.
                 promise.objects = None;
             });
@@ -239,8 +240,15 @@ impl Run<'_> {
         let store = self.store()?;
         let values: Values = [(text.clone(), disk)].into();
         self.begin(&values);
+        let is_doubtful = self.history.promise().doubtful.contains(&source);
+        if is_doubtful {
+            self.history.change(|promise| promise.doubtful.extend([text.clone()]));
+        }
         store.tag(&source.parse::<ImageRef>()?, &name(&text), true)?;
         self.done(&store, &values);
+        if is_doubtful {
+            self.history.change(|promise| promise.doubtful.extend([text]));
+        }
         Ok(())
     }
 
@@ -279,7 +287,11 @@ impl Run<'_> {
         let bytes = self.fs.contents()[&pack].clone();
         // Before it is damaged, anything may be hurt by it.
         let settled = self.history.promise().settled;
-        self.history.change(|promise| promise.doubtful.extend(settled.values().flatten()));
+        self.history.change(|promise| {
+            let names = promise.settled.keys().chain(promise.begun.iter().flat_map(|values| values.keys()));
+            promise.doubtful = names.cloned().collect();
+            promise.was_damaged = true;
+        });
         if is_lost {
             self.fs.lose(&pack).map_err(|error| Error::io("remove", &pack, error))?;
         } else {
@@ -297,9 +309,7 @@ impl Run<'_> {
         let store = self.store()?;
         let is_hurt = |text: &String| read(&store, text).is_err();
         let hurt: Vec<_> = settled.iter().filter(|(text, disk)| disk.is_some() && is_hurt(text)).collect();
-        let unhurt = settled.iter().filter(|(text, disk)| disk.is_some() && !is_hurt(text));
-        let unhurt: BTreeSet<usize> = unhurt.filter_map(|(_, disk)| *disk).collect();
-        self.history.change(|promise| promise.doubtful.retain(|disk| !unhurt.contains(disk)));
+        self.history.change(|promise| promise.doubtful.retain(|text| read(&store, text).is_err()));
         let Some((text, Some(disk))) = hurt.first().map(|(text, disk)| ((*text).clone(), **disk)) else {
             return self.step(Step::Import);
         };
@@ -309,13 +319,7 @@ impl Run<'_> {
         }
         let healed = read(&store, &text)?;
         assert_eq!(self.disks.which(&healed), Some(disk), "imported again, it reads again");
-        let settled = self.history.promise().settled;
-        let readable: BTreeSet<usize> = settled
-            .iter()
-            .filter(|(text, disk)| disk.is_some() && !is_hurt(text))
-            .filter_map(|(_, disk)| *disk)
-            .collect();
-        self.history.change(|promise| promise.doubtful.retain(|disk| !readable.contains(disk)));
+        self.history.change(|promise| promise.doubtful.retain(|text| read(&store, text).is_err()));
         Ok(())
     }
 }
