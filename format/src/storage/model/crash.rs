@@ -68,6 +68,12 @@ impl Moment {
         ModelFs::started(after)
     }
 
+    /// The machine at this moment without its processes: all were killed.
+    #[must_use]
+    pub fn restart(&self) -> ModelFs {
+        ModelFs::started(self.0.clone())
+    }
+
     /// A number that tells apart states of different names, or of different bytes in the files for
     /// whose path `counts` is true.
     #[must_use]
