@@ -6,9 +6,6 @@
 //! An object is durable under its name once its bytes, the name's folder, and each folder above it were
 //! synced. The folders above are synced when a handle first gives a name in one, whoever made them:
 //! another process may have made them and died before it synced them.
-//!
-//! Locks are the kernel's, of open files: a process that forks keeps them in both, until both have
-//! ended or closed the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -35,7 +32,12 @@ const DEPTH_MAX: usize = 8;
 /// Objects as files in a folder.
 ///
 /// No symbolic link in the folder is followed; the folder itself may be named through one. Files are
-/// made readable to whom the process's umask allows.
+/// made readable to whom the process's umask allows. Clones share the open folder.
+///
+/// Of the file system it needs `rename` in one step, `fsync` of files, and `flock`, whose locks keep out
+/// everybody who uses the folder. Where folders cannot be synced, names last when the file system sees
+/// fit. Locks belong to open files: a process that forks without `exec` holds them in both processes,
+/// until both have ended or closed the file.
 #[derive(Debug, Clone)]
 pub struct FileStorage<F: Fs = RealFs> {
     place: Arc<Place<F>>,
@@ -271,6 +273,17 @@ impl<F: Fs> FileStorage<F> {
         };
         let names = entries.into_iter().map(|(name, _)| name.to_string_lossy().into_owned());
         Ok(names.into_iter().find(|name| !ours.contains(&name.as_str())))
+    }
+
+    /// What is in the folder `path`, in any order; nothing where it is not there.
+    fn listed(&self, path: &str) -> io::Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        match self.existing(path) {
+            Ok(folder) => self.collect(&folder, path, &mut found)?,
+            Err(error) if is_not_there(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(found)
     }
 
     fn collect(&self, folder: &F::Folder, path: &str, found: &mut Vec<Listed>) -> io::Result<()> {
@@ -525,15 +538,9 @@ impl<F: Fs> Storage for FileStorage<F> {
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         check_name(prefix)?;
-        let mut found = Vec::new();
-        let folder = match self.existing(prefix) {
-            Err(error) if is_not_there(&error) && self.forget_removed_root() => self.existing(prefix),
-            other => other,
-        };
-        match folder {
-            Ok(folder) => self.collect(&folder, prefix, &mut found)?,
-            Err(error) if is_not_there(&error) => {}
-            Err(error) => return Err(error),
+        let mut found = self.listed(prefix)?;
+        if found.is_empty() && self.forget_removed_root() {
+            found = self.listed(prefix)?;
         }
         found.sort_unstable();
         Ok(found)

@@ -7,6 +7,9 @@
 //! | [`MemoryStorage`] | tests, examples; can lose its power |
 //! | [`FaultyStorage`] | another back end whose *n*th operation fails |
 //!
+//! A folder stands on `fs`, the few operations of a file system: the system's in `real_fs`, and with
+//! feature `model` those of a machine in memory that loses its power.
+//!
 //! A store needs nothing else of the world: an object store, a database or a network service
 //! that keeps these promises can hold one. [`check_contract`] tests an implementation.
 //!

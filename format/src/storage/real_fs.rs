@@ -268,3 +268,26 @@ impl Fs for RealFs {
 fn no_locks(error: &io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("this file system has no locks: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_openat2_no_part_of_a_path_is_a_link_either() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(folder.path().join("a/b")).expect("folders");
+        std::fs::write(folder.path().join("a/b/file"), "inside").expect("a file");
+        for (target, link) in [("a", "to-a"), ("b", "a/to-b"), ("b/file", "a/to-file"), ("/etc", "etc")] {
+            std::os::unix::fs::symlink(target, folder.path().join(link)).expect("a link");
+        }
+        let root = RealFs.place(folder.path()).expect("the root").file;
+        let open = |path| open_by_parts(&root, path, OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        assert!(open("a/b/file").is_ok());
+        for path in ["to-a/b/file", "a/to-b/file", "a/to-file", "etc/hostname"] {
+            assert!(open(path).is_err(), "{path}");
+            let error = open_beneath(&root, path, OFlags::empty()).expect_err(path);
+            assert!(error.to_string().ends_with(" is a symbolic link"), "{path}: {error}");
+        }
+    }
+}

@@ -183,7 +183,7 @@ impl Stage {
         let names: Vec<String> = [self.staged(JOURNAL)].into_iter().chain(names).collect();
         self.shared.storage.prepare(&names).map_err(|error| {
             self.shared.poison();
-            Error::io("make the folders of", &self.folder, error)
+            Error::io("sync", format!("the folders that {} publishes to", self.folder), error)
         })
     }
 

@@ -203,7 +203,7 @@ fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
     let objects: Vec<String> = folders.iter().map(|folder| format!("{folder}/any")).collect();
     shared.storage.settle(&objects).map_err(|error| {
         shared.poison();
-        Error::io("sync the folders of", folder, error)
+        Error::io("sync", format!("what {folder} published"), error)
     })
 }
 
@@ -264,7 +264,7 @@ fn undo(shared: &Shared, folder: &str) -> Result<Outcome> {
             // Its writer may have died before it synced them.
             shared.storage.settle(&names).map_err(|error| {
                 shared.poison();
-                Error::io("sync the folders of", &names[0], error)
+                Error::io("sync", format!("the folder of {}", names[0]), error)
             })?;
             Ok(Outcome::Happened)
         }

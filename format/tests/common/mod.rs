@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use melv::storage::{Append, Held, Listed, LockMode, ReadAt};
+use melv::storage::{Append, Held, Listed, LockMode, Machine, ReadAt};
 use melv::{
     BlockDevice, Error, Image, ImportOptions, ImportReport, MemoryStorage, RefName, Result, Run, RunKind,
     Source, Storage, Store, StoreOptions, VerifyOptions,
@@ -437,6 +437,22 @@ impl<S: Storage + Clone + 'static> Storage for Watched<S> {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         self.inner.lock(name, mode, wait)
+    }
+
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        self.inner.prepare(names)
+    }
+
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        self.inner.settle(names)
+    }
+
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        self.inner.claim(name, mark)
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        self.inner.machine()
     }
 }
 

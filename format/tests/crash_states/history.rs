@@ -17,6 +17,8 @@ pub struct Promise {
     pub settled: Values,
     /// Operations that were begun and not acknowledged: each is there as a whole or not at all.
     pub begun: Vec<Values>,
+    /// What else names may stand for, since a process died that was removing them.
+    pub unsettled: Values,
     /// Names that may not be readable, since something was damaged: but never are they wrong.
     pub doubtful: BTreeSet<String>,
     /// Whether something was ever damaged: images without a name may need it.
@@ -30,7 +32,8 @@ impl Promise {
     pub fn permitted(&self, name: &str) -> Vec<Option<usize>> {
         let settled = self.settled.get(name).copied().flatten();
         let begun = self.begun.iter().filter_map(|values| values.get(name).copied());
-        [settled].into_iter().chain(begun).collect()
+        let unsettled = self.unsettled.get(name).copied();
+        [settled].into_iter().chain(begun).chain(unsettled).collect()
     }
 
     /// All names that were ever spoken of.

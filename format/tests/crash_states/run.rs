@@ -187,7 +187,7 @@ impl Run<'_> {
     }
 
     /// What was begun is done. Whoever did it has settled what dead writers had begun.
-    fn done(&self, store: &Store, values: &Values) {
+    fn done(&self, store: &Store, values: &Values, is_doubtful: bool) {
         if self.fs.is_killed() {
             // It did not live to say so.
             return;
@@ -198,11 +198,18 @@ impl Run<'_> {
             let at = promise.begun.iter().position(|begun| begun == values).expect("it was begun");
             promise.begun.remove(at);
             promise.settled.extend(values.clone());
-            promise.doubtful.retain(|name| !values.contains_key(name));
+            promise.unsettled.retain(|name, _| !values.contains_key(name));
+            if !is_doubtful {
+                promise.doubtful.retain(|name| !values.contains_key(name));
+            }
             promise.is_made = true;
-            for name in promise.begun.drain(..).flatten().map(|(name, _)| name).collect::<Vec<_>>() {
-                let value = found(&name);
-                promise.settled.insert(name, value);
+            for (name, disk) in promise.begun.drain(..).flatten().collect::<Vec<_>>() {
+                let now = found(&name);
+                let before = promise.settled.insert(name.clone(), now).flatten();
+                // A removal has no journal: seen as done or not, it may still turn out otherwise.
+                if disk.is_none() && !values.contains_key(&name) {
+                    promise.unsettled.insert(name, if now.is_none() { before } else { None });
+                }
             }
             promise.objects = Some(Arc::new(objects));
         });
@@ -230,7 +237,7 @@ impl Run<'_> {
         };
         let with = ImportOptions { replace: true, before_commit: Some(&other), ..options(text) };
         let imported = import(&store, self.disks, disk, &with);
-        imported.map(|()| self.done(&store, &values))
+        imported.map(|()| self.done(&store, &values, false))
     }
 
     fn tag(&mut self) -> Result<()> {
@@ -245,10 +252,7 @@ impl Run<'_> {
             self.history.change(|promise| promise.doubtful.extend([text.clone()]));
         }
         store.tag(&source.parse::<ImageRef>()?, &name(&text), true)?;
-        self.done(&store, &values);
-        if is_doubtful {
-            self.history.change(|promise| promise.doubtful.extend([text]));
-        }
+        self.done(&store, &values, is_doubtful);
         Ok(())
     }
 
@@ -258,7 +262,7 @@ impl Run<'_> {
         let values: Values = [(text.clone(), None)].into();
         self.begin(&values);
         store.remove(&name(&text))?;
-        self.done(&store, &values);
+        self.done(&store, &values, false);
         Ok(())
     }
 
@@ -270,7 +274,7 @@ impl Run<'_> {
             images.iter().map(|(name, disk)| (format!("{name}:latest"), Some(*disk))).collect();
         self.begin(&values);
         store.load(bundle, &LoadOptions { replace: true, ..LoadOptions::default() })?;
-        self.done(&store, &values);
+        self.done(&store, &values, false);
         Ok(())
     }
 

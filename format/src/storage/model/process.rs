@@ -36,6 +36,7 @@ struct Lock {
     mode: LockMode,
     handle: u64,
     process: u64,
+    machine: Option<Machine>,
 }
 
 #[derive(Debug)]
@@ -45,10 +46,18 @@ struct Process {
     /// Changes that it still makes before it is killed; below zero it is dead.
     left: AtomicI64,
     changes: AtomicU64,
-    /// A sync that is left out, or fails.
-    broken: Option<(SyncPoint, Option<i32>)>,
+    broken: Option<Broken>,
     /// Syncs that were asked for, by why.
     syncs: Mutex<BTreeMap<SyncPoint, u64>>,
+}
+
+/// Syncs that are left out or, with an error number, fail.
+#[derive(Debug, Clone)]
+struct Broken {
+    points: Vec<SyncPoint>,
+    errno: Option<i32>,
+    /// Of each kind so many are done before.
+    sound: u64,
 }
 
 /// An open file.
@@ -81,7 +90,7 @@ impl ModelFs {
         Self { world: Arc::new(Mutex::new(world)), process: Arc::new(Process::new(0, None, None)) }
     }
 
-    fn with(&self, machine: Option<Machine>, broken: Option<(SyncPoint, Option<i32>)>) -> Self {
+    fn with(&self, machine: Option<Machine>, broken: Option<Broken>) -> Self {
         let mut world = self.world();
         world.next += 1;
         let process = Arc::new(Process::new(world.next, machine, broken));
@@ -92,25 +101,29 @@ impl ModelFs {
     /// Another process on the same machine.
     #[must_use]
     pub fn process(&self) -> Self {
-        self.with(self.process.machine.clone(), self.process.broken)
+        self.with(self.process.machine.clone(), self.process.broken.clone())
     }
 
-    /// Another process, on `machine`, that shares the disk.
+    /// Another process, on `machine`, that shares the disk. Locks keep out only those of a machine, as
+    /// on some network file systems.
     #[must_use]
     pub fn process_on(&self, machine: Option<Machine>) -> Self {
-        self.with(machine, self.process.broken)
+        self.with(machine, self.process.broken.clone())
     }
 
     /// A process that leaves out the syncs of one kind, and says that it did them.
     #[must_use]
     pub fn without(&self, point: SyncPoint) -> Self {
-        self.with(self.process.machine.clone(), Some((point, None)))
+        let broken = Broken { points: vec![point], errno: None, sound: 0 };
+        self.with(self.process.machine.clone(), Some(broken))
     }
 
-    /// A process whose syncs of one kind fail with error number `errno`.
+    /// A process whose syncs of some kinds fail with error number `errno`, once `sound` of the kind
+    /// were done.
     #[must_use]
-    pub fn failing(&self, point: SyncPoint, errno: i32) -> Self {
-        self.with(self.process.machine.clone(), Some((point, Some(errno))))
+    pub fn failing(&self, points: &[SyncPoint], errno: i32, sound: u64) -> Self {
+        let broken = Broken { points: points.to_vec(), errno: Some(errno), sound };
+        self.with(self.process.machine.clone(), Some(broken))
     }
 
     /// Has this process be killed after `changes` more.
@@ -240,11 +253,17 @@ impl ModelFs {
     }
 
     fn synced(&self, point: SyncPoint, sync: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
-        *self.process.syncs.lock().unwrap_or_else(PoisonError::into_inner).entry(point).or_default() += 1;
-        match self.process.broken {
-            Some((broken, None)) if broken == point => self.changed(|_| Ok(())),
-            Some((broken, Some(errno))) if broken == point => Err(io::Error::from_raw_os_error(errno)),
-            _ => self.changed(sync),
+        let number = {
+            let mut syncs = self.process.syncs.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = syncs.entry(point).or_default();
+            *count += 1;
+            *count
+        };
+        let is_broken = |broken: &&Broken| broken.points.contains(&point) && number > broken.sound;
+        match self.process.broken.as_ref().filter(is_broken).map(|broken| broken.errno) {
+            None => self.changed(sync),
+            Some(None) => self.changed(|_| Ok(())),
+            Some(Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
         }
     }
 
@@ -256,7 +275,7 @@ impl ModelFs {
 }
 
 impl Process {
-    fn new(number: u64, machine: Option<Machine>, broken: Option<(SyncPoint, Option<i32>)>) -> Self {
+    fn new(number: u64, machine: Option<Machine>, broken: Option<Broken>) -> Self {
         let (left, changes) = (AtomicI64::new(i64::MAX), AtomicU64::new(0));
         Self { number, machine, left, changes, broken, syncs: Mutex::default() }
     }
@@ -381,6 +400,7 @@ impl Fs for ModelFs {
         let mut world = self.world();
         let is_in_the_way = |lock: &Lock| {
             lock.ino == file.ino
+                && lock.machine == self.process.machine
                 && lock.handle != file.handle
                 && (mode == LockMode::Exclusive || lock.mode == LockMode::Exclusive)
         };
@@ -388,7 +408,8 @@ impl Fs for ModelFs {
             return Ok(false);
         }
         let (ino, handle, process) = (file.ino, file.handle, self.process.number);
-        world.locks.push(Lock { ino, mode, handle, process });
+        let machine = self.process.machine.clone();
+        world.locks.push(Lock { ino, mode, handle, process, machine });
         Ok(true)
     }
 
