@@ -56,6 +56,9 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
     pub wait: u64,
+    /// Clear away writers of other machines, and those that cannot be undone: right only once none is at work
+    #[arg(long, global = true)]
+    pub break_locks: bool,
     /// How to show progress
     #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
     #[arg(help = "Progress: auto (a bar on a terminal), plain (lines), none")]

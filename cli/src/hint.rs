@@ -95,6 +95,10 @@ fn of_error(error: &Error) -> Option<&'static str> {
         Error::Vmdk { fault, .. } => Some(of_vmdk(fault)),
         Error::Unsupported { .. } => Some("a newer version of melv may have it"),
         Error::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
+        Error::OutcomeUnknown { .. } => Some("look with `melv ls`, and at the medium: it fails"),
+        Error::Io { operation: "lock", source, .. } if source.kind() == ErrorKind::Unsupported => {
+            Some("put the store elsewhere with --store DIR, or mount that file system with locks")
+        }
         Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             Some("look at who owns it and at its mode")
         }

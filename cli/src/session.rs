@@ -73,6 +73,7 @@ impl<'a> Session<'a> {
             lock_wait: Duration::from_secs(self.globals.wait),
             verify: VerifyMode::Full,
             keep_whole_chunks: self.is_serving,
+            break_locks: self.globals.break_locks,
         }
     }
 

@@ -38,6 +38,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The last step of a change was taken, and the storage failed to make it last: it may be there
+    /// after the next loss of power or not, whole in any case. Whoever writes to the store next settles
+    /// it.
+    #[error("{what} {name} was changed, and it is not known whether that lasts")]
+    OutcomeUnknown {
+        /// What kind of thing was changed.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The failure.
+        #[source]
+        source: io::Error,
+    },
     /// There is no store at this place.
     #[error("{path} is not a melv store; the first import creates one")]
     NoStore {

@@ -51,6 +51,7 @@ pub mod digest;
 mod error;
 mod export;
 pub mod fault;
+mod folder_sync;
 mod guard;
 pub mod image;
 mod import;

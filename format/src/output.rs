@@ -231,7 +231,7 @@ fn sync_folder_of(path: &Path, name: &str) -> Result<()> {
 fn sync_folder(opened: io::Result<File>) -> io::Result<()> {
     match opened {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        opened => opened?.sync_all(),
+        opened => crate::folder_sync::folder_synced(opened?.sync_all(), || "of the output".into()),
     }
 }
 

@@ -2,17 +2,19 @@
 //! was there stays, what was under way is there whole or not at all, and its space comes back.
 
 mod common;
+#[path = "common/machine.rs"]
+mod machine;
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use common::{
-    Op, VecDisk, Watched, after_kill, assert_clean, assert_image, assert_same_objects, committed, image,
-    import, name, on_threads, options, put_all, random_disk, store_in,
+    Op, VecDisk, Watched, assert_clean, assert_image, assert_same_objects, image, import, name, on_threads,
+    options, random_disk, store_in,
 };
+use machine::{Contents, Machine, Modelled, committed_on, store_on};
 use melv::storage::{FaultMode, FaultyStorage, Operation, ReadAt};
 use melv::{
     BlockDevice, BundleOptions, Digest, Error, FileStorage, ImageRef, ImportOptions, LoadOptions,
@@ -21,8 +23,6 @@ use melv::{
 
 const SEEDS: u64 = 5;
 const KIB: usize = 1 << 10;
-
-type Contents = BTreeMap<String, Vec<u8>>;
 
 /// A store with two images, and a third disk that shares with both.
 struct Fixture {
@@ -50,20 +50,20 @@ impl Fixture {
 }
 
 /// Everything that may be left when the machine or the process dies: by a number that says which.
-fn remains(storage: &MemoryStorage) -> impl Iterator<Item = (u64, MemoryStorage)> {
-    let lost = |seed| if seed == 0 { after_kill(storage) } else { storage.power_loss(seed * 77) };
+fn remains<M: Machine>(storage: &M) -> impl Iterator<Item = (u64, M)> {
+    let lost = |seed| if seed == 0 { storage.after_kill() } else { storage.power_loss(seed * 77) };
     (0..=SEEDS).map(move |seed| (seed, lost(seed)))
 }
 
 /// Runs `act` on copies of `before`, dying at its first, second, … operation that writes, until it
 /// gets through; `check` is given whether it said that it was done, and what remains.
-fn at_every_operation(
+fn at_every_operation<M: Machine>(
     before: &Contents,
     act: impl Fn(&Store) -> Result<()>,
-    check: impl Fn(bool, &MemoryStorage, &str),
+    check: impl Fn(bool, &M, &str),
 ) {
     for operation in 0.. {
-        let storage = put_all(before);
+        let storage = M::with(before);
         let kind = ErrorKind::Other;
         let faulty =
             FaultyStorage::new(storage.clone(), Operation::Writes, operation, FaultMode::Forever, kind);
@@ -81,17 +81,30 @@ fn at_every_operation(
     }
 }
 
-fn no_leftovers(storage: &MemoryStorage, what: &str) {
+on_every_machine!(
+    an_import_is_there_whole_or_not_at_all,
+    what_a_broken_off_import_left_goes_with_the_next_change_of_any_kind,
+    a_replaced_name_is_the_old_image_or_the_new_one,
+    a_tag_is_given_or_not,
+    a_name_is_removed_or_not,
+    a_store_is_made_or_not,
+    one_failing_operation_leaves_nothing_half_done,
+    a_writer_that_dies_after_its_commit_takes_nothing_with_it,
+    an_interrupted_import_leaves_nothing,
+    several_images_are_loaded_all_or_none_and_lists_held_in_part_stay_as_they_were,
+    a_reader_sees_old_images_at_every_moment_of_a_broken_off_load,
+);
+
+fn no_leftovers(storage: &impl Machine, what: &str) {
     assert_eq!(storage.list("tmp").expect("list"), [], "{what}");
 }
 
-#[test]
-fn an_import_is_there_whole_or_not_at_all() {
+fn an_import_is_there_whole_or_not_at_all<M: Machine>() {
     let fixture = Fixture::new();
-    let clean = put_all(&fixture.before);
-    import(&store_in(&clean), &fixture.new, &options("new"));
-    let stored = store_in(&clean).space().expect("space").stored_bytes;
-    let expected = committed(&clean);
+    let clean = M::with(&fixture.before);
+    import(&store_on(&clean), &fixture.new, &options("new"));
+    let stored = store_on(&clean).space().expect("space").stored_bytes;
+    let expected = committed_on(&clean);
     let parent = || Some("old:0".parse().expect("a reference"));
     for with_parent in [false, true] {
         let made = |store: &Store, replace| {
@@ -99,11 +112,11 @@ fn an_import_is_there_whole_or_not_at_all() {
             let disk = VecDisk(fixture.new.clone());
             store.import(Source::device(&disk), &ImportOptions { parent, replace, ..options("new") })
         };
-        at_every_operation(
+        at_every_operation::<M>(
             &fixture.before,
             |store| made(store, false).map(drop),
             |done, remains, what| {
-                let store = store_in(remains);
+                let store = store_on(remains);
                 fixture.check_old(&store);
                 match store.image(&"new".parse().expect("a name")) {
                     Ok(_) => assert_image(&store, "new", &fixture.new),
@@ -120,7 +133,7 @@ fn an_import_is_there_whole_or_not_at_all() {
                 assert_clean(&store);
                 no_leftovers(remains, what);
                 if !with_parent {
-                    assert_same_objects(&committed(remains), &expected, what);
+                    assert_same_objects(&committed_on(remains), &expected, what);
                     assert_eq!(store.space().expect("space").stored_bytes, stored, "{what}");
                 }
             },
@@ -128,30 +141,28 @@ fn an_import_is_there_whole_or_not_at_all() {
     }
 }
 
-#[test]
-fn what_a_broken_off_import_left_goes_with_the_next_change_of_any_kind() {
+fn what_a_broken_off_import_left_goes_with_the_next_change_of_any_kind<M: Machine>() {
     let fixture = Fixture::new();
-    let clean = committed(&put_all(&fixture.before));
+    let clean = committed_on(&M::with(&fixture.before));
     let disk = VecDisk(fixture.new.clone());
-    at_every_operation(
+    at_every_operation::<M>(
         &fixture.before,
         |store| store.import(Source::device(&disk), &options("new")).map(drop),
         |_, remains, what| {
-            let store = store_in(remains);
+            let store = store_on(remains);
             if store.resolve(&"new".parse().expect("a name")).is_ok() {
                 return;
             }
             store.tag(&ImageRef::Id(fixture.ids[0]), &name("other"), false).expect(what);
             no_leftovers(remains, what);
-            assert_same_objects(&committed(remains), &clean, what);
+            assert_same_objects(&committed_on(remains), &clean, what);
         },
     );
 }
 
-#[test]
-fn a_replaced_name_is_the_old_image_or_the_new_one() {
+fn a_replaced_name_is_the_old_image_or_the_new_one<M: Machine>() {
     let fixture = Fixture::new();
-    at_every_operation(
+    at_every_operation::<M>(
         &fixture.before,
         |store| {
             let disk = VecDisk(fixture.new.clone());
@@ -159,7 +170,7 @@ fn a_replaced_name_is_the_old_image_or_the_new_one() {
             store.import(Source::device(&disk), &options).map(drop)
         },
         |done, remains, what| {
-            let store = store_in(remains);
+            let store = store_on(remains);
             let id = store.resolve(&"old:0".parse().expect("a name")).expect(what);
             if id == fixture.ids[0] {
                 assert!(!done, "{what}");
@@ -178,16 +189,15 @@ fn a_replaced_name_is_the_old_image_or_the_new_one() {
     );
 }
 
-#[test]
-fn a_tag_is_given_or_not() {
+fn a_tag_is_given_or_not<M: Machine>() {
     let fixture = Fixture::new();
     let id = ImageRef::Id(fixture.ids[0]);
     for (text, replace) in [("fresh", false), ("old:1", true)] {
-        at_every_operation(
+        at_every_operation::<M>(
             &fixture.before,
             |store| store.tag(&id, &name(text), replace).map(drop),
             |done, remains, what| {
-                let store = store_in(remains);
+                let store = store_on(remains);
                 assert_image(&store, "old:0", &fixture.old[0]);
                 match store.resolve(&text.parse().expect("a name")) {
                     Ok(found) if found == fixture.ids[0] => {}
@@ -204,11 +214,10 @@ fn a_tag_is_given_or_not() {
     }
 }
 
-#[test]
-fn a_name_is_removed_or_not() {
+fn a_name_is_removed_or_not<M: Machine>() {
     let fixture = Fixture::new();
     for operation in 0..4 {
-        let storage = put_all(&fixture.before);
+        let storage = M::with(&fixture.before);
         let faulty = FaultyStorage::new(
             storage.clone(),
             Operation::Writes,
@@ -219,7 +228,7 @@ fn a_name_is_removed_or_not() {
         let done = Store::open(faulty, StoreOptions::default()).expect("store").remove(&name("old:1"));
         assert_eq!(done.is_ok(), operation > 0, "one operation does it: {done:?}");
         for (_, remains) in remains(&storage) {
-            let store = store_in(&remains);
+            let store = store_on(&remains);
             assert_image(&store, "old:0", &fixture.old[0]);
             match store.resolve(&"old:1".parse().expect("a name")) {
                 Ok(id) => assert!(done.is_err() && id == fixture.ids[1]),
@@ -230,10 +239,9 @@ fn a_name_is_removed_or_not() {
     }
 }
 
-#[test]
-fn a_store_is_made_or_not() {
+fn a_store_is_made_or_not<M: Machine>() {
     for operation in 0..6 {
-        let storage = MemoryStorage::new();
+        let storage = M::with(&Contents::new());
         let faulty = FaultyStorage::new(
             storage.clone(),
             Operation::Writes,
@@ -249,7 +257,7 @@ fn a_store_is_made_or_not() {
                 Err(Error::NoStore { .. }) => assert!(made.is_err(), "{what}"),
                 Err(error) => panic!("{what}: {error:?}"),
             }
-            let store = store_in(&remains);
+            let store = store_on(&remains);
             let disk = random_disk(1, 64 * KIB);
             import(&store, &disk, &options("first"));
             assert_image(&store, "first", &disk);
@@ -260,17 +268,16 @@ fn a_store_is_made_or_not() {
 }
 
 /// One operation fails and the next ones work: the call fails as a whole or not at all.
-#[test]
-fn one_failing_operation_leaves_nothing_half_done() {
+fn one_failing_operation_leaves_nothing_half_done<M: Machine>() {
     let fixture = Fixture::new();
-    let clean = put_all(&fixture.before);
-    import(&store_in(&clean), &fixture.new, &options("new"));
-    let expected = committed(&clean);
-    let before = committed(&put_all(&fixture.before));
+    let clean = M::with(&fixture.before);
+    import(&store_on(&clean), &fixture.new, &options("new"));
+    let expected = committed_on(&clean);
+    let before = committed_on(&M::with(&fixture.before));
     let disk = VecDisk(fixture.new.clone());
     let mut poisoned = 0;
     for operation in 0.. {
-        let storage = put_all(&fixture.before);
+        let storage = M::with(&fixture.before);
         let faulty = FaultyStorage::new(
             storage.clone(),
             Operation::Writes,
@@ -300,14 +307,14 @@ fn one_failing_operation_leaves_nothing_half_done() {
             }
             Err(Error::Io { source, .. }) => {
                 assert!(source.to_string().contains("injected"), "{what}");
-                assert_same_objects(&committed(&storage), &before, &what);
+                assert_same_objects(&committed_on(&storage), &before, &what);
                 // No sync failed: the same handle goes on.
                 store.import(Source::device(&disk), &again).expect(&what);
             }
             Err(error) => panic!("{what}: {error:?}"),
         }
         drop(store);
-        let store = store_in(&storage);
+        let store = store_on(&storage);
         if done.is_err() && store.resolve(&"new".parse().expect("a name")).is_err() {
             store.import(Source::device(&disk), &options("new")).expect(&what);
         }
@@ -316,7 +323,7 @@ fn one_failing_operation_leaves_nothing_half_done() {
         fixture.check_old(&store);
         assert_clean(&store);
         no_leftovers(&storage, &what);
-        assert_same_objects(&committed(&storage), &expected, &what);
+        assert_same_objects(&committed_on(&storage), &expected, &what);
         if faulty.operations() <= operation {
             break;
         }
@@ -402,11 +409,10 @@ fn a_living_writers_folder_is_never_cleared_in_a_folder() {
 
 /// The commit is done and the store's lock is free; while the writer looks after the index, others
 /// give its name away and build on its blocks. Then it dies. Nothing of theirs may go with it.
-#[test]
-fn a_writer_that_dies_after_its_commit_takes_nothing_with_it() {
+fn a_writer_that_dies_after_its_commit_takes_nothing_with_it<M: Machine>() {
     let fixture = Fixture::new();
     for replace in [false, true] {
-        let storage = put_all(&fixture.before);
+        let storage = M::with(&fixture.before);
         let dead = Arc::new(AtomicBool::new(false));
         let others = {
             let (storage, dead, disk) = (storage.clone(), dead.clone(), fixture.new.clone());
@@ -436,7 +442,7 @@ fn a_writer_that_dies_after_its_commit_takes_nothing_with_it() {
         assert!(dead.load(Ordering::SeqCst), "the hook was reached");
         drop(store);
         for (seed, remains) in remains(&storage) {
-            let store = store_in(&remains);
+            let store = store_on(&remains);
             // Whoever writes next clears away what the dead writer left.
             import(&store, &random_disk(98, 8 * KIB), &options("next"));
             assert_image(&store, "shared", &fixture.new);
@@ -447,11 +453,10 @@ fn a_writer_that_dies_after_its_commit_takes_nothing_with_it() {
     }
 }
 
-#[test]
-fn an_interrupted_import_leaves_nothing() {
+fn an_interrupted_import_leaves_nothing<M: Machine>() {
     let fixture = Fixture::new();
-    let storage = put_all(&fixture.before);
-    let store = store_in(&storage);
+    let storage = M::with(&fixture.before);
+    let store = store_on(&storage);
     let cancel = AtomicBool::new(true);
     let disk = VecDisk(fixture.new.clone());
     let stopped =
@@ -530,16 +535,15 @@ impl ReadAt for Bytes {
     }
 }
 
-#[test]
-fn several_images_are_loaded_all_or_none_and_lists_held_in_part_stay_as_they_were() {
+fn several_images_are_loaded_all_or_none_and_lists_held_in_part_stay_as_they_were<M: Machine>() {
     let loading = Loading::new();
     let happened = AtomicBool::new(false);
-    at_every_operation(
+    at_every_operation::<M>(
         &loading.before,
         |store| loading.load(store),
         |done, remains, what| {
             // The next writer undoes what was broken off; until then readers see what was there.
-            let store = store_in(remains);
+            let store = store_on(remains);
             let _ = store.tag(&"apart".parse().expect("a name"), &name("poke"), true);
             let there = loading.check(&store, what);
             assert!(there || !done, "{what}: said to be done and gone");
@@ -552,14 +556,13 @@ fn several_images_are_loaded_all_or_none_and_lists_held_in_part_stay_as_they_wer
     assert!(happened.into_inner());
 }
 
-#[test]
-fn a_reader_sees_old_images_at_every_moment_of_a_broken_off_load() {
+fn a_reader_sees_old_images_at_every_moment_of_a_broken_off_load<M: Machine>() {
     let loading = Loading::new();
-    at_every_operation(
+    at_every_operation::<M>(
         &loading.before,
         |store| loading.load(store),
         |_, remains, what| {
-            let store = store_in(remains);
+            let store = store_on(remains);
             assert_image(&store, "apart", &loading.disks[1]);
             let report = store.verify(&[], &VerifyOptions { full: true, ..Default::default() }).expect(what);
             assert!(report.damaged.is_empty(), "{what}: {:?}", report.damaged);

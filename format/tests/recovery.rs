@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
+#[path = "common/machine.rs"]
+mod machine;
+
 use std::io::ErrorKind;
 use std::path::Path;
+
+use machine::{Contents, Machine, Modelled};
 
 use melv::digest::object_digest;
 use melv::ondisk::reference::Reference;
@@ -12,6 +17,13 @@ use melv::{
     BlockDevice, Cache, Error, FileStorage, ImportOptions, MemoryStorage, Result, Source, Storage, Store,
     StoreOptions, VerifyOptions,
 };
+
+on_every_machine!(
+    a_commit_is_not_taken_back_because_its_reference_could_not_be_read,
+    importing_a_disk_again_puts_back_what_was_lost_of_it,
+    importing_a_disk_again_puts_back_roots_that_were_damaged,
+    a_name_that_leads_nowhere_is_damage_and_an_unknown_id_is_not,
+);
 
 const DISK_LEN: usize = 1 << 20;
 
@@ -34,16 +46,16 @@ fn read(store: &Store, name: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn store_in(storage: &MemoryStorage) -> Store {
+fn store_in(storage: &impl Machine) -> Store {
     Store::create(storage.clone(), StoreOptions::default()).unwrap()
 }
 
-fn names_in(storage: &MemoryStorage, folder: &str) -> Vec<String> {
+fn names_in(storage: &impl Machine, folder: &str) -> Vec<String> {
     storage.list(folder).unwrap().into_iter().map(|object| object.name).collect()
 }
 
 /// What a writer leaves that died after its reference and before its journal went.
-fn leave_journal(storage: &MemoryStorage, reference: &str, objects: &[String]) {
+fn leave_journal(storage: &impl Machine, reference: &str, objects: &[String]) {
     let record = storage.contents()[reference].clone();
     let mut text = format!("reference {reference} {}\n", object_digest(&record));
     objects.iter().for_each(|object| text.push_str(&format!("new {object}\n")));
@@ -51,16 +63,15 @@ fn leave_journal(storage: &MemoryStorage, reference: &str, objects: &[String]) {
     storage.put("tmp/0/journal", text.into_bytes());
 }
 
-fn objects_of_image(storage: &MemoryStorage) -> Vec<String> {
+fn objects_of_image(storage: &impl Machine) -> Vec<String> {
     ["packs", "lists", "locators", "pages", "manifests"]
         .iter()
         .flat_map(|folder| names_in(storage, folder))
         .collect()
 }
 
-#[test]
-fn a_commit_is_not_taken_back_because_its_reference_could_not_be_read() {
-    let storage = MemoryStorage::new();
+fn a_commit_is_not_taken_back_because_its_reference_could_not_be_read<M: Machine>() {
+    let storage = M::with(&Contents::new());
     import(&store_in(&storage), &disk(1), "web").unwrap();
     leave_journal(&storage, "refs/web/latest", &objects_of_image(&storage));
     for fail_at in 0..12 {
@@ -117,8 +128,8 @@ fn a_folder_that_holds_other_things_is_refused_and_left_alone() {
 }
 
 /// Damages every object of `folder` with `harm`, imports the same disk again, and reads it.
-fn heals(folder: &str, harm: impl Fn(&MemoryStorage, &str)) {
-    let storage = MemoryStorage::new();
+fn heals<M: Machine>(folder: &str, harm: impl Fn(&M, &str)) {
+    let storage = M::with(&Contents::new());
     import(&store_in(&storage), &disk(1), "web").unwrap();
     for name in names_in(&storage, folder) {
         harm(&storage, &name);
@@ -132,17 +143,15 @@ fn heals(folder: &str, harm: impl Fn(&MemoryStorage, &str)) {
     assert!(report.damaged.is_empty(), "{folder}: {:?}", report.damaged);
 }
 
-#[test]
-fn importing_a_disk_again_puts_back_what_was_lost_of_it() {
+fn importing_a_disk_again_puts_back_what_was_lost_of_it<M: Machine>() {
     for folder in ["packs", "lists", "locators", "pages", "manifests"] {
-        heals(folder, |storage, name| storage.remove(&[name.into()]).unwrap());
+        heals::<M>(folder, |storage, name| storage.remove(&[name.into()]).unwrap());
     }
 }
 
-#[test]
-fn importing_a_disk_again_puts_back_roots_that_were_damaged() {
+fn importing_a_disk_again_puts_back_roots_that_were_damaged<M: Machine>() {
     for folder in ["lists", "locators", "manifests"] {
-        heals(folder, |storage, name| {
+        heals::<M>(folder, |storage, name| {
             let mut bytes = storage.contents()[name].clone();
             // A list or locator ends in its root; a manifest lies at the front of its record.
             let at = if name.starts_with("manifests") { 120 } else { bytes.len() - 40 };
@@ -152,9 +161,8 @@ fn importing_a_disk_again_puts_back_roots_that_were_damaged() {
     }
 }
 
-#[test]
-fn a_name_that_leads_nowhere_is_damage_and_an_unknown_id_is_not() {
-    let storage = MemoryStorage::new();
+fn a_name_that_leads_nowhere_is_damage_and_an_unknown_id_is_not<M: Machine>() {
+    let storage = M::with(&Contents::new());
     let store = store_in(&storage);
     let image = import(&store, &disk(1), "web").unwrap();
     let lost = object_digest(b"nobody");

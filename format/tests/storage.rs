@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use melv::storage::model::{ModelFs, Names};
 use melv::storage::{
     FaultMode, FaultyStorage, FileStorage, MemoryStorage, Operation, Storage, check_contract,
 };
@@ -10,6 +11,13 @@ use melv::storage::{
 fn a_folder_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     check_contract(&FileStorage::new(folder.path().join("made/when/needed")));
+}
+
+#[test]
+fn a_folder_on_the_modelled_disk_keeps_the_contract() {
+    for names in [Names::Ordered, Names::Loose] {
+        check_contract(&ModelFs::new(names).storage());
+    }
 }
 
 #[test]

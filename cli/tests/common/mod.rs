@@ -69,6 +69,10 @@ pub struct Ran {
 }
 
 impl Ran {
+    pub fn new(what: String, output: Output) -> Self {
+        Self { what, output }
+    }
+
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         let found = self.output.status;

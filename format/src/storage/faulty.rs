@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
+use super::{Append, Held, Listed, LockMode, Machine, ReadAt, Storage};
 
 /// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub enum FaultMode {
 /// Which operations are counted and can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Those that change something: create, append, sync, publish, remove.
+    /// Those that change something: create, append, sync, publish, remove and what
+    /// belongs to them.
     Writes,
     /// Those that read: open, read, list.
     Reads,
@@ -102,6 +103,10 @@ impl ReadAt for FaultyRead {
         self.faults.check(false)?;
         self.inner.read_exact_at(buf, offset)
     }
+
+    fn modified_nanos(&self) -> Option<u64> {
+        self.inner.modified_nanos()
+    }
 }
 
 #[derive(Debug)]
@@ -148,6 +153,11 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         self.inner.publish(moves)
     }
 
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        self.faults.check(true)?;
+        self.inner.link(name, second)
+    }
+
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         self.faults.check(false)?;
         self.inner.list(prefix)
@@ -160,5 +170,23 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         self.inner.lock(name, mode, wait)
+    }
+
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        self.faults.check(true)?;
+        self.inner.prepare(names)
+    }
+
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        self.faults.check(true)?;
+        self.inner.settle(names)
+    }
+
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        self.inner.claim(name, mark)
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        self.inner.machine()
     }
 }

@@ -1,57 +1,264 @@
-//! A folder as storage: the one place that names `std::fs` for stores.
+//! A folder as storage.
+//!
+//! Everything is done beneath a descriptor of the folder that is held open: no symbolic link inside it
+//! is followed, whoever made it, and a folder that is renamed meanwhile stays the same store.
+//!
+//! An object is durable under its name once its bytes, the name's folder, and each folder above it were
+//! synced. The folders above are synced when a handle first gives a name in one, whoever made them:
+//! another process may have made them and died before it synced them.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
-
+use super::fs::{Access, Fs, Kind, Stat, SyncPoint};
+use super::machine::Machine;
+use super::real_fs::RealFs;
 use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
+use crate::folder_sync::folder_synced;
 
 /// How long to sleep between two tries for a lock; the kernel offers no wait with a limit.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 /// How often to make a folder again that somebody else removes as empty.
 const FOLDER_TRIES: u32 = 64;
+/// Folders that are held open at a time, and remembered as durable.
+const FOLDERS_MAX: usize = 64;
+/// Names have fewer parts than this; what lies deeper is not ours.
+const DEPTH_MAX: usize = 8;
 
 /// Objects as files in a folder.
 ///
-/// Files are opened without following a symbolic link in their last part, and are made readable
-/// to whom the process's umask allows.
+/// No symbolic link in the folder is followed; the folder itself may be named through one. Files are
+/// made readable to whom the process's umask allows. Clones share the open folder.
+///
+/// Of the file system it needs `rename` in one step, `fsync` of files, and `flock`, whose locks keep out
+/// everybody who uses the folder. Where folders cannot be synced, names last when the file system sees
+/// fit. Locks belong to open files: a process that forks without `exec` holds them in both processes,
+/// until both have ended or closed the file.
 #[derive(Debug, Clone)]
-pub struct FileStorage {
-    root: PathBuf,
+pub struct FileStorage<F: Fs = RealFs> {
+    place: Arc<Place<F>>,
+}
+
+#[derive(Debug)]
+struct Place<F: Fs> {
+    path: PathBuf,
+    fs: F,
+    root: Mutex<Option<Arc<F::Folder>>>,
+    /// Folders whose own names are durable, by path; "" is the root. They are held open, so that
+    /// another one of the same path is told from them.
+    durable: Mutex<BTreeMap<String, Arc<F::Folder>>>,
 }
 
 impl FileStorage {
     /// Storage in the folder `root`, which is made when the first object is.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self::on(RealFs, root)
+    }
+}
+
+/// The folder of a name and its last part.
+fn split(name: &str) -> io::Result<(&str, &str)> {
+    check_name(name)?;
+    let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
+    if last.is_empty() { Err(not_a_name()) } else { Ok((folder, last)) }
+}
+
+fn check_name(name: &str) -> io::Result<()> {
+    let is_part = |part: &str| !matches!(part, "" | "." | "..");
+    if name.is_empty() || name.split('/').all(is_part) { Ok(()) } else { Err(not_a_name()) }
+}
+
+fn not_a_name() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "not a name of this storage")
+}
+
+fn is_not_there(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+impl<F: Fs> FileStorage<F> {
+    /// Storage in the folder `root` of a file system.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn on(fs: F, root: impl Into<PathBuf>) -> Self {
+        let path = root.into();
+        let place = Place { path, fs, root: Mutex::default(), durable: Mutex::default() };
+        Self { place: Arc::new(place) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.join(name)
+    fn fs(&self) -> &F {
+        &self.place.fs
     }
 
-    /// Fails where a folder between the root and `name` is a link: whoever gave us the store could
-    /// have us write, list or remove files elsewhere through it.
-    fn check_folders(&self, name: &str) -> io::Result<()> {
-        let mut folder = self.root.clone();
-        for part in name.split('/').filter(|part| !part.is_empty()) {
-            if matches!(part, "." | "..") {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name of this storage"));
-            }
-            folder.push(part);
-            if fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_symlink()) {
-                let text = format!("{} is a symbolic link", folder.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    fn durable(&self) -> MutexGuard<'_, BTreeMap<String, Arc<F::Folder>>> {
+        self.place.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held_root(&self) -> MutexGuard<'_, Option<Arc<F::Folder>>> {
+        self.place.root.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The root, which is there.
+    fn root(&self) -> io::Result<Arc<F::Folder>> {
+        let mut held = self.held_root();
+        match &*held {
+            Some(root) => Ok(root.clone()),
+            None => Ok(held.insert(Arc::new(self.fs().place(&self.place.path)?)).clone()),
+        }
+    }
+
+    /// Lets go of a root that was removed: another may have been made in its place.
+    fn forget_removed_root(&self) -> bool {
+        let mut held = self.held_root();
+        let is_removed =
+            |root: &Arc<F::Folder>| self.fs().stat_folder(root).is_ok_and(|stat| stat.links == 0);
+        let is_forgotten = held.take_if(|root| is_removed(root)).is_some();
+        if is_forgotten {
+            self.durable().clear();
+        }
+        is_forgotten
+    }
+
+    /// Does `work` again while a folder is not there that somebody removed since it was made.
+    fn retried<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        for _ in 1..FOLDER_TRIES {
+            match work() {
+                Err(error) if error.kind() == ErrorKind::NotFound => drop(self.forget_removed_root()),
+                done => return done,
             }
         }
+        work()
+    }
+
+    /// The root, made where it is not there.
+    fn root_made(&self) -> io::Result<Arc<F::Folder>> {
+        match self.root() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.make_place(&self.place.path)?;
+                self.root()
+            }
+            other => other,
+        }
+    }
+
+    /// Makes the folder `path` and those above it, each durable in the one above.
+    fn make_place(&self, path: &Path) -> io::Result<()> {
+        let above_path = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().ok_or(ErrorKind::NotFound)?;
+        let above = match self.fs().place(above_path) {
+            Ok(above) => {
+                self.sync_above(&above, SyncPoint::AbovePlace)?;
+                above
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && !above_path.as_os_str().is_empty() => {
+                self.make_place(above_path)?;
+                self.fs().place(above_path)?
+            }
+            Err(error) => return Err(error),
+        };
+        self.make_folder(&above, name)?;
+        let synced = self.fs().sync_folder(&above, SyncPoint::MadePlace);
+        folder_synced(synced, || above_path.display().to_string())
+    }
+
+    /// Syncs the folder above one that is not ours. One that may not be read cannot be synced.
+    fn sync_above(&self, folder: &F::Folder, point: SyncPoint) -> io::Result<()> {
+        let above = match self.fs().above(folder) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(()),
+            other => other?,
+        };
+        match self.fs().sync_folder(&above, point) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+            synced => folder_synced(synced, || format!("above {}", self.place.path.display())),
+        }
+    }
+
+    fn make_folder(&self, above: &F::Folder, name: &OsStr) -> io::Result<()> {
+        match self.fs().make_folder(above, name) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_folder(&self, folder: &F::Folder, path: &str, point: SyncPoint) -> io::Result<()> {
+        folder_synced(self.fs().sync_folder(folder, point), || {
+            self.place.path.join(path).display().to_string()
+        })
+    }
+
+    /// Opens the folder `path`, which is there.
+    fn existing(&self, path: &str) -> io::Result<F::Folder> {
+        self.fs().folder(self.root()?.as_ref(), path)
+    }
+
+    /// Opens the folder `path`, made where it is not there.
+    fn made(&self, path: &str) -> io::Result<F::Folder> {
+        let root = self.root_made()?;
+        match self.fs().folder(&root, path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_empty() => {
+                let (above, name) = split(path)?;
+                self.make_folder(&self.made(above)?, OsStr::new(name))?;
+                self.fs().folder(&root, path)
+            }
+            other => other,
+        }
+    }
+
+    /// Opens the folder `path`, made where it is not there; its name and those above it are durable
+    /// on return.
+    fn settled(&self, path: &str) -> io::Result<Arc<F::Folder>> {
+        let folder = self.made(path)?;
+        let id = self.fs().stat_folder(&folder)?.id;
+        if let Some(known) = self.known(path, id)? {
+            return Ok(known);
+        }
+        if path.is_empty() {
+            self.sync_above(&folder, SyncPoint::AboveRoot)?;
+        } else {
+            let (above_path, _) = split(path)?;
+            let above = self.settled(above_path)?;
+            self.sync_folder(&above, above_path, SyncPoint::Chain)?;
+        }
+        Ok(self.remember(path, folder))
+    }
+
+    /// Makes folders and their names in the folder `above_path` durable, all by one sync.
+    fn settle_all(&self, above_path: &str, paths: &[&str]) -> io::Result<()> {
+        let mut unknown = Vec::new();
+        for path in paths {
+            let folder = self.made(path)?;
+            if self.known(path, self.fs().stat_folder(&folder)?.id)?.is_none() {
+                unknown.push((path, folder));
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.sync_folder(self.settled(above_path)?.as_ref(), above_path, SyncPoint::Chain)?;
+        unknown.into_iter().for_each(|(path, folder)| drop(self.remember(path, folder)));
         Ok(())
+    }
+
+    /// The folder `path` if it is known to be durable and still is the one with `id`.
+    fn known(&self, path: &str, id: (u64, u64)) -> io::Result<Option<Arc<F::Folder>>> {
+        let known = self.durable().get(path).cloned();
+        let Some(known) = known else { return Ok(None) };
+        Ok((self.fs().stat_folder(&known)?.id == id).then_some(known))
+    }
+
+    fn remember(&self, path: &str, folder: F::Folder) -> Arc<F::Folder> {
+        let folder = Arc::new(folder);
+        let mut durable = self.durable();
+        if durable.len() >= FOLDERS_MAX {
+            durable.clear();
+        }
+        durable.insert(path.into(), folder.clone());
+        folder
     }
 
     /// The first entry of the folder that is not one of `ours`; `None` where there is none, or no
@@ -60,204 +267,320 @@ impl FileStorage {
     /// # Errors
     /// Those of reading the folder.
     pub fn foreign_entry(&self, ours: &[&str]) -> io::Result<Option<String>> {
-        let entries = match fs::read_dir(&self.root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let entries = match self.existing("").and_then(|root| self.fs().entries(&root)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        for entry in entries {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if !ours.contains(&name.as_str()) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
+        let names = entries.into_iter().map(|(name, _)| name.to_string_lossy().into_owned());
+        Ok(names.into_iter().find(|name| !ours.contains(&name.as_str())))
     }
 
-    /// Makes the folders above `path`, each durable in the one above it.
-    fn make_parents(&self, path: &Path) -> io::Result<()> {
-        let Some(parent) = path.parent() else { return Ok(()) };
-        if parent.as_os_str().is_empty() || parent.is_dir() {
-            return Ok(());
+    /// What is in the folder `path`, in any order; nothing where it is not there.
+    fn listed(&self, path: &str) -> io::Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        match self.existing(path) {
+            Ok(folder) => self.collect(&folder, path, &mut found)?,
+            Err(error) if is_not_there(&error) => {}
+            Err(error) => return Err(error),
         }
-        self.make_parents(parent)?;
-        match fs::create_dir(parent) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        parent.parent().map_or(Ok(()), sync_folder)
+        Ok(found)
     }
 
-    /// Does `work` on `path` once the folders above it are there. A folder that another removal
-    /// finds empty between the two is made again.
-    fn with_parents<T>(&self, path: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        let tried = || self.make_parents(path).and_then(|()| work());
-        for _ in 1..FOLDER_TRIES {
-            match tried() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                done => return done,
-            }
-        }
-        tried()
-    }
-
-    fn collect(&self, folder: &Path, name: &str, found: &mut Vec<Listed>) -> io::Result<()> {
-        let entries = match fs::read_dir(folder) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(());
-            }
-            other => other?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let Ok(part) = entry.file_name().into_string() else { continue };
-            let name = if name.is_empty() { part } else { format!("{name}/{part}") };
-            // A file may be removed between the listing and the look at it.
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() {
-                self.collect(&entry.path(), &name, found)?;
-            } else if metadata.is_file() {
-                found.push(Listed { name, len: metadata.len() });
+    fn collect(&self, folder: &F::Folder, path: &str, found: &mut Vec<Listed>) -> io::Result<()> {
+        for (name, kind) in self.fs().entries(folder)? {
+            let Some(part) = name.to_str() else { continue };
+            let path = if path.is_empty() { part.to_owned() } else { format!("{path}/{part}") };
+            match kind {
+                Kind::Folder if path.split('/').count() < DEPTH_MAX => {
+                    match self.fs().folder(folder, part) {
+                        Ok(inner) => self.collect(&inner, &path, found)?,
+                        // Removed since, or another thing of that name.
+                        Err(error) if is_not_there(&error) || error.kind() == ErrorKind::InvalidData => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                // A file may be removed between the listing and the look at it.
+                Kind::File => match self.fs().stat(folder, part) {
+                    Ok(Stat { kind: Kind::File, len, .. }) => found.push(Listed { name: path, len }),
+                    _ => {}
+                },
+                _ => {}
             }
         }
         Ok(())
     }
+
+    /// Names objects whose folders together are no more than may be held open.
+    fn publish_some(&self, moves: &[(String, String)]) -> io::Result<()> {
+        let mut targets: BTreeMap<&str, Arc<F::Folder>> = BTreeMap::new();
+        let mut source: Option<(&str, F::Folder)> = None;
+        for (from, to) in moves {
+            let ((from_path, from), (to_path, to)) = (split(from)?, split(to)?);
+            if source.as_ref().is_none_or(|(path, _)| *path != from_path) {
+                source = Some((from_path, self.existing(from_path)?));
+            }
+            let Some((_, source)) = &source else { continue };
+            let target = self.retried(|| {
+                let target = match targets.remove(to_path) {
+                    Some(target) => target,
+                    None => self.settled(to_path)?,
+                };
+                self.fs().rename((source, from), (&target, to))?;
+                Ok(target)
+            })?;
+            targets.insert(to_path, target);
+        }
+        targets.iter().try_for_each(|(path, folder)| self.sync_folder(folder, path, SyncPoint::Target))
+    }
+
+    /// Removes the folder `path` and those above it, as far as they are empty; gives the path of the
+    /// first that is there.
+    fn remove_empty<'a>(&self, mut path: &'a str) -> io::Result<&'a str> {
+        while !path.is_empty() {
+            let (above_path, name) = split(path)?;
+            match self.existing(above_path) {
+                Ok(above) => match self.fs().remove_folder(&above, name) {
+                    Ok(()) => drop(self.durable().remove(path)),
+                    Err(error) if is_not_there(&error) => {}
+                    // Not empty, or not ours to remove.
+                    Err(_) => return Ok(path),
+                },
+                Err(error) if is_not_there(&error) => {}
+                Err(error) => return Err(error),
+            }
+            path = above_path;
+        }
+        Ok(path)
+    }
+
+    /// Syncs the folder `path`, or where it is gone the first above it that is there: its entry went
+    /// from that.
+    fn sync_removal(&self, mut path: &str) -> io::Result<()> {
+        loop {
+            match self.existing(path) {
+                Ok(folder) => return self.sync_folder(&folder, path, SyncPoint::Removal),
+                Err(error) if is_not_there(&error) && !path.is_empty() => path = split(path)?.0,
+                Err(error) if is_not_there(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn open_lock(&self, name: &str, mode: LockMode) -> io::Result<F::File> {
+        let (folder, _) = split(name)?;
+        // A reader of somebody else's store may hold a shared lock without the right to write.
+        if mode == LockMode::Shared {
+            match self.root().and_then(|root| self.fs().open(&root, name, Access::Read)) {
+                Err(error) if is_not_there(&error) => {}
+                other => return other,
+            }
+        }
+        self.retried(|| {
+            let root = self.root_made()?;
+            match self.fs().open(&root, name, Access::Lock) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.made(folder)?;
+                    self.fs().open(&root, name, Access::Lock)
+                }
+                other => other,
+            }
+        })
+    }
+
+    fn take_lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<F::File> {
+        let mut file = self.open_lock(name, mode)?;
+        // A wait beyond what the clock can tell is one without end.
+        let deadline = Instant::now().checked_add(wait);
+        loop {
+            if self.fs().lock(&file, mode)? {
+                let stat = self.fs().stat_file(&file)?;
+                if stat.kind != Kind::File {
+                    return Err(not_a_file());
+                }
+                if stat.links > 0 {
+                    return Ok(file);
+                }
+                // Its last holder removed the file: the lock on it keeps nobody else out.
+                file = self.open_lock(name, mode)?;
+            } else if deadline.is_some_and(|end| Instant::now() >= end) {
+                return Err(ErrorKind::WouldBlock.into());
+            } else {
+                std::thread::sleep(LOCK_POLL);
+            }
+        }
+    }
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    File::open(folder)?.sync_all()
+fn not_a_file() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "not a regular file")
 }
 
 #[derive(Debug)]
-struct FileObject {
-    file: File,
+struct FileObject<F: Fs> {
+    fs: F,
+    file: F::File,
     len: u64,
+    modified_nanos: Option<u64>,
 }
 
-impl ReadAt for FileObject {
+impl<F: Fs> ReadAt for FileObject<F> {
     fn len(&self) -> u64 {
         self.len
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        self.fs.read_exact_at(&self.file, buf, offset)
+    }
+
+    fn modified_nanos(&self) -> Option<u64> {
+        self.modified_nanos
     }
 }
 
 #[derive(Debug)]
-struct FileAppend(File);
+struct FileAppend<F: Fs> {
+    fs: F,
+    file: F::File,
+}
 
-impl Append for FileAppend {
+impl<F: Fs> Append for FileAppend<F> {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        (&self.0).write_all(bytes)
+        self.fs.append(&self.file, bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.fs.sync(&self.file, SyncPoint::Object)
     }
 }
 
 #[derive(Debug)]
-struct FileHeld(#[expect(dead_code, reason = "closing the file frees the lock")] File);
+struct FileHeld<F: Fs> {
+    /// Closing it frees the lock.
+    _file: F::File,
+}
 
-impl Held for FileHeld {}
+impl<F: Fs> Held for FileHeld<F> {}
 
-impl Storage for FileStorage {
+impl<F: Fs> Storage for FileStorage<F> {
     fn place(&self) -> String {
-        self.root.display().to_string()
+        self.place.path.display().to_string()
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        self.check_folders(name)?;
-        let path = self.path(name);
-        let create = || OpenOptions::new().write(true).create_new(true).open(&path);
-        Ok(Arc::new(FileAppend(self.with_parents(&path, create)?)))
+        let (folder, _) = split(name)?;
+        let file = self.retried(|| {
+            let root = self.root_made()?;
+            match self.fs().open(&root, name, Access::Create) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.made(folder)?;
+                    self.fs().open(&root, name, Access::Create)
+                }
+                other => other,
+            }
+        })?;
+        Ok(Arc::new(FileAppend { fs: self.fs().clone(), file }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path(name))?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        split(name)?;
+        let file = self.fs().open(self.root()?.as_ref(), name, Access::Read)?;
+        let Stat { kind, len, modified_nanos, .. } = self.fs().stat_file(&file)?;
+        if kind != Kind::File {
+            return Err(not_a_file());
         }
-        Ok(Arc::new(FileObject { len: metadata.len(), file }))
+        Ok(Arc::new(FileObject { fs: self.fs().clone(), file, len, modified_nanos }))
     }
 
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
-        let mut folders = BTreeSet::new();
-        for (from, to) in moves {
-            self.check_folders(from)?;
-            self.check_folders(to)?;
-            let to = self.path(to);
-            self.with_parents(&to, || fs::rename(self.path(from), &to))?;
-            folders.extend(to.parent().map(Path::to_path_buf));
+        moves.chunks(FOLDERS_MAX).try_for_each(|some| self.publish_some(some))
+    }
+
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        let mut inner: BTreeSet<&str> = BTreeSet::new();
+        for name in names.iter().take(FOLDERS_MAX / 2) {
+            let mut path = split(name)?.0;
+            while !path.is_empty() && inner.insert(path) {
+                path = split(path)?.0;
+            }
         }
-        folders.iter().try_for_each(|folder| sync_folder(folder))
+        // By the folder above, the root first, so that each is synced once for all in it.
+        let mut by_above: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
+        for path in inner {
+            let above = split(path)?.0;
+            by_above.entry((above.len(), above)).or_default().push(path);
+        }
+        by_above.iter().try_for_each(|((_, above), inner)| self.retried(|| self.settle_all(above, inner)))
+    }
+
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        for name in names {
+            let mut path = split(name)?.0;
+            loop {
+                match self.existing(path) {
+                    Ok(folder) => self.sync_folder(&folder, path, SyncPoint::Settle)?,
+                    Err(error) if is_not_there(&error) => {}
+                    Err(error) => return Err(error),
+                }
+                if path.is_empty() {
+                    break;
+                }
+                path = split(path)?.0;
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        let ((from_path, from), (to_path, to)) = (split(name)?, split(second)?);
+        let source = self.existing(from_path)?;
+        self.retried(|| self.fs().link((&source, from), (&self.made(to_path)?, to)))
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
-        self.check_folders(prefix)?;
-        let mut found = Vec::new();
-        self.collect(&self.path(prefix), prefix, &mut found)?;
+        check_name(prefix)?;
+        let mut found = self.listed(prefix)?;
+        if found.is_empty() && self.forget_removed_root() {
+            found = self.listed(prefix)?;
+        }
         found.sort_unstable();
         Ok(found)
     }
 
     fn remove(&self, names: &[String]) -> io::Result<()> {
         let mut folders = BTreeSet::new();
+        let mut open: Option<(&str, Option<F::Folder>)> = None;
         for name in names {
-            self.check_folders(name)?;
-            let path = self.path(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            let (path, last) = split(name)?;
+            if open.as_ref().is_none_or(|(known, _)| *known != path) {
+                let folder = match self.existing(path) {
+                    Err(error) if is_not_there(&error) => None,
+                    other => Some(other?),
+                };
+                open = Some((path, folder));
             }
-            folders.extend(path.parent().map(Path::to_path_buf));
+            if let Some((_, Some(folder))) = &open {
+                match self.fs().remove_file(folder, last) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            folders.insert(path);
         }
         // Deepest first, so that a folder is tried after the folders in it.
-        for folder in folders.iter().rev() {
-            let mut folder = folder.as_path();
-            while folder != self.root && fs::remove_dir(folder).is_ok() {
-                let Some(parent) = folder.parent() else { break };
-                folder = parent;
-            }
-            match sync_folder(folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        folders.iter().rev().try_for_each(|path| self.sync_removal(self.remove_empty(path)?))
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
-        self.check_folders(name)?;
-        let path = self.path(name);
-        let open = || match mode {
-            // A reader of somebody else's store may hold a shared lock without the right to write.
-            LockMode::Shared if path.is_file() => File::open(&path),
-            _ => self.with_parents(&path, || {
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
-            }),
-        };
-        let mut file = open()?;
-        // A wait beyond what the clock can tell is one without end.
-        let deadline = Instant::now().checked_add(wait);
-        loop {
-            let tried = match mode {
-                LockMode::Shared => file.try_lock_shared(),
-                LockMode::Exclusive => file.try_lock(),
-            };
-            match tried {
-                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Box::new(FileHeld(file))),
-                // Its last holder removed the file: the lock on it keeps nobody else out.
-                Ok(()) => file = open()?,
-                Err(fs::TryLockError::Error(error)) => return Err(error),
-                Err(fs::TryLockError::WouldBlock) if deadline.is_some_and(|end| Instant::now() >= end) => {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
-            }
-        }
+        Ok(Box::new(FileHeld::<F> { _file: self.take_lock(name, mode, wait)? }))
+    }
+
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        let file = self.take_lock(name, LockMode::Exclusive, Duration::ZERO)?;
+        self.fs().rewrite(&file, mark)?;
+        Ok(Box::new(FileHeld::<F> { _file: file }))
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        self.fs().machine()
     }
 }

@@ -7,6 +7,9 @@
 //! | [`MemoryStorage`] | tests, examples; can lose its power |
 //! | [`FaultyStorage`] | another back end whose *n*th operation fails |
 //!
+//! A folder stands on `fs`, the few operations of a file system: the system's in `real_fs`, and with
+//! feature `model` those of a machine in memory that loses its power.
+//!
 //! A store needs nothing else of the world: an object store, a database or a network service
 //! that keeps these promises can hold one. [`check_contract`] tests an implementation.
 //!
@@ -17,8 +20,14 @@
 mod contract;
 mod faulty;
 mod file;
+pub(crate) mod fs;
+mod machine;
 mod medium;
 mod memory;
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub mod model;
+mod real_fs;
 
 use std::fmt::Debug;
 use std::io;
@@ -28,6 +37,7 @@ use std::time::Duration;
 pub use contract::check_contract;
 pub use faulty::{FaultMode, FaultyStorage, Operation};
 pub use file::FileStorage;
+pub use machine::Machine;
 pub use medium::Medium;
 pub use memory::MemoryStorage;
 
@@ -42,6 +52,15 @@ pub trait ReadAt: Send + Sync + Debug {
     /// # Errors
     /// `UnexpectedEof` where the object ends before `buf` does; never a short read.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// When the content last changed, in nanoseconds since 1970, as it was when the object was opened;
+    /// `None` where the back end does not know.
+    ///
+    /// An object that was changed behind the store's back has another stamp than before. An equal
+    /// stamp proves nothing: clocks can be set, and so can stamps.
+    fn modified_nanos(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One object being written.
@@ -105,6 +124,37 @@ pub trait Storage: Send + Sync + Debug {
     /// Those of the medium; some of the names may have been given.
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()>;
 
+    /// Tells the names that [`Storage::publish`] is going to give, so that what they need can be made
+    /// durable together. It need not be called, and nothing has a name by it.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        let _ = names;
+        Ok(())
+    }
+
+    /// Returns once these names, there or not as they are now, would survive a loss of power, whoever
+    /// gave or removed them.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        let _ = names;
+        Ok(())
+    }
+
+    /// Gives an object that was published a second name, without copying it. The second name survives
+    /// a loss of power once it was published in its turn.
+    ///
+    /// # Errors
+    /// `Unsupported` where the back end cannot: then the caller copies. `NotFound` where there is no
+    /// such object, `AlreadyExists` where the second name is taken.
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        let _ = (name, second);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// All objects whose name is `prefix` followed by `/` and more, in ascending order of names;
     /// all objects for an empty prefix.
     ///
@@ -124,6 +174,21 @@ pub trait Storage: Send + Sync + Debug {
     /// # Errors
     /// `WouldBlock` where somebody else holds it for longer.
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>>;
+
+    /// Takes the lock `name` alone, without waiting, and leaves `mark` in it, where the back end can:
+    /// then the lock is an object that others open.
+    ///
+    /// # Errors
+    /// As [`Storage::lock`].
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        let _ = mark;
+        self.lock(name, LockMode::Exclusive, Duration::ZERO)
+    }
+
+    /// The machine whose kernel keeps the locks of this process, if they may be kept by several.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
 }
 
 impl<S: Storage + ?Sized> Storage for Arc<S> {
@@ -143,6 +208,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
         (**self).publish(moves)
     }
 
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        (**self).link(name, second)
+    }
+
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         (**self).list(prefix)
     }
@@ -153,5 +222,21 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         (**self).lock(name, mode, wait)
+    }
+
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        (**self).prepare(names)
+    }
+
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        (**self).settle(names)
+    }
+
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        (**self).claim(name, mark)
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        (**self).machine()
     }
 }

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::journal::{JOURNAL, Journal, old_name, recover, undo};
+use super::journal::{DONE, JOURNAL, Journal, Standing, old_name, recover, roll_back, standing};
 use super::list::{Locator, load_root_by_trailer};
 use super::merge::{OwnList, StagedList, merge};
 use super::names::{self, RefName};
@@ -107,7 +107,11 @@ impl Stage {
         let plan = Plan { references, digests, ..self.still_missing(publication)? };
         let (journal, grown) = self.journal(&plan)?;
         self.put("journal-new", &journal.encode())?;
+        if journal.references.is_empty() {
+            self.put(&unnamed(DONE), &[])?;
+        }
         self.sync_all()?;
+        self.prepare(&plan)?;
         // Published like everything else, so that each name is durable before those it tells of.
         let copies: Moves = journal
             .restore
@@ -119,20 +123,10 @@ impl Stage {
         }
         self.publish(&[(self.staged("journal-new"), self.staged(JOURNAL))])?;
         self.keep_journal = true;
-        let published = plan
-            .groups()
-            .into_iter()
-            .try_for_each(|moves| if moves.is_empty() { Ok(()) } else { self.publish(moves) });
+        let published = self.publish_plan(&plan);
         publication.lists.iter().for_each(|list| self.shared.forget_list(&list.id));
         if let Err(error) = published {
-            if undo(&self.shared, &self.folder).and_then(|()| self.remove_journal()).is_ok() {
-                self.keep_journal = false;
-            } else {
-                // The folder stays, with its journal, and looks like a dead writer's before anybody
-                // else can take the store's lock: the next one goes on.
-                self.held = None;
-            }
-            return Err(error);
+            return Err(self.take_back(&plan, error));
         }
         // Without the journal, what is left in the folder is nobody's but this writer's. It goes
         // while names cannot change yet: a journal whose name was given away or removed would be
@@ -147,6 +141,50 @@ impl Stage {
         after(&self);
         self.clear();
         Ok(grown + self.shared.take_made_bytes())
+    }
+
+    /// Publishes everything in the order that readers need.
+    fn publish_plan(&self, plan: &Plan) -> Result<()> {
+        let done = [(self.staged(&unnamed(DONE)), self.staged(DONE))];
+        let groups = plan.groups().into_iter().filter(|moves| !moves.is_empty());
+        groups.map(Vec::as_slice).try_for_each(|moves| self.publish(moves))?;
+        if plan.references.is_empty() { self.publish(&done) } else { Ok(()) }
+    }
+
+    /// Undoes a commit that failed while it published; gives the error to report.
+    fn take_back(&mut self, plan: &Plan, error: Error) -> Error {
+        let standing = standing(&self.shared, &self.folder);
+        if let Ok(Standing::BrokenOff(journal)) = &standing
+            && roll_back(&self.shared, &self.folder, journal).and_then(|()| self.remove_journal()).is_ok()
+        {
+            self.keep_journal = false;
+            return error;
+        }
+        // The folder stays, with its journal, and looks like a dead writer's before anybody else can
+        // take the store's lock: the next one goes on.
+        self.held = None;
+        let is_decided = |object: &str| plan.references.iter().any(|(_, name)| name == object);
+        match (standing, error) {
+            (Ok(Standing::BrokenOff(_) | Standing::NotBegun), error) => error,
+            // The last names were given, and it is only not known whether they last.
+            (_, Error::Io { object, source, .. } | Error::NoSpace { object, source, .. })
+                if is_decided(&object) =>
+            {
+                let name = RefName::from_object(&object).map_or(object, |name| name.to_string());
+                Error::OutcomeUnknown { what: "name", name, source }
+            }
+            (_, error) => error,
+        }
+    }
+
+    /// Makes the folders that the plan's names go to durable.
+    fn prepare(&self, plan: &Plan) -> Result<()> {
+        let names = plan.groups().into_iter().flatten().map(|(_, name)| name.clone());
+        let names: Vec<String> = [self.staged(JOURNAL)].into_iter().chain(names).collect();
+        self.shared.storage.prepare(&names).map_err(|error| {
+            self.shared.poison();
+            Error::io("sync", format!("the folders that {} publishes to", self.folder), error)
+        })
     }
 
     fn remove_journal(&self) -> Result<()> {
@@ -197,16 +235,35 @@ impl Stage {
                 Some(len) => {
                     old += len;
                     let copy = old_name(journal.restore.len());
-                    match self.copy(name, &unnamed(&copy)) {
-                        Ok(()) => journal.restore.push((name.clone(), copy)),
-                        // What cannot be read was not worth keeping.
-                        Err(Error::Io { operation: "read", .. }) => {}
-                        Err(error) => return Err(error),
+                    if self.keep_old(name, &unnamed(&copy))? {
+                        journal.restore.push((name.clone(), copy));
                     }
                 }
             }
         }
         Ok((journal, u64::saturating_sub(grown, old)))
+    }
+
+    /// Keeps an object that is about to be replaced, under a staged name: by a second name, whatever
+    /// its length, else as a copy. False where it is not kept and its replacement stays, even if the
+    /// commit is undone.
+    fn keep_old(&self, name: &str, staged: &str) -> Result<bool> {
+        match self.shared.storage.link(name, &self.staged(staged)) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
+            Err(error) => return Err(Error::io("keep the old", name, error)),
+        }
+        // Packs may have gigabytes. One is replaced only where its bytes are not what its name says,
+        // and by one whose bytes are: that one has every frame that could be read before.
+        if name.starts_with(names::PACKS) {
+            return Ok(false);
+        }
+        match self.copy(name, staged) {
+            Ok(()) => Ok(true),
+            // What cannot be read was not worth keeping.
+            Err(Error::Io { operation: "read", .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Copies an object of the store into this stage.

@@ -1,18 +1,27 @@
 //! What a commit is about to do, written down before it does it, and how it is undone.
 //!
-//! The commit happened if all its references are as the journal says: they are published last. Else
-//! what it replaced comes back, and then what it brought goes.
+//! The commit happened if all its references are as the journal says: they are published last. One
+//! without references happened if the object `done` is in its stage. Else what it replaced comes back,
+//! and then what it brought goes.
+//!
+//! A journal has its name only once it is whole and durable. So one that is damaged was changed since:
+//! its stage stays, with the copies of what it replaced. A word that is not known comes from a newer
+//! writer: then nothing may be written, since only that one can undo it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::names::{self, RefName};
 use super::open::{Shared, read_object};
+use super::writer;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::error::{Error, Result};
-use crate::storage::LockMode;
+use crate::storage::{Listed, LockMode};
 
 /// The journal's name in a stage.
 pub(super) const JOURNAL: &str = "journal";
+/// The name in a stage of the object that tells that a commit without references happened.
+pub(super) const DONE: &str = "done";
 /// A journal names a few objects for each pack; beyond this it is not ours.
 const JOURNAL_LEN_MAX: u64 = 256 << 20;
 /// What begins the staged name of an object that is to come back.
@@ -27,6 +36,26 @@ pub(super) struct Journal {
     pub new: Vec<String>,
     /// Objects that are replaced, and the staged names of copies of what they were.
     pub restore: Vec<(String, String)>,
+}
+
+/// Why a journal cannot be followed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is not whole, or names what no commit names: whoever can write here can write a journal.
+    Damaged,
+    /// It has a word that this version does not know.
+    Newer(String),
+}
+
+/// What became of a commit whose writer is dead, or failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing of it is left, or it had not begun.
+    Undone,
+    /// All of it is there, durably.
+    Happened,
+    /// Nobody knows: its journal is damaged. Nothing was done.
+    Unknown,
 }
 
 /// The staged name of the copy of the object that is replaced as number `number`.
@@ -49,45 +78,61 @@ impl Journal {
         let new = self.new.iter().map(|name| format!("new {name}\n"));
         let restore = self.restore.iter().map(|(name, old)| format!("restore {name} {old}\n"));
         text.extend(references.chain(new).chain(restore));
+        if self.references.is_empty() {
+            text.push_str(&format!("until {DONE}\n"));
+        }
         let digest = object_digest(text.as_bytes());
         text.push_str(&digest.to_string());
         text.into_bytes()
     }
 
-    /// Reads a journal; `None` where it is not whole, or names what no commit names: whoever can write
-    /// here can write a journal.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (text, digest) =
-            std::str::from_utf8(bytes).ok()?.split_at_checked(bytes.len().checked_sub(2 * DIGEST_LEN)?)?;
+    /// Reads a journal, all of it or nothing.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, Unread> {
+        let end = bytes.len().checked_sub(2 * DIGEST_LEN).ok_or(Unread::Damaged)?;
+        let text = std::str::from_utf8(bytes).ok().and_then(|text| text.split_at_checked(end));
+        let (text, digest) = text.ok_or(Unread::Damaged)?;
         if digest.parse() != Ok(object_digest(text.as_bytes())) {
-            return None;
+            return Err(Unread::Damaged);
         }
         let mut journal = Self::default();
+        let mut is_without_references = false;
         for line in text.lines() {
-            let (word, names) = line.split_once(' ')?;
-            match (word, names.split_once(' ')) {
-                ("reference", Some((name, digest))) => {
-                    RefName::from_object(name)?;
-                    journal.references.push((name.into(), digest.parse().ok()?));
-                }
-                ("new", None) => journal.new.push(names.into()),
-                ("restore", Some((name, old))) => {
-                    let number: usize = old.strip_prefix(OLD)?.parse().ok()?;
-                    journal.restore.push((name.into(), Some(old_name(number)).filter(|name| name == old)?));
-                }
-                _ => return None,
+            let (word, names) = line.split_once(' ').unwrap_or((line, ""));
+            match word {
+                "reference" | "new" | "restore" => journal.line(word, names).ok_or(Unread::Damaged)?,
+                "until" if names == DONE => is_without_references = true,
+                _ => return Err(Unread::Newer(word.chars().take(40).collect())),
             }
         }
-        let restored = journal.restore.iter().map(|(name, _)| name);
-        let sound = !journal.references.is_empty()
-            && journal.new.iter().chain(restored).all(|name| is_published(name));
-        sound.then_some(journal)
+        if journal.references.is_empty() == is_without_references {
+            Ok(journal)
+        } else {
+            Err(Unread::Damaged)
+        }
+    }
+
+    fn line(&mut self, word: &str, names: &str) -> Option<()> {
+        match (word, names.split_once(' ')) {
+            ("reference", Some((name, digest))) => {
+                RefName::from_object(name)?;
+                self.references.push((name.into(), digest.parse().ok()?));
+            }
+            ("new", None) if is_published(names) => self.new.push(names.into()),
+            ("restore", Some((name, old))) if is_published(name) => {
+                let number: usize = old.strip_prefix(OLD)?.parse().ok()?;
+                self.restore.push((name.into(), Some(old_name(number)).filter(|name| name == old)?));
+            }
+            _ => return None,
+        }
+        Some(())
     }
 }
 
-/// The numbers of all writers' folders, of the living and the dead.
-pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
-    let listed = shared.storage.list(names::TMP).map_err(|error| Error::io("list", names::TMP, error))?;
+fn list_tmp(shared: &Shared) -> Result<Vec<Listed>> {
+    shared.storage.list(names::TMP).map_err(|error| Error::io("list", names::TMP, error))
+}
+
+fn numbers_in(listed: &[Listed]) -> Vec<u64> {
     let number = |name: &str| {
         let part = name.split('/').nth(1)?;
         part.parse().ok().filter(|number: &u64| number.to_string() == part && *number < u64::MAX / 2)
@@ -95,25 +140,71 @@ pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
     let mut numbers: Vec<u64> = listed.iter().filter_map(|object| number(&object.name)).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    Ok(numbers)
+    numbers
 }
+
+/// The numbers of all writers' folders, of the living and the dead.
+pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
+    Ok(numbers_in(&list_tmp(shared)?))
+}
+
+/// Whether this process has told of a stage that it must leave.
+static IS_ELSEWHERE_TOLD: AtomicBool = AtomicBool::new(false);
+static IS_DAMAGE_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Clears away what dead writers left: those whose lock is free. The caller holds the store's lock.
 pub(crate) fn recover(shared: &Shared) -> Result<()> {
-    for number in list_stages(shared)? {
+    let listed = list_tmp(shared)?;
+    // The header of a store that was being made, which it was under the lock that is held now.
+    let header = format!("{}/{}", names::TMP, names::STORE);
+    if listed.iter().any(|object| object.name == header) {
+        let removed = shared.storage.remove(std::slice::from_ref(&header));
+        removed.map_err(|error| Error::io("remove", header, error))?;
+    }
+    for number in numbers_in(&listed) {
         let folder = format!("{}/{number}", names::TMP);
         let lock = format!("{folder}/{}", names::LOCK);
-        match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {
-            Ok(_held) => {
-                tracing::info!(folder, "clearing away what a dead writer left");
-                undo(shared, &folder)?;
-                remove_folder(shared, &folder)?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+        let _held = match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {
+            Ok(held) => held,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(Error::io("lock", lock, error)),
+        };
+        if !shared.break_locks && writer::is_elsewhere(shared, &lock)? {
+            if !IS_ELSEWHERE_TOLD.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    folder = format!("{}/{folder}", shared.storage.place()),
+                    "left alone: a writer on another machine made this and may be at work; \
+                     once it is not, --break-locks clears it away"
+                );
+            }
+            continue;
+        }
+        tracing::info!(folder, "clearing away what a dead writer left");
+        if undo(shared, &folder)? == Outcome::Unknown && !shared.break_locks {
+            keep_damaged(shared, &folder)?;
+        } else {
+            remove_folder(shared, &folder)?;
         }
     }
     Ok(())
+}
+
+/// Leaves a stage whose journal is damaged. What its writer published stays, and may be shared with:
+/// so it must last as well as what this process publishes.
+fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
+    if !IS_DAMAGE_TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            folder = format!("{}/{folder}", shared.storage.place()),
+            "the journal of a commit that was broken off is damaged, so it cannot be undone; it stays here \
+             with what it replaced (old-*); once `verify` finds nothing, --break-locks clears it away"
+        );
+    }
+    let folders = [names::PACKS, names::PAGES, names::LOCATORS, names::LISTS, names::MANIFESTS, names::REFS];
+    let objects: Vec<String> = folders.iter().map(|folder| format!("{folder}/any")).collect();
+    shared.storage.settle(&objects).map_err(|error| {
+        shared.poison();
+        Error::io("sync", format!("what {folder} published"), error)
+    })
 }
 
 /// The lists that are committed now: nothing that a dead writer had half published.
@@ -124,19 +215,64 @@ pub(crate) fn committed_lists(shared: &Shared) -> Result<Vec<Digest>> {
     Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
 }
 
-/// Takes back what a commit published, unless it got as far as its references.
-pub(super) fn undo(shared: &Shared, folder: &str) -> Result<()> {
-    let journal = match read_object(shared.storage.as_ref(), &format!("{folder}/{JOURNAL}"), JOURNAL_LEN_MAX)
-    {
-        Ok(bytes) => Journal::decode(&bytes),
-        Err(error) if error.is_not_found() => None,
+/// How far a commit got, as its journal tells.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// It has no journal: nothing was published.
+    NotBegun,
+    /// It was broken off before its last names.
+    BrokenOff(Journal),
+    /// Its last names are there: these.
+    Happened(Vec<String>),
+    /// Its journal is damaged.
+    Unknown,
+}
+
+/// Looks how far a commit got.
+pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
+    let name = format!("{folder}/{JOURNAL}");
+    let bytes = match read_object(shared.storage.as_ref(), &name, JOURNAL_LEN_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(Standing::NotBegun),
+        Err(error) if error.is_damage() => return Ok(Standing::Unknown),
         Err(error) => return Err(error),
     };
-    // A journal that is not whole was not synced, so nothing had been published yet.
-    let Some(journal) = journal else { return Ok(()) };
-    if happened(shared, &journal)? {
-        return Ok(());
+    let journal = match Journal::decode(&bytes) {
+        Ok(journal) => journal,
+        Err(Unread::Damaged) => return Ok(Standing::Unknown),
+        Err(Unread::Newer(word)) => {
+            let object = format!("{}/{name}", shared.storage.place());
+            return Err(Error::Unsupported { object, feature: format!("journals with the word {word:?}") });
+        }
+    };
+    if !happened(shared, folder, &journal)? {
+        return Ok(Standing::BrokenOff(journal));
     }
+    Ok(Standing::Happened(match journal.references.as_slice() {
+        [] => vec![format!("{folder}/{DONE}")],
+        references => references.iter().map(|(name, _)| name.clone()).collect(),
+    }))
+}
+
+/// Takes back what a commit published, unless it got as far as its references.
+fn undo(shared: &Shared, folder: &str) -> Result<Outcome> {
+    match standing(shared, folder)? {
+        Standing::NotBegun => Ok(Outcome::Undone),
+        Standing::Unknown => Ok(Outcome::Unknown),
+        Standing::BrokenOff(journal) => roll_back(shared, folder, &journal).map(|()| Outcome::Undone),
+        Standing::Happened(names) => {
+            // Its writer may have died before it synced them.
+            shared.storage.settle(&names).map_err(|error| {
+                shared.poison();
+                Error::io("sync", format!("the folder of {}", names[0]), error)
+            })?;
+            Ok(Outcome::Happened)
+        }
+    }
+}
+
+/// Takes back what a commit published. It can be done again where it was broken off.
+pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Result<()> {
     for (name, old) in &journal.restore {
         let staged = format!("{folder}/{old}");
         match shared.storage.open(&staged) {
@@ -160,7 +296,15 @@ pub(super) fn undo(shared: &Shared, folder: &str) -> Result<()> {
 }
 
 /// Whether all references of a commit are in place.
-fn happened(shared: &Shared, journal: &Journal) -> Result<bool> {
+fn happened(shared: &Shared, folder: &str, journal: &Journal) -> Result<bool> {
+    if journal.references.is_empty() {
+        let done = format!("{folder}/{DONE}");
+        return match shared.storage.open(&done) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("open", done, error)),
+        };
+    }
     for (name, digest) in &journal.references {
         match read_object(shared.storage.as_ref(), name, 4096) {
             Ok(bytes) if object_digest(&bytes) == *digest => {}
@@ -176,20 +320,30 @@ fn happened(shared: &Shared, journal: &Journal) -> Result<bool> {
 
 pub(super) fn remove_folder(shared: &Shared, folder: &str) -> Result<()> {
     let listed = shared.storage.list(folder).map_err(|error| Error::io("list", folder, error))?;
-    // The lock and the journal go last, so that a broken-off removal is found and finished. While
-    // the journal is there, so are the copies that it names.
-    let last = |name: &str| name.ends_with(names::LOCK) || name.ends_with(JOURNAL);
-    let (last, first): (Vec<_>, Vec<_>) =
-        listed.into_iter().map(|object| object.name).partition(|name| last(name));
+    let names = || listed.iter().map(|object| object.name.clone());
+    let is_last_part = |name: &str, part: &str| name.rsplit('/').next() == Some(part);
     let remove =
         |names: &[String]| shared.storage.remove(names).map_err(|error| Error::io("clear", folder, error));
-    remove(&first)?;
-    remove(&last)
+    // The journal goes before what it speaks of, and the lock last, so that a removal that was broken
+    // off is found and finished.
+    if let Some(journal) = names().find(|name| is_last_part(name, JOURNAL)) {
+        remove(&[journal])?;
+    }
+    let (lock, others): (Vec<_>, Vec<_>) =
+        names().filter(|name| !is_last_part(name, JOURNAL)).partition(|name| is_last_part(name, names::LOCK));
+    remove(&others)?;
+    remove(&lock)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{MemoryStorage, Storage};
+    use crate::store::{Store, StoreOptions};
+
+    fn sealed(text: &str) -> Vec<u8> {
+        format!("{text}{}", object_digest(text.as_bytes())).into_bytes()
+    }
 
     #[test]
     fn a_journal_is_read_as_written_or_not_at_all() {
@@ -200,18 +354,54 @@ mod tests {
             restore: vec![(format!("locators/{id}"), "old-0".into())],
         };
         let bytes = journal.encode();
-        assert_eq!(Journal::decode(&bytes), Some(journal));
-        assert_eq!(Journal::decode(&bytes[..bytes.len() - 1]), None);
-        let sealed = |text: &str| format!("{text}{}", object_digest(text.as_bytes()));
+        assert_eq!(Journal::decode(&bytes), Ok(journal));
+        for len in 0..bytes.len() {
+            assert_eq!(Journal::decode(&bytes[..len]), Err(Unread::Damaged), "{len} bytes");
+        }
         let head = format!("reference refs/web/latest {id}\n");
-        assert!(Journal::decode(sealed(&head).as_bytes()).is_some());
-        for bad in
-            ["new melv.store\n", "new ../x\n", "new lock\n", "restore index/logs/x old-0\n", "drop packs/x\n"]
-        {
-            assert_eq!(Journal::decode(sealed(&format!("{head}{bad}")).as_bytes()), None, "{bad}");
+        assert!(Journal::decode(&sealed(&head)).is_ok());
+        let bad = ["new melv.store\n", "new ../x\n", "new lock\n", "restore index/logs/x old-0\n", "new\n"];
+        for bad in bad {
+            assert_eq!(Journal::decode(&sealed(&format!("{head}{bad}"))), Err(Unread::Damaged), "{bad}");
         }
         let elsewhere = format!("restore packs/{id} ../../x\n");
-        assert_eq!(Journal::decode(sealed(&format!("{head}{elsewhere}")).as_bytes()), None);
-        assert_eq!(Journal::decode(sealed("").as_bytes()), None);
+        assert_eq!(Journal::decode(&sealed(&format!("{head}{elsewhere}"))), Err(Unread::Damaged));
+        assert_eq!(Journal::decode(&sealed("")), Err(Unread::Damaged));
+    }
+
+    #[test]
+    fn every_kind_of_object_can_be_restored() {
+        let id = object_digest(b"some");
+        let folders = ["packs", "pages", "lists", "locators", "manifests"];
+        let names = folders.map(|folder| format!("{folder}/{id}")).into_iter().chain(["refs/a/b".into()]);
+        let restore = names.zip(0..).map(|(name, number)| (name, old_name(number))).collect();
+        let journal = Journal { references: vec![("refs/a/b".into(), id)], restore, ..Journal::default() };
+        assert_eq!(Journal::decode(&journal.encode()), Ok(journal));
+    }
+
+    #[test]
+    fn a_word_of_a_newer_writer_is_told_from_damage() {
+        let text = format!("reference refs/web/latest {}\ndrop packs/x\n", object_digest(b"some"));
+        assert_eq!(Journal::decode(&sealed(&text)), Err(Unread::Newer("drop".into())));
+    }
+
+    #[test]
+    fn a_commit_without_references_is_undone_unless_it_is_done() {
+        let id = object_digest(b"some");
+        let pack = format!("packs/{id}");
+        let journal = Journal { new: vec![pack.clone()], ..Journal::default() };
+        assert_eq!(Journal::decode(&journal.encode()).as_ref(), Ok(&journal));
+        for is_done in [false, true] {
+            let storage = MemoryStorage::new();
+            let store = Store::create(storage.clone(), StoreOptions::default()).expect("a store");
+            storage.put(&pack, b"frames".to_vec());
+            storage.put("tmp/0/journal", journal.encode());
+            if is_done {
+                storage.put("tmp/0/done", Vec::new());
+            }
+            recover(&store.shared).expect("recovered");
+            assert_eq!(storage.open(&pack).is_ok(), is_done);
+            assert_eq!(storage.list("tmp").expect("listed"), []);
+        }
     }
 }

@@ -20,6 +20,7 @@
 //! | `stage` | a writer's folder |
 //! | `commit`, `merge` | the commit that is all or nothing; a list that the store has and gets more of |
 //! | `journal` | what a commit is about to do, and how it is undone if its writer dies |
+//! | `writer` | whose a stage is, where its lock alone does not tell |
 //! | `pack_writer`, `list_writer`, `page_writer` | making packs; lists with locators; page files |
 //! | `list` | a list opened for reading: chunk ids and places |
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
@@ -47,6 +48,7 @@ mod pin;
 pub(crate) mod record;
 mod refs;
 pub(crate) mod stage;
+mod writer;
 
 pub use bundle::BundleOptions;
 pub(crate) use bundle::OPEN_LEN_MAX;

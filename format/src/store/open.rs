@@ -50,6 +50,9 @@ pub struct StoreOptions {
     /// Whether the cache gets chunks that are read whole, too. Who reads a disk once from front to back
     /// is better off without; a server's next client may read what this one did.
     pub keep_whole_chunks: bool,
+    /// Whether writers that another machine began, and those whose journal is damaged, are taken for
+    /// dead and cleared away. Only right where nobody else writes to the store.
+    pub break_locks: bool,
 }
 
 impl Default for StoreOptions {
@@ -60,6 +63,7 @@ impl Default for StoreOptions {
             verify: VerifyMode::default(),
             lock_wait: Duration::from_secs(30),
             keep_whole_chunks: false,
+            break_locks: false,
         }
     }
 }
@@ -81,6 +85,7 @@ pub(crate) struct Shared {
     pub verify: VerifyMode,
     pub lock_wait: Duration,
     pub keep_whole_chunks: bool,
+    pub break_locks: bool,
     /// Which of the stores that this process opened.
     pub number: NonZeroU32,
     lists: Mutex<HashMap<Digest, Arc<List>>>,
@@ -171,6 +176,7 @@ impl Store {
             verify: options.verify,
             lock_wait: options.lock_wait,
             keep_whole_chunks: options.keep_whole_chunks,
+            break_locks: options.break_locks,
             number: NonZeroU32::new(STORES.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX),
             lists: Mutex::default(),
             objects: Mutex::default(),

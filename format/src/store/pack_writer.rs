@@ -6,6 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use super::names;
+use super::open::Shared;
 use super::stage::{Moves, Stage};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -61,7 +62,7 @@ impl<'a> PackWriter<'a> {
             finished: Vec::new(),
             first: 0,
             moves: Vec::new(),
-            syncer: Syncer::start(),
+            syncer: Syncer::start(&stage.shared),
             pack_len_target: PACK_LEN_TARGET,
         }
     }
@@ -118,10 +119,7 @@ impl<'a> PackWriter<'a> {
     pub fn finish(mut self) -> Result<(Vec<Digest>, Moves)> {
         self.finish_pack()?;
         let synced = self.syncer.finish();
-        synced.map_err(|(name, error)| {
-            self.stage.shared.poison();
-            Error::io("sync", name, error)
-        })?;
+        synced.map_err(|(name, error)| Error::io("sync", name, error))?;
         Ok((self.finished, self.moves))
     }
 }
@@ -147,13 +145,14 @@ type SyncResult = std::result::Result<(), (String, std::io::Error)>;
 /// A thread that syncs what it is told to, so that the medium works while frames are made.
 #[derive(Debug)]
 struct Syncer {
+    shared: Arc<Shared>,
     jobs: Option<Sender<(String, Arc<dyn Append>)>>,
     thread: Option<JoinHandle<SyncResult>>,
 }
 
 impl Syncer {
-    fn start() -> Self {
-        Self { jobs: None, thread: None }
+    fn start(shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone(), jobs: None, thread: None }
     }
 
     fn sync(&mut self, object: &Arc<dyn Append>, name: &str) {
@@ -170,13 +169,19 @@ impl Syncer {
         let _ = jobs.send((name.into(), object.clone()));
     }
 
+    /// Waits for all syncs. Whoever asks, and for whatever reason: once one has failed, the handle
+    /// writes no more.
     fn finish(&mut self) -> SyncResult {
         self.jobs = None;
-        match self.thread.take().map(JoinHandle::join) {
+        let result = match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(("pack".into(), std::io::Error::other("the syncing thread panicked"))),
+        };
+        if result.is_err() {
+            self.shared.poison();
         }
+        result
     }
 }
 

@@ -120,7 +120,8 @@ impl Store {
     /// Takes a name away. What no image uses any more is freed by a later collection.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such name.
+    /// [`Error::NotFound`] where there is no such name; [`Error::OutcomeUnknown`] where it is gone and a
+    /// loss of power may bring it back.
     pub fn remove(&self, name: &RefName) -> Result<()> {
         self.shared.check_writable()?;
         let _lock = self.shared.lock()?;
@@ -130,8 +131,12 @@ impl Store {
             return Err(error);
         }
         let object = name.object();
-        self.shared.storage.remove(std::slice::from_ref(&object)).map_err(|error| {
+        let removed = self.shared.storage.remove(std::slice::from_ref(&object));
+        removed.map_err(|error| {
             self.shared.poison();
+            if matches!(self.shared.reference(name), Err(Error::NotFound { .. })) {
+                return Error::OutcomeUnknown { what: "name", name: name.to_string(), source: error };
+            }
             Error::io("remove", object, error)
         })
     }

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use super::journal::{list_stages, recover, remove_folder};
 use super::names;
 use super::open::Shared;
+use super::writer;
 use crate::error::{Error, Result};
-use crate::storage::{Append, Held, LockMode};
+use crate::storage::{Append, Held};
 
 /// Objects that are made and not yet synced: each is an open file.
 const WRITTEN_MAX: usize = 128;
@@ -38,11 +38,12 @@ impl Stage {
         let _lock = shared.lock()?;
         recover(shared)?;
         let taken = list_stages(shared)?;
+        let mark = writer::mark(shared);
         let mut number = taken.iter().max().map_or(0, |last| last + 1);
         let (folder, held) = loop {
             let folder = format!("{}/{number}", names::TMP);
             let lock = format!("{folder}/{}", names::LOCK);
-            match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {
+            match shared.storage.claim(&lock, &mark) {
                 Ok(held) => break (folder, held),
                 // A writer that has made no object yet: a lock need not show in a list.
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => number += 1,

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use melv::storage::{Append, Held, Listed, LockMode, ReadAt};
+use melv::storage::{Append, Held, Listed, LockMode, Machine, ReadAt};
 use melv::{
     BlockDevice, Error, Image, ImportOptions, ImportReport, MemoryStorage, RefName, Result, Run, RunKind,
     Source, Storage, Store, StoreOptions, VerifyOptions,
@@ -313,6 +313,7 @@ pub enum Op {
     Open(String),
     Read { object: String, offset: u64, len: u64 },
     Publish(Vec<(String, String)>),
+    Link(String, String),
     List(String),
     Remove(Vec<String>),
 }
@@ -379,6 +380,10 @@ impl<S: Storage> ReadAt for WatchedObject<S, dyn ReadAt> {
         self.by.op(Op::Read { object: self.name.clone(), offset, len: buf.len() as u64 })?;
         self.inner.read_exact_at(buf, offset)
     }
+
+    fn modified_nanos(&self) -> Option<u64> {
+        self.inner.modified_nanos()
+    }
 }
 
 impl<S: Storage> Append for WatchedObject<S, dyn Append> {
@@ -415,6 +420,11 @@ impl<S: Storage + Clone + 'static> Storage for Watched<S> {
         self.inner.publish(moves)
     }
 
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        self.op(Op::Link(name.into(), second.into()))?;
+        self.inner.link(name, second)
+    }
+
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         self.op(Op::List(prefix.into()))?;
         self.inner.list(prefix)
@@ -427,6 +437,22 @@ impl<S: Storage + Clone + 'static> Storage for Watched<S> {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         self.inner.lock(name, mode, wait)
+    }
+
+    fn prepare(&self, names: &[String]) -> io::Result<()> {
+        self.inner.prepare(names)
+    }
+
+    fn settle(&self, names: &[String]) -> io::Result<()> {
+        self.inner.settle(names)
+    }
+
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+        self.inner.claim(name, mark)
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        self.inner.machine()
     }
 }
 
