@@ -170,7 +170,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Ambiguous { .. } | Error::Invalid { .. } => Exit::Usage,
         Error::NoStore { .. } => Exit::NoStore,
         Error::Locked { .. } => Exit::Locked,
-        Error::Unsupported { .. } => Exit::Unsupported,
+        Error::Unsupported { .. } | Error::Difference { .. } => Exit::Unsupported,
         Error::NoSpace { .. } => Exit::NoSpace,
         Error::Interrupted => Exit::Interrupted,
         Error::Io { source, .. } if Cancelled::caused(source) => Exit::Interrupted,

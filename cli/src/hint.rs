@@ -159,12 +159,26 @@ fn of_error(error: &Error) -> Option<&'static str> {
             Some("choose another name, or take it from the image that has it with --replace")
         }
         Error::Vmdk { fault, .. } => Some(of_vmdk(fault)),
+        Error::Difference { parent, .. } => Some(of_parent(parent)),
         Error::Unsupported { .. } => Some("a newer version of melv may have it"),
         Error::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
         Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             Some("look at who owns it and at its mode")
         }
         _ => None,
+    }
+}
+
+/// What to do with a difference to another disk: each program finds only the parents that it wrote.
+fn of_parent(parent: &vmdk::Parent) -> &'static str {
+    if parent.uuid.is_some() {
+        "`VBoxManage clonemedium disk FILE OUT.vmdk` makes one disk of both, which can be imported; \
+         so does deleting the machine's snapshots"
+    } else if parent.file.is_some() {
+        "with the parent where the file names it, `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes one \
+         disk of both, which can be imported; so does deleting the machine's snapshots"
+    } else {
+        "import the disk that is left when the machine's snapshots have been deleted"
     }
 }
 

@@ -42,6 +42,7 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
             "vmdk/layout.rs",
             "vmdk/limits.rs",
             "vmdk/marker.rs",
+            "vmdk/parent.rs",
             "vmdk/probe.rs",
             "vmdk/stream_tables.rs",
             "vmdk/tables.rs",

@@ -58,6 +58,7 @@ fn fault<T>(result: Result<T>) -> (u64, Fault) {
 fn feature<T>(result: Result<T>) -> String {
     match result.map(drop) {
         Err(Error::Unsupported { feature, .. }) => feature,
+        Err(error @ Error::Difference { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -73,6 +73,7 @@ fn fault<T: std::fmt::Debug>(result: Result<T>) -> (u64, Fault) {
 fn feature<T: std::fmt::Debug>(result: Result<T>) -> String {
     match result {
         Err(Error::Unsupported { feature, .. }) => feature,
+        Err(error @ Error::Difference { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -23,6 +23,7 @@ pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), F
     let file = RawFile::open(path, true)?;
     match file.container()? {
         Some(Container::VmdkSparse | Container::VmdkDescriptor) => describe_vmdk(path, session),
+        Some(foreign) if foreign.is_vmdk() => describe_esx(path, foreign),
         foreign => describe_other(path, &file, foreign),
     }
 }
@@ -42,14 +43,8 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
     let name = path.display().to_string();
     let file_bytes = metadata(path)?.len();
     let disk = match vmdk::Disk::open(path) {
-        Err(error @ Error::Unsupported { .. }) => {
-            let why = chain(&error);
-            let json = json!({
-                "file": name, "format": "vmdk", "size": null, "file_bytes": file_bytes,
-                "chain": [name], "unsupported": why,
-            });
-            let lines = [("file", name), ("format", "VMDK".into()), ("not read", why)];
-            return Ok((json, lines_text(&lines)));
+        Err(error @ (Error::Unsupported { .. } | Error::Difference { .. })) => {
+            return describe_unread(path, &error);
         }
         opened => opened?,
     };
@@ -70,6 +65,50 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
     ];
     let labels = std::iter::once("extents").chain(std::iter::repeat(""));
     lines.extend(labels.zip(disk.extents()).map(|(label, extent)| (label, extent_text(extent))));
+    Ok((json, lines_text(&lines)))
+}
+
+/// A VMDK that is not read: what its text says, and why.
+fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failure> {
+    let name = path.display().to_string();
+    let outline = vmdk::Outline::read(path)?;
+    let parent = match error {
+        Error::Difference { parent, .. } => Some(parent.as_ref()),
+        _ => outline.parent.as_ref(),
+    };
+    let json = json!({
+        "file": name,
+        "format": "vmdk",
+        "create_type": outline.create_type,
+        "size": outline.size_bytes,
+        "file_bytes": metadata(path)?.len(),
+        "chain": [name],
+        "parent": parent.map(|parent| json!({
+            "file": parent.file, "cid": parent.cid, "uuid": parent.uuid, "other": parent.other,
+            "missing": true,
+        })),
+        "extents": outline.extents.iter().map(extent_json).collect::<Vec<_>>(),
+        "unsupported": chain(error),
+    });
+    let format = outline.create_type.map_or("VMDK".into(), |create_type| format!("VMDK, {create_type}"));
+    let mut lines = vec![("file", name), ("format", format)];
+    lines.extend(outline.size_bytes.map(|size| ("size", exact(size))));
+    lines.extend(parent.map(|parent| ("parent", format!("{parent}, which is missing"))));
+    lines.push(("not read", chain(error)));
+    Ok((json, lines_text(&lines)))
+}
+
+/// A file of ESX's own formats, which say their size.
+fn describe_esx(path: &Path, foreign: Container) -> Result<(Value, String), Failure> {
+    let name = path.display().to_string();
+    let size = vmdk::Outline::read(path)?.size_bytes;
+    let json = json!({
+        "file": name, "format": foreign.token(), "size": size, "file_bytes": metadata(path)?.len(),
+        "chain": [name],
+    });
+    let format = format!("{}, which this version of melv does not read", foreign.name());
+    let mut lines = vec![("file", name), ("format", format)];
+    lines.extend(size.map(|size| ("size", exact(size))));
     Ok((json, lines_text(&lines)))
 }
 

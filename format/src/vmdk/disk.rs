@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Fault;
 use super::descriptor::Descriptor;
 use super::extent::{Extent, ExtentKind};
 use super::files::{ExtentFile, Files, check_inside, read};
-use super::header::SECTOR_LEN;
+use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
 use super::layout::{Layout, Placed};
 use super::limits::DESCRIPTOR_LEN_MAX;
+use super::outline::embedded_text;
 use super::probe::{Mark, is_bare_descriptor, mark};
 use super::sparse::{Budget, Kept, SparseExtent};
 use super::warning::{self, Warning};
+use super::{Fault, Parent, encoding};
 use crate::device::{BlockDevice, Run, RunKind, check_range};
 use crate::error::Result;
 use crate::source::RawFile;
 
 /// Bytes that tell what a file is.
-const MARK_LEN: u64 = 1024;
+const MARK_LEN: u64 = 64 << 10;
 
 /// A disk in VMware's format, open for reading from any number of threads.
 ///
@@ -76,19 +77,26 @@ impl Disk {
         let first = read(&file, 0, file.file_size().min(MARK_LEN))?;
         let unsupported = |what: &str| Err(Fault::unsupported(what).at(file.name(), 0));
         match mark(&first) {
-            Some(Mark::Sparse) => Self::of_sparse(file),
-            Some(Mark::Descriptor) => Self::of_descriptor(file, path),
+            Some(Mark::Sparse) => Self::of_sparse(file, &first, path),
+            Some(Mark::Descriptor) => Self::of_descriptor_file(file, path),
             Some(Mark::EsxSparse) => unsupported("ESX's copy-on-write extents (COWD)"),
             Some(Mark::SeSparse) => unsupported("ESX's space-efficient sparse extents (seSparse)"),
-            None if is_bare_descriptor(&first) => Self::of_descriptor(file, path),
+            None if is_bare_descriptor(&first) => Self::of_descriptor_file(file, path),
             None => Err(Fault::NotVmdk.at(file.name(), 0)),
         }
     }
 
     /// A sparse extent that holds its own descriptor. The file name in there is ignored: it is
     /// often that of another day, and there is nothing to open.
-    fn of_sparse(file: Arc<ExtentFile>) -> Result<Self> {
+    fn of_sparse(file: Arc<ExtentFile>, first: &[u8], path: &Path) -> Result<Self> {
         let name = file.name();
+        let header = SparseHeader::decode(&first[..first.len().min(HEADER_LEN)]);
+        let header = header.map_err(|fault| fault.at(&name, 0))?;
+        if header.capacity_sectors == 0 && header.descriptor_sector != 0 {
+            // It holds nothing of the disk, only the text that names what does.
+            let text = embedded_text(&file, &header, DESCRIPTOR_LEN_MAX)?;
+            return Self::of_descriptor(file, &text, true, path);
+        }
         let mut warnings = Vec::new();
         let sparse = SparseExtent::open(file.clone(), 0, &mut Budget::default(), &mut warnings)?;
         let place = sparse.layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
@@ -98,7 +106,6 @@ impl Disk {
         warnings.extend(warning::of_descriptor(&name, &room));
         let descriptor =
             embedded(&room, &sparse.layout, place).map_err(|(place, fault)| fault.at(&name, place))?;
-        warnings.extend(warning::of_text(&name, &descriptor));
         let kept = Kept::new(sparse.layout.grain_bytes());
         let size_bytes = descriptor.sectors() * SECTOR_LEN;
         Ok(Self {
@@ -113,17 +120,23 @@ impl Disk {
         })
     }
 
-    fn of_descriptor(file: Arc<ExtentFile>, path: &Path) -> Result<Self> {
+    fn of_descriptor_file(file: Arc<ExtentFile>, path: &Path) -> Result<Self> {
         let name = file.name();
         let found = file.file_size();
         if found > DESCRIPTOR_LEN_MAX {
             return Err(Fault::DescriptorLen { found, max: DESCRIPTOR_LEN_MAX }.at(name, 0));
         }
-        let descriptor = Descriptor::parse(&read(&file, 0, found)?, false)
+        let text = read(&file, 0, found)?;
+        Self::of_descriptor(file, &text, false, path)
+    }
+
+    /// The disk that a text in `file` describes; its extents lie beside `path`.
+    fn of_descriptor(file: Arc<ExtentFile>, text: &[u8], is_embedded: bool, path: &Path) -> Result<Self> {
+        let name = file.name();
+        let descriptor = Descriptor::parse(text, is_embedded)
             .and_then(|descriptor| descriptor.check_supported().map(|()| descriptor))
             .map_err(|fault| fault.at(&name, 0))?;
         let mut opening = Opening::new(file, path)?;
-        opening.warnings.extend(warning::of_text(&name, &descriptor));
         for extent in &descriptor.extents {
             opening.add(extent, &descriptor.create_type)?;
         }
@@ -190,6 +203,22 @@ pub(super) fn embedded(room: &[u8], layout: &Layout, place: u64) -> Result<Descr
     Ok(descriptor)
 }
 
+/// Refuses a piece of a disk whose own text says that it is a difference; the rest of that text means
+/// nothing here.
+fn check_piece(sparse: &SparseExtent) -> Result<()> {
+    let Some((sector, sectors)) = sparse.layout.descriptor else {
+        return Ok(());
+    };
+    let offset = sector.saturating_mul(SECTOR_LEN);
+    let len = sectors.saturating_mul(SECTOR_LEN).min(DESCRIPTOR_LEN_MAX);
+    let parent =
+        encoding::decode(&read(&sparse.file, offset, len)?).ok().and_then(|(text, _)| Parent::of(&text));
+    match parent {
+        Some(parent) => Err(Fault::Difference { parent }.at(sparse.file.name(), offset)),
+        None => Ok(()),
+    }
+}
+
 /// The extents of a descriptor, being opened.
 struct Opening {
     beside: Arc<Files>,
@@ -227,6 +256,7 @@ impl Opening {
                 let file = self.file(name, true)?;
                 let number = self.parts.len() as u32;
                 let sparse = SparseExtent::open(file.clone(), number, &mut self.budget, &mut self.warnings)?;
+                check_piece(&sparse)?;
                 let checked = sparse.layout.check_sectors(extent.sectors);
                 checked
                     .and_then(|()| sparse.layout.check_type(create_type))

@@ -100,7 +100,7 @@ impl Layout {
             descriptor: (header.descriptor_sector != 0)
                 .then_some((header.descriptor_sector, header.descriptor_sectors)),
             directory_sector,
-            redundant_sector: header.has(FLAG_REDUNDANT).then_some(header.redundant_sector),
+            redundant_sector: redundant_sector(header, grains),
             overhead_sectors: header.overhead_sectors,
         })
     }
@@ -141,7 +141,7 @@ impl Layout {
             return Err((56, Fault::Disagree { what, found, expected, by: "the header" }));
         }
         self.directory_sector = Some(footer.directory_sector);
-        self.redundant_sector = footer.has(FLAG_REDUNDANT).then_some(footer.redundant_sector);
+        self.redundant_sector = redundant_sector(footer, self.grains);
         Ok(self)
     }
 
@@ -262,6 +262,14 @@ impl Region {
             other: other.what,
         })
     }
+}
+
+/// Where the redundant grain directory lies, if there is one. Of a stream whose directory lies at the end
+/// the footer says that, and writers that set the flag without one leave the place 0, the header's own.
+fn redundant_sector(header: &SparseHeader, grains: Grains) -> Option<u64> {
+    let is_told = grains == Grains::Plain
+        || (header.redundant_sector != 0 && header.directory_sector != DIRECTORY_AT_END);
+    (header.has(FLAG_REDUNDANT) && is_told).then_some(header.redundant_sector)
 }
 
 fn grains(header: &SparseHeader) -> Result<Grains, Placed> {

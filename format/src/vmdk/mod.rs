@@ -11,12 +11,13 @@
 //! | question | answered in |
 //! |---|---|
 //! | is this a VMDK? | `probe` |
-//! | what does the text say? which encoding? which extents? | `descriptor`, `encoding`, `extent` |
+//! | what does the text say? which encoding? which extents? which parent? | `descriptor`, `encoding`, `extent`, `parent` |
 //! | what does a sparse extent's header say? can that be? | [`header`], `layout` |
 //! | where are its grains, and can they be there? | `tables`, `claims` |
 //! | what is in a compressed grain? in a stream's markers? | `grain`, `marker` |
 //! | which file has this name, and may it be opened? | `files` |
 //! | the bytes of an extent, of a disk | `sparse`, `sparse_read`, `disk` |
+//! | what can be said of one that is not read? | `outline` |
 //! | the bytes of a pipe, and did all of them come? | `stream`, `stream_input`, `stream_tables` |
 //!
 //! The first six rows are pure, but for `claims`: bytes in, values or a [`Fault`] out. Every maximum
@@ -37,6 +38,8 @@ pub mod header;
 mod layout;
 mod limits;
 mod marker;
+mod outline;
+mod parent;
 mod probe;
 mod recent;
 mod sparse;
@@ -54,6 +57,8 @@ mod write_stream;
 pub use disk::Disk;
 pub use extent::{Access, Extent, ExtentKind};
 pub use fault::Fault;
+pub use outline::Outline;
+pub use parent::Parent;
 pub(crate) use probe::{Mark, mark};
 pub use probe::{looks_like, looks_like_descriptor};
 pub use stream::Stream;

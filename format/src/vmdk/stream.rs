@@ -7,7 +7,7 @@ use super::Fault;
 use super::disk::embedded;
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
 use super::layout::{GRAIN_HEAD_LEN, Grains, Layout, Placed};
-use super::limits::{DESCRIPTOR_LEN_MAX, FRONT_LEN_MAX};
+use super::limits::{DESCRIPTOR_LEN_MAX, DIRECTORY_SPARE_SECTORS, FRONT_LEN_MAX, TABLES_MAX};
 use super::marker::Marker;
 use super::probe::{Mark, mark};
 use super::sparse_read::with_inflater;
@@ -21,6 +21,10 @@ use crate::source::{ArrivedSpan, SpanStream};
 
 /// Buffers of stored grains kept for the next spans.
 const SPARES_MAX: usize = 64;
+
+/// Why a descriptor does not come from a pipe.
+const DESCRIPTOR_ALONE: &str =
+    "a pipe gives one file only, and this descriptor names others; give it as a file";
 
 type Spares = Arc<Mutex<Vec<Vec<u8>>>>;
 
@@ -54,6 +58,8 @@ pub struct Stream<R> {
     /// A grain longer than a span, and the spans of it not handed out yet.
     long: Option<(Arc<LongGrain>, std::ops::Range<u64>)>,
     footer_came: bool,
+    /// Where the footer lies.
+    footer_place: u64,
     ended: bool,
     spares: Spares,
     warnings: Vec<Warning>,
@@ -73,6 +79,9 @@ impl<R: Read + Send> Stream<R> {
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
         check_is_stream(&front).map_err(|fault| place((0, fault)))?;
         let header = SparseHeader::decode(&front).map_err(|fault| place((0, fault)))?;
+        if header.capacity_sectors == 0 && header.descriptor_sector != 0 {
+            return Err(place((12, Fault::unsupported(DESCRIPTOR_ALONE))));
+        }
         let layout = Layout::of(&header).map_err(place)?;
         if layout.grains != Grains::Marked {
             let feature = "a pipe gives grains only if they are compressed and have markers, as in \
@@ -91,7 +100,6 @@ impl<R: Read + Send> Stream<R> {
         warnings.extend(warning::of_descriptor(&input.name, room));
         let descriptor_place = layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
         let descriptor = embedded(room, &layout, descriptor_place).map_err(place)?;
-        warnings.extend(warning::of_text(&input.name, &descriptor));
         let mut tables = StreamTables::new(&layout);
         if layout.directory_sector.is_some_and(|sector| sector < layout.overhead_sectors) {
             tables.promise(&layout, &front).map_err(place)?;
@@ -107,6 +115,7 @@ impl<R: Read + Send> Stream<R> {
             previous: None,
             long: None,
             footer_came: false,
+            footer_place: 0,
             ended: false,
             spares: Spares::default(),
             warnings,
@@ -135,21 +144,27 @@ impl<R: Read + Send> Stream<R> {
             let place = self.input.position;
             let mut head = Vec::with_capacity(SECTOR_LEN as usize);
             self.input.append(GRAIN_HEAD_LEN, &mut head)?;
-            if head.is_empty() {
-                self.end(false)?;
-                break;
-            }
-            self.input.check_whole(&head, GRAIN_HEAD_LEN, "a marker")?;
             if let Some((lba, len @ 1..)) = Marker::grain_head(&head) {
                 self.check_grain(lba, len).map_err(|fault| fault.at(&*self.input.name, place))?;
                 return Ok(Some((lba, len)));
             }
-            self.input.append(SECTOR_LEN - GRAIN_HEAD_LEN, &mut head)?;
+            self.input.append(SECTOR_LEN - head.len() as u64, &mut head)?;
+            if head.iter().all(|&byte| byte == 0) {
+                self.zeros(head.len() as u64)?;
+                continue;
+            }
             self.input.check_whole(&head, SECTOR_LEN, "a marker")?;
             let marker = head.first_chunk().map_or(Ok(Marker::End), Marker::decode);
             self.metadata(marker.map_err(|fault| fault.at(&*self.input.name, place))?, place)?;
         }
         Ok(None)
+    }
+
+    /// Takes in up to a sector of zeros: the marker of the end once the footer came, else padding, which
+    /// writers put between grains and tables and devices have behind them. Fewer are the end of the pipe.
+    fn zeros(&mut self, len: u64) -> Result<()> {
+        let is_whole = len == SECTOR_LEN;
+        if is_whole && !self.footer_came { Ok(()) } else { self.end(is_whole) }
     }
 
     /// Checks a grain's marker, and notes where the grain lies.
@@ -207,30 +222,84 @@ impl<R: Read + Send> Stream<R> {
         match marker {
             Marker::End => self.end(true),
             Marker::Table { sectors } => {
-                expect("the length in the marker of a table", sectors, self.layout.table_sectors())?;
-                self.input.append_whole(sectors * SECTOR_LEN, &mut bytes, "a grain table")?;
-                self.tables.table(&self.layout, sector, &bytes).map_err(placed)
+                let each = self.layout.table_sectors();
+                let is_some_tables = sectors.is_multiple_of(each) && sectors / each <= 2 * TABLES_MAX;
+                if !is_some_tables {
+                    expect("the length in the marker of a table", sectors, each)?;
+                }
+                self.take_tables(sector, (sectors / each).max(1))
             }
             Marker::Directory { sectors } => {
                 let needed = self.layout.directory_sectors();
-                expect("the length in the marker of the directory", sectors, needed)?;
-                self.input.append_whole(sectors * SECTOR_LEN, &mut bytes, "the grain directory")?;
-                self.tables.directory(&self.layout, sector, &bytes).map_err(placed)
+                // Writers have entries for more tables than the disk needs, all of them empty.
+                if sectors < needed || sectors > needed + DIRECTORY_SPARE_SECTORS {
+                    expect("the length in the marker of the directory", sectors.max(needed), needed)?;
+                }
+                self.take_directory(sector, sectors)
+            }
+            Marker::Footer { .. } if self.footer_came => {
+                Err(Fault::TwoEnds { other: place }.at(&*name, self.footer_place))
             }
             Marker::Footer { sectors } => {
-                expect("the length in the marker of the footer", sectors, 1)?;
+                expect("the length in the marker of the footer", sectors.max(1), 1)?;
                 self.input.append_whole(SECTOR_LEN, &mut bytes, "the footer")?;
                 let footer =
                     SparseHeader::decode(&bytes).map_err(|fault| placed((sector * SECTOR_LEN, fault)))?;
                 let with_footer = self.layout.with_footer(&self.header, &footer);
                 self.layout =
                     with_footer.map_err(|(offset, fault)| placed((sector * SECTOR_LEN + offset, fault)))?;
-                self.footer_came = true;
+                // Where the directories may lie at all is told by where they came.
+                check_fixed(&self.layout.fixed_regions(), i64::MAX as u64).map_err(placed)?;
+                (self.footer_came, self.footer_place) = (true, place + SECTOR_LEN);
                 Ok(())
             }
             // Nothing of the disk, and nothing follows. Grains are taken in by their callers.
             Marker::Progress | Marker::Grain { .. } => Ok(()),
         }
+    }
+
+    /// Takes in the tables behind a marker that promises `least` of them: with a length of 0 it may stand
+    /// for many. They go on up to the next marker; zeros in front of that are padding, or empty tables.
+    fn take_tables(&mut self, mut sector: u64, mut least: u64) -> Result<()> {
+        let each = self.layout.table_sectors();
+        loop {
+            let mut table = Vec::with_capacity((each * SECTOR_LEN) as usize);
+            while (table.len() as u64) < each * SECTOR_LEN {
+                let start = table.len();
+                self.input.append(SECTOR_LEN, &mut table)?;
+                let (before, next) = table.split_at(start);
+                let is_over = (next.len() as u64) < SECTOR_LEN || Marker::stands_in(next, &self.layout);
+                if least == 0 && is_over && before.iter().all(|&byte| byte == 0) {
+                    self.input.give_back(table.split_off(start));
+                    return Ok(());
+                }
+                self.input.check_whole(next, SECTOR_LEN, "a grain table")?;
+            }
+            let taken = self.tables.table(&self.layout, sector, &table);
+            taken.map_err(|(offset, fault)| fault.at(&*self.input.name, offset))?;
+            sector += each;
+            least = least.saturating_sub(1);
+        }
+    }
+
+    /// Takes in the directory behind its marker, and what follows of it for tables that no disk of this
+    /// size has.
+    fn take_directory(&mut self, sector: u64, sectors: u64) -> Result<()> {
+        let needed = self.layout.directory_sectors();
+        let mut bytes = Vec::new();
+        self.input.append_whole(needed.max(sectors) * SECTOR_LEN, &mut bytes, "the grain directory")?;
+        let taken = self.tables.directory(&self.layout, sector, &bytes);
+        taken.map_err(|(offset, fault)| fault.at(&*self.input.name, offset))?;
+        for _ in 0..DIRECTORY_SPARE_SECTORS {
+            let mut more = Vec::with_capacity(SECTOR_LEN as usize);
+            self.input.append(SECTOR_LEN, &mut more)?;
+            let is_more = more.len() as u64 == SECTOR_LEN && more.iter().any(|&byte| byte != 0);
+            if sectors != 0 || !is_more || Marker::stands_in(&more, &self.layout) {
+                self.input.give_back(more);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The end of the stream: by its marker, or by that of the pipe.
@@ -428,9 +497,7 @@ impl LongGrain {
 fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
     match mark(first) {
         Some(Mark::Sparse) => Ok(()),
-        Some(Mark::Descriptor) => Err(Fault::unsupported(
-            "a pipe gives one file only, and this descriptor names others; give it as a file",
-        )),
+        Some(Mark::Descriptor) => Err(Fault::unsupported(DESCRIPTOR_ALONE)),
         Some(Mark::EsxSparse) => Err(Fault::unsupported("ESX's copy-on-write extents (COWD)")),
         Some(Mark::SeSparse) => Err(Fault::unsupported("ESX's space-efficient sparse extents (seSparse)")),
         None => Err(Fault::NotVmdk),

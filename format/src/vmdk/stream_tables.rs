@@ -19,8 +19,7 @@ fn digest_of(entries: &[u32]) -> Digest {
 
 /// What the grains and the tables of a stream say, as far as it came. Memory: 40 bytes for each
 /// table's part of the disk that holds a grain, 8 for each table that came. Of both there are no more
-/// than [`TABLES_MAX`](super::limits::TABLES_MAX), twice as many of the second where the header
-/// promises two directories: 80 MiB and 16 or 32 MiB.
+/// than [`TABLES_MAX`](super::limits::TABLES_MAX), twice as many of the second: 80 and 32 MiB.
 #[derive(Debug)]
 pub(super) struct StreamTables {
     table_entries: usize,
@@ -53,6 +52,8 @@ struct Came {
     number: u32,
 }
 
+/// Tables in a stream that are kept beyond those that the disk can have: padding may look like empty ones.
+const EMPTY_SPARE: u64 = 4096;
 /// Instead of a number, of a table without grains.
 const EMPTY: u32 = u32::MAX;
 
@@ -177,11 +178,6 @@ impl StreamTables {
     /// offset of what is wrong.
     pub fn table(&mut self, layout: &Layout, sector: u64, bytes: &[u8]) -> Result<(), Placed> {
         let place = sector * SECTOR_LEN;
-        let most = layout.tables * (1 + u64::from(layout.redundant_sector.is_some()));
-        if self.came.len() as u64 >= most {
-            let (what, found) = ("the number of grain tables in the stream", most + 1);
-            return Err((place, Fault::Disagree { what, found, expected: most, by: "its header at most" }));
-        }
         let Ok(sector) = u32::try_from(sector) else {
             let (what, expected) = ("the sector of a grain table in the stream", "a number of 32 bits");
             return Err((place, Fault::Value { what, found: sector, expected }));
@@ -195,7 +191,15 @@ impl StreamTables {
             None => EMPTY,
             Some(first) => self.number_of(first, &entries, place)?,
         };
-        self.came.push(Came { sector, number });
+        // Two directories' worth: a redundant one may come. Empty tables beyond it harm nobody, unless
+        // a directory names one.
+        let most = 2 * layout.tables;
+        if (self.came.len() as u64) < most + EMPTY_SPARE {
+            self.came.push(Came { sector, number });
+        } else if number != EMPTY {
+            let (what, found) = ("the number of grain tables in the stream", self.came.len() as u64 + 1);
+            return Err((place, Fault::Disagree { what, found, expected: most, by: "its header at most" }));
+        }
         Ok(())
     }
 

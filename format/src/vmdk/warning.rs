@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::descriptor::Descriptor;
 use super::header::{FLAG_NEWLINES, SparseHeader};
 
 /// Something to be told to whoever imports the disk.
@@ -28,8 +27,6 @@ pub enum Oddity {
         /// How many.
         bytes: u64,
     },
-    /// The descriptor says that there is no parent, and names the file of one.
-    ParentHint,
     /// The descriptor fills its room to the last byte and does not end with a line: it may have
     /// been cut.
     FullDescriptor,
@@ -42,7 +39,6 @@ impl fmt::Display for Warning {
             Oddity::Unclean => f.write_str("it was not closed cleanly; the last writes may be missing"),
             Oddity::Newlines => f.write_str("a transfer has changed its line ends; its data may be damaged"),
             Oddity::Padding { bytes } => write!(f, "{bytes} bytes follow the end of the stream"),
-            Oddity::ParentHint => f.write_str("it names a parent's file and says that it has no parent"),
             Oddity::FullDescriptor => f.write_str("its descriptor fills its room and may have been cut"),
         }
     }
@@ -54,12 +50,6 @@ pub(super) fn of_header(object: &str, header: &SparseHeader) -> Vec<Warning> {
     let unclean = header.is_unclean.then_some(Oddity::Unclean);
     let newlines = (header.has(FLAG_NEWLINES) && !header.newlines_intact).then_some(Oddity::Newlines);
     unclean.into_iter().chain(newlines).map(warning).collect()
-}
-
-/// What is odd about a descriptor's text.
-pub(super) fn of_text(object: &str, descriptor: &Descriptor) -> Option<Warning> {
-    let has_hint = descriptor.has_stale_hint;
-    has_hint.then(|| Warning { object: object.to_owned(), oddity: Oddity::ParentHint })
 }
 
 /// What is odd about an embedded descriptor's room.
