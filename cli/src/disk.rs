@@ -66,8 +66,8 @@ impl Disk {
         match padded.container()? {
             Some(Container::VmdkSparse | Container::VmdkDescriptor) => Self::of_vmdk(path),
             Some(format) => Err(Failure::ForeignFile { path: path.into(), format }),
-            None if pad => Ok(Self::Raw(padded)),
-            None => Ok(Self::Raw(RawFile::open(path, false)?)),
+            None if pad => Ok(Self::Raw(padded.beside(path))),
+            None => Ok(Self::Raw(RawFile::open(path, false)?.beside(path))),
         }
     }
 
@@ -94,7 +94,8 @@ impl Disk {
     pub fn warnings(&self) -> &[Warning] {
         match self {
             Self::Vmdk(vmdk) => vmdk.warnings(),
-            Self::Raw(_) | Self::Image(..) => &[],
+            Self::Raw(raw) => raw.warnings(),
+            Self::Image(..) => &[],
         }
     }
 

@@ -74,7 +74,7 @@ pub use codec::Codec;
 pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};
 pub use container::Container;
-pub use device::{BlockDevice, Run, RunKind};
+pub use device::{BlockDevice, Run, RunKind, SectorBits};
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use export::{ExportOptions, export, export_stream};

@@ -8,8 +8,9 @@ use std::path::Path;
 use rustix::fs::SeekFrom;
 
 use crate::container::{Container, FIRST_LEN, LAST_LEN};
-use crate::device::{BlockDevice, Run, RunKind, check_range};
+use crate::device::{BlockDevice, Run, RunKind, SectorBits, check_range};
 use crate::error::{Error, Result};
+use crate::vmdk::{self, Warning};
 
 /// A disk to import.
 pub struct Source<'a> {
@@ -34,6 +35,11 @@ impl std::fmt::Debug for Source<'_> {
 pub trait SpanStream: Send {
     /// Bytes in the disk.
     fn size(&self) -> u64;
+
+    /// As [`BlockDevice::sector_bits`].
+    fn sector_bits(&self) -> SectorBits {
+        SectorBits::default()
+    }
 
     /// The next span that holds data, in ascending order; `None` once the stream has ended and
     /// everything in it was checked that can be.
@@ -88,6 +94,7 @@ pub struct RawFile {
     file_size: u64,
     is_regular: bool,
     stamp: (i64, i64, i64, i64),
+    warnings: Vec<Warning>,
 }
 
 impl RawFile {
@@ -124,7 +131,19 @@ impl RawFile {
             rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|error| failed("measure")(error.into()))?
         };
         let size = padded_size(file_size, pad, &name)?;
-        Ok(Self { file, name, size, file_size, is_regular, stamp: stamp(&metadata) })
+        Ok(Self { file, name, size, file_size, is_regular, stamp: stamp(&metadata), warnings: Vec::new() })
+    }
+
+    /// The same, with what the VMDKs beside `path` say about it: see [`vmdk::neighbours`].
+    #[must_use]
+    pub fn beside(self, path: &Path) -> Self {
+        Self { warnings: vmdk::neighbours(path), ..self }
+    }
+
+    /// What is odd about the file and no reason to refuse it.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// Bytes in the file, without padding.

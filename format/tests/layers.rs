@@ -139,6 +139,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &["storage/file.rs", "storage/medium.rs", "source.rs", "output.rs", "export.rs", "vmdk/files.rs"],
     ),
     ("encoding_rs", &["vmdk/encoding.rs"]),
+    ("unicode_normalization", &["vmdk/files.rs"]),
     ("flate2", &["vmdk/grain.rs", "vmdk/write_stream.rs"]),
     ("SystemTime", &["store/commit.rs"]),
 ];

@@ -75,20 +75,48 @@ fn made(sparse: Sparse, seed: u64) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn only_zeros_may_follow_the_end_of_a_stream() {
     let (vmdk, disk) = made(stream(Layout::True), 1);
-    for zeros in [0, 1, 511, 512, 5000, 1 << 20] {
+    for zeros in [0, 1, 511, 512, 5000, 1 << 20, (3 << 20) + 700] {
         let padded = [&vmdk[..], &vec![0; zeros]].concat();
         assert_equal(&from_pipe(&padded).unwrap(), &disk, "piped");
-        // The window of a file holds the footer too.
-        if zeros < 1 << 20 {
-            assert_equal(&from_file(&padded).unwrap(), &disk, "a file");
-        }
+        assert_equal(&from_file(&padded).unwrap(), &disk, "a file");
         let last = [&padded[..], &[7]].concat();
-        for (at, found) in [fault(from_pipe(&last)), fault(from_file(&last))] {
-            let is_cut = matches!(found, Fault::Cut { .. }) && zeros == 1 << 20;
-            let is_value = matches!(found, Fault::Value { found: 7, expected: "0", .. });
-            let too_long = matches!(found, Fault::Value { expected: "at most 1 MiB", .. });
-            assert!(is_cut || too_long || is_value && at == padded.len() as u64, "{at} {found}");
-        }
+        let found = fault(from_pipe(&last));
+        assert!(matches!(found.1, Fault::Value { found: 7, expected: "0", .. }), "{}", found.1);
+        assert_eq!(found.0, padded.len() as u64);
+        // Of a file, what is at the end decides where the stream ends.
+        let found = fault(from_file(&last));
+        let is_far = matches!(found.1, Fault::Cut { .. }) && zeros >= 1 << 20;
+        assert!(is_far || matches!(found.1, Fault::Value { found: 7, .. }), "{}", found.1);
+    }
+}
+
+#[test]
+fn zeros_behind_a_stream_are_passed_over_where_they_are_holes() {
+    let (vmdk, disk) = made(stream(Layout::True), 1);
+    let folder = folder();
+    let path = put(folder.path(), "disk.vmdk", &vmdk);
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    let opened = Disk::open(&path).unwrap();
+    assert_equal(&read_all(&opened).unwrap(), &disk, "before a hole of a TiB");
+    let bytes = (1 << 40) - vmdk.len() as u64;
+    assert_eq!(opened.warnings()[0].oddity, Oddity::Padding { bytes });
+    // And a stream that was cut off is that, wherever its zeros end.
+    fs::write(&path, &vmdk[..vmdk.len() - 1024]).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    assert!(matches!(fault(Disk::open(&path)).1, Fault::Cut { .. }));
+}
+
+#[test]
+fn a_footer_that_comes_twice_is_two_ends() {
+    let (vmdk, _) = made(stream(Layout::True), 1);
+    let (before, end) = vmdk.split_at(vmdk.len() - 512);
+    let two = [before, &before[before.len() - 1024..], end].concat();
+    for (at, found) in [fault(from_file(&two)), fault(from_pipe(&two))] {
+        assert!(matches!(found, Fault::TwoEnds { .. }) && at == vmdk.len() as u64 - 1024, "{at} {found}");
+    }
+    // The marker of the end is missing: cut off.
+    for found in [fault(from_file(before)).1, fault(from_pipe(before)).1] {
+        assert!(matches!(found, Fault::Cut { expected: "the marker that ends the stream" }), "{found}");
     }
 }
 
@@ -294,23 +322,98 @@ fn encrypted_disks_are_named() {
 }
 
 #[test]
-fn what_is_left_of_a_parent_that_is_none_is_a_warning() {
-    let (mut vmdk, disk) = made(stream(Layout::True), 10);
-    let line = b"parentFileNameHint=\"/vm/base.vmdk\"\n";
-    let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
-    vmdk[end..end + line.len()].copy_from_slice(line);
-    assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
-    let stream = Stream::open(&vmdk[..], "pipe").unwrap();
-    assert_eq!(stream.warnings()[0].oddity, Oddity::ParentHint);
+fn a_difference_is_refused_with_its_parent_wherever_the_text_is_and_however_it_is_written() {
     let folder = folder();
-    let opened = Disk::open(&put(folder.path(), "disk.vmdk", &vmdk)).unwrap();
-    assert_eq!(opened.warnings()[0].oddity, Oddity::ParentHint);
-    assert!(opened.warnings()[0].to_string().contains("parent"));
     put(folder.path(), "flat.bin", [5; 512]);
     let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
-    let text = format!("{text}parentFileNameHint=\"x\"\n");
-    let opened = Disk::open(&put(folder.path(), "disk.vmdk", text)).unwrap();
-    assert_eq!(opened.warnings()[0].oddity, Oddity::ParentHint);
+    let utf16 = |text: &str, mark: char| -> Vec<u8> {
+        let units: Vec<u16> = format!("{mark}{text}").encode_utf16().collect();
+        units.iter().flat_map(|unit| unit.to_le_bytes()).collect()
+    };
+    let uuid = "9f8e7d6c-5b4a-3928-1706-f5e4d3c2b1a0";
+    for (line, shown) in [
+        ("parentFileNameHint=\"/vm/base.vmdk\"".to_owned(), "/vm/base.vmdk"),
+        ("PARENTFILENAMEHINT = base.vmdk".to_owned(), "base.vmdk"),
+        ("parentCID=00000001".to_owned(), "00000001"),
+        (format!("ddb.uuid.parent=\"{uuid}\""), uuid),
+        (format!("\tDDB.uuid.PARENT  =\t\"{{{}}}\"", uuid.to_uppercase()), uuid),
+        (format!("ddb.uuid.parentmodification = {uuid}"), uuid),
+        ("ddb.nativeParentHint = \"x-000001.vmdk\"".to_owned(), "x-000001.vmdk"),
+    ] {
+        let child = format!("{text}{line}\n");
+        let with_error = format!("{text}{line}\njust words\n");
+        for bytes in [
+            child.clone().into_bytes(),
+            child.replace('\n', "\r\n").into_bytes(),
+            child.replace('\n', "\r").into_bytes(),
+            format!("\u{feff}{child}").into_bytes(),
+            utf16(&child, '\u{feff}'),
+            with_error.into_bytes(),
+        ] {
+            let told = feature(Disk::open(&put(folder.path(), "disk.vmdk", bytes)));
+            assert!(told.contains("parent") && told.contains(shown), "{line}: {told}");
+        }
+        let (mut vmdk, _) = made(stream(Layout::True), 10);
+        let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+        vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
+        assert!(feature(from_file(&vmdk)).contains(shown), "{line}");
+        assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}");
+    }
+    // UTF-16 without a parent is read.
+    let opened = Disk::open(&put(folder.path(), "disk.vmdk", utf16(&text, '\u{feff}'))).unwrap();
+    assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+}
+
+#[test]
+fn ids_of_zeros_name_no_parent() {
+    let zeros = "00000000-0000-0000-0000-000000000000";
+    let text = format!(
+        "ddb.uuid.image=\"2d7e1d11-7d0c-4a86-a2b3-0123456789ab\"\nddb.uuid.parent=\"{zeros}\"\n\
+         ddb.uuid.parentmodification = {{{zeros}}}\nparentFileNameHint=\"\"\n"
+    );
+    let (mut vmdk, disk) = made(stream(Layout::True), 10);
+    let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+    vmdk[end..end + text.len()].copy_from_slice(text.as_bytes());
+    assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
+    assert_equal(&from_pipe(&vmdk).unwrap(), &disk, "piped");
+}
+
+#[test]
+fn a_piece_whose_own_text_names_a_parent_makes_the_disk_a_difference() {
+    let folder = folder();
+    let disk = random_disk(11, 512 * SECTOR);
+    let lines = ["one", "two"].map(|name| format!("RW 256 SPARSE \"{name}.vmdk\""));
+    let path = put(folder.path(), "disk.vmdk", descriptor("twoGbMaxExtentSparse", &lines));
+    let pieces = |child: usize| {
+        for (number, part) in disk.chunks(256 * SECTOR).enumerate() {
+            let text = embedded("monolithicSparse", part.len());
+            let text = if number == child { text.replace("ffffffff", "0badcafe") } else { text };
+            let sparse = Sparse { descriptor: Some(text), ..Sparse::default() };
+            put(folder.path(), ["one.vmdk", "two.vmdk"][number], sparse.make(part));
+        }
+    };
+    pieces(2);
+    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "no parent");
+    for child in [0, 1] {
+        pieces(child);
+        assert!(feature(Disk::open(&path)).contains("content id 0badcafe"), "piece {child}");
+    }
+}
+
+#[test]
+fn a_header_without_capacity_that_carries_a_text_is_the_disk_of_that_text() {
+    let folder = folder();
+    let disk = random_disk(14, 8 * SECTOR);
+    put(folder.path(), "image.img", &disk);
+    let text = descriptor("monolithicFlat", &["RW 8 FLAT \"image.img\" 0".to_owned()]);
+    let sparse = Sparse { descriptor: Some(text), ..Sparse::default() };
+    let mut vmdk = sparse.make(&disk);
+    put64(&mut vmdk, 12, 0);
+    let path = put(folder.path(), "emb.vmdk", &vmdk);
+    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "the text's disk");
+    assert!(feature(from_pipe(&vmdk)).contains("as a file"));
+    put64(&mut vmdk, 28, 0);
+    assert!(matches!(fault(from_file(&vmdk)), (12, Fault::Value { found: 0, .. })));
 }
 
 #[test]

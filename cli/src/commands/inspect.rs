@@ -149,6 +149,7 @@ impl Facts {
             "chunk_bytes": self.chunk_bytes,
             "level": self.level,
             "map_bytes": image.map_bytes(),
+            "sector_size": image.sector_bits().logical_bytes(),
             "data_bytes": self.data_bytes,
             "names": self.names,
             "lineage": self.lineage,
@@ -173,6 +174,10 @@ impl Facts {
             ("lists", image.manifest().lists.len().to_string()),
             ("parent", self.parent.clone().unwrap_or_else(|| "none".into())),
         ];
+        let sectors = image.sector_bits().logical_bytes();
+        if sectors != 512 {
+            lines.insert(4, ("sectors", exact(sectors)));
+        }
         if self.parent.is_some() && self.lineage.is_empty() {
             lines.push(("", "which is not here".into()));
         }

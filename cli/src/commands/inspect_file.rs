@@ -53,7 +53,9 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
         "format": "vmdk",
         "create_type": disk.create_type(),
         "size": disk.size(),
+        "sector_size": disk.sector_bits().logical_bytes(),
         "file_bytes": file_bytes,
+        "parent": null,
         "chain": [name],
         "extents": disk.extents().iter().map(extent_json).collect::<Vec<_>>(),
         "warnings": say_warnings(disk.warnings(), session),
@@ -63,6 +65,9 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
         ("format", format!("VMDK, {}", disk.create_type())),
         ("size", exact(disk.size())),
     ];
+    if disk.sector_bits().logical_bytes() != 512 {
+        lines.push(("sectors", exact(disk.sector_bits().logical_bytes())));
+    }
     let labels = std::iter::once("extents").chain(std::iter::repeat(""));
     lines.extend(labels.zip(disk.extents()).map(|(label, extent)| (label, extent_text(extent))));
     Ok((json, lines_text(&lines)))

@@ -8,6 +8,8 @@ use super::encoding;
 use super::extent::{self, Access, Extent, ExtentKind};
 use super::limits::{DESCRIPTOR_LEN_MAX, DISK_SECTORS_MAX, EXTENTS_MAX};
 use super::parent::{self, Parent};
+use super::warning::Oddity;
+use crate::device::SectorBits;
 
 /// Characters of a line that an error shows.
 const SHOWN_CHARS: usize = 120;
@@ -48,6 +50,8 @@ pub(super) struct Descriptor {
     pub cid: Option<u32>,
     /// Its own UUID, as VirtualBox writes it.
     pub uuid: Option<String>,
+    /// Bytes in a logical and in a physical sector, where the text has them.
+    sector_bytes: (Option<u64>, Option<u64>),
 }
 
 /// Keys that decide what is read: they may be there twice only if they say the same.
@@ -57,6 +61,8 @@ struct Keys {
     create_type: Option<String>,
     cid: Option<u32>,
     uuid: Option<String>,
+    logical_bytes: Option<u64>,
+    physical_bytes: Option<u64>,
 }
 
 impl Descriptor {
@@ -152,6 +158,26 @@ impl Descriptor {
         }
     }
 
+    /// The sizes of sectors that the disk was made for, and what is to be said of them. With sectors of
+    /// 512 bytes they are what every disk has.
+    pub fn sector_bits(&self) -> (SectorBits, Option<Oddity>) {
+        let bits = |bytes: u64| {
+            let fits = bytes.is_power_of_two() && (512..=4096).contains(&bytes);
+            fits.then(|| bytes.trailing_zeros() as u8)
+        };
+        let default = SectorBits::default();
+        match self.sector_bytes {
+            (None | Some(512), _) => (default, None),
+            (Some(bytes), physical) => match bits(bytes) {
+                Some(logical) => {
+                    let physical = physical.and_then(bits).unwrap_or(default.physical).max(logical);
+                    (SectorBits { logical, physical }, Some(Oddity::SectorSize { bytes }))
+                }
+                None => (default, Some(Oddity::OddSectorSize { bytes })),
+            },
+        }
+    }
+
     /// Sectors of all extents together.
     pub fn sectors(&self) -> u64 {
         self.extents.iter().map(|extent| extent.sectors).sum()
@@ -170,6 +196,14 @@ impl Keys {
             }
             "ddb.uuid.image" => {
                 self.uuid.get_or_insert_with(|| parent::bare(value));
+                return Ok(());
+            }
+            "ddb.logicalsectorsize" => {
+                self.logical_bytes = self.logical_bytes.or(value.parse().ok());
+                return Ok(());
+            }
+            "ddb.physicalsectorsize" => {
+                self.physical_bytes = self.physical_bytes.or(value.parse().ok());
                 return Ok(());
             }
             "parentcid" if parent::cid(value).is_none() => {
@@ -207,7 +241,8 @@ impl Keys {
                 return Err(Fault::Value { what, found: sectors, expected: "less than 2^54" });
             }
         }
-        Ok(Descriptor { create_type, extents, parent: None, cid: self.cid, uuid: self.uuid })
+        let sector_bytes = (self.logical_bytes, self.physical_bytes);
+        Ok(Descriptor { create_type, extents, parent: None, cid: self.cid, uuid: self.uuid, sector_bytes })
     }
 }
 

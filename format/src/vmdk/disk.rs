@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::beside::neighbours;
 use super::descriptor::Descriptor;
 use super::extent::{Extent, ExtentKind};
 use super::files::{ExtentFile, Files, check_inside, read};
@@ -13,9 +14,9 @@ use super::limits::DESCRIPTOR_LEN_MAX;
 use super::outline::embedded_text;
 use super::probe::{Mark, is_bare_descriptor, mark};
 use super::sparse::{Budget, Kept, SparseExtent};
-use super::warning::{self, Warning};
+use super::warning::{self, Oddity, Warning};
 use super::{Fault, Parent, encoding};
-use crate::device::{BlockDevice, Run, RunKind, check_range};
+use crate::device::{BlockDevice, Run, RunKind, SectorBits, check_range};
 use crate::error::Result;
 use crate::source::RawFile;
 
@@ -38,6 +39,7 @@ pub struct Disk {
     parts: Vec<Part>,
     files: Vec<Arc<ExtentFile>>,
     kept: Kept,
+    sector_bits: SectorBits,
     warnings: Vec<Warning>,
 }
 
@@ -73,6 +75,12 @@ impl Disk {
     /// sparse formats; [`Error::Io`](crate::Error::Io) where an extent is missing, naming it;
     /// [`Error::Limit`](crate::Error::Limit).
     pub fn open(path: &Path) -> Result<Self> {
+        let mut disk = Self::of_file(path)?;
+        disk.warnings.extend(neighbours(path));
+        Ok(disk)
+    }
+
+    fn of_file(path: &Path) -> Result<Self> {
         let file = Arc::new(ExtentFile::of_open(RawFile::open(path, true)?));
         let first = read(&file, 0, file.file_size().min(MARK_LEN))?;
         let unsupported = |what: &str| Err(Fault::unsupported(what).at(file.name(), 0));
@@ -92,10 +100,14 @@ impl Disk {
         let name = file.name();
         let header = SparseHeader::decode(&first[..first.len().min(HEADER_LEN)]);
         let header = header.map_err(|fault| fault.at(&name, 0))?;
-        if header.capacity_sectors == 0 && header.descriptor_sector != 0 {
-            // It holds nothing of the disk, only the text that names what does.
+        if header.capacity_sectors == 0 {
+            // It may hold nothing of the disk but the text that names the files that do.
             let text = embedded_text(&file, &header, DESCRIPTOR_LEN_MAX)?;
-            return Self::of_descriptor(file, &text, true, path);
+            let extents =
+                Descriptor::parse(&text, true).map(|descriptor| descriptor.extents).unwrap_or_default();
+            if extents.iter().any(|extent| extent.kind != ExtentKind::Sparse) {
+                return Self::of_descriptor(file, &text, true, path);
+            }
         }
         let mut warnings = Vec::new();
         let sparse = SparseExtent::open(file.clone(), 0, &mut Budget::default(), &mut warnings)?;
@@ -108,9 +120,12 @@ impl Disk {
             embedded(&room, &sparse.layout, place).map_err(|(place, fault)| fault.at(&name, place))?;
         let kept = Kept::new(sparse.layout.grain_bytes());
         let size_bytes = descriptor.sectors() * SECTOR_LEN;
+        let (sector_bits, oddity) = descriptor.sector_bits();
+        warnings.extend(oddity.map(|oddity| Warning { object: name.clone(), oddity }));
         Ok(Self {
             name,
             size_bytes,
+            sector_bits,
             create_type: descriptor.create_type,
             extents: descriptor.extents,
             parts: vec![Part { start: 0, end: size_bytes, content: Content::Sparse(Box::new(sparse)) }],
@@ -140,8 +155,12 @@ impl Disk {
         for extent in &descriptor.extents {
             opening.add(extent, &descriptor.create_type)?;
         }
+        opening.note_unused();
+        let (sector_bits, oddity) = descriptor.sector_bits();
+        opening.warnings.extend(oddity.map(|oddity| Warning { object: name.clone(), oddity }));
         Ok(Self {
             name,
+            sector_bits,
             size_bytes: descriptor.sectors() * SECTOR_LEN,
             create_type: descriptor.create_type,
             extents: descriptor.extents,
@@ -276,6 +295,22 @@ impl Opening {
         Ok(())
     }
 
+    /// Notes the flat files that go on behind what the descriptor uses of them.
+    fn note_unused(&mut self) {
+        for file in &self.files {
+            let ends = self.parts.iter().filter_map(|part| match &part.content {
+                Content::Flat { file: flat, offset } if Arc::ptr_eq(flat, file) => {
+                    Some(offset + part.end - part.start)
+                }
+                _ => None,
+            });
+            let bytes = ends.max().map_or(0, |end| file.file_size().saturating_sub(end));
+            if bytes != 0 {
+                self.warnings.push(Warning { object: file.name(), oddity: Oddity::Unused { bytes } });
+            }
+        }
+    }
+
     /// Opens an extent's file, or finds it open: flat extents may share one.
     fn file(&mut self, name: &str, is_sparse: bool) -> Result<Arc<ExtentFile>> {
         let file = self.beside.find(name, self.files.len() as u32)?;
@@ -335,6 +370,10 @@ impl BlockDevice for Disk {
             Content::Flat { file, offset } => file.map(offset + within, len),
             Content::Sparse(sparse) => sparse.map(&self.kept, within, len),
         }
+    }
+
+    fn sector_bits(&self) -> SectorBits {
+        self.sector_bits
     }
 
     fn name(&self) -> String {

@@ -39,5 +39,9 @@ pub const FRONT_LEN_MAX: u64 = 64 << 20;
 /// Files of extents that a disk keeps open, and each reading thread one more: a process is allowed
 /// 1024 as a rule, and a disk may have more extents than that.
 pub const FILES_OPEN: usize = 64;
+/// Most VMDKs in a disk's folder that are asked whether they speak of it.
+pub const BESIDE_FILES_MAX: usize = 256;
+/// Bytes of each that are read: descriptors have some hundred, one of 8 TiB in pieces 300 KiB.
+pub const BESIDE_LEN_MAX: u64 = 64 << 10;
 /// Bytes of neighbouring compressed grains that are read at once.
 pub const GROUP_LEN_MAX: u64 = 1 << 20;

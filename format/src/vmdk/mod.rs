@@ -18,6 +18,7 @@
 //! | which file has this name, and may it be opened? | `files` |
 //! | the bytes of an extent, of a disk | `sparse`, `sparse_read`, `disk` |
 //! | what can be said of one that is not read? | `outline` |
+//! | which files beside speak of this one? | `beside` |
 //! | the bytes of a pipe, and did all of them come? | `stream`, `stream_input`, `stream_tables` |
 //!
 //! The first six rows are pure, but for `claims`: bytes in, values or a [`Fault`] out. Every maximum
@@ -26,6 +27,7 @@
 //! Sources: VMware, *Virtual Disk Format 5.0* (technical note); libyal, *VMWare Virtual Disk Format
 //! (VMDK)*; the headers of VMware's open-vmdk; and files that writers make.
 
+mod beside;
 mod claims;
 mod descriptor;
 mod disk;
@@ -54,6 +56,7 @@ mod write_pieces;
 mod write_sparse;
 mod write_stream;
 
+pub use beside::neighbours;
 pub use disk::Disk;
 pub use extent::{Access, Extent, ExtentKind};
 pub use fault::Fault;

@@ -185,9 +185,8 @@ fn with_footer(
 ) -> Result<Layout> {
     let used = used_bytes(file)?;
     // With the marker of the end, which is zeros.
-    let end =
-        (used.next_multiple_of(SECTOR_LEN) + SECTOR_LEN).min(file.file_size() / SECTOR_LEN * SECTOR_LEN);
-    let start = end.saturating_sub(END_LEN);
+    let end = (used.next_multiple_of(SECTOR_LEN) + SECTOR_LEN).min(file.file_size());
+    let start = (end / SECTOR_LEN * SECTOR_LEN).saturating_sub(END_LEN);
     let window = read(file, start, end - start)?;
     let mut footers = footers(&window);
     let Some((at, footer)) = footers.next() else {
@@ -202,13 +201,15 @@ fn with_footer(
         return Err(Fault::TwoEnds { other: place }.at(file.name(), start + other as u64));
     }
     let placed = |(offset, fault): Placed| fault.at(file.name(), offset);
-    let Some(marker) = window[behind..].first_chunk() else {
-        let expected = "the marker that ends the stream";
-        return Err(Fault::Cut { expected }.at(file.name(), start + behind as u64));
-    };
-    let is_end = Marker::decode(marker) == Ok(Marker::End);
+    let marker = window[behind..].first_chunk::<{ SECTOR_LEN as usize }>();
+    let marker = marker.and_then(|marker| marker.first_chunk());
+    let is_end = marker.is_some_and(|marker| Marker::decode(marker) == Ok(Marker::End));
     let padding = behind + if is_end { SECTOR_LEN as usize } else { 0 };
     check_padding(&window[padding..], start + padding as u64).map_err(placed)?;
+    if !is_end {
+        let expected = "the marker that ends the stream";
+        return Err(Fault::Cut { expected }.at(file.name(), start + behind as u64));
+    }
     let bytes = file.file_size().saturating_sub(start + padding as u64);
     if bytes != 0 {
         warnings.push(Warning { object: file.name(), oddity: Oddity::Padding { bytes } });

@@ -15,6 +15,7 @@ use super::stream_input::Input;
 use super::stream_tables::StreamTables;
 use super::tables::check_fixed;
 use super::warning::{self, Oddity, Warning};
+use crate::device::SectorBits;
 use crate::error::Result;
 use crate::limits::SPAN_LEN;
 use crate::source::{ArrivedSpan, SpanStream};
@@ -49,6 +50,7 @@ pub struct Stream<R> {
     layout: Layout,
     /// Bytes of the disk, which may be a part of a grain less than the header's capacity.
     size_bytes: u64,
+    sector_bits: SectorBits,
     create_type: String,
     tables: StreamTables,
     /// A grain of which only the first bytes were taken in: its sector in the disk, its length.
@@ -58,6 +60,8 @@ pub struct Stream<R> {
     /// A grain longer than a span, and the spans of it not handed out yet.
     long: Option<(Arc<LongGrain>, std::ops::Range<u64>)>,
     footer_came: bool,
+    /// Zeros came last, a sector at least.
+    is_in_zeros: bool,
     /// Where the footer lies.
     footer_place: u64,
     ended: bool,
@@ -100,6 +104,8 @@ impl<R: Read + Send> Stream<R> {
         warnings.extend(warning::of_descriptor(&input.name, room));
         let descriptor_place = layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
         let descriptor = embedded(room, &layout, descriptor_place).map_err(place)?;
+        let (sector_bits, oddity) = descriptor.sector_bits();
+        warnings.extend(oddity.map(|oddity| Warning { object: input.name.to_string(), oddity }));
         let mut tables = StreamTables::new(&layout);
         if layout.directory_sector.is_some_and(|sector| sector < layout.overhead_sectors) {
             tables.promise(&layout, &front).map_err(place)?;
@@ -109,6 +115,7 @@ impl<R: Read + Send> Stream<R> {
             header,
             layout,
             size_bytes: descriptor.sectors() * SECTOR_LEN,
+            sector_bits,
             create_type: descriptor.create_type,
             tables,
             waiting: None,
@@ -116,6 +123,7 @@ impl<R: Read + Send> Stream<R> {
             long: None,
             footer_came: false,
             footer_place: 0,
+            is_in_zeros: false,
             ended: false,
             spares: Spares::default(),
             warnings,
@@ -145,14 +153,18 @@ impl<R: Read + Send> Stream<R> {
             let mut head = Vec::with_capacity(SECTOR_LEN as usize);
             self.input.append(GRAIN_HEAD_LEN, &mut head)?;
             if let Some((lba, len @ 1..)) = Marker::grain_head(&head) {
+                self.is_in_zeros = false;
                 self.check_grain(lba, len).map_err(|fault| fault.at(&*self.input.name, place))?;
                 return Ok(Some((lba, len)));
             }
             self.input.append(SECTOR_LEN - head.len() as u64, &mut head)?;
-            if head.iter().all(|&byte| byte == 0) {
+            if head.iter().all(|&byte| byte == 0)
+                && (head.len() as u64 == SECTOR_LEN || self.is_in_zeros || head.is_empty())
+            {
                 self.zeros(head.len() as u64)?;
                 continue;
             }
+            self.is_in_zeros = false;
             self.input.check_whole(&head, SECTOR_LEN, "a marker")?;
             let marker = head.first_chunk().map_or(Ok(Marker::End), Marker::decode);
             self.metadata(marker.map_err(|fault| fault.at(&*self.input.name, place))?, place)?;
@@ -164,6 +176,7 @@ impl<R: Read + Send> Stream<R> {
     /// writers put between grains and tables and devices have behind them. Fewer are the end of the pipe.
     fn zeros(&mut self, len: u64) -> Result<()> {
         let is_whole = len == SECTOR_LEN;
+        self.is_in_zeros = true;
         if is_whole && !self.footer_came { Ok(()) } else { self.end(is_whole) }
     }
 
@@ -391,6 +404,10 @@ impl<R: Read + Send> Stream<R> {
 impl<R: Read + Send> SpanStream for Stream<R> {
     fn size(&self) -> u64 {
         self.size_bytes
+    }
+
+    fn sector_bits(&self) -> SectorBits {
+        self.sector_bits
     }
 
     fn next_span(&mut self) -> Result<Option<ArrivedSpan>> {

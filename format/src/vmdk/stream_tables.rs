@@ -354,9 +354,19 @@ mod tests {
             tables.table(&layout, 10 + 2 * number, &table(&[])).expect("a table");
         }
         assert_eq!((tables.came.len(), tables.complete.len()), (10_000, 0));
-        let (place, fault) = tables.table(&layout, 30_000, &table(&[])).expect_err("one too many");
-        assert!(matches!(fault, Fault::Disagree { found: 10_001, expected: 10_000, .. }), "{fault}");
-        assert_eq!(place, 30_000 * SECTOR_LEN);
+        // Empty ones are no harm, but not all are kept.
+        let most = 20_000 + EMPTY_SPARE;
+        for number in 10_000..2 * most {
+            tables.table(&layout, 10 + 2 * number, &table(&[])).expect("an empty table");
+        }
+        assert_eq!(tables.came.len() as u64, most);
+        tables.grain(0, 8).expect("a grain");
+        let (place, fault) = tables.table(&layout, 100_000, &table(&[(0, 8)])).expect_err("one too many");
+        assert!(
+            matches!(fault, Fault::Disagree { found, expected: 20_000, .. } if found == most + 1),
+            "{fault}"
+        );
+        assert_eq!(place, 100_000 * SECTOR_LEN);
     }
 
     #[test]

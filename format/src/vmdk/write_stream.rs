@@ -76,7 +76,7 @@ pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &Write
     let target = Target::find_file(path, "a file, or - for standard output")?;
     let name = own_name(target.file_name())?;
     let header = header(capacity_sectors(device)?);
-    let descriptor = descriptor(&header, name, options);
+    let descriptor = descriptor(&header, name, device, options);
     target.create(options.export.force, |out| {
         write_stream(device, &mut out.file(), out.name(), (&header, &descriptor), options)
     })
@@ -101,7 +101,7 @@ pub fn export_stream(
     options: &WriteOptions<'_>,
 ) -> Result<u64> {
     let header = header(capacity_sectors(device)?);
-    let descriptor = descriptor(&header, stream_name(name), options);
+    let descriptor = descriptor(&header, stream_name(name), device, options);
     write_stream(device, out, name, (&header, &descriptor), options)
 }
 
@@ -123,13 +123,19 @@ fn header(capacity_sectors: u64) -> SparseHeader {
     }
 }
 
-fn descriptor<'a>(header: &SparseHeader, name: &'a str, options: &WriteOptions<'_>) -> Descriptor<'a> {
+fn descriptor<'a>(
+    header: &SparseHeader,
+    name: &'a str,
+    device: &dyn BlockDevice,
+    options: &WriteOptions<'_>,
+) -> Descriptor<'a> {
     Descriptor {
         create_type: "streamOptimized",
         access: "RDONLY",
         capacity_sectors: header.capacity_sectors,
         name,
         content: options.content,
+        sectors: device.sector_bits(),
     }
 }
 
