@@ -18,7 +18,8 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::NotBundle { .. } => Some("`melv import` takes disks of other formats"),
         Failure::ForeignFile { format, .. } => Some(of_container(*format)),
         Failure::ForeignVmdk(_) => Some(
-            "`qemu-img convert -O raw FILE OUT.raw` may read this VMDK; --format raw takes the bytes as they are",
+            "a raw copy can be imported: of ESX's sparse kinds `qemu-img convert -f vmdk -O raw FILE OUT.raw` \
+             makes one; --format raw takes the bytes as they are",
         ),
         Failure::ForeignFormat { .. } => {
             Some("raw and VMDK are read and written; qemu-img converts between them and others")
@@ -100,10 +101,10 @@ pub fn of_container(container: Container) -> &'static str {
         Container::Dmg => by_qemu!("dmg"),
         Container::VmdkCowd | Container::VmdkSeSparse => by_qemu!("vmdk"),
         Container::VhdFixed => {
-            "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk"
+            "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
         }
         Container::VhdFixedOld => {
-            "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk"
+            "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
         }
         Container::Gzip | Container::Compress => unpacked_by!("gunzip -c FILE"),
         Container::Xz | Container::Lzma => unpacked_by!("xz -dc FILE"),

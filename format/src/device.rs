@@ -39,6 +39,12 @@ impl Default for SectorBits {
     }
 }
 
+impl From<(u8, u8)> for SectorBits {
+    fn from((logical, physical): (u8, u8)) -> Self {
+        Self { logical, physical }
+    }
+}
+
 impl SectorBits {
     /// Bytes in a logical sector.
     #[must_use]

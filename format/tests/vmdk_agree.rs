@@ -10,14 +10,16 @@ mod vmdk_made;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{VecDisk, assert_equal, random_disk, read_all};
+use common::{Rng, VecDisk, assert_equal, random_disk, read_all};
 use melv::device::for_each_run;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{Disk, Fault, Oddity, Stream, looks_like};
 use melv::{BlockDevice, Error, Result, content_of};
 use tempfile::TempDir;
-use vmdk_made::{Grains, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream};
+use vmdk_made::{
+    Grains, Habits, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream,
+};
 
 const LAYOUTS: [Layout; 3] = [Layout::True, Layout::Patched, Layout::Front];
 
@@ -148,6 +150,117 @@ fn two_streams_in_one_file_are_no_disk() {
         fault(from_pipe(&two)).1,
         Fault::Value { what: "a byte after the end of the stream", .. }
     ));
+}
+
+/// Habits in any combination, each alone first.
+fn habits(number: u64) -> Habits {
+    let mut rng = Rng::new(number);
+    let mut is = |bit: u64| if number < 8 { number == bit } else { rng.below(2) == 0 };
+    let mut habits = Habits {
+        zero_sizes: is(1),
+        flag_without_place: is(2),
+        together: is(3),
+        gap: usize::from(is(4)),
+        redundant: is(5),
+        extra_tables: usize::from(is(6)),
+        footer_overhead: is(7).then_some(21),
+    };
+    if number >= 8 {
+        habits.gap *= [1, 2, 3, 4, 5, 2048][rng.below(6) as usize];
+        habits.extra_tables *= 1 + rng.below(3) as usize;
+    }
+    habits
+}
+
+#[test]
+fn whatever_the_habits_of_its_writer_a_stream_is_its_disk_from_a_file_and_from_a_pipe() {
+    for number in 0..160 {
+        let mut rng = Rng::new(1000 + number);
+        // One table, its last entry used or not; several, the first or the last of them empty.
+        let grain_sectors = 8;
+        let tables = 1 + rng.below(4) as usize;
+        let short = if rng.below(2) == 0 { 0 } else { 3 };
+        let mut disk = vec![0; (tables * 128 * grain_sectors - short) * SECTOR];
+        for (grain, bytes) in disk.chunks_mut(grain_sectors * SECTOR).enumerate() {
+            let is_used = match number % 3 {
+                0 => rng.below(40) == 0,
+                1 => grain / 128 != tables - 1 && rng.below(3) == 0,
+                _ => grain / 128 != 0 || tables == 1,
+            };
+            if is_used {
+                bytes.fill(grain as u8 | 1);
+            }
+        }
+        let layout = [Layout::True, Layout::Patched][rng.below(2) as usize];
+        let habits = habits(number);
+        let sparse = Sparse {
+            grain_sectors,
+            entries: 128,
+            version: 3,
+            grains: Grains::Marked(layout),
+            descriptor: Some(embedded("streamOptimized", disk.len())),
+            habits,
+            ..Sparse::default()
+        };
+        let mut vmdk = sparse.make(&disk);
+        let what = format!("{number}: {layout:?} {habits:?}, {tables} tables");
+        let read = |vmdk: &[u8]| [from_file(vmdk), from_pipe(vmdk)];
+        for (from, found) in ["file", "pipe"].into_iter().zip(read(&vmdk)) {
+            let found = found.unwrap_or_else(|error| panic!("{what}, {from}: {error:?}"));
+            assert_equal(&found, &disk, &what);
+        }
+        // With zeros behind it the same; with the last sector before its end cut off, none.
+        let padded = [&vmdk[..], &vec![0; 700 * rng.below(9) as usize]].concat();
+        read(&padded).into_iter().for_each(|found| assert_equal(&found.expect(&what), &disk, &what));
+        let cut = vmdk.len() - 2 * SECTOR;
+        for found in read(&vmdk[..cut]) {
+            assert!(matches!(fault(found).1, Fault::Cut { .. } | Fault::Truncated { .. }), "{what}");
+        }
+        // And a directory that names a table where none is.
+        let place = if layout == Layout::True { vmdk.len() - 2 * SECTOR + 56 } else { 56 };
+        let directory = get64(&vmdk, place) as usize * SECTOR;
+        if let Some(at) = (0..tables).map(|table| directory + table * 4).find(|&at| get32(&vmdk, at) != 0) {
+            put32(&mut vmdk, at, (directory / SECTOR) as u32);
+            read(&vmdk).into_iter().for_each(|found| assert!(found.is_err(), "{what}"));
+        }
+    }
+}
+
+/// Content ids of the disks of two writers' streams, computed from the raw disks.
+#[test]
+fn streams_of_vmware_and_of_xen_orchestra_have_the_content_of_their_disks() {
+    let vmware = Habits { extra_tables: 1, ..Habits::default() };
+    let xen = Habits {
+        zero_sizes: true,
+        flag_without_place: true,
+        together: true,
+        redundant: true,
+        footer_overhead: Some(21),
+        ..Habits::default()
+    };
+    let mut one = vec![0; 32 << 20];
+    one[..65536].copy_from_slice(&b"melv".repeat(16384));
+    let mut two = vec![0; 64 << 20];
+    two[..65536].fill(b'a');
+    two[700 * 65536..701 * 65536].fill(b'b');
+    for (disk, habits, id) in [
+        (&one, vmware, "5a0cb71e2dd6f16c03831a66cb91127c36d6af83ef865efcd4fc1fe264ef2fd5"),
+        (&two, xen, "27d22838106c2a6b31ef83b92b8805e062a9f95524d18ceaa8d29916fa40305a"),
+        (
+            &two,
+            Habits { gap: 2048, ..xen },
+            "27d22838106c2a6b31ef83b92b8805e062a9f95524d18ceaa8d29916fa40305a",
+        ),
+    ] {
+        for layout in [Layout::True, Layout::Patched] {
+            let descriptor = Some(embedded("streamOptimized", disk.len()));
+            let vmdk = Sparse { descriptor, habits, ..stream(layout) }.make(disk);
+            for found in [from_file(&vmdk), from_pipe(&vmdk)] {
+                let found = content_of(&VecDisk(found.expect(id)), None, None).unwrap();
+                assert_eq!(found.to_string(), id, "{layout:?} {habits:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -445,6 +558,24 @@ fn a_colon_is_a_part_of_a_name() {
 }
 
 #[test]
+fn of_two_copies_that_disagree_the_whole_one_is_named() {
+    let disk = random_disk(17, 300 * SECTOR);
+    let sparse = Sparse { descriptor: Some(embedded("monolithicSparse", disk.len())), ..Sparse::default() };
+    let vmdk = sparse.make(&disk);
+    let at = |vmdk: &[u8], field: usize| get64(vmdk, field) as usize * SECTOR;
+    let (redundant, primary) = (at(&vmdk, 48), at(&vmdk, 56));
+    for (directory, wanted) in [(primary, "which is whole"), (redundant, "this one is whole")] {
+        let table = get32(&vmdk, directory) as usize * SECTOR;
+        for (place, len) in [(directory, 4), (table, 2048)] {
+            let mut hurt = vmdk.clone();
+            hurt[place..place + len].fill(0);
+            let (_, found) = fault(from_file(&hurt));
+            assert!(found.to_string().contains(wanted), "{place}: {found}");
+        }
+    }
+}
+
+#[test]
 fn copies_that_disagree_in_a_file_that_was_not_closed_say_so() {
     let disk = random_disk(12, 300 * SECTOR);
     let sparse = Sparse { descriptor: Some(embedded("monolithicSparse", disk.len())), ..Sparse::default() };
@@ -523,4 +654,112 @@ fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
     opened.check_unchanged().unwrap();
     put(folder.path(), "0.bin", [2; SECTOR]);
     assert!(matches!(opened.check_unchanged(), Err(Error::Changed { object }) if object.ends_with("/0.bin")));
+}
+
+// ---- what lies beside, and what is left out ------------------------------------------------
+
+fn oddities(path: &Path) -> Vec<Oddity> {
+    Disk::open(path).unwrap().warnings().iter().map(|warning| warning.oddity.clone()).collect()
+}
+
+#[test]
+fn what_a_descriptor_leaves_out_of_a_flat_file_is_told() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 5 * SECTOR + 7]);
+    let path = |lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        put(folder.path(), "disk.vmdk", descriptor("custom", &lines))
+    };
+    assert_eq!(oddities(&path(&["RW 2 FLAT \"flat.bin\" 0"])), [Oddity::Unused { bytes: 3 * 512 + 7 }]);
+    let two = path(&["RW 1 FLAT \"flat.bin\" 4", "RW 1 FLAT \"flat.bin\" 0"]);
+    assert_eq!(oddities(&two), [Oddity::Unused { bytes: 7 }]);
+    put(folder.path(), "flat.bin", [5; 5 * SECTOR]);
+    assert_eq!(oddities(&two), []);
+}
+
+#[test]
+fn snapshots_and_descriptors_beside_a_disk_are_told() {
+    let folder = folder();
+    let disk = random_disk(15, 300 * SECTOR);
+    let text = format!("{}ddb.uuid.image=\"AB-12\"\n", embedded("monolithicSparse", disk.len()));
+    let sparse = |text: &str| Sparse { descriptor: Some(text.to_owned()), ..Sparse::default() }.make(&disk);
+    let base = put(folder.path(), "base.vmdk", sparse(&text));
+    assert_eq!(oddities(&base), []);
+    let child = |name: &str| vec![Oddity::Child { name: name.to_owned() }];
+    for line in [
+        "parentFileNameHint=\"base.vmdk\"",
+        "parentFileNameHint=\"/vmfs/volumes/x/base.vmdk\"",
+        "parentCID=12345678",
+        "ddb.uuid.parent=\"{ab-12}\"",
+    ] {
+        put(folder.path(), "child.vmdk", sparse(&format!("{text}{line}\n")));
+        assert_eq!(oddities(&base), child("child.vmdk"), "{line}");
+        put(folder.path(), "child.vmdk", format!("{text}{line}\n"));
+        assert_eq!(oddities(&base), child("child.vmdk"), "{line}, a text");
+    }
+    for line in ["parentFileNameHint=\"other.vmdk\"", "parentCID=87654321", "ddb.uuid.parent=\"{ab-13}\""] {
+        put(folder.path(), "child.vmdk", format!("{text}{line}\n"));
+        assert_eq!(oddities(&base), [], "{line}");
+    }
+    put(
+        folder.path(),
+        "child.vmdk",
+        descriptor("twoGbMaxExtentFlat", &["RW 300 FLAT \"base-f001.vmdk\" 0".into()]),
+    );
+    let piece = put(folder.path(), "base-f001.vmdk", &disk);
+    let told = melv::vmdk::neighbours(&piece);
+    assert_eq!(told[0].oddity, Oddity::Piece { name: "child.vmdk".into() });
+    assert!(told[0].to_string().contains("base-f001.vmdk") && told.len() == 1, "{told:?}");
+    // What cannot be read, or is no VMDK, says nothing.
+    fs::remove_file(folder.path().join("child.vmdk")).unwrap();
+    std::os::unix::fs::symlink("base.vmdk", folder.path().join("link.vmdk")).unwrap();
+    put(folder.path(), "noise.vmdk", random_disk(16, 4096));
+    assert_eq!(melv::vmdk::neighbours(&piece), []);
+}
+
+#[test]
+fn the_size_of_sectors_is_kept_and_told() {
+    use melv::SectorBits;
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 8 * SECTOR]);
+    let base = descriptor("monolithicFlat", &["RW 8 FLAT \"flat.bin\" 0".to_owned()]);
+    let bits = |logical, physical| SectorBits { logical, physical };
+    for (lines, expected, oddity) in [
+        ("", bits(9, 12), None),
+        ("ddb.logicalSectorSize = \"512\"\nddb.physicalSectorSize = \"512\"\n", bits(9, 12), None),
+        ("ddb.logicalSectorSize = \"4096\"\n", bits(12, 12), Some(Oddity::SectorSize { bytes: 4096 })),
+        (
+            "DDB.LOGICALSECTORSIZE=4096\nddb.physicalSectorSize=\"512\"\n",
+            bits(12, 12),
+            Some(Oddity::SectorSize { bytes: 4096 }),
+        ),
+        ("ddb.logicalSectorSize=1024\n", bits(10, 12), Some(Oddity::SectorSize { bytes: 1024 })),
+        ("ddb.logicalSectorSize=8192\n", bits(9, 12), Some(Oddity::OddSectorSize { bytes: 8192 })),
+    ] {
+        let path = put(folder.path(), "disk.vmdk", format!("{base}{lines}"));
+        assert_eq!(Disk::open(&path).unwrap().sector_bits(), expected, "{lines}");
+        assert_eq!(oddities(&path), Vec::from_iter(oddity), "{lines}");
+    }
+}
+
+#[test]
+fn a_missing_extent_of_almost_the_same_name_is_named() {
+    let folder = folder();
+    for (there, wanted, shown) in [
+        ("Gro\u{308}\u{df}e.bin", "Gr\u{f6}\u{df}e.bin", "\"Gro\\u{308}\u{df}e.bin\""),
+        ("DISK-flat.bin", "disk-FLAT.bin", "\"DISK-flat.bin\""),
+    ] {
+        put(folder.path(), there, [5; 512]);
+        let text = format!(
+            "encoding=\"UTF-8\"\n{}",
+            descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{wanted}\" 0")])
+        );
+        match Disk::open(&put(folder.path(), "disk.vmdk", format!("# Disk DescriptorFile\n{text}"))) {
+            Err(Error::Io { operation: "open the extent", object, source }) => {
+                assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+                assert!(object.contains("almost this name") && object.contains(shown), "{object}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -20,7 +20,10 @@ const EXAMPLES: &str = "\
 Examples:
   $ melv inspect web
   $ melv inspect web.melv
-  $ melv inspect ./disk.vmdk --json";
+  $ melv inspect ./disk.vmdk --json
+
+Of a VMDK that is a difference to another disk, which is not read, the type, the size and the parent
+are told; with --json as \"parent\": {\"file\", \"cid\", \"uuid\", \"other\"}, each null where it is not known.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

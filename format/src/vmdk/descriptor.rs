@@ -9,8 +9,9 @@ use super::extent::{self, Access, Extent, ExtentKind};
 use super::limits::{DESCRIPTOR_LEN_MAX, DISK_SECTORS_MAX, EXTENTS_MAX};
 use super::parent::{self, Parent};
 use super::warning::Oddity;
-use crate::device::SectorBits;
 
+/// log2 of a physical sector where the text tells only the logical one.
+const PHYSICAL_BITS: u8 = 12;
 /// Characters of a line that an error shows.
 const SHOWN_CHARS: usize = 120;
 
@@ -158,22 +159,21 @@ impl Descriptor {
         }
     }
 
-    /// The sizes of sectors that the disk was made for, and what is to be said of them. With sectors of
-    /// 512 bytes they are what every disk has.
-    pub fn sector_bits(&self) -> (SectorBits, Option<Oddity>) {
+    /// log2 of the logical and the physical sector that the disk was made for, where it is not as every
+    /// disk is, and what is to be said of that.
+    pub fn sector_bits(&self) -> (Option<(u8, u8)>, Option<Oddity>) {
         let bits = |bytes: u64| {
             let fits = bytes.is_power_of_two() && (512..=4096).contains(&bytes);
             fits.then(|| bytes.trailing_zeros() as u8)
         };
-        let default = SectorBits::default();
         match self.sector_bytes {
-            (None | Some(512), _) => (default, None),
+            (None | Some(512), _) => (None, None),
             (Some(bytes), physical) => match bits(bytes) {
                 Some(logical) => {
-                    let physical = physical.and_then(bits).unwrap_or(default.physical).max(logical);
-                    (SectorBits { logical, physical }, Some(Oddity::SectorSize { bytes }))
+                    let physical = physical.and_then(bits).unwrap_or(PHYSICAL_BITS).max(logical);
+                    (Some((logical, physical)), Some(Oddity::SectorSize { bytes }))
                 }
-                None => (default, Some(Oddity::OddSectorSize { bytes })),
+                None => (None, Some(Oddity::OddSectorSize { bytes })),
             },
         }
     }

@@ -120,7 +120,8 @@ impl Disk {
             embedded(&room, &sparse.layout, place).map_err(|(place, fault)| fault.at(&name, place))?;
         let kept = Kept::new(sparse.layout.grain_bytes());
         let size_bytes = descriptor.sectors() * SECTOR_LEN;
-        let (sector_bits, oddity) = descriptor.sector_bits();
+        let (bits, oddity) = descriptor.sector_bits();
+        let sector_bits = bits.map(SectorBits::from).unwrap_or_default();
         warnings.extend(oddity.map(|oddity| Warning { object: name.clone(), oddity }));
         Ok(Self {
             name,
@@ -156,7 +157,8 @@ impl Disk {
             opening.add(extent, &descriptor.create_type)?;
         }
         opening.note_unused();
-        let (sector_bits, oddity) = descriptor.sector_bits();
+        let (bits, oddity) = descriptor.sector_bits();
+        let sector_bits = bits.map(SectorBits::from).unwrap_or_default();
         opening.warnings.extend(oddity.map(|oddity| Warning { object: name.clone(), oddity }));
         Ok(Self {
             name,

@@ -31,6 +31,28 @@ pub(super) enum Grains {
     Marked,
 }
 
+/// Which of two copies that disagree is whole, as far as it shows without the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// It does not show.
+    Unknown,
+    /// The first one.
+    First,
+    /// The redundant one.
+    Copy,
+}
+
+impl Whole {
+    /// By whether the first and the redundant one are sound and hold anything.
+    pub fn of(first: bool, copy: bool) -> Self {
+        match (first, copy) {
+            (true, false) => Self::First,
+            (false, true) => Self::Copy,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// A sparse extent's layout. Sectors are those of the file, unless they are said to be the disk's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -173,11 +195,22 @@ impl Layout {
     }
 
     /// What a copy of a table or directory is held against, for messages.
-    pub fn redundant_one(&self) -> &'static str {
-        if self.is_unclean {
-            "the redundant one, and its header has the flag of a file that was not closed cleanly"
-        } else {
-            "the redundant one"
+    pub fn redundant_one(&self, whole: Whole) -> &'static str {
+        match (whole, self.is_unclean) {
+            (Whole::Unknown, false) => "the redundant one",
+            (Whole::First, false) => "the redundant one, which is damaged; this one is whole",
+            (Whole::Copy, false) => "the redundant one, which is whole",
+            (Whole::Unknown, true) => {
+                "the redundant one, and its header has the flag of a file that was not closed cleanly"
+            }
+            (Whole::First, true) => {
+                "the redundant one, which is damaged where this one is whole, and its header has the flag of \
+                 a file that was not closed cleanly"
+            }
+            (Whole::Copy, true) => {
+                "the redundant one, which is whole, and its header has the flag of a file that was not closed \
+                 cleanly"
+            }
         }
     }
 

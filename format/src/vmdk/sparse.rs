@@ -6,7 +6,7 @@ use super::Fault;
 use super::claims::Claims;
 use super::files::{ExtentFile, read};
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
-use super::layout::{Grains, Layout, Placed};
+use super::layout::{Grains, Layout, Placed, Whole};
 use super::limits::{
     CLAIMS_BYTES_MAX, DESCRIPTOR_LEN_MAX, END_LEN, GRAINS_CACHED_BYTES, TABLES_CACHED, TABLES_MAX,
 };
@@ -105,7 +105,13 @@ impl SparseExtent {
             };
             let what = "the number of tables at an entry of the grain directory";
             let (one, other) = (there(&primary), there(redundant));
-            let by = layout.redundant_one();
+            let is_whole = |sector: Option<u64>, directory: &[u32]| {
+                let alone = Layout { directory_sector: sector, redundant_sector: None, ..layout };
+                directory.iter().any(|&table| table != 0)
+                    && Metadata::new(&alone, directory, None, len).is_ok()
+            };
+            let first = is_whole(layout.directory_sector, &primary);
+            let by = layout.redundant_one(Whole::of(first, is_whole(layout.redundant_sector, redundant)));
             check_redundant(place * SECTOR_LEN, what, by, one.into_iter(), other.into_iter())
                 .map_err(placed)?;
         }
@@ -157,13 +163,26 @@ impl SparseExtent {
         if let Some(redundant) = self.redundant.as_deref().and_then(sector) {
             let copy = entries(redundant)?;
             let what = "an entry of a grain table";
-            let by = self.layout.redundant_one();
-            check_redundant(place, what, by, found.iter().copied(), copy.iter().copied()).map_err(placed)?;
+            if found != copy {
+                let by = self.layout.redundant_one(self.which_is_whole(number, place, &found, &copy));
+                check_redundant(place, what, by, found.iter().copied(), copy.iter().copied())
+                    .map_err(placed)?;
+            }
         }
         let len = self.file.file_size();
         let table = Table::new(&self.layout, &self.metadata, number, place, found, len).map_err(placed)?;
         self.claims.take(&self.layout, number, place, &table).map_err(placed)?;
         Ok(Some(kept.tables.get_or_put(key, table)))
+    }
+
+    /// Which of two tables that disagree is sound and holds grains.
+    fn which_is_whole(&self, number: u64, place: u64, first: &[u32], copy: &[u32]) -> Whole {
+        let is_whole = |entries: &[u32]| {
+            let len = self.file.file_size();
+            let table = Table::new(&self.layout, &self.metadata, number, place, entries.into(), len);
+            table.is_ok_and(|table| table.entries.iter().any(|&entry| entry != 0))
+        };
+        Whole::of(is_whole(first), is_whole(copy))
     }
 
     /// How many tables from `number` on are absent, looking no further than `most`.

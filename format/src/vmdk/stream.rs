@@ -104,7 +104,8 @@ impl<R: Read + Send> Stream<R> {
         warnings.extend(warning::of_descriptor(&input.name, room));
         let descriptor_place = layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
         let descriptor = embedded(room, &layout, descriptor_place).map_err(place)?;
-        let (sector_bits, oddity) = descriptor.sector_bits();
+        let (bits, oddity) = descriptor.sector_bits();
+        let sector_bits = bits.map(SectorBits::from).unwrap_or_default();
         warnings.extend(oddity.map(|oddity| Warning { object: input.name.to_string(), oddity }));
         let mut tables = StreamTables::new(&layout);
         if layout.directory_sector.is_some_and(|sector| sector < layout.overhead_sectors) {

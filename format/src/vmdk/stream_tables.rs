@@ -7,7 +7,7 @@
 
 use super::Fault;
 use super::header::SECTOR_LEN;
-use super::layout::{Layout, Placed};
+use super::layout::{Layout, Placed, Whole};
 use super::tables::{Metadata, Table, check_redundant, decode};
 use crate::digest::{Digest, object_digest};
 
@@ -111,7 +111,7 @@ impl StreamTables {
                 let (found, expected) = (u64::from(sector), copy.unwrap_or_default());
                 return Err((
                     entry_place,
-                    Fault::Disagree { what, found, expected, by: layout.redundant_one() },
+                    Fault::Disagree { what, found, expected, by: layout.redundant_one(Whole::Unknown) },
                 ));
             }
             if sector == 0 {
@@ -121,7 +121,7 @@ impl StreamTables {
             let entries = decode(bytes(u64::from(sector), layout.table_bytes())?);
             if let Some(copy) = copy {
                 let copy = decode(bytes(copy, layout.table_bytes())?);
-                let (what, by) = ("an entry of a grain table", layout.redundant_one());
+                let (what, by) = ("an entry of a grain table", layout.redundant_one(Whole::Unknown));
                 check_redundant(place, what, by, entries.iter().copied(), copy.iter().copied())?;
             }
             // Grains may lie anywhere behind: the file's length is not known.

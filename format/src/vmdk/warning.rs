@@ -66,10 +66,7 @@ impl fmt::Display for Warning {
             Oddity::Padding { bytes } => write!(f, "{bytes} bytes follow the end of the stream"),
             Oddity::Unused { bytes } => write!(f, "it has {bytes} bytes more than the descriptor uses"),
             Oddity::Piece { name } => {
-                write!(
-                    f,
-                    "it is a piece of {name:?}, which lies beside it; taken alone, it is not the whole disk"
-                )
+                write!(f, "it is a piece of {name:?}, which lies beside it and says what the disk is")
             }
             Oddity::Child { name } => {
                 write!(
