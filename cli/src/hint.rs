@@ -99,7 +99,11 @@ pub fn of_container(container: Container) -> &'static str {
         Container::Parallels => by_qemu!("parallels"),
         Container::Bochs => by_qemu!("bochs"),
         Container::Dmg => by_qemu!("dmg"),
-        Container::VmdkCowd | Container::VmdkSeSparse => by_qemu!("vmdk"),
+        Container::VmdkCowd | Container::VmdkSeSparse => {
+            "it is one extent, often a snapshot's: with all files of the disk in one folder, \
+             `qemu-img convert -f vmdk -O raw NAME.vmdk OUT.raw` of its descriptor makes a raw disk; \
+             --format raw takes the bytes as they are"
+        }
         Container::VhdFixed => {
             "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
         }

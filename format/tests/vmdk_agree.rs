@@ -463,6 +463,7 @@ fn a_difference_is_refused_with_its_parent_wherever_the_text_is_and_however_it_i
             utf16(&child, '\u{feff}'),
             with_error.into_bytes(),
         ] {
+            assert!(feature(from_pipe(&bytes)).contains(shown), "{line}, piped");
             let told = feature(Disk::open(&put(folder.path(), "disk.vmdk", bytes)));
             assert!(told.contains("parent") && told.contains(shown), "{line}: {told}");
         }
@@ -471,6 +472,10 @@ fn a_difference_is_refused_with_its_parent_wherever_the_text_is_and_however_it_i
         vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
         assert!(feature(from_file(&vmdk)).contains(shown), "{line}");
         assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}");
+        let sparse = Sparse { descriptor: Some(child.replace("FLAT", "SPARSE")), ..Sparse::default() };
+        let vmdk = sparse.make(&[7; 512]);
+        assert!(feature(from_file(&vmdk)).contains(shown), "{line}, a sparse file");
+        assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}, a sparse file piped");
     }
     // UTF-16 without a parent is read.
     let opened = Disk::open(&put(folder.path(), "disk.vmdk", utf16(&text, '\u{feff}'))).unwrap();

@@ -652,7 +652,7 @@ fn tables_that_cannot_be_are_refused_at_their_entry() {
     }
     // Disagreeing.
     let (at, found) = with(&[(copy + 4, grain + 128)]);
-    assert!(matches!(found, Fault::Disagree { by: "the redundant one", .. }), "{found}");
+    assert!(matches!(found, Fault::Disagree { by, .. } if by.starts_with("the redundant one")), "{found}");
     assert_eq!(at, table as u64 + 4);
     assert!(matches!(with(&[(redundant, 0)]), (at, Fault::Disagree { .. }) if at == primary as u64));
     // A grain past the end of the disk.

@@ -19,7 +19,7 @@
 //! | the bytes of an extent, of a disk | `sparse`, `sparse_read`, `disk` |
 //! | what can be said of one that is not read? | `outline` |
 //! | which files beside speak of this one? | `beside` |
-//! | the bytes of a pipe, and did all of them come? | `stream`, `stream_input`, `stream_tables` |
+//! | the bytes of a pipe, and did all of them come? | `stream`, `stream_front`, `stream_input`, `stream_tables` |
 //!
 //! The first six rows are pure, but for `claims`: bytes in, values or a [`Fault`] out. Every maximum
 //! is in `limits`.
@@ -47,6 +47,7 @@ mod recent;
 mod sparse;
 mod sparse_read;
 mod stream;
+mod stream_front;
 mod stream_input;
 mod stream_tables;
 mod tables;

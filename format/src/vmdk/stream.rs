@@ -7,10 +7,10 @@ use super::Fault;
 use super::disk::embedded;
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
 use super::layout::{GRAIN_HEAD_LEN, Grains, Layout, Placed};
-use super::limits::{DESCRIPTOR_LEN_MAX, DIRECTORY_SPARE_SECTORS, FRONT_LEN_MAX, TABLES_MAX};
+use super::limits::{DIRECTORY_SPARE_SECTORS, TABLES_MAX};
 use super::marker::Marker;
-use super::probe::{Mark, mark};
 use super::sparse_read::with_inflater;
+use super::stream_front::{DESCRIPTOR_ALONE, check_front, check_is_stream, check_is_whole, descriptor_room};
 use super::stream_input::Input;
 use super::stream_tables::StreamTables;
 use super::tables::check_fixed;
@@ -22,10 +22,6 @@ use crate::source::{ArrivedSpan, SpanStream};
 
 /// Buffers of stored grains kept for the next spans.
 const SPARES_MAX: usize = 64;
-
-/// Why a descriptor does not come from a pipe.
-const DESCRIPTOR_ALONE: &str =
-    "a pipe gives one file only, and this descriptor names others; give it as a file";
 
 type Spares = Arc<Mutex<Vec<Vec<u8>>>>;
 
@@ -80,6 +76,7 @@ impl<R: Read + Send> Stream<R> {
         let mut input = Input::new(reader, name.into());
         let mut front = Vec::new();
         input.append(HEADER_LEN as u64, &mut front)?;
+        check_is_whole(&mut input, &mut front)?;
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
         check_is_stream(&front).map_err(|fault| place((0, fault)))?;
         let header = SparseHeader::decode(&front).map_err(|fault| place((0, fault)))?;
@@ -93,7 +90,9 @@ impl<R: Read + Send> Stream<R> {
             return Err(place((8, Fault::unsupported(feature))));
         }
         let front_len = check_front(&layout).map_err(place)?;
-        input.append(front_len - HEADER_LEN as u64, &mut front)?;
+        input.append(front_len.saturating_sub(front.len() as u64), &mut front)?;
+        // No more than this, for a text that is said to lie behind it.
+        input.give_back(front.split_off(front.len().min(front_len as usize)));
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
         let found = front.len() as u64;
         if found < front_len {
@@ -509,57 +508,4 @@ impl LongGrain {
         }
         Ok(())
     }
-}
-
-/// Refuses what cannot come through a pipe by its first bytes.
-fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
-    match mark(first) {
-        Some(Mark::Sparse) => Ok(()),
-        Some(Mark::Descriptor) => Err(Fault::unsupported(DESCRIPTOR_ALONE)),
-        Some(Mark::EsxSparse) => Err(Fault::unsupported("ESX's copy-on-write extents (COWD)")),
-        Some(Mark::SeSparse) => Err(Fault::unsupported("ESX's space-efficient sparse extents (seSparse)")),
-        None => Err(Fault::NotVmdk),
-    }
-}
-
-/// Bytes in front of the first grain, once it is clear that they may be held in memory.
-fn check_front(layout: &Layout) -> Result<u64, Placed> {
-    let front = layout.overhead_sectors.saturating_mul(SECTOR_LEN);
-    if front > FRONT_LEN_MAX {
-        let feature = format!(
-            "{front} bytes of tables in front of the first grain, more than the {FRONT_LEN_MAX} that a \
-             pipe is read with; give it as a file"
-        );
-        return Err((64, Fault::unsupported(feature)));
-    }
-    if front < SECTOR_LEN {
-        let what = "the number of sectors in front of the first grain";
-        let found = layout.overhead_sectors;
-        return Err((64, Fault::Value { what, found, expected: "the header's at least" }));
-    }
-    let inside = |region: &super::layout::Region| region.start < layout.overhead_sectors;
-    let fixed: Vec<_> = layout.fixed_regions().into_iter().filter(inside).collect();
-    check_fixed(&fixed, front)?;
-    Ok(front)
-}
-
-/// The room of the embedded descriptor in the bytes in front of the first grain.
-fn descriptor_room<'a>(layout: &Layout, front: &'a [u8]) -> Result<&'a [u8], Placed> {
-    let Some((sector, sectors)) = layout.descriptor else {
-        return Err((0, Fault::NoDescriptor));
-    };
-    let start = sector.saturating_mul(SECTOR_LEN);
-    let len = sectors.saturating_mul(SECTOR_LEN);
-    if len > DESCRIPTOR_LEN_MAX {
-        return Err((start, Fault::DescriptorLen { found: len, max: DESCRIPTOR_LEN_MAX }));
-    }
-    let (needed, found) = (start.saturating_add(len), front.len() as u64);
-    if needed > found {
-        return Err((start, Fault::Truncated { needed, found }));
-    }
-    let room = &front[start as usize..needed as usize];
-    if room.first().is_none_or(|&byte| byte == 0) {
-        return Err((start, Fault::NoDescriptor));
-    }
-    Ok(room)
 }
