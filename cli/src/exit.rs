@@ -100,12 +100,12 @@ pub enum Failure {
         error: Box<Error>,
     },
     /// A file in a format that cannot be read.
-    #[error("{} is in the format {format}, which this version of melv does not read", path.display())]
+    #[error("{} is in the format {}, which this version of melv does not read", path.display(), format.name())]
     ForeignFile {
         /// The file.
         path: PathBuf,
         /// Its format.
-        format: &'static str,
+        format: melv::Container,
     },
     /// A VMDK of a kind that is not read.
     #[error(transparent)]
@@ -170,7 +170,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Ambiguous { .. } | Error::Invalid { .. } => Exit::Usage,
         Error::NoStore { .. } => Exit::NoStore,
         Error::Locked { .. } => Exit::Locked,
-        Error::Unsupported { .. } => Exit::Unsupported,
+        Error::Unsupported { .. } | Error::Difference { .. } => Exit::Unsupported,
         Error::NoSpace { .. } => Exit::NoSpace,
         Error::Interrupted => Exit::Interrupted,
         Error::Io { source, .. } if Cancelled::caused(source) => Exit::Interrupted,

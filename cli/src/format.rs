@@ -26,8 +26,11 @@ pub enum OutFormat {
 
 /// Formats that other tools know by these names, and this one does not.
 const FOREIGN: &[&str] = &[
+    "bochs",
     "cloop",
     "dmg",
+    "e01",
+    "ewf",
     "ova",
     "ovf",
     "parallels",
@@ -38,6 +41,7 @@ const FOREIGN: &[&str] = &[
     "vdi",
     "vhd",
     "vhdx",
+    "vma",
     "vpc",
 ];
 

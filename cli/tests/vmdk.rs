@@ -216,7 +216,8 @@ fn exit_14_kinds_that_are_not_read() {
     bed.sh("qemu-img create -f vmdk -b monolithicSparse.vmdk -F vmdk child.vmdk").exits(0);
     bed.melv(&["import", "child.vmdk"]).exits(14).says("child.vmdk").says("qemu-img");
     let told = bed.json(&["inspect", "./child.vmdk"]);
-    assert_eq!((&told["format"], &told["size"]), (&"vmdk".into(), &Value::Null));
+    assert_eq!((&told["format"], &told["size"]), (&"vmdk".into(), &disk().len().into()));
+    assert_eq!(told["parent"]["file"], "monolithicSparse.vmdk");
     assert!(told["unsupported"].as_str().unwrap().contains("parent"), "{told}");
     bed.write("esx.vmdk", &[b"COWD".to_vec(), noise(1, 4092)].concat());
     bed.melv(&["import", "esx.vmdk"]).exits(14).says("VMDK");
@@ -232,4 +233,161 @@ fn exit_14_kinds_that_are_not_read() {
     for file in ["monolithicSparse.vmdk", "monolithicFlat.vmdk"] {
         bed.sh(&format!("melv import - --format vmdk --name x <{file}")).exits(14).says("give");
     }
+}
+
+#[test]
+fn exit_14_a_difference_tells_its_parent_from_a_file_and_from_a_pipe() {
+    let bed = converted();
+    bed.melv(&["import", "disk.raw", "--name", "raw"]).exits(0);
+    let uuid = "9f8e7d6c-5b4a-3928-1706-f5e4d3c2b1a0";
+    let add = |kind: &str, line: &str| {
+        let mut vmdk = bed.read(&format!("{kind}.vmdk"));
+        let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+        vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
+        bed.write("diff.vmdk", &vmdk);
+    };
+    for line in [format!("ddb.uuid.parent=\"{uuid}\"\n"), format!("DDB.UUID.PARENT = {{{uuid}}}\r\n")] {
+        for kind in ["monolithicSparse", "streamOptimized"] {
+            add(kind, &line);
+            for arguments in [
+                &["import", "diff.vmdk"][..],
+                &["import", "diff.vmdk", "--format", "vmdk"],
+                &["digest", "diff.vmdk"],
+                &["compare", "raw", "diff.vmdk"],
+            ] {
+                bed.melv(arguments).exits(14).says("diff.vmdk").says(uuid).says("VBoxManage clonemedium");
+            }
+            let told = bed.json(&["inspect", "./diff.vmdk"]);
+            assert_eq!((&told["format"], &told["size"]), (&"vmdk".into(), &disk().len().into()));
+            assert_eq!((&told["parent"]["uuid"], &told["create_type"]), (&uuid.into(), &kind.into()));
+            let text = bed.melv(&["inspect", "./diff.vmdk"]).exits(0).stdout();
+            assert!(text.contains("\nparent ") && text.contains(uuid), "{text}");
+        }
+        for command in ["import - --format vmdk --name x", "digest - --format vmdk"] {
+            bed.sh(&format!("melv {command} <diff.vmdk")).exits(14).says("standard input").says(uuid);
+        }
+    }
+    // Every disk of VirtualBox has these, and no parent.
+    let zeros = "00000000-0000-0000-0000-000000000000";
+    add(
+        "monolithicSparse",
+        &format!("ddb.uuid.parent=\"{zeros}\"\nddb.uuid.parentmodification=\"{zeros}\"\n"),
+    );
+    bed.melv(&["compare", "raw", "diff.vmdk"]).exits(0);
+    // ESX's own kinds say their size.
+    let mut cowd = [b"COWD".to_vec(), vec![0; 2044]].concat();
+    cowd[12..16].copy_from_slice(&2048_u32.to_le_bytes());
+    bed.write("delta.vmdk", &cowd);
+    assert_eq!(bed.json(&["inspect", "./delta.vmdk"])["size"], 1 << 20);
+}
+
+#[test]
+fn zeros_behind_a_stream_do_no_harm_from_a_file_and_from_a_pipe() {
+    let bed = bed();
+    bed.write("disk.raw", &disk());
+    let content = bed.json(&["import", "disk.raw", "--name", "web"])["content"].clone();
+    bed.melv(&["export", "web", "big.vmdk", "--format", "vmdk-stream"]).exits(0);
+    bed.sh("truncate -s +2M big.vmdk").exits(0);
+    let told = bed.json(&["digest", "big.vmdk"]);
+    assert_eq!(told["content"], content);
+    assert!(told["warnings"][0].as_str().unwrap().contains("2097152 bytes follow"), "{told}");
+    let piped = bed.sh("melv digest - --format vmdk --json <big.vmdk").exits(0).json();
+    assert_eq!(piped["content"], content);
+}
+
+#[test]
+fn what_is_left_out_without_a_fault_is_told_also_in_json() {
+    let bed = bed();
+    bed.write("v-flat.vmdk", &noise(3, 8192));
+    let text = descriptor("RW 8 FLAT \"v-flat.vmdk\" 0");
+    bed.write("v.vmdk", text.as_bytes());
+    let warned = |arguments: &[&str], wanted: &str| {
+        for quiet in [&["--json"][..], &["--json", "-q"]] {
+            let ran = bed
+                .melv(&[arguments, quiet, &["--replace"][..usize::from(arguments[0] == "import")]].concat());
+            let json = ran.exits(0).json();
+            let warnings = json["warnings"].as_array().unwrap();
+            assert!(warnings.iter().any(|warning| warning.as_str().unwrap().contains(wanted)), "{json}");
+        }
+    };
+    warned(&["import", "v.vmdk"], "v-flat.vmdk: it has 4096 bytes more than the descriptor uses");
+    warned(&["digest", "v-flat.vmdk"], "a piece of \"v.vmdk\"");
+    warned(&["import", "v-flat.vmdk", "--name", "v"], "a piece of \"v.vmdk\"");
+    let child = text.replace("parentCID=ffffffff", "parentCID=fffffffe\nparentFileNameHint=\"v.vmdk\"");
+    bed.write("v-000001.vmdk", child.replace("v-flat", "v-delta").as_bytes());
+    warned(&["import", "v.vmdk"], "\"v-000001.vmdk\" beside it is a snapshot");
+    bed.melv(&["import", "v-000001.vmdk"]).exits(14).says("v.vmdk");
+    // Who insists on the bytes asks for nothing.
+    let json = bed.json(&["digest", "v-flat.vmdk", "--format", "raw"]);
+    assert_eq!(json["warnings"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn sectors_of_4096_bytes_go_with_the_disk() {
+    let bed = bed();
+    bed.write("k.raw", &disk());
+    let plain = bed.json(&["import", "k.raw", "--name", "plain"]);
+    let text =
+        descriptor(&format!("RW {} FLAT \"k.raw\" 0\nddb.logicalSectorSize = \"4096\"", disk().len() / 512));
+    bed.write("k.vmdk", text.as_bytes());
+    let json = bed.json(&["import", "k.vmdk"]);
+    assert!(json["warnings"][0].as_str().unwrap().contains("losetup -b 4096"), "{json}");
+    assert_eq!((&json["content"], json["image"] == plain["image"]), (&plain["content"], false));
+    assert_eq!(bed.json(&["inspect", "k"])["sector_size"], 4096);
+    assert_eq!(bed.json(&["inspect", "plain"])["sector_size"], 512);
+    assert_eq!(bed.json(&["inspect", "./k.vmdk"])["sector_size"], 4096);
+    assert!(bed.melv(&["inspect", "k"]).exits(0).stdout().contains("\nsectors   4.00 KiB"));
+    for (format, file) in [("vmdk", "out.vmdk"), ("vmdk-stream", "stream.vmdk")] {
+        bed.melv(&["export", "k", file, "--format", format]).exits(0);
+        let text = String::from_utf8_lossy(&bed.read(file)[512..11_000]).into_owned();
+        assert!(text.contains("ddb.logicalSectorSize = \"4096\""), "{text}");
+        assert_eq!(
+            bed.json(&["import", file, "--name", "again", "--replace"])["image"],
+            json["image"],
+            "{format}"
+        );
+    }
+    let piped =
+        bed.sh("melv import - --format vmdk --name again --replace --json <stream.vmdk").exits(0).json();
+    assert_eq!(piped["image"], json["image"]);
+    bed.melv(&["save", "k", "k.melv"]).exits(0);
+    bed.melv(&["rm", "k"]).exits(0);
+    bed.melv(&["load", "k.melv"]).exits(0);
+    assert_eq!(bed.json(&["inspect", "k"])["sector_size"], 4096);
+    assert_eq!(bed.json(&["import", "k.melv", "--replace"])["image"], json["image"]);
+    bed.melv(&["export", "plain", "plain.vmdk", "--format", "vmdk"]).exits(0);
+    assert!(!String::from_utf8_lossy(&bed.read("plain.vmdk")[512..11_000]).contains("SectorSize"));
+}
+
+#[test]
+fn disks_over_devices_are_read_where_those_are_plain_files_and_else_refused_by_name() {
+    let bed = bed();
+    bed.write("image.img", &noise(5, 4096));
+    let content = bed.json(&["digest", "image.img"])["content"].clone();
+    let text = |line: &str| descriptor(line).replace("monolithicFlat", "fullDevice");
+    bed.write("image.vmdk", text("RW 8 FLAT \"image.img\" 0").as_bytes());
+    assert_eq!(bed.json(&["digest", "image.vmdk"])["content"], content);
+    bed.write("device.vmdk", text("RW 8 FLAT \"/dev/sda\" 0").as_bytes());
+    bed.melv(&["import", "device.vmdk"]).exits(14).says("fullDevice").says("/dev/sda").says("itself");
+    bed.melv(&["inspect", "./device.vmdk"]).exits(0);
+    // A sparse header without capacity that carries the text of a flat disk.
+    let mut header = vec![0; 21 * 512];
+    header[..4].copy_from_slice(b"KDMV");
+    for (at, value) in [(4, 1u64), (8, 3), (20, 128), (28, 1), (36, 20), (44, 512), (64, 128)] {
+        header[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
+    }
+    header[73..77].copy_from_slice(b"\n \r\n");
+    let text = descriptor("RW 8 FLAT \"image.img\" 0");
+    header[512..512 + text.len()].copy_from_slice(text.as_bytes());
+    bed.write("emb.vmdk", &header);
+    assert_eq!(bed.json(&["digest", "emb.vmdk"])["content"], content);
+    bed.sh("melv digest - --format vmdk <emb.vmdk").exits(14).says("as a file");
+}
+
+#[test]
+fn exit_13_names_the_file_that_almost_is_the_missing_extent() {
+    let bed = bed();
+    bed.write("Gro\u{308}\u{df}e-flat.vmdk", &noise(5, 4096));
+    bed.write("g.vmdk", descriptor("RW 8 FLAT \"Gr\u{f6}\u{df}e-flat.vmdk\" 0").as_bytes());
+    bed.melv(&["import", "g.vmdk"]).exits(13).says("almost this name").says("Gro\\u{308}\u{df}e-flat.vmdk");
 }

@@ -22,6 +22,43 @@ pub struct Run {
     pub len: u64,
 }
 
+/// The sizes of sectors that a disk was made for. They change no byte of it; the partition table of a
+/// disk with sectors of 4096 bytes counts in those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SectorBits {
+    /// log2 of the bytes in a logical sector: 9 to 12.
+    pub logical: u8,
+    /// log2 of the bytes in a physical one, not below it.
+    pub physical: u8,
+}
+
+impl Default for SectorBits {
+    /// Sectors of 512 bytes on physical ones of 4096.
+    fn default() -> Self {
+        Self { logical: 9, physical: 12 }
+    }
+}
+
+impl From<(u8, u8)> for SectorBits {
+    fn from((logical, physical): (u8, u8)) -> Self {
+        Self { logical, physical }
+    }
+}
+
+impl SectorBits {
+    /// Bytes in a logical sector.
+    #[must_use]
+    pub fn logical_bytes(self) -> u64 {
+        1 << self.logical
+    }
+
+    /// Bytes in a physical sector.
+    #[must_use]
+    pub fn physical_bytes(self) -> u64 {
+        1 << self.physical
+    }
+}
+
 /// A disk: an image, or a foreign file being imported. Used from many threads at once.
 pub trait BlockDevice: Send + Sync + Debug {
     /// Bytes in the disk.
@@ -48,6 +85,11 @@ pub trait BlockDevice: Send + Sync + Debug {
     /// As [`BlockDevice::read_at`].
     fn read_held(&self, _offset: u64, _buf: &mut [u8]) -> Result<bool> {
         Ok(false)
+    }
+
+    /// The sizes of sectors that the disk was made for.
+    fn sector_bits(&self) -> SectorBits {
+        SectorBits::default()
     }
 
     /// As [`BlockDevice::map`], and how many steps up its lineage what is there is the same.

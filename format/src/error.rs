@@ -129,6 +129,17 @@ pub enum Error {
         /// What it needs.
         feature: String,
     },
+    /// A disk that holds only what was changed over another one, its parent, which is not read.
+    #[error(
+        "{object} is a difference to the parent {parent}: without it, it is no disk, and this version of \
+         melv does not read the two together"
+    )]
+    Difference {
+        /// The file.
+        object: String,
+        /// The disk that it is a difference to.
+        parent: Box<crate::vmdk::Parent>,
+    },
     /// Bytes break a rule of the format.
     #[error("{object} is damaged at byte {offset}{} (rule {})", of_chunk(*chunk), fault.rule())]
     Corrupt {

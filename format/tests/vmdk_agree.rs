@@ -10,14 +10,16 @@ mod vmdk_made;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{VecDisk, assert_equal, random_disk, read_all};
+use common::{Rng, VecDisk, assert_equal, random_disk, read_all};
 use melv::device::for_each_run;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{Disk, Fault, Oddity, Stream, looks_like};
 use melv::{BlockDevice, Error, Result, content_of};
 use tempfile::TempDir;
-use vmdk_made::{Grains, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream};
+use vmdk_made::{
+    Grains, Habits, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream,
+};
 
 const LAYOUTS: [Layout; 3] = [Layout::True, Layout::Patched, Layout::Front];
 
@@ -58,6 +60,7 @@ fn fault<T>(result: Result<T>) -> (u64, Fault) {
 fn feature<T>(result: Result<T>) -> String {
     match result.map(drop) {
         Err(Error::Unsupported { feature, .. }) => feature,
+        Err(error @ Error::Difference { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -74,20 +77,48 @@ fn made(sparse: Sparse, seed: u64) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn only_zeros_may_follow_the_end_of_a_stream() {
     let (vmdk, disk) = made(stream(Layout::True), 1);
-    for zeros in [0, 1, 511, 512, 5000, 1 << 20] {
+    for zeros in [0, 1, 511, 512, 5000, 1 << 20, (3 << 20) + 700] {
         let padded = [&vmdk[..], &vec![0; zeros]].concat();
         assert_equal(&from_pipe(&padded).unwrap(), &disk, "piped");
-        // The window of a file holds the footer too.
-        if zeros < 1 << 20 {
-            assert_equal(&from_file(&padded).unwrap(), &disk, "a file");
-        }
+        assert_equal(&from_file(&padded).unwrap(), &disk, "a file");
         let last = [&padded[..], &[7]].concat();
-        for (at, found) in [fault(from_pipe(&last)), fault(from_file(&last))] {
-            let is_cut = matches!(found, Fault::Cut { .. }) && zeros == 1 << 20;
-            let is_value = matches!(found, Fault::Value { found: 7, expected: "0", .. });
-            let too_long = matches!(found, Fault::Value { expected: "at most 1 MiB", .. });
-            assert!(is_cut || too_long || is_value && at == padded.len() as u64, "{at} {found}");
-        }
+        let found = fault(from_pipe(&last));
+        assert!(matches!(found.1, Fault::Value { found: 7, expected: "0", .. }), "{}", found.1);
+        assert_eq!(found.0, padded.len() as u64);
+        // Of a file, what is at the end decides where the stream ends.
+        let found = fault(from_file(&last));
+        let is_far = matches!(found.1, Fault::Cut { .. }) && zeros >= 1 << 20;
+        assert!(is_far || matches!(found.1, Fault::Value { found: 7, .. }), "{}", found.1);
+    }
+}
+
+#[test]
+fn zeros_behind_a_stream_are_passed_over_where_they_are_holes() {
+    let (vmdk, disk) = made(stream(Layout::True), 1);
+    let folder = folder();
+    let path = put(folder.path(), "disk.vmdk", &vmdk);
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    let opened = Disk::open(&path).unwrap();
+    assert_equal(&read_all(&opened).unwrap(), &disk, "before a hole of a TiB");
+    let bytes = (1 << 40) - vmdk.len() as u64;
+    assert_eq!(opened.warnings()[0].oddity, Oddity::Padding { bytes });
+    // And a stream that was cut off is that, wherever its zeros end.
+    fs::write(&path, &vmdk[..vmdk.len() - 1024]).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    assert!(matches!(fault(Disk::open(&path)).1, Fault::Cut { .. }));
+}
+
+#[test]
+fn a_footer_that_comes_twice_is_two_ends() {
+    let (vmdk, _) = made(stream(Layout::True), 1);
+    let (before, end) = vmdk.split_at(vmdk.len() - 512);
+    let two = [before, &before[before.len() - 1024..], end].concat();
+    for (at, found) in [fault(from_file(&two)), fault(from_pipe(&two))] {
+        assert!(matches!(found, Fault::TwoEnds { .. }) && at == vmdk.len() as u64 - 1024, "{at} {found}");
+    }
+    // The marker of the end is missing: cut off.
+    for found in [fault(from_file(before)).1, fault(from_pipe(before)).1] {
+        assert!(matches!(found, Fault::Cut { expected: "the marker that ends the stream" }), "{found}");
     }
 }
 
@@ -119,6 +150,117 @@ fn two_streams_in_one_file_are_no_disk() {
         fault(from_pipe(&two)).1,
         Fault::Value { what: "a byte after the end of the stream", .. }
     ));
+}
+
+/// Habits in any combination, each alone first.
+fn habits(number: u64) -> Habits {
+    let mut rng = Rng::new(number);
+    let mut is = |bit: u64| if number < 8 { number == bit } else { rng.below(2) == 0 };
+    let mut habits = Habits {
+        zero_sizes: is(1),
+        flag_without_place: is(2),
+        together: is(3),
+        gap: usize::from(is(4)),
+        redundant: is(5),
+        extra_tables: usize::from(is(6)),
+        footer_overhead: is(7).then_some(21),
+    };
+    if number >= 8 {
+        habits.gap *= [1, 2, 3, 4, 5, 2048][rng.below(6) as usize];
+        habits.extra_tables *= 1 + rng.below(3) as usize;
+    }
+    habits
+}
+
+#[test]
+fn whatever_the_habits_of_its_writer_a_stream_is_its_disk_from_a_file_and_from_a_pipe() {
+    for number in 0..160 {
+        let mut rng = Rng::new(1000 + number);
+        // One table, its last entry used or not; several, the first or the last of them empty.
+        let grain_sectors = 8;
+        let tables = 1 + rng.below(4) as usize;
+        let short = if rng.below(2) == 0 { 0 } else { 3 };
+        let mut disk = vec![0; (tables * 128 * grain_sectors - short) * SECTOR];
+        for (grain, bytes) in disk.chunks_mut(grain_sectors * SECTOR).enumerate() {
+            let is_used = match number % 3 {
+                0 => rng.below(40) == 0,
+                1 => grain / 128 != tables - 1 && rng.below(3) == 0,
+                _ => grain / 128 != 0 || tables == 1,
+            };
+            if is_used {
+                bytes.fill(grain as u8 | 1);
+            }
+        }
+        let layout = [Layout::True, Layout::Patched][rng.below(2) as usize];
+        let habits = habits(number);
+        let sparse = Sparse {
+            grain_sectors,
+            entries: 128,
+            version: 3,
+            grains: Grains::Marked(layout),
+            descriptor: Some(embedded("streamOptimized", disk.len())),
+            habits,
+            ..Sparse::default()
+        };
+        let mut vmdk = sparse.make(&disk);
+        let what = format!("{number}: {layout:?} {habits:?}, {tables} tables");
+        let read = |vmdk: &[u8]| [from_file(vmdk), from_pipe(vmdk)];
+        for (from, found) in ["file", "pipe"].into_iter().zip(read(&vmdk)) {
+            let found = found.unwrap_or_else(|error| panic!("{what}, {from}: {error:?}"));
+            assert_equal(&found, &disk, &what);
+        }
+        // With zeros behind it the same; with the last sector before its end cut off, none.
+        let padded = [&vmdk[..], &vec![0; 700 * rng.below(9) as usize]].concat();
+        read(&padded).into_iter().for_each(|found| assert_equal(&found.expect(&what), &disk, &what));
+        let cut = vmdk.len() - 2 * SECTOR;
+        for found in read(&vmdk[..cut]) {
+            assert!(matches!(fault(found).1, Fault::Cut { .. } | Fault::Truncated { .. }), "{what}");
+        }
+        // And a directory that names a table where none is.
+        let place = if layout == Layout::True { vmdk.len() - 2 * SECTOR + 56 } else { 56 };
+        let directory = get64(&vmdk, place) as usize * SECTOR;
+        if let Some(at) = (0..tables).map(|table| directory + table * 4).find(|&at| get32(&vmdk, at) != 0) {
+            put32(&mut vmdk, at, (directory / SECTOR) as u32);
+            read(&vmdk).into_iter().for_each(|found| assert!(found.is_err(), "{what}"));
+        }
+    }
+}
+
+/// Content ids of the disks of two writers' streams, computed from the raw disks.
+#[test]
+fn streams_of_vmware_and_of_xen_orchestra_have_the_content_of_their_disks() {
+    let vmware = Habits { extra_tables: 1, ..Habits::default() };
+    let xen = Habits {
+        zero_sizes: true,
+        flag_without_place: true,
+        together: true,
+        redundant: true,
+        footer_overhead: Some(21),
+        ..Habits::default()
+    };
+    let mut one = vec![0; 32 << 20];
+    one[..65536].copy_from_slice(&b"melv".repeat(16384));
+    let mut two = vec![0; 64 << 20];
+    two[..65536].fill(b'a');
+    two[700 * 65536..701 * 65536].fill(b'b');
+    for (disk, habits, id) in [
+        (&one, vmware, "5a0cb71e2dd6f16c03831a66cb91127c36d6af83ef865efcd4fc1fe264ef2fd5"),
+        (&two, xen, "27d22838106c2a6b31ef83b92b8805e062a9f95524d18ceaa8d29916fa40305a"),
+        (
+            &two,
+            Habits { gap: 2048, ..xen },
+            "27d22838106c2a6b31ef83b92b8805e062a9f95524d18ceaa8d29916fa40305a",
+        ),
+    ] {
+        for layout in [Layout::True, Layout::Patched] {
+            let descriptor = Some(embedded("streamOptimized", disk.len()));
+            let vmdk = Sparse { descriptor, habits, ..stream(layout) }.make(disk);
+            for found in [from_file(&vmdk), from_pipe(&vmdk)] {
+                let found = content_of(&VecDisk(found.expect(id)), None, None).unwrap();
+                assert_eq!(found.to_string(), id, "{layout:?} {habits:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -293,23 +435,103 @@ fn encrypted_disks_are_named() {
 }
 
 #[test]
-fn what_is_left_of_a_parent_that_is_none_is_a_warning() {
-    let (mut vmdk, disk) = made(stream(Layout::True), 10);
-    let line = b"parentFileNameHint=\"/vm/base.vmdk\"\n";
-    let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
-    vmdk[end..end + line.len()].copy_from_slice(line);
-    assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
-    let stream = Stream::open(&vmdk[..], "pipe").unwrap();
-    assert_eq!(stream.warnings()[0].oddity, Oddity::ParentHint);
+fn a_difference_is_refused_with_its_parent_wherever_the_text_is_and_however_it_is_written() {
     let folder = folder();
-    let opened = Disk::open(&put(folder.path(), "disk.vmdk", &vmdk)).unwrap();
-    assert_eq!(opened.warnings()[0].oddity, Oddity::ParentHint);
-    assert!(opened.warnings()[0].to_string().contains("parent"));
     put(folder.path(), "flat.bin", [5; 512]);
     let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
-    let text = format!("{text}parentFileNameHint=\"x\"\n");
-    let opened = Disk::open(&put(folder.path(), "disk.vmdk", text)).unwrap();
-    assert_eq!(opened.warnings()[0].oddity, Oddity::ParentHint);
+    let utf16 = |text: &str, mark: char| -> Vec<u8> {
+        let units: Vec<u16> = format!("{mark}{text}").encode_utf16().collect();
+        units.iter().flat_map(|unit| unit.to_le_bytes()).collect()
+    };
+    let uuid = "9f8e7d6c-5b4a-3928-1706-f5e4d3c2b1a0";
+    for (line, shown) in [
+        ("parentFileNameHint=\"/vm/base.vmdk\"".to_owned(), "/vm/base.vmdk"),
+        ("PARENTFILENAMEHINT = base.vmdk".to_owned(), "base.vmdk"),
+        ("parentCID=00000001".to_owned(), "00000001"),
+        (format!("ddb.uuid.parent=\"{uuid}\""), uuid),
+        (format!("\tDDB.uuid.PARENT  =\t\"{{{}}}\"", uuid.to_uppercase()), uuid),
+        (format!("ddb.uuid.parentmodification = {uuid}"), uuid),
+        ("ddb.nativeParentHint = \"x-000001.vmdk\"".to_owned(), "x-000001.vmdk"),
+    ] {
+        let child = format!("{text}{line}\n");
+        let with_error = format!("{text}{line}\njust words\n");
+        for bytes in [
+            child.clone().into_bytes(),
+            child.replace('\n', "\r\n").into_bytes(),
+            child.replace('\n', "\r").into_bytes(),
+            format!("\u{feff}{child}").into_bytes(),
+            utf16(&child, '\u{feff}'),
+            with_error.into_bytes(),
+        ] {
+            assert!(feature(from_pipe(&bytes)).contains(shown), "{line}, piped");
+            let told = feature(Disk::open(&put(folder.path(), "disk.vmdk", bytes)));
+            assert!(told.contains("parent") && told.contains(shown), "{line}: {told}");
+        }
+        let (mut vmdk, _) = made(stream(Layout::True), 10);
+        let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+        vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
+        assert!(feature(from_file(&vmdk)).contains(shown), "{line}");
+        assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}");
+        let sparse = Sparse { descriptor: Some(child.replace("FLAT", "SPARSE")), ..Sparse::default() };
+        let vmdk = sparse.make(&[7; 512]);
+        assert!(feature(from_file(&vmdk)).contains(shown), "{line}, a sparse file");
+        assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}, a sparse file piped");
+    }
+    // UTF-16 without a parent is read.
+    let opened = Disk::open(&put(folder.path(), "disk.vmdk", utf16(&text, '\u{feff}'))).unwrap();
+    assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+}
+
+#[test]
+fn ids_of_zeros_name_no_parent() {
+    let zeros = "00000000-0000-0000-0000-000000000000";
+    let text = format!(
+        "ddb.uuid.image=\"2d7e1d11-7d0c-4a86-a2b3-0123456789ab\"\nddb.uuid.parent=\"{zeros}\"\n\
+         ddb.uuid.parentmodification = {{{zeros}}}\nparentFileNameHint=\"\"\n"
+    );
+    let (mut vmdk, disk) = made(stream(Layout::True), 10);
+    let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+    vmdk[end..end + text.len()].copy_from_slice(text.as_bytes());
+    assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
+    assert_equal(&from_pipe(&vmdk).unwrap(), &disk, "piped");
+}
+
+#[test]
+fn a_piece_whose_own_text_names_a_parent_makes_the_disk_a_difference() {
+    let folder = folder();
+    let disk = random_disk(11, 512 * SECTOR);
+    let lines = ["one", "two"].map(|name| format!("RW 256 SPARSE \"{name}.vmdk\""));
+    let path = put(folder.path(), "disk.vmdk", descriptor("twoGbMaxExtentSparse", &lines));
+    let pieces = |child: usize| {
+        for (number, part) in disk.chunks(256 * SECTOR).enumerate() {
+            let text = embedded("monolithicSparse", part.len());
+            let text = if number == child { text.replace("ffffffff", "0badcafe") } else { text };
+            let sparse = Sparse { descriptor: Some(text), ..Sparse::default() };
+            put(folder.path(), ["one.vmdk", "two.vmdk"][number], sparse.make(part));
+        }
+    };
+    pieces(2);
+    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "no parent");
+    for child in [0, 1] {
+        pieces(child);
+        assert!(feature(Disk::open(&path)).contains("content id 0badcafe"), "piece {child}");
+    }
+}
+
+#[test]
+fn a_header_without_capacity_that_carries_a_text_is_the_disk_of_that_text() {
+    let folder = folder();
+    let disk = random_disk(14, 8 * SECTOR);
+    put(folder.path(), "image.img", &disk);
+    let text = descriptor("monolithicFlat", &["RW 8 FLAT \"image.img\" 0".to_owned()]);
+    let sparse = Sparse { descriptor: Some(text), ..Sparse::default() };
+    let mut vmdk = sparse.make(&disk);
+    put64(&mut vmdk, 12, 0);
+    let path = put(folder.path(), "emb.vmdk", &vmdk);
+    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "the text's disk");
+    assert!(feature(from_pipe(&vmdk)).contains("as a file"));
+    put64(&mut vmdk, 28, 0);
+    assert!(matches!(fault(from_file(&vmdk)), (12, Fault::Value { found: 0, .. })));
 }
 
 #[test]
@@ -337,6 +559,24 @@ fn a_colon_is_a_part_of_a_name() {
         let text = descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{name}\" 0")]);
         let opened = Disk::open(&put(folder.path(), "disk.vmdk", text)).unwrap();
         assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+    }
+}
+
+#[test]
+fn of_two_copies_that_disagree_the_whole_one_is_named() {
+    let disk = random_disk(17, 300 * SECTOR);
+    let sparse = Sparse { descriptor: Some(embedded("monolithicSparse", disk.len())), ..Sparse::default() };
+    let vmdk = sparse.make(&disk);
+    let at = |vmdk: &[u8], field: usize| get64(vmdk, field) as usize * SECTOR;
+    let (redundant, primary) = (at(&vmdk, 48), at(&vmdk, 56));
+    for (directory, wanted) in [(primary, "which is whole"), (redundant, "this one is whole")] {
+        let table = get32(&vmdk, directory) as usize * SECTOR;
+        for (place, len) in [(directory, 4), (table, 2048)] {
+            let mut hurt = vmdk.clone();
+            hurt[place..place + len].fill(0);
+            let (_, found) = fault(from_file(&hurt));
+            assert!(found.to_string().contains(wanted), "{place}: {found}");
+        }
     }
 }
 
@@ -419,4 +659,112 @@ fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
     opened.check_unchanged().unwrap();
     put(folder.path(), "0.bin", [2; SECTOR]);
     assert!(matches!(opened.check_unchanged(), Err(Error::Changed { object }) if object.ends_with("/0.bin")));
+}
+
+// ---- what lies beside, and what is left out ------------------------------------------------
+
+fn oddities(path: &Path) -> Vec<Oddity> {
+    Disk::open(path).unwrap().warnings().iter().map(|warning| warning.oddity.clone()).collect()
+}
+
+#[test]
+fn what_a_descriptor_leaves_out_of_a_flat_file_is_told() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 5 * SECTOR + 7]);
+    let path = |lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        put(folder.path(), "disk.vmdk", descriptor("custom", &lines))
+    };
+    assert_eq!(oddities(&path(&["RW 2 FLAT \"flat.bin\" 0"])), [Oddity::Unused { bytes: 3 * 512 + 7 }]);
+    let two = path(&["RW 1 FLAT \"flat.bin\" 4", "RW 1 FLAT \"flat.bin\" 0"]);
+    assert_eq!(oddities(&two), [Oddity::Unused { bytes: 7 }]);
+    put(folder.path(), "flat.bin", [5; 5 * SECTOR]);
+    assert_eq!(oddities(&two), []);
+}
+
+#[test]
+fn snapshots_and_descriptors_beside_a_disk_are_told() {
+    let folder = folder();
+    let disk = random_disk(15, 300 * SECTOR);
+    let text = format!("{}ddb.uuid.image=\"AB-12\"\n", embedded("monolithicSparse", disk.len()));
+    let sparse = |text: &str| Sparse { descriptor: Some(text.to_owned()), ..Sparse::default() }.make(&disk);
+    let base = put(folder.path(), "base.vmdk", sparse(&text));
+    assert_eq!(oddities(&base), []);
+    let child = |name: &str| vec![Oddity::Child { name: name.to_owned() }];
+    for line in [
+        "parentFileNameHint=\"base.vmdk\"",
+        "parentFileNameHint=\"/vmfs/volumes/x/base.vmdk\"",
+        "parentCID=12345678",
+        "ddb.uuid.parent=\"{ab-12}\"",
+    ] {
+        put(folder.path(), "child.vmdk", sparse(&format!("{text}{line}\n")));
+        assert_eq!(oddities(&base), child("child.vmdk"), "{line}");
+        put(folder.path(), "child.vmdk", format!("{text}{line}\n"));
+        assert_eq!(oddities(&base), child("child.vmdk"), "{line}, a text");
+    }
+    for line in ["parentFileNameHint=\"other.vmdk\"", "parentCID=87654321", "ddb.uuid.parent=\"{ab-13}\""] {
+        put(folder.path(), "child.vmdk", format!("{text}{line}\n"));
+        assert_eq!(oddities(&base), [], "{line}");
+    }
+    put(
+        folder.path(),
+        "child.vmdk",
+        descriptor("twoGbMaxExtentFlat", &["RW 300 FLAT \"base-f001.vmdk\" 0".into()]),
+    );
+    let piece = put(folder.path(), "base-f001.vmdk", &disk);
+    let told = melv::vmdk::neighbours(&piece);
+    assert_eq!(told[0].oddity, Oddity::Piece { name: "child.vmdk".into() });
+    assert!(told[0].to_string().contains("base-f001.vmdk") && told.len() == 1, "{told:?}");
+    // What cannot be read, or is no VMDK, says nothing.
+    fs::remove_file(folder.path().join("child.vmdk")).unwrap();
+    std::os::unix::fs::symlink("base.vmdk", folder.path().join("link.vmdk")).unwrap();
+    put(folder.path(), "noise.vmdk", random_disk(16, 4096));
+    assert_eq!(melv::vmdk::neighbours(&piece), []);
+}
+
+#[test]
+fn the_size_of_sectors_is_kept_and_told() {
+    use melv::SectorBits;
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 8 * SECTOR]);
+    let base = descriptor("monolithicFlat", &["RW 8 FLAT \"flat.bin\" 0".to_owned()]);
+    let bits = |logical, physical| SectorBits { logical, physical };
+    for (lines, expected, oddity) in [
+        ("", bits(9, 12), None),
+        ("ddb.logicalSectorSize = \"512\"\nddb.physicalSectorSize = \"512\"\n", bits(9, 12), None),
+        ("ddb.logicalSectorSize = \"4096\"\n", bits(12, 12), Some(Oddity::SectorSize { bytes: 4096 })),
+        (
+            "DDB.LOGICALSECTORSIZE=4096\nddb.physicalSectorSize=\"512\"\n",
+            bits(12, 12),
+            Some(Oddity::SectorSize { bytes: 4096 }),
+        ),
+        ("ddb.logicalSectorSize=1024\n", bits(10, 12), Some(Oddity::SectorSize { bytes: 1024 })),
+        ("ddb.logicalSectorSize=8192\n", bits(9, 12), Some(Oddity::OddSectorSize { bytes: 8192 })),
+    ] {
+        let path = put(folder.path(), "disk.vmdk", format!("{base}{lines}"));
+        assert_eq!(Disk::open(&path).unwrap().sector_bits(), expected, "{lines}");
+        assert_eq!(oddities(&path), Vec::from_iter(oddity), "{lines}");
+    }
+}
+
+#[test]
+fn a_missing_extent_of_almost_the_same_name_is_named() {
+    let folder = folder();
+    for (there, wanted, shown) in [
+        ("Gro\u{308}\u{df}e.bin", "Gr\u{f6}\u{df}e.bin", "\"Gro\\u{308}\u{df}e.bin\""),
+        ("DISK-flat.bin", "disk-FLAT.bin", "\"DISK-flat.bin\""),
+    ] {
+        put(folder.path(), there, [5; 512]);
+        let text = format!(
+            "encoding=\"UTF-8\"\n{}",
+            descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{wanted}\" 0")])
+        );
+        match Disk::open(&put(folder.path(), "disk.vmdk", format!("# Disk DescriptorFile\n{text}"))) {
+            Err(Error::Io { operation: "open the extent", object, source }) => {
+                assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+                assert!(object.contains("almost this name") && object.contains(shown), "{object}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

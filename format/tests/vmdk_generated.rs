@@ -21,7 +21,7 @@ use melv::source::SpanStream;
 use melv::vmdk::{Disk, Stream, looks_like};
 use melv::{BlockDevice, RunKind};
 use rayon::prelude::*;
-use vmdk_made::{Grains, Layout, SECTOR, Sparse, descriptor};
+use vmdk_made::{Grains, Habits, Layout, SECTOR, Sparse, descriptor};
 
 /// What varies, and how many values each has; their meaning is in [`Made::of`].
 const AXES: [(&str, usize); 13] = [
@@ -170,6 +170,7 @@ impl Made {
             progress: None,
             descriptor: create_type.map(|create_type| self.spell(&descriptor(create_type, &[line]))),
             level: 1,
+            habits: Habits::default(),
         }
     }
 

@@ -323,7 +323,9 @@ fn read_piped(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
 
 fn is_typed(error: &Error) -> bool {
     match error {
-        Error::Vmdk { .. } | Error::Unsupported { .. } | Error::Limit { .. } => true,
+        Error::Vmdk { .. } | Error::Unsupported { .. } | Error::Difference { .. } | Error::Limit { .. } => {
+            true
+        }
         // A name that is no file's.
         Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
         _ => false,

@@ -73,6 +73,7 @@ fn fault<T: std::fmt::Debug>(result: Result<T>) -> (u64, Fault) {
 fn feature<T: std::fmt::Debug>(result: Result<T>) -> String {
     match result {
         Err(Error::Unsupported { feature, .. }) => feature,
+        Err(error @ Error::Difference { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -296,7 +297,7 @@ fn what_is_odd_is_said_and_read() {
     vmdk[72] = 1;
     vmdk[73..77].copy_from_slice(b"\n \n\n");
     let opened = Disk::open(&folder.put("disk.vmdk", &vmdk)).unwrap();
-    let oddities: Vec<_> = opened.warnings().iter().map(|warning| warning.oddity).collect();
+    let oddities: Vec<_> = opened.warnings().iter().map(|warning| warning.oddity.clone()).collect();
     assert_eq!(oddities, [Oddity::Unclean, Oddity::Newlines]);
     assert!(opened.warnings()[0].to_string().contains("not closed cleanly"));
     assert_equal(&read_through(&opened).unwrap(), &disk, "odd");
@@ -308,8 +309,8 @@ fn what_is_odd_is_said_and_read() {
     assert_equal(&read_through(&opened).unwrap(), &disk, "padded");
     import_stream(&padded).unwrap();
     padded.extend(vec![0; 2 << 20]);
-    assert!(matches!(fault(open_bytes(&padded)).1, Fault::Cut { .. }));
-    assert!(matches!(fault(import_stream(&padded)).1, Fault::Value { .. }));
+    assert_equal(&open_bytes(&padded).unwrap(), &disk, "padded far");
+    import_stream(&padded).unwrap();
 }
 
 #[test]
@@ -379,7 +380,6 @@ fn descriptors_that_make_no_disk_are_refused() {
         base.replace("version=1", "version=one"),
         base.replace("ffffffff", "fffffffff"),
         base.replace("ffffffff", "none"),
-        format!("{base}parentCID=00000001\n"),
         format!("{base}createType=\"custom\"\n"),
         format!("{base}just words\n"),
         format!("{base}\0RW 1 FLAT \"flat.bin\" 0\n"),
@@ -426,9 +426,15 @@ fn other_kinds_are_named_as_unsupported() {
     let folder = Folder::new();
     folder.put("flat.bin", [5; 512]);
     let line = "RW 1 FLAT \"flat.bin\" 0";
-    for kind in
-        ["fullDevice", "partitionedDevice", "vmfsRaw", "vmfsRDM", "vmfsSparse", "seSparse", "vsanSparse", "x"]
-    {
+    let device = "RW 1 FLAT \"/dev/sda\" 0";
+    for kind in ["fullDevice", "partitionedDevice"] {
+        assert_eq!(read_all(&folder.open(kind, &[line]).unwrap()).unwrap(), [5; 512], "{kind}");
+        for device in [device, "RW 1 FLAT \"\\\\.\\PhysicalDrive2\" 0", "RW 1 FLAT \"../flat.bin\""] {
+            let told = feature(folder.open(kind, &[line, device]));
+            assert!(told.contains(kind) && told.contains("give that disk"), "{told}");
+        }
+    }
+    for kind in ["vmfsRaw", "vmfsRDM", "vmfsSparse", "seSparse", "vsanSparse", "x"] {
         assert!(feature(folder.open(kind, &[line])).contains(kind));
     }
     for word in ["VMFSSPARSE", "VMFSRDM", "VMFSRAW", "SESPARSE"] {
@@ -646,7 +652,7 @@ fn tables_that_cannot_be_are_refused_at_their_entry() {
     }
     // Disagreeing.
     let (at, found) = with(&[(copy + 4, grain + 128)]);
-    assert!(matches!(found, Fault::Disagree { by: "the redundant one", .. }), "{found}");
+    assert!(matches!(found, Fault::Disagree { by, .. } if by.starts_with("the redundant one")), "{found}");
     assert_eq!(at, table as u64 + 4);
     assert!(matches!(with(&[(redundant, 0)]), (at, Fault::Disagree { .. }) if at == primary as u64));
     // A grain past the end of the disk.

@@ -51,7 +51,12 @@ impl Exports for Catalog {
     fn open(&self, name: &str) -> Option<Export> {
         match Self::open(self, name) {
             Ok(disk) => {
-                let description = format!("image {}, content {}", disk.image_id(), disk.content_id());
+                let sector_len = disk.sector_bits().logical_bytes();
+                let mut description = format!("image {}, content {}", disk.image_id(), disk.content_id());
+                if sector_len != 512 {
+                    description.push_str(&format!(", sectors of {sector_len} bytes"));
+                }
+                // No less than a sector of any disk has.
                 let preferred_len = disk.chunk_len().next_power_of_two().clamp(4096, 1 << 20);
                 Some(Export { name: disk.name(), description, preferred_len, disk })
             }

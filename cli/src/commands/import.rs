@@ -176,6 +176,10 @@ impl<S: SpanStream> SpanStream for Lent<'_, S> {
         self.0.size()
     }
 
+    fn sector_bits(&self) -> melv::SectorBits {
+        self.0.sector_bits()
+    }
+
     fn next_span(&mut self) -> melv::Result<Option<ArrivedSpan>> {
         self.0.next_span()
     }

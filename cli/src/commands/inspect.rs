@@ -20,7 +20,10 @@ const EXAMPLES: &str = "\
 Examples:
   $ melv inspect web
   $ melv inspect web.melv
-  $ melv inspect ./disk.vmdk --json";
+  $ melv inspect ./disk.vmdk --json
+
+Of a VMDK that is a difference to another disk, which is not read, the type, the size and the parent
+are told; with --json as \"parent\": {\"file\", \"cid\", \"uuid\", \"other\"}, each null where it is not known.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -149,6 +152,7 @@ impl Facts {
             "chunk_bytes": self.chunk_bytes,
             "level": self.level,
             "map_bytes": image.map_bytes(),
+            "sector_size": image.sector_bits().logical_bytes(),
             "data_bytes": self.data_bytes,
             "names": self.names,
             "lineage": self.lineage,
@@ -173,6 +177,10 @@ impl Facts {
             ("lists", image.manifest().lists.len().to_string()),
             ("parent", self.parent.clone().unwrap_or_else(|| "none".into())),
         ];
+        let sectors = image.sector_bits().logical_bytes();
+        if sectors != 512 {
+            lines.insert(4, ("sectors", exact(sectors)));
+        }
         if self.parent.is_some() && self.lineage.is_empty() {
             lines.push(("", "which is not here".into()));
         }

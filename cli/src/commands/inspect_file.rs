@@ -7,11 +7,11 @@ use melv::fault::Fault;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
 use melv::source::RawFile;
 use melv::vmdk::{self, Access, Extent};
-use melv::{BlockDevice, Digest, Error};
+use melv::{BlockDevice, Container, Digest, Error};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::HeldImage;
-use crate::disk::{is_vmdk, say_warnings};
+use crate::disk::say_warnings;
 use crate::exit::{Failure, chain};
 use crate::operand::metadata;
 use crate::report::{human, table};
@@ -21,7 +21,11 @@ use crate::session::Session;
 pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
     metadata(path)?;
     let file = RawFile::open(path, true)?;
-    if is_vmdk(&file)? { describe_vmdk(path, session) } else { describe_other(path, &file) }
+    match file.container()? {
+        Some(Container::VmdkSparse | Container::VmdkDescriptor) => describe_vmdk(path, session),
+        Some(foreign) if foreign.is_vmdk() => describe_esx(path, foreign),
+        foreign => describe_other(path, &file, foreign),
+    }
 }
 
 /// Label and value of a line.
@@ -39,14 +43,8 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
     let name = path.display().to_string();
     let file_bytes = metadata(path)?.len();
     let disk = match vmdk::Disk::open(path) {
-        Err(error @ Error::Unsupported { .. }) => {
-            let why = chain(&error);
-            let json = json!({
-                "file": name, "format": "vmdk", "size": null, "file_bytes": file_bytes,
-                "chain": [name], "unsupported": why,
-            });
-            let lines = [("file", name), ("format", "VMDK".into()), ("not read", why)];
-            return Ok((json, lines_text(&lines)));
+        Err(error @ (Error::Unsupported { .. } | Error::Difference { .. })) => {
+            return describe_unread(path, &error);
         }
         opened => opened?,
     };
@@ -55,7 +53,9 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
         "format": "vmdk",
         "create_type": disk.create_type(),
         "size": disk.size(),
+        "sector_size": disk.sector_bits().logical_bytes(),
         "file_bytes": file_bytes,
+        "parent": null,
         "chain": [name],
         "extents": disk.extents().iter().map(extent_json).collect::<Vec<_>>(),
         "warnings": say_warnings(disk.warnings(), session),
@@ -65,8 +65,55 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
         ("format", format!("VMDK, {}", disk.create_type())),
         ("size", exact(disk.size())),
     ];
+    if disk.sector_bits().logical_bytes() != 512 {
+        lines.push(("sectors", exact(disk.sector_bits().logical_bytes())));
+    }
     let labels = std::iter::once("extents").chain(std::iter::repeat(""));
     lines.extend(labels.zip(disk.extents()).map(|(label, extent)| (label, extent_text(extent))));
+    Ok((json, lines_text(&lines)))
+}
+
+/// A VMDK that is not read: what its text says, and why.
+fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failure> {
+    let name = path.display().to_string();
+    let outline = vmdk::Outline::read(path)?;
+    let parent = match error {
+        Error::Difference { parent, .. } => Some(parent.as_ref()),
+        _ => outline.parent.as_ref(),
+    };
+    let json = json!({
+        "file": name,
+        "format": "vmdk",
+        "create_type": outline.create_type,
+        "size": outline.size_bytes,
+        "file_bytes": metadata(path)?.len(),
+        "chain": [name],
+        "parent": parent.map(|parent| json!({
+            "file": parent.file, "cid": parent.cid, "uuid": parent.uuid, "other": parent.other,
+            "missing": true,
+        })),
+        "extents": outline.extents.iter().map(extent_json).collect::<Vec<_>>(),
+        "unsupported": chain(error),
+    });
+    let format = outline.create_type.map_or("VMDK".into(), |create_type| format!("VMDK, {create_type}"));
+    let mut lines = vec![("file", name), ("format", format)];
+    lines.extend(outline.size_bytes.map(|size| ("size", exact(size))));
+    lines.extend(parent.map(|parent| ("parent", format!("{parent}, which is missing"))));
+    lines.push(("not read", chain(error)));
+    Ok((json, lines_text(&lines)))
+}
+
+/// A file of ESX's own formats, which say their size.
+fn describe_esx(path: &Path, foreign: Container) -> Result<(Value, String), Failure> {
+    let name = path.display().to_string();
+    let size = vmdk::Outline::read(path)?.size_bytes;
+    let json = json!({
+        "file": name, "format": foreign.token(), "size": size, "file_bytes": metadata(path)?.len(),
+        "chain": [name],
+    });
+    let format = format!("{}, which this version of melv does not read", foreign.name());
+    let mut lines = vec![("file", name), ("format", format)];
+    lines.extend(size.map(|size| ("size", exact(size))));
     Ok((json, lines_text(&lines)))
 }
 
@@ -99,14 +146,16 @@ fn extent_text(extent: &Extent) -> String {
     text
 }
 
-fn describe_other(path: &Path, disk: &RawFile) -> Result<(Value, String), Failure> {
+fn describe_other(
+    path: &Path,
+    disk: &RawFile,
+    foreign: Option<Container>,
+) -> Result<(Value, String), Failure> {
     let file_bytes = metadata(path)?.len();
-    let foreign = disk.foreign_format()?;
     // The file's size is the disk's only where the format is raw.
     let size =
         if foreign.is_some() { None } else { Some(if file_bytes > 0 { file_bytes } else { disk.size() }) };
-    let format = foreign.unwrap_or("raw");
-    let token = format.split(' ').next().unwrap_or(format).to_lowercase();
+    let (token, format) = foreign.map_or(("raw", "raw"), |format| (format.token(), format.name()));
     let name = path.display().to_string();
     let json = json!({
         "file": name, "format": token, "size": size, "file_bytes": file_bytes, "chain": [name],

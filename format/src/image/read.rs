@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::device::{BlockDevice, Run, RunKind, check_range};
+use crate::device::{BlockDevice, Run, RunKind, SectorBits, check_range};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
@@ -230,6 +230,11 @@ impl BlockDevice for Image {
         let kind = if run.source.is_some() { RunKind::Data } else { RunKind::Zero };
         let run_len = run.blocks.saturating_mul(block_len) - offset % block_len;
         Ok(Run { kind, len: run_len.min(len) })
+    }
+
+    fn sector_bits(&self) -> SectorBits {
+        let geometry = &self.record.manifest.geometry;
+        SectorBits { logical: geometry.logical_bits, physical: geometry.physical_bits }
     }
 
     fn name(&self) -> String {

@@ -9,6 +9,7 @@ use super::packer::Packer;
 use super::pipeline::Pipeline;
 use super::sequencer::{Sequencer, SequencerParts};
 use crate::content::ContentHasher;
+use crate::device::SectorBits;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
 use crate::image::{Image, SourceCursor};
@@ -65,6 +66,11 @@ fn run(
         SourceKind::Spans(spans) => (Some(spans.size()), None),
         SourceKind::Stream(_) => (None, None),
     };
+    let sectors = match &source.kind {
+        SourceKind::Device(device) => device.sector_bits(),
+        SourceKind::Spans(spans) => spans.sector_bits(),
+        SourceKind::Stream(_) => SectorBits::default(),
+    };
     let feed = Feed::new(source.kind, source.name, options.pad, STREAM_SIZE_MAX);
     let sequencer = begin_sequencer(stage, committed, parent, size, options)?;
     let packer = Packer::new(stage, options.chunk_blocks);
@@ -74,7 +80,7 @@ fn run(
         progress(Progress { done_bytes: size_bytes, size_bytes: size });
     }
 
-    finish(stage, sequencer.into_parts(), packer, size_bytes, parent, options)
+    finish(stage, sequencer.into_parts(), packer, (size_bytes, sectors), parent, options)
 }
 
 fn begin_sequencer<'a>(
@@ -111,12 +117,16 @@ fn finish(
     stage: &Stage,
     parts: SequencerParts<'_>,
     packer: Packer<'_>,
-    size_bytes: u64,
+    (size_bytes, sectors): (u64, SectorBits),
     parent: Option<&Image>,
     options: &ImportOptions<'_>,
 ) -> Result<Finished> {
     let (new_lists, mut moves) = packer.finish()?;
-    let geometry = Geometry::of_size(size_bytes);
+    let geometry = Geometry {
+        logical_bits: sectors.logical,
+        physical_bits: sectors.physical,
+        ..Geometry::of_size(size_bytes)
+    };
     let mut trees = parts.trees;
     let content = parts.spans.finish(&mut trees, size_bytes, geometry.spans())?;
     let uses: Vec<ListUse> = parts

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::counters::Counters;
-use crate::device::{BlockDevice, DepthRun, Run};
+use crate::device::{BlockDevice, DepthRun, Run, SectorBits};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{Image, Lineage};
@@ -135,6 +135,10 @@ impl BlockDevice for Disk {
         let run = runs.get(at).ok_or(Error::OutOfRange { offset, len, size: self.size() })?;
         let skip = offset - run.start;
         Ok(DepthRun { start: offset, len: (run.len - skip).min(len), ..*run })
+    }
+
+    fn sector_bits(&self) -> SectorBits {
+        self.image.sector_bits()
     }
 
     fn name(&self) -> String {

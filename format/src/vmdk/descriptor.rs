@@ -7,14 +7,16 @@ use super::Fault;
 use super::encoding;
 use super::extent::{self, Access, Extent, ExtentKind};
 use super::limits::{DESCRIPTOR_LEN_MAX, DISK_SECTORS_MAX, EXTENTS_MAX};
+use super::parent::{self, Parent};
+use super::warning::Oddity;
 
-/// The content id of a parent that stands for none.
-const NO_PARENT: u32 = u32::MAX;
+/// log2 of a physical sector where the text tells only the logical one.
+const PHYSICAL_BITS: u8 = 12;
 /// Characters of a line that an error shows.
 const SHOWN_CHARS: usize = 120;
 
 /// Types of disks that are read: all whose extents are flat files, hosted sparse extents or zeros.
-const READ: [&str; 13] = [
+const READ: [&str; 15] = [
     "monolithicSparse",
     "monolithicFlat",
     "twoGbMaxExtentSparse",
@@ -28,7 +30,13 @@ const READ: [&str; 13] = [
     "vmfsEagerZeroedThick",
     "vmfsThick",
     "custom",
+    // Where the device is a plain file beside.
+    DEVICES[0],
+    DEVICES[1],
 ];
+
+/// Types of disks over devices.
+const DEVICES: [&str; 2] = ["fullDevice", "partitionedDevice"];
 
 /// A descriptor's content, as far as reading the disk needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,19 +45,25 @@ pub(super) struct Descriptor {
     pub create_type: String,
     /// The extents in the order of the disk, at least one.
     pub extents: Vec<Extent>,
-    /// What says that the disk is a difference to another one.
-    parent: Option<String>,
-    /// There is no parent, and yet a name of its file.
-    pub has_stale_hint: bool,
+    /// The disk that this one is a difference to.
+    pub parent: Option<Parent>,
+    /// Its own content id, where the text has one.
+    pub cid: Option<u32>,
+    /// Its own UUID, as VirtualBox writes it.
+    pub uuid: Option<String>,
+    /// Bytes in a logical and in a physical sector, where the text has them.
+    sector_bytes: (Option<u64>, Option<u64>),
 }
 
 /// Keys that decide what is read: they may be there twice only if they say the same.
 #[derive(Default)]
 struct Keys {
     version: Option<String>,
-    parent_cid: Option<String>,
     create_type: Option<String>,
-    parent_hint: Option<String>,
+    cid: Option<u32>,
+    uuid: Option<String>,
+    logical_bytes: Option<u64>,
+    physical_bytes: Option<u64>,
 }
 
 impl Descriptor {
@@ -57,20 +71,29 @@ impl Descriptor {
     /// only NULs may follow, for there an extent could be lost.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it; [`Fault::Difference`] where that is not all, and it names a parent.
     pub fn parse(bytes: &[u8], is_embedded: bool) -> Result<Self, Fault> {
         let len = bytes.len() as u64;
         if len > DESCRIPTOR_LEN_MAX {
             return Err(Fault::DescriptorLen { found: len, max: DESCRIPTOR_LEN_MAX });
         }
-        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-        let (bytes, padding) = bytes.split_at(end);
-        let text = encoding::decode(bytes)?;
-        let (mut keys, mut extents, mut lines) = (Keys::default(), Vec::new(), 0);
-        for (number, line) in text.replace("\r\n", "\n").split(['\n', '\r']).enumerate() {
-            lines = number + 1;
-            let fault = |expected| Fault::Descriptor { line: lines, text: shown(line.trim()), expected };
-            let line = line.trim();
+        let (text, has_more) = encoding::decode(bytes)?;
+        let parent = Parent::of(&text);
+        match (Self::parse_text(&text, has_more && !is_embedded), parent) {
+            (Ok(descriptor), parent) => Ok(Self { parent, ..descriptor }),
+            (Err(fault), Some(parent)) if !matches!(fault, Fault::Unsupported { .. }) => {
+                Err(Fault::Difference { parent })
+            }
+            (Err(fault), _) => Err(fault),
+        }
+    }
+
+    /// Everything but the parent.
+    fn parse_text(text: &str, has_more: bool) -> Result<Self, Fault> {
+        let (mut keys, mut extents, mut count) = (Keys::default(), Vec::new(), 0);
+        for (number, line) in lines(text).enumerate() {
+            count = number + 1;
+            let fault = |expected| Fault::Descriptor { line: count, text: shown(line), expected };
             if line.is_empty() || line.starts_with('#') {
                 continue;
             } else if extent::is_extent(line) {
@@ -86,14 +109,11 @@ impl Descriptor {
                 return Err(fault("no more than 4096 extents"));
             }
         }
-        if !is_embedded && padding.iter().any(|&byte| byte != 0) {
-            return Err(Fault::Descriptor {
-                line: lines,
-                text: "\0".into(),
-                expected: "no NULs before its end",
-            });
+        if has_more {
+            let expected = "no NULs before its end";
+            return Err(Fault::Descriptor { line: count, text: "\0".into(), expected });
         }
-        keys.finish(extents, lines)
+        keys.finish(extents, count)
     }
 
     /// Checks that the disk is one that is read.
@@ -101,12 +121,13 @@ impl Descriptor {
     /// # Errors
     /// [`Fault::Unsupported`], saying what it is.
     pub fn check_supported(&self) -> Result<(), Fault> {
+        if let Some(parent) = &self.parent {
+            return Err(Fault::Difference { parent: parent.clone() });
+        }
         if !READ.iter().any(|known| known.eq_ignore_ascii_case(&self.create_type)) {
             return Err(Fault::unsupported(format!("VMDKs of the type {:?}", shown(&self.create_type))));
         }
-        if let Some(parent) = &self.parent {
-            return Err(Fault::unsupported(format!("a VMDK that is a difference to a parent ({parent})")));
-        }
+        self.check_devices()?;
         for extent in &self.extents {
             match extent.kind {
                 ExtentKind::Zero => {}
@@ -121,6 +142,42 @@ impl Descriptor {
         Ok(())
     }
 
+    /// Refuses a disk over a device: only a plain file beside is ever opened in place of one.
+    fn check_devices(&self) -> Result<(), Fault> {
+        if !DEVICES.iter().any(|known| known.eq_ignore_ascii_case(&self.create_type)) {
+            return Ok(());
+        }
+        let names = self.extents.iter().filter_map(|extent| extent.name.as_deref());
+        match names.into_iter().find(|name| extent::name_fault(name).is_some()) {
+            None => Ok(()),
+            Some(name) => Err(Fault::unsupported(format!(
+                "a VMDK of the type {:?} over {:?}, which is not opened because a file names it; \
+                 give that disk or device itself",
+                shown(&self.create_type),
+                shown(name)
+            ))),
+        }
+    }
+
+    /// log2 of the logical and the physical sector that the disk was made for, where it is not as every
+    /// disk is, and what is to be said of that.
+    pub fn sector_bits(&self) -> (Option<(u8, u8)>, Option<Oddity>) {
+        let bits = |bytes: u64| {
+            let fits = bytes.is_power_of_two() && (512..=4096).contains(&bytes);
+            fits.then(|| bytes.trailing_zeros() as u8)
+        };
+        match self.sector_bytes {
+            (None | Some(512), _) => (None, None),
+            (Some(bytes), physical) => match bits(bytes) {
+                Some(logical) => {
+                    let physical = physical.and_then(bits).unwrap_or(PHYSICAL_BITS).max(logical);
+                    (Some((logical, physical)), Some(Oddity::SectorSize { bytes }))
+                }
+                None => (None, Some(Oddity::OddSectorSize { bytes })),
+            },
+        }
+    }
+
     /// Sectors of all extents together.
     pub fn sectors(&self) -> u64 {
         self.extents.iter().map(|extent| extent.sectors).sum()
@@ -132,9 +189,26 @@ impl Keys {
     fn set(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
         let slot = match key {
             "version" => &mut self.version,
-            "parentcid" => &mut self.parent_cid,
             "createtype" => &mut self.create_type,
-            "parentfilenamehint" => &mut self.parent_hint,
+            "cid" => {
+                self.cid = self.cid.or(parent::cid(value));
+                return Ok(());
+            }
+            "ddb.uuid.image" => {
+                self.uuid.get_or_insert_with(|| parent::bare(value));
+                return Ok(());
+            }
+            "ddb.logicalsectorsize" => {
+                self.logical_bytes = self.logical_bytes.or(value.parse().ok());
+                return Ok(());
+            }
+            "ddb.physicalsectorsize" => {
+                self.physical_bytes = self.physical_bytes.or(value.parse().ok());
+                return Ok(());
+            }
+            "parentcid" if parent::cid(value).is_none() => {
+                return Err("parentCID= and a hexadecimal number of 32 bits");
+            }
             _ => return Ok(()),
         };
         match slot {
@@ -155,22 +229,6 @@ impl Keys {
             });
         }
         let create_type = self.create_type.ok_or_else(|| fault("", "a createType in the descriptor"))?;
-        let parent_cid = match self.parent_cid {
-            Some(text) => u32::from_str_radix(&text, 16)
-                .ok()
-                .filter(|_| !text.starts_with('+'))
-                .map(Some)
-                .ok_or_else(|| fault(&text, "parentCID= and a hexadecimal number of 32 bits"))?,
-            None => None,
-        };
-        let hint = self.parent_hint.filter(|hint| !hint.is_empty());
-        // Who made a disk whole again may have left the name of its parent there.
-        let has_stale_hint = hint.is_some() && parent_cid == Some(NO_PARENT);
-        let parent = match (hint, parent_cid) {
-            (_, Some(NO_PARENT)) | (None, None) => None,
-            (Some(hint), _) => Some(format!("{:?}", shown(&hint))),
-            (None, Some(parent_cid)) => Some(format!("content id {parent_cid:08x}")),
-        };
         if extents.is_empty() {
             return Err(fault("", "an extent in the descriptor"));
         }
@@ -183,7 +241,8 @@ impl Keys {
                 return Err(Fault::Value { what, found: sectors, expected: "less than 2^54" });
             }
         }
-        Ok(Descriptor { create_type, extents, parent, has_stale_hint })
+        let sector_bytes = (self.logical_bytes, self.physical_bytes);
+        Ok(Descriptor { create_type, extents, parent: None, cid: self.cid, uuid: self.uuid, sector_bytes })
     }
 }
 
@@ -206,6 +265,17 @@ fn is_encryption(key: &str, value: &str) -> bool {
         || value.to_ascii_lowercase().contains("vmware:key")
 }
 
-fn shown(text: &str) -> String {
+/// The lines of a text, whatever ends them, without the blanks around them.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut after_return = false;
+    text.split_inclusive(['\n', '\r']).filter_map(move |line| {
+        let ends_pair = after_return && line == "\n";
+        after_return = line.ends_with('\r');
+        (!ends_pair).then(|| line.trim())
+    })
+}
+
+/// As much of a text as an error shows.
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).collect()
 }

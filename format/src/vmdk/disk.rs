@@ -4,22 +4,24 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Fault;
+use super::beside::neighbours;
 use super::descriptor::Descriptor;
 use super::extent::{Extent, ExtentKind};
 use super::files::{ExtentFile, Files, check_inside, read};
-use super::header::SECTOR_LEN;
+use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
 use super::layout::{Layout, Placed};
 use super::limits::DESCRIPTOR_LEN_MAX;
+use super::outline::embedded_text;
 use super::probe::{Mark, is_bare_descriptor, mark};
 use super::sparse::{Budget, Kept, SparseExtent};
-use super::warning::{self, Warning};
-use crate::device::{BlockDevice, Run, RunKind, check_range};
+use super::warning::{self, Oddity, Warning};
+use super::{Fault, Parent, encoding};
+use crate::device::{BlockDevice, Run, RunKind, SectorBits, check_range};
 use crate::error::Result;
 use crate::source::RawFile;
 
 /// Bytes that tell what a file is.
-const MARK_LEN: u64 = 1024;
+const MARK_LEN: u64 = 64 << 10;
 
 /// A disk in VMware's format, open for reading from any number of threads.
 ///
@@ -37,6 +39,7 @@ pub struct Disk {
     parts: Vec<Part>,
     files: Vec<Arc<ExtentFile>>,
     kept: Kept,
+    sector_bits: SectorBits,
     warnings: Vec<Warning>,
 }
 
@@ -72,23 +75,40 @@ impl Disk {
     /// sparse formats; [`Error::Io`](crate::Error::Io) where an extent is missing, naming it;
     /// [`Error::Limit`](crate::Error::Limit).
     pub fn open(path: &Path) -> Result<Self> {
+        let mut disk = Self::of_file(path)?;
+        disk.warnings.extend(neighbours(path));
+        Ok(disk)
+    }
+
+    fn of_file(path: &Path) -> Result<Self> {
         let file = Arc::new(ExtentFile::of_open(RawFile::open(path, true)?));
         let first = read(&file, 0, file.file_size().min(MARK_LEN))?;
         let unsupported = |what: &str| Err(Fault::unsupported(what).at(file.name(), 0));
         match mark(&first) {
-            Some(Mark::Sparse) => Self::of_sparse(file),
-            Some(Mark::Descriptor) => Self::of_descriptor(file, path),
+            Some(Mark::Sparse) => Self::of_sparse(file, &first, path),
+            Some(Mark::Descriptor) => Self::of_descriptor_file(file, path),
             Some(Mark::EsxSparse) => unsupported("ESX's copy-on-write extents (COWD)"),
             Some(Mark::SeSparse) => unsupported("ESX's space-efficient sparse extents (seSparse)"),
-            None if is_bare_descriptor(&first) => Self::of_descriptor(file, path),
+            None if is_bare_descriptor(&first) => Self::of_descriptor_file(file, path),
             None => Err(Fault::NotVmdk.at(file.name(), 0)),
         }
     }
 
     /// A sparse extent that holds its own descriptor. The file name in there is ignored: it is
     /// often that of another day, and there is nothing to open.
-    fn of_sparse(file: Arc<ExtentFile>) -> Result<Self> {
+    fn of_sparse(file: Arc<ExtentFile>, first: &[u8], path: &Path) -> Result<Self> {
         let name = file.name();
+        let header = SparseHeader::decode(&first[..first.len().min(HEADER_LEN)]);
+        let header = header.map_err(|fault| fault.at(&name, 0))?;
+        if header.capacity_sectors == 0 {
+            // It may hold nothing of the disk but the text that names the files that do.
+            let text = embedded_text(&file, &header, DESCRIPTOR_LEN_MAX)?;
+            let extents =
+                Descriptor::parse(&text, true).map(|descriptor| descriptor.extents).unwrap_or_default();
+            if extents.iter().any(|extent| extent.kind != ExtentKind::Sparse) {
+                return Self::of_descriptor(file, &text, true, path);
+            }
+        }
         let mut warnings = Vec::new();
         let sparse = SparseExtent::open(file.clone(), 0, &mut Budget::default(), &mut warnings)?;
         let place = sparse.layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
@@ -98,12 +118,15 @@ impl Disk {
         warnings.extend(warning::of_descriptor(&name, &room));
         let descriptor =
             embedded(&room, &sparse.layout, place).map_err(|(place, fault)| fault.at(&name, place))?;
-        warnings.extend(warning::of_text(&name, &descriptor));
         let kept = Kept::new(sparse.layout.grain_bytes());
         let size_bytes = descriptor.sectors() * SECTOR_LEN;
+        let (bits, oddity) = descriptor.sector_bits();
+        let sector_bits = bits.map(SectorBits::from).unwrap_or_default();
+        warnings.extend(oddity.map(|oddity| Warning { object: name.clone(), oddity }));
         Ok(Self {
             name,
             size_bytes,
+            sector_bits,
             create_type: descriptor.create_type,
             extents: descriptor.extents,
             parts: vec![Part { start: 0, end: size_bytes, content: Content::Sparse(Box::new(sparse)) }],
@@ -113,22 +136,33 @@ impl Disk {
         })
     }
 
-    fn of_descriptor(file: Arc<ExtentFile>, path: &Path) -> Result<Self> {
+    fn of_descriptor_file(file: Arc<ExtentFile>, path: &Path) -> Result<Self> {
         let name = file.name();
         let found = file.file_size();
         if found > DESCRIPTOR_LEN_MAX {
             return Err(Fault::DescriptorLen { found, max: DESCRIPTOR_LEN_MAX }.at(name, 0));
         }
-        let descriptor = Descriptor::parse(&read(&file, 0, found)?, false)
+        let text = read(&file, 0, found)?;
+        Self::of_descriptor(file, &text, false, path)
+    }
+
+    /// The disk that a text in `file` describes; its extents lie beside `path`.
+    fn of_descriptor(file: Arc<ExtentFile>, text: &[u8], is_embedded: bool, path: &Path) -> Result<Self> {
+        let name = file.name();
+        let descriptor = Descriptor::parse(text, is_embedded)
             .and_then(|descriptor| descriptor.check_supported().map(|()| descriptor))
             .map_err(|fault| fault.at(&name, 0))?;
         let mut opening = Opening::new(file, path)?;
-        opening.warnings.extend(warning::of_text(&name, &descriptor));
         for extent in &descriptor.extents {
             opening.add(extent, &descriptor.create_type)?;
         }
+        opening.note_unused();
+        let (bits, oddity) = descriptor.sector_bits();
+        let sector_bits = bits.map(SectorBits::from).unwrap_or_default();
+        opening.warnings.extend(oddity.map(|oddity| Warning { object: name.clone(), oddity }));
         Ok(Self {
             name,
+            sector_bits,
             size_bytes: descriptor.sectors() * SECTOR_LEN,
             create_type: descriptor.create_type,
             extents: descriptor.extents,
@@ -190,6 +224,22 @@ pub(super) fn embedded(room: &[u8], layout: &Layout, place: u64) -> Result<Descr
     Ok(descriptor)
 }
 
+/// Refuses a piece of a disk whose own text says that it is a difference; the rest of that text means
+/// nothing here.
+fn check_piece(sparse: &SparseExtent) -> Result<()> {
+    let Some((sector, sectors)) = sparse.layout.descriptor else {
+        return Ok(());
+    };
+    let offset = sector.saturating_mul(SECTOR_LEN);
+    let len = sectors.saturating_mul(SECTOR_LEN).min(DESCRIPTOR_LEN_MAX);
+    let parent =
+        encoding::decode(&read(&sparse.file, offset, len)?).ok().and_then(|(text, _)| Parent::of(&text));
+    match parent {
+        Some(parent) => Err(Fault::Difference { parent }.at(sparse.file.name(), offset)),
+        None => Ok(()),
+    }
+}
+
 /// The extents of a descriptor, being opened.
 struct Opening {
     beside: Arc<Files>,
@@ -227,6 +277,7 @@ impl Opening {
                 let file = self.file(name, true)?;
                 let number = self.parts.len() as u32;
                 let sparse = SparseExtent::open(file.clone(), number, &mut self.budget, &mut self.warnings)?;
+                check_piece(&sparse)?;
                 let checked = sparse.layout.check_sectors(extent.sectors);
                 checked
                     .and_then(|()| sparse.layout.check_type(create_type))
@@ -244,6 +295,22 @@ impl Opening {
         };
         self.parts.push(Part { start, end: start + len, content });
         Ok(())
+    }
+
+    /// Notes the flat files that go on behind what the descriptor uses of them.
+    fn note_unused(&mut self) {
+        for file in &self.files {
+            let ends = self.parts.iter().filter_map(|part| match &part.content {
+                Content::Flat { file: flat, offset } if Arc::ptr_eq(flat, file) => {
+                    Some(offset + part.end - part.start)
+                }
+                _ => None,
+            });
+            let bytes = ends.max().map_or(0, |end| file.file_size().saturating_sub(end));
+            if bytes != 0 {
+                self.warnings.push(Warning { object: file.name(), oddity: Oddity::Unused { bytes } });
+            }
+        }
     }
 
     /// Opens an extent's file, or finds it open: flat extents may share one.
@@ -305,6 +372,10 @@ impl BlockDevice for Disk {
             Content::Flat { file, offset } => file.map(offset + within, len),
             Content::Sparse(sparse) => sparse.map(&self.kept, within, len),
         }
+    }
+
+    fn sector_bits(&self) -> SectorBits {
+        self.sector_bits
     }
 
     fn name(&self) -> String {

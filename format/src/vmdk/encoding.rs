@@ -10,14 +10,25 @@ use super::probe::BYTE_ORDER_MARK;
 /// What stands for bytes that are no text in the descriptor's encoding.
 pub(super) const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
 
-/// The descriptor as text, in the encoding that it names (UTF-8 where it names none), without a
-/// byte order mark. Bytes that are no text there become [`NO_TEXT`]: in a comment they do not
+/// The descriptor as text, up to the first NUL, and whether anything but NULs follows that. It is in
+/// UTF-16 where a byte order mark says so, else in the encoding that it names (UTF-8 where it names
+/// none); the mark is left out. Bytes that are no text there become [`NO_TEXT`]: in a comment they do not
 /// matter, in an extent's name they are refused.
 ///
 /// # Errors
 /// [`Fault::Unsupported`] for an encoding that is not known, and [`Fault::Descriptor`] for two
 /// that differ; only where there is anything beyond ASCII.
-pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
+pub(super) fn decode(bytes: &[u8]) -> Result<(Cow<'_, str>, bool), Fault> {
+    if let Some((wide, mark_len)) = Encoding::for_bom(bytes).filter(|(found, _)| *found != UTF_8) {
+        let text = wide.decode_without_bom_handling(&bytes[mark_len..]).0.into_owned();
+        let (text, rest) = text.split_at(text.find('\0').unwrap_or(text.len()));
+        return Ok((Cow::Owned(text.to_owned()), rest.contains(|char| char != '\0')));
+    }
+    let (bytes, rest) = bytes.split_at(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
+    Ok((decode_bytes(bytes)?, rest.iter().any(|&byte| byte != 0)))
+}
+
+fn decode_bytes(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     if let Some(text) = bytes.is_ascii().then(|| std::str::from_utf8(bytes).ok()).flatten() {
         return Ok(Cow::Borrowed(text));
@@ -57,7 +68,7 @@ mod tests {
 
     #[test]
     fn names_are_read_in_the_declared_encoding() {
-        let text = |bytes: &[u8]| decode(bytes).map(Cow::into_owned);
+        let text = |bytes: &[u8]| decode(bytes).map(|(text, _)| text.into_owned());
         assert_eq!(
             text(b"encoding=\"GBK\"\nRW 1 FLAT \"\xd6\xd0.vmdk\"").unwrap().lines().nth(1),
             Some("RW 1 FLAT \"中.vmdk\"")
@@ -65,6 +76,10 @@ mod tests {
         assert_eq!(text(b"ddb.encoding = \"windows-1252\"\r\n\xe9").unwrap().chars().last(), Some('é'));
         assert_eq!(text("\u{feff}é".as_bytes()).unwrap(), "é");
         assert_eq!(text(b"\xe9").unwrap(), "\u{fffd}");
+        assert_eq!(text(b"\xff\xfea\0\xe9\0\0\0b\0").unwrap(), "aé");
+        assert_eq!(text(b"\xfe\xff\0a\0\xe9").unwrap(), "aé");
+        assert!(decode(b"\xff\xfea\0\0\0b\0").unwrap().1 && decode(b"a\0\0b").unwrap().1);
+        assert!(!decode(b"\xff\xfea\0\0\0").unwrap().1 && !decode(b"a\0\0").unwrap().1);
         assert_eq!(text(b"encoding=klingon\nversion=1").unwrap(), "encoding=klingon\nversion=1");
         assert!(matches!(text(b"encoding=klingon\n\xe9"), Err(Fault::Unsupported { .. })));
         assert!(matches!(text(b"encoding=UTF-16\n\xe9"), Err(Fault::Unsupported { .. })));

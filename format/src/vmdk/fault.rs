@@ -1,5 +1,6 @@
 //! What can be wrong with a VMDK.
 
+use super::Parent;
 use crate::error::Error;
 
 /// Why a VMDK is refused: what was expected, what was found.
@@ -25,6 +26,12 @@ pub enum Fault {
     Unsupported {
         /// What would be needed.
         feature: String,
+    },
+    /// Sound perhaps, but a difference to another disk.
+    #[error("a difference to {parent}")]
+    Difference {
+        /// The other one.
+        parent: Parent,
     },
     /// A number is out of its range.
     #[error("{what} is {found}, expected {expected}")]
@@ -171,6 +178,7 @@ impl Fault {
         let object = object.into();
         match self {
             Self::Unsupported { feature } => Error::Unsupported { object, feature },
+            Self::Difference { parent } => Error::Difference { object, parent: Box::new(parent) },
             fault => Error::Vmdk { object, offset, fault },
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use unicode_normalization::UnicodeNormalization;
 
 use super::Fault;
 use super::extent::name_fault;
@@ -17,6 +18,15 @@ use super::recent::Recent;
 use crate::device::{BlockDevice, Run};
 use crate::error::{Error, Result};
 use crate::source::RawFile;
+
+/// Names of a folder that are looked at.
+const NAMES_MAX: usize = 4096;
+
+/// A name without what file systems and archives change of it: case, and whether an accent is a
+/// character of its own.
+fn fold(name: &str) -> String {
+    name.nfc().collect::<String>().to_lowercase().nfc().collect()
+}
 
 /// How often an open is tried again that a rename somewhere got in the way of.
 const TRIES: usize = 16;
@@ -37,13 +47,58 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`].
     pub fn of(path: &Path) -> Result<Self> {
+        Ok(Self::with_name(path)?.0)
+    }
+
+    /// As [`Folder::of`], with the file's name in it, made UTF-8 where it is not.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn with_name(path: &Path) -> Result<(Self, String)> {
         let descriptor = path.display().to_string();
         let failed = |error| Error::io("find the folder of", &descriptor, error);
         let real = fs::canonicalize(path).map_err(failed)?;
+        let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let path = real.parent().unwrap_or(Path::new("/")).to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        Ok(Self { folder, path, descriptor })
+        Ok((Self { folder, path, descriptor }, name))
+    }
+
+    /// The names of what is in the folder, as far as they are UTF-8 and no more than
+    /// [`NAMES_MAX`], in order.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn names(&self) -> Result<Vec<String>> {
+        let listed = fs::read_dir(&self.path)
+            .map_err(|error| Error::io("list", self.path.display().to_string(), error))?;
+        let names = listed.take(NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The regular file with this plain name in the folder; it stays open.
+    ///
+    /// # Errors
+    /// As [`Folder::open`].
+    pub fn find(&self, name: &str) -> Result<ExtentFile> {
+        Ok(ExtentFile::of_open(self.open(name)?.0))
+    }
+
+    /// The path of a file that is not there, and a name in the folder that is it but for case or the
+    /// form of its letters: file systems and archives change both.
+    fn missing(&self, name: &str) -> String {
+        let shown = self.path.join(name).display().to_string();
+        let folded = fold(name);
+        match self.names().unwrap_or_default().into_iter().find(|other| fold(other) == folded) {
+            Some(other) => format!(
+                "{shown} (a file of almost this name is there: {other:?}; case or the form of its letters \
+                 differs)"
+            ),
+            None => shown,
+        }
     }
 
     /// Opens the regular file with this plain name in the folder.
@@ -61,6 +116,7 @@ impl Folder {
         let failed = |error: Errno| match error {
             Errno::LOOP => refused("a symbolic link"),
             Errno::XDEV => refused("a name that leads out of the folder"),
+            Errno::NOENT => Error::io("open the extent", self.missing(name), Errno::NOENT.into()),
             error => Error::io("open the extent", &shown, error.into()),
         };
         // First looked at, so that no device is opened: some do things when they are.

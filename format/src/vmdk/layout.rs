@@ -31,6 +31,28 @@ pub(super) enum Grains {
     Marked,
 }
 
+/// Which of two copies that disagree is whole, as far as it shows without the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// It does not show.
+    Unknown,
+    /// The first one.
+    First,
+    /// The redundant one.
+    Copy,
+}
+
+impl Whole {
+    /// By whether the first and the redundant one are sound and hold anything.
+    pub fn of(first: bool, copy: bool) -> Self {
+        match (first, copy) {
+            (true, false) => Self::First,
+            (false, true) => Self::Copy,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// A sparse extent's layout. Sectors are those of the file, unless they are said to be the disk's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -100,7 +122,7 @@ impl Layout {
             descriptor: (header.descriptor_sector != 0)
                 .then_some((header.descriptor_sector, header.descriptor_sectors)),
             directory_sector,
-            redundant_sector: header.has(FLAG_REDUNDANT).then_some(header.redundant_sector),
+            redundant_sector: redundant_sector(header, grains),
             overhead_sectors: header.overhead_sectors,
         })
     }
@@ -141,7 +163,7 @@ impl Layout {
             return Err((56, Fault::Disagree { what, found, expected, by: "the header" }));
         }
         self.directory_sector = Some(footer.directory_sector);
-        self.redundant_sector = footer.has(FLAG_REDUNDANT).then_some(footer.redundant_sector);
+        self.redundant_sector = redundant_sector(footer, self.grains);
         Ok(self)
     }
 
@@ -173,11 +195,22 @@ impl Layout {
     }
 
     /// What a copy of a table or directory is held against, for messages.
-    pub fn redundant_one(&self) -> &'static str {
-        if self.is_unclean {
-            "the redundant one, and its header has the flag of a file that was not closed cleanly"
-        } else {
-            "the redundant one"
+    pub fn redundant_one(&self, whole: Whole) -> &'static str {
+        match (whole, self.is_unclean) {
+            (Whole::Unknown, false) => "the redundant one",
+            (Whole::First, false) => "the redundant one, which is damaged; this one is whole",
+            (Whole::Copy, false) => "the redundant one, which is whole",
+            (Whole::Unknown, true) => {
+                "the redundant one, and its header has the flag of a file that was not closed cleanly"
+            }
+            (Whole::First, true) => {
+                "the redundant one, which is damaged where this one is whole, and its header has the flag of \
+                 a file that was not closed cleanly"
+            }
+            (Whole::Copy, true) => {
+                "the redundant one, which is whole, and its header has the flag of a file that was not closed \
+                 cleanly"
+            }
         }
     }
 
@@ -262,6 +295,14 @@ impl Region {
             other: other.what,
         })
     }
+}
+
+/// Where the redundant grain directory lies, if there is one. Of a stream whose directory lies at the end
+/// the footer says that, and writers that set the flag without one leave the place 0, the header's own.
+fn redundant_sector(header: &SparseHeader, grains: Grains) -> Option<u64> {
+    let is_told = grains == Grains::Plain
+        || (header.redundant_sector != 0 && header.directory_sector != DIRECTORY_AT_END);
+    (header.has(FLAG_REDUNDANT) && is_told).then_some(header.redundant_sector)
 }
 
 fn grains(header: &SparseHeader) -> Result<Grains, Placed> {

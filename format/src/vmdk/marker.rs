@@ -4,7 +4,7 @@
 //! Extents"; type 4 from the headers of VMware's open-vmdk.
 
 use super::Fault;
-use super::layout::{GRAIN_HEAD_LEN, Placed};
+use super::layout::{GRAIN_HEAD_LEN, Layout, Placed};
 
 /// What comes next in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,27 @@ impl Marker {
                 found: u64::from(found),
                 expected: "0 to 4",
             }),
+        }
+    }
+
+    /// Whether a sector where a table might go on is a marker: of a grain that can be, or of metadata and
+    /// then with nothing behind it. A sector of zeros is none: it may be anything.
+    pub fn stands_in(sector: &[u8], layout: &Layout) -> bool {
+        let Some(head) = sector.first_chunk::<16>() else {
+            return false;
+        };
+        match Self::decode(head) {
+            Ok(Self::Grain { lba, len }) => {
+                // The header of a zlib stream: deflate, and a sum that 31 divides.
+                let zlib = [sector[12], sector[13]];
+                lba.is_multiple_of(layout.grain_sectors)
+                    && lba < layout.capacity_sectors
+                    && GRAIN_HEAD_LEN + u64::from(len) <= layout.stored_bytes_max()
+                    && zlib[0] & 0xf == 8
+                    && u16::from_be_bytes(zlib).is_multiple_of(31)
+            }
+            Ok(Self::End) | Err(_) => false,
+            Ok(_) => sector[16..].iter().all(|&byte| byte == 0),
         }
     }
 

@@ -6,14 +6,15 @@ use super::Fault;
 use super::claims::Claims;
 use super::files::{ExtentFile, read};
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
-use super::layout::{Grains, Layout, Placed};
+use super::layout::{Grains, Layout, Placed, Whole};
 use super::limits::{
-    CLAIMS_BYTES_MAX, DESCRIPTOR_LEN_MAX, GRAINS_CACHED_BYTES, PADDING_LEN_MAX, TABLES_CACHED, TABLES_MAX,
+    CLAIMS_BYTES_MAX, DESCRIPTOR_LEN_MAX, END_LEN, GRAINS_CACHED_BYTES, TABLES_CACHED, TABLES_MAX,
 };
 use super::marker::{Marker, check_padding};
 use super::recent::Recent;
 use super::tables::{Metadata, Table, check_fixed, check_redundant, decode};
 use super::warning::{self, Oddity, Warning};
+use crate::device::RunKind;
 use crate::error::{Error, Result};
 
 /// What the extents of a disk may take of memory together.
@@ -104,7 +105,13 @@ impl SparseExtent {
             };
             let what = "the number of tables at an entry of the grain directory";
             let (one, other) = (there(&primary), there(redundant));
-            let by = layout.redundant_one();
+            let is_whole = |sector: Option<u64>, directory: &[u32]| {
+                let alone = Layout { directory_sector: sector, redundant_sector: None, ..layout };
+                directory.iter().any(|&table| table != 0)
+                    && Metadata::new(&alone, directory, None, len).is_ok()
+            };
+            let first = is_whole(layout.directory_sector, &primary);
+            let by = layout.redundant_one(Whole::of(first, is_whole(layout.redundant_sector, redundant)));
             check_redundant(place * SECTOR_LEN, what, by, one.into_iter(), other.into_iter())
                 .map_err(placed)?;
         }
@@ -156,13 +163,26 @@ impl SparseExtent {
         if let Some(redundant) = self.redundant.as_deref().and_then(sector) {
             let copy = entries(redundant)?;
             let what = "an entry of a grain table";
-            let by = self.layout.redundant_one();
-            check_redundant(place, what, by, found.iter().copied(), copy.iter().copied()).map_err(placed)?;
+            if found != copy {
+                let by = self.layout.redundant_one(self.which_is_whole(number, place, &found, &copy));
+                check_redundant(place, what, by, found.iter().copied(), copy.iter().copied())
+                    .map_err(placed)?;
+            }
         }
         let len = self.file.file_size();
         let table = Table::new(&self.layout, &self.metadata, number, place, found, len).map_err(placed)?;
         self.claims.take(&self.layout, number, place, &table).map_err(placed)?;
         Ok(Some(kept.tables.get_or_put(key, table)))
+    }
+
+    /// Which of two tables that disagree is sound and holds grains.
+    fn which_is_whole(&self, number: u64, place: u64, first: &[u32], copy: &[u32]) -> Whole {
+        let is_whole = |entries: &[u32]| {
+            let len = self.file.file_size();
+            let table = Table::new(&self.layout, &self.metadata, number, place, entries.into(), len);
+            table.is_ok_and(|table| table.entries.iter().any(|&entry| entry != 0))
+        };
+        Whole::of(is_whole(first), is_whole(copy))
     }
 
     /// How many tables from `number` on are absent, looking no further than `most`.
@@ -173,50 +193,88 @@ impl SparseExtent {
 }
 
 /// The layout with the directory's place from the footer: the sector in front of the last, which
-/// ends the stream. Where zeros follow, it is looked for in the last MiB; other bytes may not, nor
-/// may there be a second one, for a reader from the front would take the first. A stream without
-/// one is as its header says.
+/// ends the stream. Zeros may follow, however many; other bytes may not, nor may there be a second
+/// footer, for a reader from the front would take the first. A stream without one is as its header
+/// says.
 fn with_footer(
     file: &ExtentFile,
     header: &SparseHeader,
     layout: Layout,
     warnings: &mut Vec<Warning>,
 ) -> Result<Layout> {
-    let len = file.file_size();
-    let start = (len - len % SECTOR_LEN).saturating_sub(PADDING_LEN_MAX);
-    let window = read(file, start, len - start)?;
+    let used = used_bytes(file)?;
+    // With the marker of the end, which is zeros.
+    let end = (used.next_multiple_of(SECTOR_LEN) + SECTOR_LEN).min(file.file_size());
+    let start = (end / SECTOR_LEN * SECTOR_LEN).saturating_sub(END_LEN);
+    let window = read(file, start, end - start)?;
     let mut footers = footers(&window);
     let Some((at, footer)) = footers.next() else {
         if layout.directory_sector.is_some() {
             return Ok(layout);
         }
-        let expected =
-            "the footer that tells where the grain directory is, and the end marker, in the last MiB";
-        return Err(Fault::Cut { expected }.at(file.name(), len));
+        let expected = "the footer that tells where the grain directory is, and the end marker";
+        return Err(Fault::Cut { expected }.at(file.name(), used));
     };
-    let (place, end) = (start + at as u64, at + 2 * SECTOR_LEN as usize);
+    let (place, behind) = (start + at as u64, at + SECTOR_LEN as usize);
     if let Some((other, _)) = footers.next() {
         return Err(Fault::TwoEnds { other: place }.at(file.name(), start + other as u64));
     }
-    check_padding(&window[end..], start + end as u64)
-        .map_err(|(place, fault)| fault.at(file.name(), place))?;
-    let bytes = (window.len() - end) as u64;
+    let placed = |(offset, fault): Placed| fault.at(file.name(), offset);
+    let marker = window[behind..].first_chunk::<{ SECTOR_LEN as usize }>();
+    let marker = marker.and_then(|marker| marker.first_chunk());
+    let is_end = marker.is_some_and(|marker| Marker::decode(marker) == Ok(Marker::End));
+    let padding = behind + if is_end { SECTOR_LEN as usize } else { 0 };
+    check_padding(&window[padding..], start + padding as u64).map_err(placed)?;
+    if !is_end {
+        let expected = "the marker that ends the stream";
+        return Err(Fault::Cut { expected }.at(file.name(), start + behind as u64));
+    }
+    let bytes = file.file_size().saturating_sub(start + padding as u64);
     if bytes != 0 {
         warnings.push(Warning { object: file.name(), oddity: Oddity::Padding { bytes } });
     }
-    layout.with_footer(header, &footer).map_err(|(offset, fault)| fault.at(file.name(), place + offset))
+    layout.with_footer(header, &footer).map_err(|(offset, fault)| placed((place + offset, fault)))
 }
 
-/// Footers between their markers and that of the end, the last one first, and where they lie.
+/// The bytes of a file up to its last one that is not zero: of a regular file its holes are passed over,
+/// of a device the zeros are read, backwards.
+fn used_bytes(file: &ExtentFile) -> Result<u64> {
+    let mut end = file.file_size();
+    let mut is_first = true;
+    while end > 0 {
+        let start = (end - 1) / END_LEN * END_LEN;
+        let window = read(file, start, end - start)?;
+        if let Some(last) = window.iter().rposition(|&byte| byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = if is_first { data_end(file, start)? } else { start };
+        is_first = false;
+    }
+    Ok(0)
+}
+
+/// Where the last run of data before `end` ends.
+fn data_end(file: &ExtentFile, end: u64) -> Result<u64> {
+    let (mut at, mut found) = (0, 0);
+    while at < end {
+        let run = file.map(at, end - at)?;
+        at += run.len;
+        if run.kind == RunKind::Data {
+            found = at;
+        }
+    }
+    Ok(found)
+}
+
+/// Footers behind their markers, the last one first, and where they lie.
 fn footers(window: &[u8]) -> impl Iterator<Item = (usize, SparseHeader)> {
     let sectors: Vec<&[u8]> = window.chunks_exact(SECTOR_LEN as usize).collect();
-    let is = |sector: &[u8], marker: Marker| {
-        sector.first_chunk().is_some_and(|bytes| Marker::decode(bytes) == Ok(marker))
+    let is_marker = |sector: &[u8]| {
+        let marker = sector.first_chunk().map(Marker::decode);
+        matches!(marker, Some(Ok(Marker::Footer { sectors: 0 | 1 })))
     };
-    (1..sectors.len().saturating_sub(1)).rev().filter_map(move |number| {
-        let found =
-            is(sectors[number - 1], Marker::Footer { sectors: 1 }) && is(sectors[number + 1], Marker::End);
-        let footer = SparseHeader::decode(sectors[number]).ok().filter(|_| found)?;
+    (1..sectors.len()).rev().filter_map(move |number| {
+        let footer = SparseHeader::decode(sectors[number]).ok().filter(|_| is_marker(sectors[number - 1]))?;
         Some((number * SECTOR_LEN as usize, footer))
     })
 }

@@ -7,14 +7,15 @@ use super::Fault;
 use super::disk::embedded;
 use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
 use super::layout::{GRAIN_HEAD_LEN, Grains, Layout, Placed};
-use super::limits::{DESCRIPTOR_LEN_MAX, FRONT_LEN_MAX};
+use super::limits::{DIRECTORY_SPARE_SECTORS, TABLES_MAX};
 use super::marker::Marker;
-use super::probe::{Mark, mark};
 use super::sparse_read::with_inflater;
+use super::stream_front::{DESCRIPTOR_ALONE, check_front, check_is_stream, check_is_whole, descriptor_room};
 use super::stream_input::Input;
 use super::stream_tables::StreamTables;
 use super::tables::check_fixed;
 use super::warning::{self, Oddity, Warning};
+use crate::device::SectorBits;
 use crate::error::Result;
 use crate::limits::SPAN_LEN;
 use crate::source::{ArrivedSpan, SpanStream};
@@ -45,6 +46,7 @@ pub struct Stream<R> {
     layout: Layout,
     /// Bytes of the disk, which may be a part of a grain less than the header's capacity.
     size_bytes: u64,
+    sector_bits: SectorBits,
     create_type: String,
     tables: StreamTables,
     /// A grain of which only the first bytes were taken in: its sector in the disk, its length.
@@ -54,6 +56,10 @@ pub struct Stream<R> {
     /// A grain longer than a span, and the spans of it not handed out yet.
     long: Option<(Arc<LongGrain>, std::ops::Range<u64>)>,
     footer_came: bool,
+    /// Zeros came last, a sector at least.
+    is_in_zeros: bool,
+    /// Where the footer lies.
+    footer_place: u64,
     ended: bool,
     spares: Spares,
     warnings: Vec<Warning>,
@@ -70,9 +76,13 @@ impl<R: Read + Send> Stream<R> {
         let mut input = Input::new(reader, name.into());
         let mut front = Vec::new();
         input.append(HEADER_LEN as u64, &mut front)?;
+        check_is_whole(&mut input, &mut front)?;
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
         check_is_stream(&front).map_err(|fault| place((0, fault)))?;
         let header = SparseHeader::decode(&front).map_err(|fault| place((0, fault)))?;
+        if header.capacity_sectors == 0 && header.descriptor_sector != 0 {
+            return Err(place((12, Fault::unsupported(DESCRIPTOR_ALONE))));
+        }
         let layout = Layout::of(&header).map_err(place)?;
         if layout.grains != Grains::Marked {
             let feature = "a pipe gives grains only if they are compressed and have markers, as in \
@@ -80,7 +90,9 @@ impl<R: Read + Send> Stream<R> {
             return Err(place((8, Fault::unsupported(feature))));
         }
         let front_len = check_front(&layout).map_err(place)?;
-        input.append(front_len - HEADER_LEN as u64, &mut front)?;
+        input.append(front_len.saturating_sub(front.len() as u64), &mut front)?;
+        // No more than this, for a text that is said to lie behind it.
+        input.give_back(front.split_off(front.len().min(front_len as usize)));
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
         let found = front.len() as u64;
         if found < front_len {
@@ -91,7 +103,9 @@ impl<R: Read + Send> Stream<R> {
         warnings.extend(warning::of_descriptor(&input.name, room));
         let descriptor_place = layout.descriptor.map_or(0, |(sector, _)| sector * SECTOR_LEN);
         let descriptor = embedded(room, &layout, descriptor_place).map_err(place)?;
-        warnings.extend(warning::of_text(&input.name, &descriptor));
+        let (bits, oddity) = descriptor.sector_bits();
+        let sector_bits = bits.map(SectorBits::from).unwrap_or_default();
+        warnings.extend(oddity.map(|oddity| Warning { object: input.name.to_string(), oddity }));
         let mut tables = StreamTables::new(&layout);
         if layout.directory_sector.is_some_and(|sector| sector < layout.overhead_sectors) {
             tables.promise(&layout, &front).map_err(place)?;
@@ -101,12 +115,15 @@ impl<R: Read + Send> Stream<R> {
             header,
             layout,
             size_bytes: descriptor.sectors() * SECTOR_LEN,
+            sector_bits,
             create_type: descriptor.create_type,
             tables,
             waiting: None,
             previous: None,
             long: None,
             footer_came: false,
+            footer_place: 0,
+            is_in_zeros: false,
             ended: false,
             spares: Spares::default(),
             warnings,
@@ -135,21 +152,32 @@ impl<R: Read + Send> Stream<R> {
             let place = self.input.position;
             let mut head = Vec::with_capacity(SECTOR_LEN as usize);
             self.input.append(GRAIN_HEAD_LEN, &mut head)?;
-            if head.is_empty() {
-                self.end(false)?;
-                break;
-            }
-            self.input.check_whole(&head, GRAIN_HEAD_LEN, "a marker")?;
             if let Some((lba, len @ 1..)) = Marker::grain_head(&head) {
+                self.is_in_zeros = false;
                 self.check_grain(lba, len).map_err(|fault| fault.at(&*self.input.name, place))?;
                 return Ok(Some((lba, len)));
             }
-            self.input.append(SECTOR_LEN - GRAIN_HEAD_LEN, &mut head)?;
+            self.input.append(SECTOR_LEN - head.len() as u64, &mut head)?;
+            if head.iter().all(|&byte| byte == 0)
+                && (head.len() as u64 == SECTOR_LEN || self.is_in_zeros || head.is_empty())
+            {
+                self.zeros(head.len() as u64)?;
+                continue;
+            }
+            self.is_in_zeros = false;
             self.input.check_whole(&head, SECTOR_LEN, "a marker")?;
             let marker = head.first_chunk().map_or(Ok(Marker::End), Marker::decode);
             self.metadata(marker.map_err(|fault| fault.at(&*self.input.name, place))?, place)?;
         }
         Ok(None)
+    }
+
+    /// Takes in up to a sector of zeros: the marker of the end once the footer came, else padding, which
+    /// writers put between grains and tables and devices have behind them. Fewer are the end of the pipe.
+    fn zeros(&mut self, len: u64) -> Result<()> {
+        let is_whole = len == SECTOR_LEN;
+        self.is_in_zeros = true;
+        if is_whole && !self.footer_came { Ok(()) } else { self.end(is_whole) }
     }
 
     /// Checks a grain's marker, and notes where the grain lies.
@@ -207,30 +235,84 @@ impl<R: Read + Send> Stream<R> {
         match marker {
             Marker::End => self.end(true),
             Marker::Table { sectors } => {
-                expect("the length in the marker of a table", sectors, self.layout.table_sectors())?;
-                self.input.append_whole(sectors * SECTOR_LEN, &mut bytes, "a grain table")?;
-                self.tables.table(&self.layout, sector, &bytes).map_err(placed)
+                let each = self.layout.table_sectors();
+                let is_some_tables = sectors.is_multiple_of(each) && sectors / each <= 2 * TABLES_MAX;
+                if !is_some_tables {
+                    expect("the length in the marker of a table", sectors, each)?;
+                }
+                self.take_tables(sector, (sectors / each).max(1))
             }
             Marker::Directory { sectors } => {
                 let needed = self.layout.directory_sectors();
-                expect("the length in the marker of the directory", sectors, needed)?;
-                self.input.append_whole(sectors * SECTOR_LEN, &mut bytes, "the grain directory")?;
-                self.tables.directory(&self.layout, sector, &bytes).map_err(placed)
+                // Writers have entries for more tables than the disk needs, all of them empty.
+                if sectors < needed || sectors > needed + DIRECTORY_SPARE_SECTORS {
+                    expect("the length in the marker of the directory", sectors.max(needed), needed)?;
+                }
+                self.take_directory(sector, sectors)
+            }
+            Marker::Footer { .. } if self.footer_came => {
+                Err(Fault::TwoEnds { other: place }.at(&*name, self.footer_place))
             }
             Marker::Footer { sectors } => {
-                expect("the length in the marker of the footer", sectors, 1)?;
+                expect("the length in the marker of the footer", sectors.max(1), 1)?;
                 self.input.append_whole(SECTOR_LEN, &mut bytes, "the footer")?;
                 let footer =
                     SparseHeader::decode(&bytes).map_err(|fault| placed((sector * SECTOR_LEN, fault)))?;
                 let with_footer = self.layout.with_footer(&self.header, &footer);
                 self.layout =
                     with_footer.map_err(|(offset, fault)| placed((sector * SECTOR_LEN + offset, fault)))?;
-                self.footer_came = true;
+                // Where the directories may lie at all is told by where they came.
+                check_fixed(&self.layout.fixed_regions(), i64::MAX as u64).map_err(placed)?;
+                (self.footer_came, self.footer_place) = (true, place + SECTOR_LEN);
                 Ok(())
             }
             // Nothing of the disk, and nothing follows. Grains are taken in by their callers.
             Marker::Progress | Marker::Grain { .. } => Ok(()),
         }
+    }
+
+    /// Takes in the tables behind a marker that promises `least` of them: with a length of 0 it may stand
+    /// for many. They go on up to the next marker; zeros in front of that are padding, or empty tables.
+    fn take_tables(&mut self, mut sector: u64, mut least: u64) -> Result<()> {
+        let each = self.layout.table_sectors();
+        loop {
+            let mut table = Vec::with_capacity((each * SECTOR_LEN) as usize);
+            while (table.len() as u64) < each * SECTOR_LEN {
+                let start = table.len();
+                self.input.append(SECTOR_LEN, &mut table)?;
+                let (before, next) = table.split_at(start);
+                let is_over = (next.len() as u64) < SECTOR_LEN || Marker::stands_in(next, &self.layout);
+                if least == 0 && is_over && before.iter().all(|&byte| byte == 0) {
+                    self.input.give_back(table.split_off(start));
+                    return Ok(());
+                }
+                self.input.check_whole(next, SECTOR_LEN, "a grain table")?;
+            }
+            let taken = self.tables.table(&self.layout, sector, &table);
+            taken.map_err(|(offset, fault)| fault.at(&*self.input.name, offset))?;
+            sector += each;
+            least = least.saturating_sub(1);
+        }
+    }
+
+    /// Takes in the directory behind its marker, and what follows of it for tables that no disk of this
+    /// size has.
+    fn take_directory(&mut self, sector: u64, sectors: u64) -> Result<()> {
+        let needed = self.layout.directory_sectors();
+        let mut bytes = Vec::new();
+        self.input.append_whole(needed.max(sectors) * SECTOR_LEN, &mut bytes, "the grain directory")?;
+        let taken = self.tables.directory(&self.layout, sector, &bytes);
+        taken.map_err(|(offset, fault)| fault.at(&*self.input.name, offset))?;
+        for _ in 0..DIRECTORY_SPARE_SECTORS {
+            let mut more = Vec::with_capacity(SECTOR_LEN as usize);
+            self.input.append(SECTOR_LEN, &mut more)?;
+            let is_more = more.len() as u64 == SECTOR_LEN && more.iter().any(|&byte| byte != 0);
+            if sectors != 0 || !is_more || Marker::stands_in(&more, &self.layout) {
+                self.input.give_back(more);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The end of the stream: by its marker, or by that of the pipe.
@@ -322,6 +404,10 @@ impl<R: Read + Send> Stream<R> {
 impl<R: Read + Send> SpanStream for Stream<R> {
     fn size(&self) -> u64 {
         self.size_bytes
+    }
+
+    fn sector_bits(&self) -> SectorBits {
+        self.sector_bits
     }
 
     fn next_span(&mut self) -> Result<Option<ArrivedSpan>> {
@@ -422,59 +508,4 @@ impl LongGrain {
         }
         Ok(())
     }
-}
-
-/// Refuses what cannot come through a pipe by its first bytes.
-fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
-    match mark(first) {
-        Some(Mark::Sparse) => Ok(()),
-        Some(Mark::Descriptor) => Err(Fault::unsupported(
-            "a pipe gives one file only, and this descriptor names others; give it as a file",
-        )),
-        Some(Mark::EsxSparse) => Err(Fault::unsupported("ESX's copy-on-write extents (COWD)")),
-        Some(Mark::SeSparse) => Err(Fault::unsupported("ESX's space-efficient sparse extents (seSparse)")),
-        None => Err(Fault::NotVmdk),
-    }
-}
-
-/// Bytes in front of the first grain, once it is clear that they may be held in memory.
-fn check_front(layout: &Layout) -> Result<u64, Placed> {
-    let front = layout.overhead_sectors.saturating_mul(SECTOR_LEN);
-    if front > FRONT_LEN_MAX {
-        let feature = format!(
-            "{front} bytes of tables in front of the first grain, more than the {FRONT_LEN_MAX} that a \
-             pipe is read with; give it as a file"
-        );
-        return Err((64, Fault::unsupported(feature)));
-    }
-    if front < SECTOR_LEN {
-        let what = "the number of sectors in front of the first grain";
-        let found = layout.overhead_sectors;
-        return Err((64, Fault::Value { what, found, expected: "the header's at least" }));
-    }
-    let inside = |region: &super::layout::Region| region.start < layout.overhead_sectors;
-    let fixed: Vec<_> = layout.fixed_regions().into_iter().filter(inside).collect();
-    check_fixed(&fixed, front)?;
-    Ok(front)
-}
-
-/// The room of the embedded descriptor in the bytes in front of the first grain.
-fn descriptor_room<'a>(layout: &Layout, front: &'a [u8]) -> Result<&'a [u8], Placed> {
-    let Some((sector, sectors)) = layout.descriptor else {
-        return Err((0, Fault::NoDescriptor));
-    };
-    let start = sector.saturating_mul(SECTOR_LEN);
-    let len = sectors.saturating_mul(SECTOR_LEN);
-    if len > DESCRIPTOR_LEN_MAX {
-        return Err((start, Fault::DescriptorLen { found: len, max: DESCRIPTOR_LEN_MAX }));
-    }
-    let (needed, found) = (start.saturating_add(len), front.len() as u64);
-    if needed > found {
-        return Err((start, Fault::Truncated { needed, found }));
-    }
-    let room = &front[start as usize..needed as usize];
-    if room.first().is_none_or(|&byte| byte == 0) {
-        return Err((start, Fault::NoDescriptor));
-    }
-    Ok(room)
 }

@@ -4,7 +4,6 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use super::Fault;
-use super::limits::PADDING_LEN_MAX;
 use super::marker::check_padding;
 use crate::error::{Error, Result};
 
@@ -16,6 +15,8 @@ const DRAIN_LEN: u64 = 64 << 10;
 /// The pipe, and how far it was read.
 pub(super) struct Input<R> {
     reader: BufReader<R>,
+    /// Bytes that were looked at and given back: they come again first.
+    returned: Vec<u8>,
     pub name: Arc<str>,
     pub position: u64,
 }
@@ -28,7 +29,12 @@ impl<R> std::fmt::Debug for Input<R> {
 
 impl<R: Read> Input<R> {
     pub fn new(reader: R, name: String) -> Self {
-        Self { reader: BufReader::with_capacity(READ_LEN, reader), name: name.into(), position: 0 }
+        Self {
+            reader: BufReader::with_capacity(READ_LEN, reader),
+            returned: Vec::new(),
+            name: name.into(),
+            position: 0,
+        }
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -36,10 +42,22 @@ impl<R: Read> Input<R> {
     }
 
     /// Appends the next `len` bytes, fewer at the end. Room grows as bytes come, not by `len`.
-    pub fn append(&mut self, len: u64, bytes: &mut Vec<u8>) -> Result<()> {
+    pub fn append(&mut self, mut len: u64, bytes: &mut Vec<u8>) -> Result<()> {
+        if !self.returned.is_empty() {
+            let again = self.returned.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+            bytes.extend(self.returned.drain(..again));
+            self.position += again as u64;
+            len -= again as u64;
+        }
         let read = self.reader.by_ref().take(len).read_to_end(bytes).map_err(|error| self.failed(error))?;
         self.position += read as u64;
         Ok(())
+    }
+
+    /// Gives back the last bytes that came.
+    pub fn give_back(&mut self, bytes: Vec<u8>) {
+        self.position -= bytes.len() as u64;
+        self.returned.splice(..0, bytes);
     }
 
     /// As [`Input::append`]; fewer are refused.
@@ -56,17 +74,21 @@ impl<R: Read> Input<R> {
     }
 
     pub fn skip(&mut self, len: u64, expected: &'static str) -> Result<()> {
-        let skipped = io::copy(&mut self.reader.by_ref().take(len), &mut io::sink());
+        let again = self.returned.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+        self.returned.drain(..again);
+        self.position += again as u64;
+        let rest = len - again as u64;
+        let skipped = io::copy(&mut self.reader.by_ref().take(rest), &mut io::sink());
         let skipped = skipped.map_err(|error| self.failed(error))?;
         self.position += skipped;
-        if skipped < len {
+        if skipped < rest {
             return Err(Fault::Cut { expected }.at(&*self.name, self.position));
         }
         Ok(())
     }
 
-    /// Reads what follows the stream, so that its writer can end; more than padding is refused, and
-    /// so are other bytes than zeros. The number of them.
+    /// Reads what follows the stream, however much it is: a device has zeros behind it. Other bytes are
+    /// refused. The number of them.
     pub fn drain(&mut self) -> Result<u64> {
         let (start, mut bytes) = (self.position, Vec::new());
         loop {
@@ -74,13 +96,8 @@ impl<R: Read> Input<R> {
             let place = self.position;
             self.append(DRAIN_LEN, &mut bytes)?;
             check_padding(&bytes, place).map_err(|(place, fault)| fault.at(&*self.name, place))?;
-            let found = self.position - start;
-            if found > PADDING_LEN_MAX {
-                let what = "the number of bytes after the end of the stream";
-                return Err(Fault::Value { what, found, expected: "at most 1 MiB" }.at(&*self.name, start));
-            }
             if bytes.is_empty() {
-                return Ok(found);
+                return Ok(self.position - start);
             }
         }
     }

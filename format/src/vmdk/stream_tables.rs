@@ -7,7 +7,7 @@
 
 use super::Fault;
 use super::header::SECTOR_LEN;
-use super::layout::{Layout, Placed};
+use super::layout::{Layout, Placed, Whole};
 use super::tables::{Metadata, Table, check_redundant, decode};
 use crate::digest::{Digest, object_digest};
 
@@ -19,8 +19,7 @@ fn digest_of(entries: &[u32]) -> Digest {
 
 /// What the grains and the tables of a stream say, as far as it came. Memory: 40 bytes for each
 /// table's part of the disk that holds a grain, 8 for each table that came. Of both there are no more
-/// than [`TABLES_MAX`](super::limits::TABLES_MAX), twice as many of the second where the header
-/// promises two directories: 80 MiB and 16 or 32 MiB.
+/// than [`TABLES_MAX`](super::limits::TABLES_MAX), twice as many of the second: 80 and 32 MiB.
 #[derive(Debug)]
 pub(super) struct StreamTables {
     table_entries: usize,
@@ -53,6 +52,8 @@ struct Came {
     number: u32,
 }
 
+/// Tables in a stream that are kept beyond those that the disk can have: padding may look like empty ones.
+const EMPTY_SPARE: u64 = 4096;
 /// Instead of a number, of a table without grains.
 const EMPTY: u32 = u32::MAX;
 
@@ -110,7 +111,7 @@ impl StreamTables {
                 let (found, expected) = (u64::from(sector), copy.unwrap_or_default());
                 return Err((
                     entry_place,
-                    Fault::Disagree { what, found, expected, by: layout.redundant_one() },
+                    Fault::Disagree { what, found, expected, by: layout.redundant_one(Whole::Unknown) },
                 ));
             }
             if sector == 0 {
@@ -120,7 +121,7 @@ impl StreamTables {
             let entries = decode(bytes(u64::from(sector), layout.table_bytes())?);
             if let Some(copy) = copy {
                 let copy = decode(bytes(copy, layout.table_bytes())?);
-                let (what, by) = ("an entry of a grain table", layout.redundant_one());
+                let (what, by) = ("an entry of a grain table", layout.redundant_one(Whole::Unknown));
                 check_redundant(place, what, by, entries.iter().copied(), copy.iter().copied())?;
             }
             // Grains may lie anywhere behind: the file's length is not known.
@@ -177,11 +178,6 @@ impl StreamTables {
     /// offset of what is wrong.
     pub fn table(&mut self, layout: &Layout, sector: u64, bytes: &[u8]) -> Result<(), Placed> {
         let place = sector * SECTOR_LEN;
-        let most = layout.tables * (1 + u64::from(layout.redundant_sector.is_some()));
-        if self.came.len() as u64 >= most {
-            let (what, found) = ("the number of grain tables in the stream", most + 1);
-            return Err((place, Fault::Disagree { what, found, expected: most, by: "its header at most" }));
-        }
         let Ok(sector) = u32::try_from(sector) else {
             let (what, expected) = ("the sector of a grain table in the stream", "a number of 32 bits");
             return Err((place, Fault::Value { what, found: sector, expected }));
@@ -195,7 +191,15 @@ impl StreamTables {
             None => EMPTY,
             Some(first) => self.number_of(first, &entries, place)?,
         };
-        self.came.push(Came { sector, number });
+        // Two directories' worth: a redundant one may come. Empty tables beyond it harm nobody, unless
+        // a directory names one.
+        let most = 2 * layout.tables;
+        if (self.came.len() as u64) < most + EMPTY_SPARE {
+            self.came.push(Came { sector, number });
+        } else if number != EMPTY {
+            let (what, found) = ("the number of grain tables in the stream", self.came.len() as u64 + 1);
+            return Err((place, Fault::Disagree { what, found, expected: most, by: "its header at most" }));
+        }
         Ok(())
     }
 
@@ -350,9 +354,19 @@ mod tests {
             tables.table(&layout, 10 + 2 * number, &table(&[])).expect("a table");
         }
         assert_eq!((tables.came.len(), tables.complete.len()), (10_000, 0));
-        let (place, fault) = tables.table(&layout, 30_000, &table(&[])).expect_err("one too many");
-        assert!(matches!(fault, Fault::Disagree { found: 10_001, expected: 10_000, .. }), "{fault}");
-        assert_eq!(place, 30_000 * SECTOR_LEN);
+        // Empty ones are no harm, but not all are kept.
+        let most = 20_000 + EMPTY_SPARE;
+        for number in 10_000..2 * most {
+            tables.table(&layout, 10 + 2 * number, &table(&[])).expect("an empty table");
+        }
+        assert_eq!(tables.came.len() as u64, most);
+        tables.grain(0, 8).expect("a grain");
+        let (place, fault) = tables.table(&layout, 100_000, &table(&[(0, 8)])).expect_err("one too many");
+        assert!(
+            matches!(fault, Fault::Disagree { found, expected: 20_000, .. } if found == most + 1),
+            "{fault}"
+        );
+        assert_eq!(place, 100_000 * SECTOR_LEN);
     }
 
     #[test]

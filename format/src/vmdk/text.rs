@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 
 use super::header::SECTOR_LEN;
+use crate::device::SectorBits;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -44,6 +45,8 @@ pub(super) struct Descriptor<'a> {
     pub(super) name: &'a str,
     /// The disk's content id, from which VMware's content ids are cut.
     pub(super) content: Option<Digest>,
+    /// The sizes of its sectors.
+    pub(super) sectors: SectorBits,
 }
 
 impl Descriptor<'_> {
@@ -56,7 +59,7 @@ impl Descriptor<'_> {
     }
 
     fn text(&self) -> String {
-        let Self { create_type, access, capacity_sectors, name, content } = self;
+        let Self { create_type, access, capacity_sectors, name, content, sectors } = self;
         let (cid, long_id) = content_ids(*content);
         let cylinders = (capacity_sectors / (HEADS * TRACK_SECTORS)).clamp(1, CYLINDERS_MAX);
         let mut text = format!(
@@ -80,6 +83,11 @@ impl Descriptor<'_> {
              ddb.adapterType = \"lsilogic\"\n\
              ddb.toolsVersion = \"2147483647\"\n"
         );
+        if sectors.logical != SectorBits::default().logical {
+            let (logical, physical) = (sectors.logical_bytes(), sectors.physical_bytes());
+            let _ = writeln!(text, "ddb.logicalSectorSize = \"{logical}\"");
+            let _ = writeln!(text, "ddb.physicalSectorSize = \"{physical}\"");
+        }
         if let Some(long_id) = long_id {
             let _ = writeln!(text, "ddb.longContentID = \"{long_id}\"");
         }
@@ -133,7 +141,16 @@ mod tests {
             capacity_sectors,
             name: "web 1.vmdk",
             content,
+            sectors: SectorBits::default(),
         }
+    }
+
+    #[test]
+    fn sectors_of_another_size_are_told() {
+        let plain = descriptor(None, 8);
+        assert!(!plain.text().contains("SectorSize"));
+        let text = Descriptor { sectors: SectorBits { logical: 12, physical: 12 }, ..plain }.text();
+        assert!(text.contains("\nddb.logicalSectorSize = \"4096\"\nddb.physicalSectorSize = \"4096\"\n"));
     }
 
     #[test]

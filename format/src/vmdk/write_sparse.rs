@@ -53,6 +53,7 @@ pub fn export_sparse(device: &dyn BlockDevice, path: &Path, options: &WriteOptio
         capacity_sectors: layout.capacity_sectors,
         name,
         content: options.content,
+        sectors: device.sector_bits(),
     };
     target.create(options.export.force, |out| {
         let spare = Spare::default();
@@ -216,6 +217,7 @@ fn write_directory(out: &OutputFile<'_>, directory: u64, tables: u64, count: u64
 mod tests {
     use super::super::write_pieces::FILE_SECTORS_MAX;
     use super::*;
+    use crate::device::SectorBits;
 
     #[test]
     fn a_file_beyond_32_bits_is_a_limit_and_goes() {
@@ -228,6 +230,7 @@ mod tests {
             capacity_sectors: 1 << 20,
             name: "out.vmdk",
             content: None,
+            sectors: SectorBits::default(),
         };
         let error = target.create(false, |out| {
             let mut writer = SparseWriter::start(out, layout, &descriptor)?;

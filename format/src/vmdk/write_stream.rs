@@ -33,7 +33,7 @@ use super::write_pieces::{
     COVERAGE_LEN, GRAIN_LEN, GRAIN_SECTORS, Piece, Spare, TABLE_ENTRIES, capacity_sectors, encode_entries,
     entry, in_order,
 };
-use crate::device::BlockDevice;
+use crate::device::{BlockDevice, SectorBits};
 use crate::error::{Error, Result};
 use crate::output::Target;
 
@@ -76,7 +76,7 @@ pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &Write
     let target = Target::find_file(path, "a file, or - for standard output")?;
     let name = own_name(target.file_name())?;
     let header = header(capacity_sectors(device)?);
-    let descriptor = descriptor(&header, name, options);
+    let descriptor = descriptor(&header, name, device.sector_bits(), options);
     target.create(options.export.force, |out| {
         write_stream(device, &mut out.file(), out.name(), (&header, &descriptor), options)
     })
@@ -101,7 +101,7 @@ pub fn export_stream(
     options: &WriteOptions<'_>,
 ) -> Result<u64> {
     let header = header(capacity_sectors(device)?);
-    let descriptor = descriptor(&header, stream_name(name), options);
+    let descriptor = descriptor(&header, stream_name(name), device.sector_bits(), options);
     write_stream(device, out, name, (&header, &descriptor), options)
 }
 
@@ -123,13 +123,19 @@ fn header(capacity_sectors: u64) -> SparseHeader {
     }
 }
 
-fn descriptor<'a>(header: &SparseHeader, name: &'a str, options: &WriteOptions<'_>) -> Descriptor<'a> {
+fn descriptor<'a>(
+    header: &SparseHeader,
+    name: &'a str,
+    sectors: SectorBits,
+    options: &WriteOptions<'_>,
+) -> Descriptor<'a> {
     Descriptor {
         create_type: "streamOptimized",
         access: "RDONLY",
         capacity_sectors: header.capacity_sectors,
         name,
         content: options.content,
+        sectors,
     }
 }
 
@@ -311,7 +317,8 @@ mod tests {
     #[test]
     fn a_stream_beyond_32_bits_is_a_limit_before_the_grain_is_written() {
         let header = header(1 << 30);
-        let descriptor = descriptor(&header, "disk.vmdk", &WriteOptions::default());
+        let options = WriteOptions::default();
+        let descriptor = descriptor(&header, "disk.vmdk", SectorBits::default(), &options);
         let mut out = Vec::new();
         let mut writer = StreamWriter::start(&mut out, "-", &header, &descriptor).expect("a start");
         writer.sector = FILE_SECTORS_MAX - 8;

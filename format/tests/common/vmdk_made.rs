@@ -62,6 +62,26 @@ pub struct Sparse {
     pub progress: Option<u64>,
     pub descriptor: Option<String>,
     pub level: u32,
+    pub habits: Habits,
+}
+
+/// What writers of streams whose tables lie behind the grains do differently: VMware's, Xen Orchestra's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// Markers of tables, directories and footers say 0 sectors.
+    pub zero_sizes: bool,
+    /// The header has the flag of a redundant directory and the place 0 for it.
+    pub flag_without_place: bool,
+    /// All tables come behind the last grain, in a row behind one marker, empty ones too.
+    pub together: bool,
+    /// Sectors of zeros between grains and tables, and between tables and the directory.
+    pub gap: usize,
+    /// Redundant tables and their directory come first, as the footer says.
+    pub redundant: bool,
+    /// Tables without grains, and entries for them, beyond those that the disk needs.
+    pub extra_tables: usize,
+    /// What the footer says of the sectors before the first grain.
+    pub footer_overhead: Option<u64>,
 }
 
 impl Default for Sparse {
@@ -78,6 +98,7 @@ impl Default for Sparse {
             progress: None,
             descriptor: None,
             level: 1,
+            habits: Habits::default(),
         }
     }
 }
@@ -163,7 +184,8 @@ impl Sparse {
         let mut header = vec![0; SECTOR];
         header[..4].copy_from_slice(b"KDMV");
         put32(&mut header, 4, self.version);
-        let redundant = self.redundant && self.tables_in_front();
+        let redundant = self.redundant && self.tables_in_front()
+            || !self.tables_in_front() && (self.habits.redundant || self.habits.flag_without_place);
         let flags = 1
             | u32::from(redundant) << 1
             | u32::from(self.zero_grains) << 2
@@ -209,6 +231,7 @@ impl Sparse {
         let overhead = (file.len() / SECTOR) as u64;
         put64(&mut file, 64, overhead);
         let mut directory = vec![0u32; tables];
+        let mut all = Vec::new();
         for (number, part) in disk.chunks(coverage).enumerate() {
             let table = self.grains(&mut file, part, number * self.entries);
             for front in &fronts {
@@ -216,12 +239,15 @@ impl Sparse {
                     put32(&mut file, front + number * table_len + entry * 4, sector);
                 }
             }
-            if fronts.is_empty() && table.iter().any(|&sector| sector != 0) {
+            let is_used = table.iter().any(|&sector| sector != 0);
+            if fronts.is_empty() && is_used && !self.habits.together {
+                file.resize(file.len() + self.habits.gap * SECTOR, 0);
                 directory[number] = self.table_behind(&mut file, &table);
             }
+            all.push(table);
         }
         if fronts.is_empty() {
-            self.end(&mut file, &directory);
+            self.end(&mut file, &all, &directory);
         }
         file
     }
@@ -263,33 +289,78 @@ impl Sparse {
         table
     }
 
-    fn table_behind(&self, file: &mut Vec<u8>, table: &[u32]) -> u32 {
-        let sectors = (table.len() * 4).div_ceil(SECTOR);
+    /// A marker of metadata, as the writer has them.
+    fn marked(&self, file: &mut Vec<u8>, sectors: usize, kind: u32) {
         if self.is_marked() {
-            file.extend(marker(sectors as u64, 1));
+            file.extend(marker(if self.habits.zero_sizes { 0 } else { sectors as u64 }, kind));
         }
-        let sector = file.len() / SECTOR;
-        table.iter().for_each(|entry| file.extend(entry.to_le_bytes()));
-        pad(file, SECTOR);
-        sector as u32
     }
 
-    fn end(&self, file: &mut Vec<u8>, directory: &[u32]) {
-        if self.is_marked() {
-            file.extend(marker((directory.len() * 4).div_ceil(SECTOR) as u64, 2));
+    fn table_behind(&self, file: &mut Vec<u8>, table: &[u32]) -> u32 {
+        self.marked(file, (table.len() * 4).div_ceil(SECTOR), 1);
+        put_table(file, table)
+    }
+
+    /// The tables that are not there yet, with a place for each that the directory has.
+    fn tables_behind(&self, file: &mut Vec<u8>, all: &[Vec<u32>]) -> Vec<u32> {
+        let empty = vec![0; self.entries];
+        let extra = std::iter::repeat_n(&empty, self.habits.extra_tables);
+        if self.habits.together {
+            let count = all.len() + self.habits.extra_tables;
+            self.marked(file, count * (self.entries * 4).div_ceil(SECTOR), 1);
+            return all.iter().chain(extra).map(|table| put_table(file, table)).collect();
         }
+        let is_used = |table: &[u32]| table.iter().any(|&sector| sector != 0);
+        let used = all.iter().map(|table| (table, is_used(table))).chain(extra.map(|table| (table, true)));
+        used.map(|(table, is_there)| if is_there { self.table_behind(file, table) } else { 0 }).collect()
+    }
+
+    fn directory_behind(&self, file: &mut Vec<u8>, directory: &[u32]) -> u64 {
+        file.resize(file.len() + self.habits.gap * SECTOR, 0);
+        self.marked(file, (directory.len() * 4).div_ceil(SECTOR), 2);
         let sector = (file.len() / SECTOR) as u64;
         directory.iter().for_each(|entry| file.extend(entry.to_le_bytes()));
         pad(file, SECTOR);
+        sector
+    }
+
+    fn end(&self, file: &mut Vec<u8>, all: &[Vec<u32>], directory: &[u32]) {
+        file.resize(file.len() + self.habits.gap * SECTOR, 0);
+        let mut redundant = 0;
+        if self.habits.redundant {
+            let places = self.tables_behind(file, all);
+            redundant = self.directory_behind(file, &places);
+        }
+        let places = if self.habits.together {
+            self.tables_behind(file, all)
+        } else {
+            let extra = (0..self.habits.extra_tables).map(|_| vec![0; self.entries]);
+            let extra: Vec<u32> = extra.map(|table| self.table_behind(file, &table)).collect();
+            [directory, &extra].concat()
+        };
+        let sector = self.directory_behind(file, &places);
         put64(file, 56, sector);
+        put64(file, 48, redundant);
         if self.layout() == Some(Layout::True) {
-            let footer = file[..SECTOR].to_vec();
+            let mut footer = file[..SECTOR].to_vec();
+            if let Some(overhead) = self.habits.footer_overhead {
+                put64(&mut footer, 64, overhead);
+            }
             put64(file, 56, u64::MAX);
-            file.extend(marker(1, 3));
+            put64(file, 48, 0);
+            self.marked(file, 1, 3);
             file.extend(footer);
         }
         if self.is_marked() {
             file.extend(marker(0, 0));
         }
     }
+}
+
+/// Appends a table; its sector.
+fn put_table(file: &mut Vec<u8>, table: &[u32]) -> u32 {
+    let sector = file.len() / SECTOR;
+    table.iter().for_each(|entry| file.extend(entry.to_le_bytes()));
+    pad(file, SECTOR);
+    sector as u32
 }

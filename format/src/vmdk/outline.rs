@@ -1,0 +1,104 @@
+//! What can be said of a VMDK that is not read: a difference, a kind of another product.
+
+use std::path::Path;
+
+use super::Parent;
+use super::descriptor::Descriptor;
+use super::extent::Extent;
+use super::files::{ExtentFile, read};
+use super::header::{HEADER_LEN, SECTOR_LEN, SparseHeader};
+use super::limits::DESCRIPTOR_LEN_MAX;
+use super::probe::{Mark, is_bare_descriptor, mark};
+use crate::error::Result;
+use crate::source::RawFile;
+
+/// Bytes that tell what a file is.
+const MARK_LEN: u64 = 64 << 10;
+
+/// What one file of a VMDK says, as far as it can be understood. Nothing else is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Outline {
+    /// The type of the disk as its descriptor spells it.
+    pub create_type: Option<String>,
+    /// Bytes of the disk, or of the part of it that is in this file.
+    pub size_bytes: Option<u64>,
+    /// The extents in the order of the disk.
+    pub extents: Vec<Extent>,
+    /// The disk that this one is a difference to.
+    pub parent: Option<Parent>,
+    /// Its own content id and UUID, by which others name it as their parent.
+    pub(super) ids: (Option<u32>, Option<String>),
+}
+
+impl Outline {
+    /// Reads the header and the text of the file at `path`, at most a MiB.
+    ///
+    /// # Errors
+    /// Those of opening and reading the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::of_file(&ExtentFile::of_open(RawFile::open(path, true)?), DESCRIPTOR_LEN_MAX)
+    }
+
+    /// As [`Outline::read`], of a file that is open, reading no more than `most` bytes of text.
+    pub(super) fn of_file(file: &ExtentFile, most: u64) -> Result<Self> {
+        let first = read(file, 0, file.file_size().min(MARK_LEN))?;
+        let u32_at = |at: usize| first.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        match mark(&first) {
+            Some(Mark::Sparse) => Self::of_sparse(file, &first, most),
+            Some(Mark::Descriptor) => Ok(Self::of_text(&read(file, 0, file.file_size().min(most))?, false)),
+            None if is_bare_descriptor(&first) => {
+                Ok(Self::of_text(&read(file, 0, file.file_size().min(most))?, false))
+            }
+            // Sources of the two places: libyal, "VMDK COWD", and QEMU's block/vmdk.c, "SESPARSE".
+            Some(Mark::EsxSparse) => Ok(Self::of_sectors(u32_at(12).map(u64::from))),
+            Some(Mark::SeSparse) => {
+                let high = u32_at(20).map(|high| u64::from(high) << 32);
+                Ok(Self::of_sectors(u32_at(16).zip(high).map(|(low, high)| u64::from(low) | high)))
+            }
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn of_sectors(sectors: Option<u64>) -> Self {
+        let size_bytes = sectors.and_then(|sectors| sectors.checked_mul(SECTOR_LEN));
+        Self { size_bytes, ..Self::default() }
+    }
+
+    fn of_text(text: &[u8], is_embedded: bool) -> Self {
+        match Descriptor::parse(text, is_embedded) {
+            Ok(descriptor) => Self {
+                size_bytes: Some(descriptor.sectors() * SECTOR_LEN),
+                create_type: Some(descriptor.create_type),
+                extents: descriptor.extents,
+                parent: descriptor.parent,
+                ids: (descriptor.cid, descriptor.uuid),
+            },
+            Err(super::Fault::Difference { parent }) => Self { parent: Some(parent), ..Self::default() },
+            Err(_) => Self::default(),
+        }
+    }
+
+    fn of_sparse(file: &ExtentFile, first: &[u8], most: u64) -> Result<Self> {
+        let Some(header) = first.get(..HEADER_LEN).and_then(|bytes| SparseHeader::decode(bytes).ok()) else {
+            return Ok(Self::default());
+        };
+        let text = embedded_text(file, &header, most)?;
+        let found = Self::of_text(&text, true);
+        let size_bytes = found.size_bytes.or_else(|| header.capacity_sectors.checked_mul(SECTOR_LEN));
+        Ok(Self { size_bytes, ..found })
+    }
+}
+
+/// The room of a sparse extent's text, cut after `most` bytes and where the file ends.
+pub(super) fn embedded_text(file: &ExtentFile, header: &SparseHeader, most: u64) -> Result<Vec<u8>> {
+    if header.descriptor_sector == 0 {
+        return Ok(Vec::new());
+    }
+    let offset = header.descriptor_sector.saturating_mul(SECTOR_LEN);
+    let there = file.file_size().saturating_sub(offset);
+    read(
+        file,
+        offset.min(file.file_size()),
+        header.descriptor_sectors.saturating_mul(SECTOR_LEN).min(most).min(there),
+    )
+}
