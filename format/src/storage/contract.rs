@@ -12,6 +12,7 @@ use super::{Listed, LockMode, Storage};
 pub fn check_contract(storage: &dyn Storage) {
     objects(storage);
     names(storage);
+    links(storage);
     locks(storage);
 }
 
@@ -55,6 +56,32 @@ fn names(storage: &dyn Storage) {
     assert_eq!(listed(""), [one]);
     storage.remove(&["a/one".into()]).expect("remove");
     assert_eq!(listed(""), []);
+}
+
+/// A second name, where the storage can give one, outlives the first and the object that takes it.
+fn links(storage: &dyn Storage) {
+    put(storage, "l/one", &[b"one"]);
+    match storage.link("l/one", "l/second") {
+        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        linked => {
+            linked.expect("link");
+            assert_eq!(
+                storage.link("l/none", "l/x").expect_err("no such object").kind(),
+                ErrorKind::NotFound
+            );
+            let taken = storage.link("l/one", "l/second").expect_err("taken");
+            assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+            put(storage, "l/new", &[b"new"]);
+            storage.publish(&[("l/new".into(), "l/one".into())]).expect("publish");
+            let mut old = [0; 3];
+            storage.open("l/second").expect("open").read_exact_at(&mut old, 0).expect("read");
+            assert_eq!(&old, b"one", "the second name keeps the object");
+            storage.publish(&[("l/second".into(), "l/one".into())]).expect("publish");
+            storage.open("l/one").expect("open").read_exact_at(&mut old, 0).expect("read");
+            assert_eq!(&old, b"one", "and gives it back");
+        }
+    }
+    storage.remove(&["l/one".into()]).expect("remove");
 }
 
 fn locks(storage: &dyn Storage) {

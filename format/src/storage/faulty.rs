@@ -19,7 +19,7 @@ pub enum FaultMode {
 /// Which operations are counted and can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Those that change something: create, append, sync, publish, remove.
+    /// Those that change something: create, append, sync, publish, link, remove.
     Writes,
     /// Those that read: open, read, list.
     Reads,
@@ -102,6 +102,10 @@ impl ReadAt for FaultyRead {
         self.faults.check(false)?;
         self.inner.read_exact_at(buf, offset)
     }
+
+    fn modified_nanos(&self) -> Option<u64> {
+        self.inner.modified_nanos()
+    }
 }
 
 #[derive(Debug)]
@@ -146,6 +150,11 @@ impl<S: Storage> Storage for FaultyStorage<S> {
             return Err(fault);
         }
         self.inner.publish(moves)
+    }
+
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        self.faults.check(true)?;
+        self.inner.link(name, second)
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {

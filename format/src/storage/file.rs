@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
 
@@ -132,6 +133,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 struct FileObject {
     file: File,
     len: u64,
+    modified_nanos: Option<u64>,
 }
 
 impl ReadAt for FileObject {
@@ -142,6 +144,16 @@ impl ReadAt for FileObject {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
     }
+
+    fn modified_nanos(&self) -> Option<u64> {
+        self.modified_nanos
+    }
+}
+
+/// `None` before 1970 and after 2554.
+fn nanos(seconds: i64, nanos: i64) -> Option<u64> {
+    let seconds = u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?;
+    seconds.checked_add(u64::try_from(nanos).ok()?)
 }
 
 #[derive(Debug)]
@@ -181,7 +193,8 @@ impl Storage for FileStorage {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
         }
-        Ok(Arc::new(FileObject { len: metadata.len(), file }))
+        let modified_nanos = nanos(metadata.mtime(), metadata.mtime_nsec());
+        Ok(Arc::new(FileObject { len: metadata.len(), modified_nanos, file }))
     }
 
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
@@ -194,6 +207,20 @@ impl Storage for FileStorage {
             folders.extend(to.parent().map(Path::to_path_buf));
         }
         folders.iter().try_for_each(|folder| sync_folder(folder))
+    }
+
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        self.check_folders(name)?;
+        self.check_folders(second)?;
+        let to = self.path(second);
+        self.with_parents(&to, || fs::hard_link(self.path(name), &to)).map_err(|error| {
+            // File systems without links, and one that has no room for more of this file.
+            let cannot = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::XDEV];
+            match Errno::from_io_error(&error) {
+                Some(errno) if cannot.contains(&errno) => io::Error::new(io::ErrorKind::Unsupported, error),
+                _ => error,
+            }
+        })
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {

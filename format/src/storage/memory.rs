@@ -177,6 +177,16 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let object = state.live.get(name).ok_or(io::ErrorKind::NotFound)?.clone();
+        if state.live.contains_key(second) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.live.insert(second.into(), object);
+        Ok(())
+    }
+
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         let inside = |name: &str| {
             prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))

@@ -42,6 +42,15 @@ pub trait ReadAt: Send + Sync + Debug {
     /// # Errors
     /// `UnexpectedEof` where the object ends before `buf` does; never a short read.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// When the content last changed, in nanoseconds since 1970, as it was when the object was opened;
+    /// `None` where the back end does not know.
+    ///
+    /// An object that was changed behind the store's back has another stamp than before. An equal
+    /// stamp proves nothing: clocks can be set, and so can stamps.
+    fn modified_nanos(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One object being written.
@@ -105,6 +114,17 @@ pub trait Storage: Send + Sync + Debug {
     /// Those of the medium; some of the names may have been given.
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()>;
 
+    /// Gives an object that was published a second name, without copying it. The second name survives
+    /// a loss of power once it was published in its turn.
+    ///
+    /// # Errors
+    /// `Unsupported` where the back end cannot: then the caller copies. `NotFound` where there is no
+    /// such object, `AlreadyExists` where the second name is taken.
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        let _ = (name, second);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// All objects whose name is `prefix` followed by `/` and more, in ascending order of names;
     /// all objects for an empty prefix.
     ///
@@ -141,6 +161,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
         (**self).publish(moves)
+    }
+
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        (**self).link(name, second)
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {

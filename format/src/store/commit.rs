@@ -197,16 +197,35 @@ impl Stage {
                 Some(len) => {
                     old += len;
                     let copy = old_name(journal.restore.len());
-                    match self.copy(name, &unnamed(&copy)) {
-                        Ok(()) => journal.restore.push((name.clone(), copy)),
-                        // What cannot be read was not worth keeping.
-                        Err(Error::Io { operation: "read", .. }) => {}
-                        Err(error) => return Err(error),
+                    if self.keep_old(name, &unnamed(&copy))? {
+                        journal.restore.push((name.clone(), copy));
                     }
                 }
             }
         }
         Ok((journal, u64::saturating_sub(grown, old)))
+    }
+
+    /// Keeps an object that is about to be replaced, under a staged name: by a second name, whatever
+    /// its length, else as a copy. False where it is not kept and its replacement stays, even if the
+    /// commit is undone.
+    fn keep_old(&self, name: &str, staged: &str) -> Result<bool> {
+        match self.shared.storage.link(name, &self.staged(staged)) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
+            Err(error) => return Err(Error::io("keep the old", name, error)),
+        }
+        // Packs may have gigabytes. One is replaced only where its bytes are not what its name says,
+        // and by one whose bytes are: that one has every frame that could be read before.
+        if name.starts_with(names::PACKS) {
+            return Ok(false);
+        }
+        match self.copy(name, staged) {
+            Ok(()) => Ok(true),
+            // What cannot be read was not worth keeping.
+            Err(Error::Io { operation: "read", .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Copies an object of the store into this stage.

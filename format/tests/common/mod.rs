@@ -313,6 +313,7 @@ pub enum Op {
     Open(String),
     Read { object: String, offset: u64, len: u64 },
     Publish(Vec<(String, String)>),
+    Link(String, String),
     List(String),
     Remove(Vec<String>),
 }
@@ -379,6 +380,10 @@ impl<S: Storage> ReadAt for WatchedObject<S, dyn ReadAt> {
         self.by.op(Op::Read { object: self.name.clone(), offset, len: buf.len() as u64 })?;
         self.inner.read_exact_at(buf, offset)
     }
+
+    fn modified_nanos(&self) -> Option<u64> {
+        self.inner.modified_nanos()
+    }
 }
 
 impl<S: Storage> Append for WatchedObject<S, dyn Append> {
@@ -413,6 +418,11 @@ impl<S: Storage + Clone + 'static> Storage for Watched<S> {
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
         self.op(Op::Publish(moves.to_vec()))?;
         self.inner.publish(moves)
+    }
+
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        self.op(Op::Link(name.into(), second.into()))?;
+        self.inner.link(name, second)
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
