@@ -4,6 +4,7 @@
 //! same list or in another, is not stored again; of one that it has in part, the rest is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::chunks::check_cancel;
@@ -13,15 +14,17 @@ use super::load_pages::StagedPages;
 use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::heal::{self, Health};
 use crate::image::{BlockSet, ChunkBlocks, Image, ListBlocks};
-use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
+use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT, TABLE_PAGE_RECORDS};
+use crate::ondisk::list::ListShape;
 use crate::store::commit::{Naming, Publication};
 use crate::store::journal::recover;
 use crate::store::list_writer::{LocatorWriter, write_list};
 use crate::store::merge::{OwnList, StagedList};
 use crate::store::record::Record;
 use crate::store::stage::Stage;
-use crate::store::{ImageRef, RefName, Store, names};
+use crate::store::{ImageRef, RefName, Shared, Store, names};
 
 /// How often a load begins anew because another writer changed the same lists.
 const TRIES: u32 = 8;
@@ -86,10 +89,22 @@ impl Store {
     pub fn load(&self, bundle: &Self, options: &LoadOptions<'_>) -> Result<LoadReport> {
         let mut tries = 1;
         loop {
-            match Load::new(self, bundle, options)?.run() {
+            match Load::new(self, bundle, options).and_then(Load::run) {
                 Err(Error::Conflict { .. }) if tries < TRIES => tries += 1,
+                // A list of this store is damaged, and may be made again by what else there is of it.
+                Err(error) if error.is_damage() && tries < TRIES && self.heal_list(&error)? => tries += 1,
                 done => return done,
             }
+        }
+    }
+
+    /// Makes a list again, or its locator, that an error tells of; gives whether that was to be done.
+    fn heal_list(&self, error: &Error) -> Result<bool> {
+        let Error::Corrupt { object, .. } = error else { return Ok(false) };
+        let is_table = [names::LISTS, names::LOCATORS].iter().any(|folder| object.starts_with(folder));
+        match names::digest_of(object).filter(|_| is_table) {
+            Some(list) => Ok(!heal::tables(&self.shared, [list])?.is_empty()),
+            None => Ok(false),
         }
     }
 }
@@ -108,6 +123,7 @@ struct Load<'a> {
     /// What the images are made of, and what the store has of those lists.
     blocks: BlockSet,
     seen: Seen,
+    health: Arc<Health>,
 }
 
 /// The store as it was committed when the try began: what it held then it holds at the end, too.
@@ -129,8 +145,9 @@ impl<'a> Load<'a> {
         let images = ids.iter().map(|id| bundle.image(&ImageRef::Id(*id))).collect::<Result<Vec<_>>>()?;
         let loaded = names_of(bundle, &images, options)?;
         let blocks = BlockSet::of(&images)?;
-        let seen = Seen::look(store, &blocks, &loaded, options.replace)?;
-        Ok(Self { store, bundle, options, stage, images, loaded, blocks, seen })
+        let health = Arc::new(Health::new(&store.shared));
+        let seen = Seen::look(store, &blocks, &loaded, options.replace, &health)?;
+        Ok(Self { store, bundle, options, stage, images, loaded, blocks, seen, health })
     }
 
     fn run(self) -> Result<LoadReport> {
@@ -149,7 +166,10 @@ impl<'a> Load<'a> {
         self.stage.sync_all()?;
         check_cancel(self.options.cancel)?;
         let nothing = publication.references.is_empty() && new.is_empty();
-        let stored_bytes = if nothing { 0 } else { self.stage.commit_then(&publication, |_| ())? };
+        let mut stored_bytes = if nothing { 0 } else { self.stage.commit_then(&publication, |_| ())? };
+        let shared = &self.store.shared;
+        heal::remember(shared, &publication.objects);
+        stored_bytes += heal::after_commit(shared, &self.health, LEVEL_DEFAULT).stored_bytes;
         Ok(LoadReport { images: self.loaded, stored_bytes })
     }
 
@@ -161,7 +181,13 @@ impl<'a> Load<'a> {
         let mut donors = Vec::new();
         for id in ids.into_iter().filter(|id| !self.seen.new.contains(id)) {
             match self.store.image_by_id(id) {
-                Ok(image) => donors.push(image),
+                Ok(image) => {
+                    let files = &image.record.places.files;
+                    let sound = files.iter().map(|file| self.health.page_file(file));
+                    if sound.collect::<Result<Vec<_>>>()?.iter().all(|is_sound| *is_sound) {
+                        donors.push(image);
+                    }
+                }
                 Err(error) if error.may_pass() => return Err(error),
                 Err(_) => {}
             }
@@ -172,7 +198,7 @@ impl<'a> Load<'a> {
     /// Stages all blocks of the images that the store lacks.
     fn chunks(&self, publication: &mut Publication) -> Result<()> {
         let all: u64 = self.blocks.lists().map(|(_, list)| list.blocks()).sum();
-        let known = KnownChunks::open(&self.store.shared)?;
+        let known = KnownChunks::open(&self.store.shared, &self.health)?;
         let mut frames = FrameWriter::new(&self.stage, &self.bundle.shared);
         let mut waiting = Vec::new();
         let mut done = 0;
@@ -251,29 +277,48 @@ impl<'a> Load<'a> {
         let page = |page: u64| pages.contains(&page).then(|| from.page(page)).transpose();
         write_list(&self.stage, &list, root, page)?;
         let (list, locator) = (self.stage.staged(&list), self.stage.staged(&locator));
-        Ok(Some((writer, StagedList { id: *id, list, locator, over: Some(over) })))
+        let suspects = self.health.suspects_of(id);
+        Ok(Some((writer, StagedList { id: *id, list, locator, over: Some(over), suspects })))
     }
 }
 
 impl Seen {
-    /// Looks at the store under its lock, with nothing half published: what is committed only grows.
-    fn look(store: &Store, blocks: &BlockSet, loaded: &[LoadedImage], replace: bool) -> Result<Self> {
+    /// Looks at the store. Lists and records are looked at without its lock, for that may take long: what a
+    /// living writer publishes just now and takes back again, the commit finds out.
+    fn look(
+        store: &Store,
+        blocks: &BlockSet,
+        loaded: &[LoadedImage],
+        replace: bool,
+        health: &Health,
+    ) -> Result<Self> {
         let shared = &store.shared;
-        let _lock = shared.lock()?;
-        recover(shared)?;
-        let mut lists = HashMap::new();
+        let (mut lists, mut new) = (HashMap::new(), BTreeSet::new());
         for (id, list) in blocks.lists() {
-            if let Some(own) = OwnList::find(shared, id)? {
+            if let Some(own) = own_list(shared, id, list.shape)? {
                 own.list.check_shape(Some(list.shape))?;
+                if own.list.is_proved() {
+                    health.of_list(&own.list)?;
+                } else {
+                    health.add_all(&own.list);
+                }
                 lists.insert(*id, own);
             }
         }
-        let (mut new, mut references) = (BTreeSet::new(), Vec::new());
         for image in loaded {
             match Record::check(shared, image.image) {
                 Ok(()) => {}
                 Err(error) if error.may_pass() => return Err(error),
                 Err(_) => drop(new.insert(image.image)),
+            }
+        }
+        let _lock = shared.lock()?;
+        recover(shared)?;
+        let mut references = Vec::new();
+        for image in loaded {
+            let record = names::object(names::MANIFESTS, &image.image);
+            if shared.storage.open(&record).is_err() {
+                new.insert(image.image);
             }
             for name in &image.names {
                 match shared.reference(name) {
@@ -288,6 +333,21 @@ impl Seen {
         }
         Ok(Self { lists, new, references })
     }
+}
+
+/// A list as the store has it. One that is damaged is made again first, if that can be: what is brought of
+/// it may be less than there was.
+fn own_list(shared: &Arc<Shared>, id: &Digest, shape: ListShape) -> Result<Option<OwnList>> {
+    let found = OwnList::find(shared, id, None)?;
+    let is_there = || {
+        let folders = [names::LISTS, names::LOCATORS];
+        folders.iter().any(|folder| shared.storage.open(&names::object(folder, id)).is_ok())
+    };
+    if found.is_some() || !is_there() {
+        return Ok(found);
+    }
+    heal::tables(shared, [*id])?;
+    OwnList::find(shared, id, Some(shape))
 }
 
 fn all_names(loaded: &[LoadedImage]) -> Vec<(RefName, Digest)> {

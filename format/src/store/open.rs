@@ -313,20 +313,35 @@ impl Shared {
         head_len: u64,
         check: impl FnOnce(&[u8]) -> std::result::Result<(), Fault>,
     ) -> Result<Arc<dyn ReadAt>> {
-        if let Some(object) = self.objects().get(name) {
-            return Ok(object.clone());
+        if let Some(object) = self.kept_object(name) {
+            return Ok(object);
         }
-        let object = self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
-            // Removed while it is served.
-            (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
-            // What is looked for here, something that was read has named.
-            (std::io::ErrorKind::NotFound, None) => Err(Error::corrupt(name, 0, Fault::Missing)),
-            _ => Err(Error::io("open", name, error)),
-        })?;
+        let object = self.open_anew(name)?;
         if head_len > 0 {
             let head = read_range(object.as_ref(), name, 0, head_len)?;
             check(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
         }
+        self.keep_object(name, object.clone());
+        Ok(object)
+    }
+
+    /// An object for reading that something which was read has named, as it is now.
+    pub fn open_anew(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
+        self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
+            // Removed while it is served.
+            (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
+            (std::io::ErrorKind::NotFound, None) => Err(Error::corrupt(name, 0, Fault::Missing)),
+            _ => Err(Error::io("open", name, error)),
+        })
+    }
+
+    /// An object that is kept open.
+    pub fn kept_object(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
+        self.objects().get(name).cloned()
+    }
+
+    /// Keeps an object open under `name`, for a while.
+    pub fn keep_object(&self, name: &str, object: Arc<dyn ReadAt>) {
         let mut objects = self.objects();
         if objects.len() >= OPEN_OBJECTS_MAX {
             // Which ones go matters little: what is open is a convenience, not a cache of content.
@@ -336,8 +351,7 @@ impl Shared {
                 keep
             });
         }
-        objects.insert(name.into(), object.clone());
-        Ok(object)
+        objects.insert(name.into(), object);
     }
 
     /// Lets go of an object that may have been replaced.
@@ -358,7 +372,6 @@ impl Shared {
     pub fn forget_list(&self, id: &Digest) {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.forget_object(&names::object(names::LISTS, id));
-        self.forget_object(&names::object(names::LOCATORS, id));
     }
 
     fn pinned(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
@@ -371,7 +384,9 @@ impl Shared {
             *users += 1;
             return Ok(());
         }
-        let object = self.open_object(name)?;
+        // What may be replaced is pinned as it is now.
+        let never_moved = [names::PACKS, names::PAGES].iter().any(|folder| name.starts_with(folder));
+        let object = if never_moved { self.open_object(name)? } else { self.open_anew(name)? };
         self.pins().entry(name.into()).or_insert((object, 0)).1 += 1;
         Ok(())
     }
