@@ -56,6 +56,9 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
     pub wait: u64,
+    /// Treat a store that another user owns as your own
+    #[arg(long, global = true)]
+    pub trust_owner: bool,
     /// How to show progress
     #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
     #[arg(help = "Progress: auto (a bar on a terminal), plain (lines), none")]

@@ -257,6 +257,12 @@ impl Storage for FileStorage {
         Ok(())
     }
 
+    fn foreign_owner(&self, name: &str) -> Option<u32> {
+        let owner = fs::symlink_metadata(self.path(name)).ok()?.uid();
+        let is_trusted = owner == 0 || owner == rustix::process::geteuid().as_raw();
+        (!is_trusted).then_some(owner)
+    }
+
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         self.check_folders(name)?;
         let path = self.path(name);

@@ -50,6 +50,9 @@ pub struct StoreOptions {
     /// Whether the cache gets chunks that are read whole, too. Who reads a disk once from front to back
     /// is better off without; a server's next client may read what this one did.
     pub keep_whole_chunks: bool,
+    /// Whether a store that another user owns, who is not root, is treated as this user's own. Else it is
+    /// read with [`VerifyMode::Full`], and not written.
+    pub trust_owner: bool,
 }
 
 impl Default for StoreOptions {
@@ -60,6 +63,7 @@ impl Default for StoreOptions {
             verify: VerifyMode::default(),
             lock_wait: Duration::from_secs(30),
             keep_whole_chunks: false,
+            trust_owner: false,
         }
     }
 }
@@ -88,6 +92,8 @@ pub(crate) struct Shared {
     /// Objects of images that are served.
     pinned: Mutex<HashMap<String, Pinned>>,
     poisoned: AtomicBool,
+    /// The user who owns the store, where that is one who is not trusted.
+    foreign_owner: Option<u32>,
     writer_mask: u32,
     /// Where a bundle's bases are; `Some` also for a bundle without any.
     pub bundle: Option<Bundle>,
@@ -121,7 +127,9 @@ impl Store {
         match Self::open_shared(storage.clone(), options.clone()) {
             Err(Error::NoStore { .. }) => {
                 let made_bytes = make_store(storage.as_ref(), options.lock_wait)?;
-                let store = Self::open_shared(storage, options)?;
+                // Made here and now: a file system that gives what is made to somebody else changes nothing.
+                let trust_owner = options.trust_owner || made_bytes > 0;
+                let store = Self::open_shared(storage, StoreOptions { trust_owner, ..options })?;
                 store.shared.made_bytes.store(made_bytes, Ordering::SeqCst);
                 Ok(store)
             }
@@ -165,10 +173,11 @@ impl Store {
         };
         let object = format!("{}/{}", storage.place(), names::STORE);
         let header = store_header::decode(&bytes).map_err(|fault| Error::corrupt(object, 0, fault))?;
+        let foreign_owner = storage.foreign_owner(names::STORE).filter(|_| !options.trust_owner);
         let shared = Shared {
             storage,
             cache: options.cache,
-            verify: options.verify,
+            verify: if foreign_owner.is_some() { VerifyMode::Full } else { options.verify },
             lock_wait: options.lock_wait,
             keep_whole_chunks: options.keep_whole_chunks,
             number: NonZeroU32::new(STORES.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX),
@@ -176,6 +185,7 @@ impl Store {
             objects: Mutex::default(),
             pinned: Mutex::default(),
             poisoned: AtomicBool::new(false),
+            foreign_owner,
             writer_mask: header.writer_mask,
             bundle,
             made_bytes: AtomicU64::new(0),
@@ -282,6 +292,9 @@ impl Shared {
         }
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(Error::Poisoned);
+        }
+        if let Some(owner) = self.foreign_owner {
+            return Err(Error::ForeignOwner { store: self.storage.place(), owner });
         }
         if self.writer_mask != 0 {
             let fault = Fault::WriterBit { found: self.writer_mask };

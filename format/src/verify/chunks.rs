@@ -269,6 +269,11 @@ impl Verifier<'_> {
 }
 
 impl BadChunks {
+    /// First chunk and the one behind the last, ascending; none where it is the whole list.
+    pub fn runs(&self) -> &[(u64, u64)] {
+        &self.runs
+    }
+
     /// None of the list's chunks can be read.
     pub fn whole_list(error: &Error) -> Self {
         Self { runs: Vec::new(), reason: text_of(error) }
