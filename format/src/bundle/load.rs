@@ -87,26 +87,30 @@ impl Store {
     /// [`Error::Exists`] for a name in use by another image; damage of the bundle; [`Error::NoSpace`];
     /// [`Error::Interrupted`].
     pub fn load(&self, bundle: &Self, options: &LoadOptions<'_>) -> Result<LoadReport> {
-        let mut tries = 1;
+        let (mut tries, mut hurt) = (1, BTreeSet::new());
         loop {
-            match Load::new(self, bundle, options).and_then(Load::run) {
+            match Load::new(self, bundle, options, &hurt).and_then(Load::run) {
                 Err(Error::Conflict { .. }) if tries < TRIES => tries += 1,
-                // A list of this store is damaged, and may be made again by what else there is of it.
-                Err(error) if error.is_damage() && tries < TRIES && self.heal_list(&error)? => tries += 1,
+                Err(error) => match list_of(&error) {
+                    // A list of this store is damaged, and may be made again by what else there is of it; else
+                    // nothing of it is built on.
+                    Some(list) if heal::tables(&self.shared, [list])?.is_empty() && !hurt.insert(list) => {
+                        return Err(error);
+                    }
+                    Some(_) => {}
+                    None => return Err(error),
+                },
                 done => return done,
             }
         }
     }
+}
 
-    /// Makes a list again, or its locator, that an error tells of; gives whether that was to be done.
-    fn heal_list(&self, error: &Error) -> Result<bool> {
-        let Error::Corrupt { object, .. } = error else { return Ok(false) };
-        let is_table = [names::LISTS, names::LOCATORS].iter().any(|folder| object.starts_with(folder));
-        match names::digest_of(object).filter(|_| is_table) {
-            Some(list) => Ok(!heal::tables(&self.shared, [list])?.is_empty()),
-            None => Ok(false),
-        }
-    }
+/// The list whose tables, or whose locator's, an error says are damaged.
+fn list_of(error: &Error) -> Option<Digest> {
+    let Error::Corrupt { object, .. } = error else { return None };
+    let is_table = [names::LISTS, names::LOCATORS].iter().any(|folder| object.starts_with(folder));
+    names::digest_of(object).filter(|_| is_table)
 }
 
 /// Locators that wait for the ids of the packs being written; each takes some memory.
@@ -135,7 +139,13 @@ struct Seen {
 }
 
 impl<'a> Load<'a> {
-    fn new(store: &'a Store, bundle: &'a Store, options: &'a LoadOptions<'a>) -> Result<Self> {
+    /// Of lists in `hurt`, nothing that the store has is built on unread.
+    fn new(
+        store: &'a Store,
+        bundle: &'a Store,
+        options: &'a LoadOptions<'a>,
+        hurt: &BTreeSet<Digest>,
+    ) -> Result<Self> {
         let stage = Stage::begin(&store.shared)?;
         let ids: BTreeSet<Digest> = if options.images.is_empty() {
             bundle.shared.image_ids()?.into_iter().collect()
@@ -146,7 +156,7 @@ impl<'a> Load<'a> {
         let loaded = names_of(bundle, &images, options)?;
         let blocks = BlockSet::of(&images)?;
         let health = Arc::new(Health::new(&store.shared));
-        let seen = Seen::look(store, &blocks, &loaded, options.replace, &health)?;
+        let seen = Seen::look(store, &blocks, &loaded, options.replace, &health, hurt)?;
         Ok(Self { store, bundle, options, stage, images, loaded, blocks, seen, health })
     }
 
@@ -291,13 +301,14 @@ impl Seen {
         loaded: &[LoadedImage],
         replace: bool,
         health: &Health,
+        hurt: &BTreeSet<Digest>,
     ) -> Result<Self> {
         let shared = &store.shared;
         let (mut lists, mut new) = (HashMap::new(), BTreeSet::new());
         for (id, list) in blocks.lists() {
             if let Some(own) = own_list(shared, id, list.shape)? {
                 own.list.check_shape(Some(list.shape))?;
-                if own.list.is_proved() {
+                if own.list.is_proved() && !hurt.contains(id) {
                     health.of_list(&own.list)?;
                 } else {
                     health.add_all(&own.list);

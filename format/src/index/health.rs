@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 use super::notes::{self, Notes};
-use super::stamps;
+use super::stamps::{self, Recalled};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
@@ -123,11 +123,12 @@ impl Health {
         let look = || -> Result<()> {
             let object = scrub::open_anew(&self.shared, &name)?;
             let is_noted = self.notes.objects.contains(&name);
-            if !is_noted && stamps::is_unchanged(&self.shared, id, object.as_ref()) == Some(true) {
+            let recalled = stamps::recall(&self.shared, id, object.as_ref());
+            if !is_noted && matches!(recalled, Recalled::Read(_)) {
                 return Ok(());
             }
             scrub::check_page_file(object.as_ref(), &name)?;
-            stamps::remember(&self.shared, id, object.as_ref());
+            stamps::remember(&self.shared, id, object.as_ref(), &BTreeSet::new());
             self.state().whole.objects.insert(name.clone());
             Ok(())
         };
@@ -259,27 +260,26 @@ impl Health {
     fn look_at_pack(&self, id: &Digest, name: &str) -> Result<Pack> {
         let object = scrub::open_anew(&self.shared, name)?;
         let is_noted = self.notes.objects.contains(name);
-        match stamps::is_unchanged(&self.shared, id, object.as_ref()) {
-            Some(false) => return self.read_pack(id, name, object.as_ref()),
+        let bad = match stamps::recall(&self.shared, id, object.as_ref()) {
+            Recalled::Changed => return self.read_pack(id, name, object.as_ref()),
             _ if is_noted => return self.read_pack(id, name, object.as_ref()),
-            _ => {}
-        }
+            Recalled::NoStamp => BTreeSet::new(),
+            Recalled::Read(bad) => bad,
+        };
         let head = read_range(object.as_ref(), name, 0, FRAMES_OFFSET)?;
         pack::decode_head(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
         scrub::pack_trailer(object.as_ref(), name)?;
-        Ok(Pack::Sound)
+        Ok(if bad.is_empty() { Pack::Sound } else { Pack::Hurt(bad) })
     }
 
     /// Reads all of a pack.
     fn read_pack(&self, id: &Digest, name: &str, object: &dyn ReadAt) -> Result<Pack> {
         let records = scrub::check_pack(object, name)?;
         let (bad, first) = scrub::bad_frames(object, name, &records)?;
+        stamps::remember(&self.shared, id, object, &bad);
+        self.state().whole.objects.insert(name.into());
         match first {
-            None => {
-                stamps::remember(&self.shared, id, object);
-                self.state().whole.objects.insert(name.into());
-                Ok(Pack::Sound)
-            }
+            None => Ok(Pack::Sound),
             Some(error) => {
                 self.state().tell(&error, name);
                 Ok(Pack::Hurt(bad))
@@ -291,7 +291,7 @@ impl Health {
     pub fn is_hurt(&self) -> bool {
         let state = self.state();
         !state.tables.is_empty()
-            || !state.reasons.is_empty()
+            || state.page_files.values().any(|is_sound| !is_sound)
             || state.lists.values().any(|bad| !bad.is_empty())
     }
 
@@ -309,6 +309,12 @@ impl Health {
     /// The lists whose own tables, or whose locators', are damaged.
     pub fn tables(&self) -> BTreeSet<Digest> {
         self.state().tables.clone()
+    }
+
+    /// Page files that are gone or not sound.
+    pub fn bad_page_files(&self) -> BTreeSet<Digest> {
+        let state = self.state();
+        state.page_files.iter().filter(|(_, is_sound)| !**is_sound).map(|(id, _)| *id).collect()
     }
 
     /// Packs that are gone, not sound, or have frames that are not.
@@ -329,10 +335,14 @@ impl Health {
         let (found, whole) = {
             let state = self.state();
             let chunks = state.lists.iter().filter(|(_, bad)| !bad.is_empty());
+            let packs = state.packs.iter().filter(|(_, pack)| matches!(***pack, Pack::Unsound));
+            let pages = state.page_files.iter().filter(|(_, is_sound)| !**is_sound);
             let mut found = Notes {
                 chunks: chunks.map(|(id, bad)| (*id, Runs::clone(bad))).collect(),
-                objects: state.reasons.keys().cloned().collect(),
+                objects: packs.map(|(id, _)| names::object(names::PACKS, id)).collect(),
             };
+            found.objects.extend(pages.map(|(id, _)| names::object(names::PAGES, id)));
+            found.objects.extend(state.tables.iter().map(|id| names::object(names::LISTS, id)));
             let mut whole = state.whole.clone();
             whole.add(healed);
             found.remove(healed);

@@ -1,4 +1,5 @@
-//! When packs and page files were last known to be good: their length and the time of their last change.
+//! When packs and page files were last read, and what was found: their length and the time of their last
+//! change then, and of packs the places of the frames that were bad.
 //!
 //! ```text
 //! index/stamps/ID       of the pack or page file with this id
@@ -8,12 +9,28 @@
 //! something else than this library. That is no verdict but a reason to read it before a writer builds
 //! on it. Nothing is remembered of back ends that know no time of change.
 
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
-use crate::storage::ReadAt;
-use crate::store::{Shared, names};
+use std::collections::BTreeSet;
 
-/// Length, stamp, and a digest of both and of the object's id.
-const RECORD_LEN: usize = 8 + 8 + DIGEST_LEN;
+use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::limits::PACK_FRAMES_MAX;
+use crate::storage::ReadAt;
+use crate::store::{Shared, names, read_range};
+
+/// Length and stamp.
+const FIXED_LEN: usize = 8 + 8;
+/// The longest record: that of a pack all of whose frames are bad.
+const LEN_MAX: u64 = FIXED_LEN as u64 + 4 * PACK_FRAMES_MAX + DIGEST_LEN as u64;
+
+/// What is known of an object as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Recalled {
+    /// The back end has no stamps.
+    NoStamp,
+    /// It was changed since it was read, or never was.
+    Changed,
+    /// It was read as it is, and is good but for frames at these offsets.
+    Read(BTreeSet<u32>),
+}
 
 fn object_name(id: &Digest) -> String {
     format!("{}/stamps/{id}", names::INDEX)
@@ -32,28 +49,35 @@ impl Stamp {
         Some(Self { len: object.len(), nanos: object.modified_nanos()? })
     }
 
-    fn record(&self, id: &Digest) -> Vec<u8> {
+    /// The bytes that remember it: length, stamp, bad offsets; a digest of them and of the object's id.
+    fn record(&self, id: &Digest, bad: &BTreeSet<u32>) -> Vec<u8> {
         let mut bytes = [self.len.to_le_bytes(), self.nanos.to_le_bytes()].concat();
+        bytes.extend(bad.iter().flat_map(|offset| offset.to_le_bytes()));
         let digest = object_digest(&[&id.0[..], &bytes].concat());
         bytes.extend_from_slice(&digest.0);
         bytes
     }
 
-    fn is_remembered(&self, shared: &Shared, id: &Digest) -> bool {
-        let mut found = [0; RECORD_LEN];
-        let remembered = shared.storage.open(&object_name(id));
-        let read = remembered.and_then(|remembered| remembered.read_exact_at(&mut found, 0));
-        read.is_ok() && found[..] == self.record(id)
+    fn recall(&self, shared: &Shared, id: &Digest) -> Recalled {
+        let name = object_name(id);
+        let read = || {
+            let object = shared.storage.open(&name).ok()?;
+            let len = Some(object.len()).filter(|len| *len <= LEN_MAX)?;
+            let bytes = read_range(object.as_ref(), &name, 0, len).ok()?;
+            let offsets = bytes.get(FIXED_LEN..bytes.len().checked_sub(DIGEST_LEN)?)?;
+            let bad = offsets.as_chunks().0.iter().copied().map(u32::from_le_bytes).collect();
+            (self.record(id, &bad) == bytes).then_some(bad)
+        };
+        read().map_or(Recalled::Changed, Recalled::Read)
     }
 
-    /// Remembers that the object was good with this stamp. A failure costs that it is read once more.
-    pub fn remember(&self, shared: &Shared, id: &Digest) {
-        if self.is_remembered(shared, id) {
-            return;
-        }
+    /// Remembers that the object was read with this stamp, and was good but for frames at `bad` offsets. A
+    /// failure costs that it is read once more.
+    pub fn remember(&self, shared: &Shared, id: &Digest, bad: &BTreeSet<u32>) {
+        let record = self.record(id, bad);
         let name = object_name(id);
         // Neither synced nor moved into its place: what is torn has another digest.
-        let put = || shared.storage.create(&name).and_then(|made| made.append(&self.record(id)));
+        let put = || shared.storage.create(&name).and_then(|made| made.append(&record));
         let done = match put() {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 shared.storage.remove(std::slice::from_ref(&name)).and_then(|()| put())
@@ -66,16 +90,15 @@ impl Stamp {
     }
 }
 
-/// Whether `object`, opened by the name that has `id`, is as it was when it was last known to be good.
-/// `None` where the back end cannot say.
-pub(crate) fn is_unchanged(shared: &Shared, id: &Digest, object: &dyn ReadAt) -> Option<bool> {
-    Stamp::of(object).map(|stamp| stamp.is_remembered(shared, id))
+/// What is known of `object`, opened by the name that has `id`.
+pub(crate) fn recall(shared: &Shared, id: &Digest, object: &dyn ReadAt) -> Recalled {
+    Stamp::of(object).map_or(Recalled::NoStamp, |stamp| stamp.recall(shared, id))
 }
 
-/// Remembers that `object` is good.
-pub(crate) fn remember(shared: &Shared, id: &Digest, object: &dyn ReadAt) {
+/// Remembers that `object` is good but for frames at `bad` offsets.
+pub(crate) fn remember(shared: &Shared, id: &Digest, object: &dyn ReadAt, bad: &BTreeSet<u32>) {
     if let Some(stamp) = Stamp::of(object) {
-        stamp.remember(shared, id);
+        stamp.remember(shared, id, bad);
     }
 }
 
@@ -83,7 +106,7 @@ pub(crate) fn remember(shared: &Shared, id: &Digest, object: &dyn ReadAt) {
 pub(crate) fn remember_new(shared: &Shared, names: impl Iterator<Item = String>) {
     for name in names {
         if let (Some(id), Ok(object)) = (names::digest_of(&name), shared.storage.open(&name)) {
-            remember(shared, &id, object.as_ref());
+            remember(shared, &id, object.as_ref(), &BTreeSet::new());
         }
     }
 }

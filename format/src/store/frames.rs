@@ -268,8 +268,13 @@ impl Shared {
         if end > pack.len() {
             return Err(Error::corrupt(name, offset, Fault::FramePlace { end, max: pack.len() }));
         }
-        pack.read_exact_at(stored, offset)
-            .map_err(|error| Error::io("read", format!("{name} at byte {offset}"), error))
+        pack.read_exact_at(stored, offset).map_err(|error| match error.kind() {
+            // It was cut since it was opened.
+            std::io::ErrorKind::UnexpectedEof => {
+                Error::corrupt(name, offset, Fault::Truncated { needed: end, found: offset })
+            }
+            _ => Error::io("read", format!("{name} at byte {offset}"), error),
+        })
     }
 
     /// A frame's stored bytes, whose guard is checked.

@@ -4,7 +4,7 @@
 //! Most of this is found out before the store's lock is taken, for lists may be long and packs large.
 //! Under the lock it is seen whether that is still so.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::commit::{Plan, Publication};
 use super::journal::recover;
@@ -24,8 +24,8 @@ use crate::ondisk::list::ListShape;
 pub(super) struct Prepared {
     /// One for each list of the publication.
     lists: Vec<PreparedList>,
-    /// Names of packs and page files that are in the store, and sound.
-    sound: BTreeSet<String>,
+    /// Packs and page files that were in the store, by name, and whether they were sound.
+    objects: BTreeMap<String, bool>,
 }
 
 #[derive(Debug)]
@@ -72,13 +72,13 @@ impl Stage {
     pub(super) fn prepare(&self, publication: &Publication) -> Result<Prepared> {
         let lists = publication.lists.iter().map(|staged| self.prepare_list(staged, 0));
         let lists = lists.collect::<Result<_>>()?;
-        let mut sound = BTreeSet::new();
+        let mut objects = BTreeMap::new();
         for (_, name) in &publication.objects {
-            if self.is_there(name)? && self.is_sound(name, true)? {
-                sound.insert(name.clone());
+            if self.is_there(name)? {
+                objects.insert(name.clone(), self.is_sound(name, true)?);
             }
         }
-        Ok(Prepared { lists, sound })
+        Ok(Prepared { lists, objects })
     }
 
     fn prepare_list(&self, staged: &StagedList, try_number: u32) -> Result<PreparedList> {
@@ -137,7 +137,7 @@ impl Stage {
             }
         }
         let (packs, gone) = self.lists_missing(publication, prepared.lists, &mut plan)?;
-        self.objects_missing(publication, &packs, &prepared.sound, &mut plan)?;
+        self.objects_missing(publication, &packs, &prepared.objects, &mut plan)?;
         let is_brought = |name: &String| publication.objects.iter().any(|(_, to)| to == name);
         for pack in packs.difference(&gone) {
             // Frames that were found in the store and are gone now.
@@ -189,7 +189,7 @@ impl Stage {
         &self,
         publication: &Publication,
         packs: &BTreeSet<Digest>,
-        sound: &BTreeSet<String>,
+        looked_at: &BTreeMap<String, bool>,
         plan: &mut Plan,
     ) -> Result<()> {
         for moved in &publication.objects {
@@ -204,9 +204,12 @@ impl Stage {
             if !wanted || is_twice {
                 continue;
             }
-            // One that came to be there meanwhile was written just now: its frames are not read again.
-            let is_kept =
-                self.is_there(&moved.1)? && (sound.contains(&moved.1) || self.is_sound(&moved.1, false)?);
+            let is_kept = self.is_there(&moved.1)?
+                && match looked_at.get(&moved.1) {
+                    Some(was_sound) => *was_sound,
+                    // It was written just now, by another: its frames are not read again.
+                    None => self.is_sound(&moved.1, false)?,
+                };
             if !is_kept {
                 plan.objects.push(moved.clone());
             }

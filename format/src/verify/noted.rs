@@ -40,7 +40,7 @@ impl Verifier<'_> {
         if settles {
             let hurt = self.hurt_packs();
             let good = self.sound.iter().filter(|(id, _)| !hurt.contains(id));
-            good.for_each(|(id, stamp)| stamp.remember(shared, id));
+            good.for_each(|(id, stamp)| stamp.remember(shared, id, &BTreeSet::new()));
         }
     }
 
