@@ -89,7 +89,9 @@ pub enum Error {
         object: String,
     },
     /// The store belongs to another user, who may have written anything into it.
-    #[error("{store} belongs to another user (uid {owner}): it is read with every id checked, and not written")]
+    #[error(
+        "{store} belongs to another user (uid {owner}): it is read with every id checked, and not written"
+    )]
     ForeignOwner {
         /// The store.
         store: String,

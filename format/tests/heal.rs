@@ -7,8 +7,8 @@ mod place;
 
 use common::{Rng, VecDisk, full, import, name, noise, on_threads, options, random_disk, read_all, text};
 use melv::{
-    BundleOptions, Error, ImageRef, ImportOptions, LoadOptions, Result, SaveOptions, Source, Store, StoreOptions,
-    VerifyOptions,
+    BundleOptions, Error, ImageRef, ImportOptions, LoadOptions, Result, SaveOptions, Source, Store,
+    StoreOptions, VerifyOptions,
 };
 use place::{Harm, Place};
 
@@ -160,8 +160,9 @@ fn a_damaged_object_is_not_kept_because_its_name_exists() {
 
 #[test]
 fn a_bundle_heals_what_an_import_cannot() {
-    for (folder, harm) in
-        ["packs", "lists", "locators", "pages", "manifests"].into_iter().flat_map(|f| Harm::ALL.map(|h| (f, h)))
+    for (folder, harm) in ["packs", "lists", "locators", "pages", "manifests"]
+        .into_iter()
+        .flat_map(|f| Harm::ALL.map(|h| (f, h)))
     {
         let place = Place::new();
         let disk = random_disk(3, 700 * KIB);
@@ -333,8 +334,9 @@ mod rounds {
                 edited[at..at + 4096].copy_from_slice(&noise(rng.next()));
             }
             edited.extend((0..20).flat_map(|n| text(seed * 1000 + n)));
-            let apart = [&base[200 * KIB..440 * KIB], &random_disk(seed * 7 + 3, 300 * KIB)[..], &edited[..90 * KIB]]
-                .concat();
+            let apart =
+                [&base[200 * KIB..440 * KIB], &random_disk(seed * 7 + 3, 300 * KIB)[..], &edited[..90 * KIB]]
+                    .concat();
             let disks = vec![("base", base), ("edited", edited), ("apart", apart)];
             let place = Place::new();
             for (image, disk) in &disks {
@@ -367,16 +369,20 @@ mod rounds {
         let mut pick = |choices: usize| rng.below(choices as u64) as usize;
         let folder = ["packs", "lists", "locators", "pages", "manifests"][pick(5)];
         let harm = Harm::ALL[pick(4)];
-        let supply =
-            [Supply::Again, Supply::OtherLevel, Supply::OtherThreads, Supply::Bundle][pick(4)];
+        let supply = [Supply::Again, Supply::OtherLevel, Supply::OtherThreads, Supply::Bundle][pick(4)];
         let (without_index, verified) = (pick(4) == 0, pick(3) == 0);
         let objects = place.list(folder);
         let object = objects[pick(objects.len())].clone();
         let first = pick(3);
         place.harm(&object, harm, &mut rng);
-        let what = format!("round {seed}: {object} {harm:?}, {supply:?}, index gone {without_index}, verified {verified}");
+        let what = format!(
+            "round {seed}: {object} {harm:?}, {supply:?}, index gone {without_index}, verified {verified}"
+        );
         if verified {
-            place.open().verify(&[], &VerifyOptions { full: rng.below(2) == 0, ..Default::default() }).unwrap();
+            place
+                .open()
+                .verify(&[], &VerifyOptions { full: rng.below(2) == 0, ..Default::default() })
+                .unwrap();
         }
         if without_index {
             place.remove_index();
@@ -404,7 +410,10 @@ mod rounds {
                     }
                 }
                 let now = scene.readable(&place, &what);
-                assert!(before.iter().zip(&now).all(|(before, now)| !before || *now), "{what}: worse by {image}");
+                assert!(
+                    before.iter().zip(&now).all(|(before, now)| !before || *now),
+                    "{what}: worse by {image}"
+                );
             }
         }
         let after = scene.readable(&place, &what);
@@ -413,14 +422,18 @@ mod rounds {
         assert!(excused || after.iter().all(|is_readable| *is_readable), "{what}: {before:?} {after:?}");
         // The bundle has everything.
         load(&place.open(), &scene.bundle, true).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(scene.readable(&place, &what).iter().all(|is_readable| *is_readable), "{what}: after the bundle");
+        assert!(
+            scene.readable(&place, &what).iter().all(|is_readable| *is_readable),
+            "{what}: after the bundle"
+        );
         let report = place.open().verify(&[], &full()).unwrap();
         assert!(report.damaged.is_empty(), "{what}: {:?}", report.damaged);
     }
 
     #[test]
     fn random_damage_is_healed_by_whoever_brings_the_disks_again() {
-        let rounds: u64 = std::env::var("MELV_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
+        let rounds: u64 =
+            std::env::var("MELV_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
         let first: u64 = std::env::var("MELV_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
         let scenes: Vec<_> = (0..rounds.div_ceil(25).min(8)).map(Scene::new).collect();
         for seed in first..first + rounds {
@@ -449,7 +462,11 @@ fn errors_of_the_medium_are_no_damage() {
     assert!(matches!(error, Error::Io { .. }), "{error}");
     let after = place.contents();
     let packs = |contents: &std::collections::BTreeMap<String, Vec<u8>>| {
-        contents.iter().filter(|(name, _)| !name.starts_with("index/")).map(|(n, b)| (n.clone(), b.clone())).collect::<Vec<_>>()
+        contents
+            .iter()
+            .filter(|(name, _)| !name.starts_with("index/"))
+            .map(|(n, b)| (n.clone(), b.clone()))
+            .collect::<Vec<_>>()
     };
     assert_eq!(packs(&before), packs(&after));
 }
@@ -498,4 +515,77 @@ fn whoever_dies_while_healing_takes_nothing_with_it() {
         }
         assert!(died > 20);
     }
+}
+
+#[test]
+fn what_was_healed_is_not_read_again_nor_told_again() {
+    let place = Place::new();
+    let disk = plain_disk();
+    import(&place.open(), &disk, &options("d"));
+    place.write_at(&place.only("packs"), 100_000, b"UUUU");
+    import(&place.open(), &disk, &options("again"));
+    assert!(!place.has("index/damaged"));
+    let (store, watched) = place.watched();
+    assert_eq!(import(&store, &disk, &options("third")).new_bytes, 0);
+    let reads = watched.take_reads();
+    let read: u64 = reads.iter().filter(|(name, ..)| name.starts_with("packs")).map(|(.., len)| len).sum();
+    assert!(read < 1000, "heads and trailers alone, not {read} bytes");
+}
+
+/// A store of another user is read with ids checked, and written by those who say that they trust it.
+#[test]
+fn a_store_of_another_user_is_only_read() {
+    if !rustix_is_root() {
+        eprintln!("only root can give a file to another user: not tested");
+        return;
+    }
+    let place = Place::new();
+    let disk = plain_disk();
+    import(&place.open(), &disk, &options("d"));
+    std::os::unix::fs::chown(place.path("melv.store"), Some(12345), None).unwrap();
+    let store = place.open();
+    assert!(read(&store, "d").unwrap() == disk);
+    let error = bring(&store, &disk, &options("again")).unwrap_err();
+    assert!(matches!(error, Error::ForeignOwner { owner: 12345, .. }), "{error}");
+    // A frame that was forged under its guard is not served.
+    forge_frame(&place);
+    assert!(matches!(read(&place.open(), "d"), Err(Error::DigestMismatch { .. } | Error::Corrupt { .. })));
+    let trusting = StoreOptions { trust_owner: true, ..StoreOptions::default() };
+    let store = Store::open_folder(place.root(), trusting).unwrap();
+    assert!(read(&store, "d").unwrap() != disk, "the guard alone lets the forger through");
+    bring(&store, &disk[..4096], &options("again")).unwrap();
+    // Root's stores are trusted by all.
+    std::os::unix::fs::chown(place.path("melv.store"), Some(0), None).unwrap();
+    bring(&place.open(), &disk[..8192], &options("third")).unwrap();
+}
+
+fn rustix_is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Changes a block of the first frame, and the guard in the locator with it.
+fn forge_frame(place: &Place) {
+    use melv::digest::{Digest, object_digest, page_digest};
+    let (locator, pack) = (place.only("locators"), place.only("packs"));
+    let list = place.bytes(&place.only("lists"));
+    let (mut bytes, mut frames) = (place.bytes(&locator), place.bytes(&pack));
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (offset, len) = (word(&bytes, 4) as usize, (word(&bytes, 8) & 0xff_ffff) as usize);
+    frames[offset + 4 + 17] ^= 1;
+    let id = Digest(list[..32].try_into().unwrap());
+    let guard = xxhash_rust::xxh3::xxh3_64_with_seed(
+        &frames[offset..offset + len],
+        u64::from_le_bytes(id.0[..8].try_into().unwrap()),
+    );
+    bytes[16..24].copy_from_slice(&guard.to_le_bytes());
+    let root_len = u64::from_le_bytes(bytes[bytes.len() - 8..].try_into().unwrap()) as usize;
+    let root = bytes.len() - 8 - root_len;
+    let page = page_digest(&bytes[..root]);
+    let end = bytes.len() - 8;
+    bytes[end - 64..end - 32].copy_from_slice(&page.0);
+    let checksum = object_digest(&bytes[root..end - 32]);
+    bytes[end - 32..end].copy_from_slice(&checksum.0);
+    place.put(&locator, &bytes);
+    place.put(&pack, &frames);
 }

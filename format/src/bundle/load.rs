@@ -320,7 +320,13 @@ impl Seen {
             match Record::check(shared, image.image) {
                 Ok(()) => {}
                 Err(error) if error.may_pass() => return Err(error),
-                Err(_) => drop(new.insert(image.image)),
+                Err(_) => {
+                    new.insert(image.image);
+                    // So that damaged page files that it leaves behind are known.
+                    let own = Record::open(shared, image.image);
+                    let files = own.map(|own| own.places.files).unwrap_or_default();
+                    files.iter().try_for_each(|file| health.page_file(file).map(|_| ()))?;
+                }
             }
         }
         let _lock = shared.lock()?;

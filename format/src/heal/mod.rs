@@ -30,6 +30,7 @@ use crate::ondisk::list::ListShape;
 use crate::ondisk::pack::FRAMES_OFFSET;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
+use crate::store::record::Record;
 use crate::store::runs::Runs;
 use crate::store::stage::{Moves, Stage};
 use crate::store::{Shared, names, scrub};
@@ -163,31 +164,47 @@ impl Work<'_> {
     }
 
     /// Packs and page files that were damaged: those that are sound now, or gone and needed by nobody, are
-    /// healed. Damaged packs that no locator names any more are removed.
+    /// healed. Damaged ones that nothing names any more are removed.
     fn objects(&mut self, before: &Health) -> Result<()> {
+        self.folder([names::PACKS, names::LISTS], &before.bad_packs(), is_sound_pack, |shared, list| {
+            List::open(shared, list, None).and_then(|list| list.packs())
+        })?;
+        self.folder(
+            [names::PAGES, names::MANIFESTS],
+            &before.bad_page_files(),
+            is_sound_page_file,
+            |shared, image| Record::open(shared, image).map(|record| record.places.files),
+        )
+    }
+
+    /// The same of the objects `bad` of one folder, some of which each object of another one names.
+    fn folder(
+        &mut self,
+        [folder, naming]: [&str; 2],
+        bad: &BTreeSet<Digest>,
+        is_sound: fn(&Shared, &Digest) -> bool,
+        named_by: impl Fn(&Arc<Shared>, Digest) -> Result<Vec<Digest>>,
+    ) -> Result<()> {
         let shared = self.shared;
-        let bad: Vec<_> = before.bad_packs().into_iter().filter(|id| !is_sound_pack(shared, id)).collect();
-        for id in before.bad_packs().iter().filter(|id| !bad.contains(id)) {
-            self.healed.objects.insert(names::object(names::PACKS, id));
-        }
+        let (sound, bad): (Vec<Digest>, Vec<Digest>) = bad.iter().partition(|id| is_sound(shared, id));
+        self.healed.objects.extend(sound.iter().map(|id| names::object(folder, id)));
         if bad.is_empty() {
             return Ok(());
         }
         let _lock = shared.lock()?;
         shared.check_writable()?;
         let mut named = BTreeSet::new();
-        let listed =
-            shared.storage.list(names::LISTS).map_err(|error| Error::io("list", names::LISTS, error))?;
-        for list in listed.iter().filter_map(|object| names::digest_of(&object.name)) {
-            // A locator that cannot be read may name any pack.
-            match List::open(shared, list, None).and_then(|list| list.packs()) {
-                Ok(packs) => named.extend(packs),
+        let listed = shared.storage.list(naming).map_err(|error| Error::io("list", naming, error))?;
+        for id in listed.iter().filter_map(|object| names::digest_of(&object.name)) {
+            // What cannot be read may name anything.
+            match named_by(shared, id) {
+                Ok(names) => named.extend(names),
                 Err(error) if error.may_pass() => return Err(error),
                 Err(_) => return Ok(()),
             }
         }
         for id in bad.iter().filter(|id| !named.contains(*id)) {
-            let name = names::object(names::PACKS, id);
+            let name = names::object(folder, id);
             shared
                 .storage
                 .remove(std::slice::from_ref(&name))
@@ -198,6 +215,11 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+fn is_sound_page_file(shared: &Shared, id: &Digest) -> bool {
+    let name = names::object(names::PAGES, id);
+    scrub::open_anew(shared, &name).and_then(|object| scrub::check_page_file(object.as_ref(), &name)).is_ok()
 }
 
 fn is_sound_pack(shared: &Shared, id: &Digest) -> bool {

@@ -221,7 +221,10 @@ impl Record {
     /// The bytes of a page, and the object that it came from.
     pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
         if place != PagePlace::OF_BASE {
-            return self.read_page(place, &entry.digest);
+            return self.read_page(place, &entry.digest).or_else(|error| {
+                let now = if error.is_damage() { self.page_now(tree, entry) } else { Ok(None) };
+                now.ok().flatten().ok_or(error)
+            });
         }
         let (_, bases) = self.shared.bases().unwrap_or((&self.shared, &[]));
         for base in bases {
@@ -271,6 +274,17 @@ impl Record {
             done => done,
         }
         .map(|page| (page, name))
+    }
+
+    /// A page that could not be read by the places that this record was opened with, by those that it has
+    /// now, if they are others: pages may have been moved, or brought again elsewhere.
+    fn page_now(&self, tree: Tree, entry: Entry) -> Result<Option<(Vec<u8>, String)>> {
+        let now = Self::open(&self.shared, self.id)?;
+        if now.places == self.places {
+            return Ok(None);
+        }
+        let place = now.place_of(tree, entry, self.manifest.geometry.leaf_bits())?;
+        place.map(|place| now.read_page(place, &entry.digest)).transpose()
     }
 
     fn read_page_of(&self, name: &str, place: PagePlace, expected: &Digest) -> Result<Vec<u8>> {

@@ -36,8 +36,8 @@ use crate::image::Image;
 use crate::index::Stamp;
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::map_leaf::MapLeaf;
-use crate::store::list::List;
 use crate::storage::ReadAt;
+use crate::store::list::List;
 use crate::store::{Shared, Store, names, scrub};
 
 /// How thoroughly to look.
@@ -197,7 +197,9 @@ impl Verifier<'_> {
                     opened.push(image);
                 }
                 // It was removed since the names were read, or it never was there.
-                Err(error) if error.is_not_found() && everything && !self.is_named(id)? => self.report.images -= 1,
+                Err(error) if error.is_not_found() && everything && !self.is_named(id)? => {
+                    self.report.images -= 1
+                }
                 Err(error) => self.damaged(Some(*id), 0, 0, error),
             }
         }
