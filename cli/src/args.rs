@@ -59,6 +59,9 @@ pub struct Globals {
     /// Clear away writers of other machines, and those that cannot be undone: right only once none is at work
     #[arg(long, global = true)]
     pub break_locks: bool,
+    /// Treat a store that another user owns as your own
+    #[arg(long, global = true)]
+    pub trust_owner: bool,
     /// How to show progress
     #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
     #[arg(help = "Progress: auto (a bar on a terminal), plain (lines), none")]

@@ -147,6 +147,9 @@ fn of_error(error: &Error) -> Option<&'static str> {
     if is_lost_extent(error) {
         return Some("a VMDK may be several files: bring all of them into one folder");
     }
+    if matches!(error, Error::ForeignOwner { .. }) {
+        return Some("--trust-owner writes to it as to your own; do so only where you trust who wrote it");
+    }
     if error.is_damage() || is_lost_object(error) {
         return Some("`melv verify --full` lists all that is damaged and whom it hurts");
     }

@@ -1,8 +1,7 @@
 //! What the global options come to: the store, the threads, the wish to stop.
 
 use std::io::IsTerminal;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -55,13 +54,11 @@ impl<'a> Session<'a> {
         std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))
     }
 
-    /// A store that another user owns was written by somebody else: its frames are checked against
-    /// their chunk ids, not their guards alone.
-    fn store_options(&self, path: &Path) -> StoreOptions {
-        let owner = std::fs::metadata(path.join("melv.store")).map(|metadata| metadata.uid());
-        let foreign = owner.is_ok_and(|owner| owner != rustix::process::geteuid().as_raw());
+    /// How the store is opened: this user's own is read under guards alone.
+    fn store_options(&self) -> StoreOptions {
         StoreOptions {
-            verify: if foreign { VerifyMode::Full } else { VerifyMode::Guard },
+            verify: VerifyMode::Guard,
+            trust_owner: self.globals.trust_owner,
             ..self.bundle_options()
         }
     }
@@ -74,6 +71,7 @@ impl<'a> Session<'a> {
             verify: VerifyMode::Full,
             keep_whole_chunks: self.is_serving,
             break_locks: self.globals.break_locks,
+            trust_owner: false,
         }
     }
 
@@ -81,14 +79,14 @@ impl<'a> Session<'a> {
     pub fn store(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening");
-        Ok(Store::open_folder(&path, self.store_options(&path))?)
+        Ok(Store::open_folder(&path, self.store_options())?)
     }
 
     /// The store, made where there is none.
     pub fn store_or_new(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening or making");
-        Ok(Store::create_folder(&path, self.store_options(&path))?)
+        Ok(Store::create_folder(&path, self.store_options())?)
     }
 
     /// The flag that a signal sets from now on, once: a second signal ends the process at once.

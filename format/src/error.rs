@@ -101,6 +101,16 @@ pub enum Error {
         /// The bundle.
         object: String,
     },
+    /// The store belongs to another user, who may have written anything into it.
+    #[error(
+        "{store} belongs to another user (uid {owner}): it is read with every id checked, and not written"
+    )]
+    ForeignOwner {
+        /// The store.
+        store: String,
+        /// The user's number.
+        owner: u32,
+    },
     /// A bundle was saved without an image that it builds on, and that image is not here.
     #[error(
         "{bundle} was saved without image @{base}, which is not in the store; it can be read only beside it"

@@ -32,6 +32,7 @@
 //! |---|---|
 //! | [`serving`] | what do the clients of a front end read? |
 //! | [`verify`], [`space`], `import`, `export`, [`mod@compare`], [`bundle`] | what a user wants done |
+//! | `heal` | what can be made whole again of what is damaged? |
 //! | [`image`] | what does the guest read here? |
 //! | `index` | does the store hold this block already? (a cache: never needed for reading) |
 //! | [`store`] | where is this chunk, this page, this name? what is committed? |
@@ -54,6 +55,7 @@ mod export;
 pub mod fault;
 mod folder_sync;
 mod guard;
+mod heal;
 pub mod image;
 mod import;
 mod index;

@@ -59,6 +59,9 @@ pub struct Args {
     /// Take the name from the image that has it
     #[arg(long)]
     replace: bool,
+    /// Decode everything of the store that the image comes to share, and check it
+    #[arg(long)]
+    check_shared: bool,
     /// Add zeros to a size that is no multiple of 512
     #[arg(long)]
     pad: bool,
@@ -120,6 +123,7 @@ impl Job<'_> {
             parent: self.parent.clone(),
             level: self.args.level,
             chunk_blocks: chunk_blocks(self.args.chunk)?,
+            check_shared: self.args.check_shared,
             pad: self.args.pad,
             ..ImportOptions::named(name)
         })

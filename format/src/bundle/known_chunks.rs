@@ -7,14 +7,17 @@ use rayon::prelude::*;
 
 use crate::digest::{DIGEST_LEN, Digest};
 use crate::error::Result;
+use crate::heal::Health;
 use crate::image::ChunkBlocks;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::frame;
 use crate::store::Shared;
+use crate::store::carry::is_all;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
 use crate::store::list_writer::LocatedFrame;
 use crate::store::merge::OwnList;
+use crate::store::runs::Runs;
 
 /// Chunks that are looked for at a time: each look goes through all chunk ids of the store.
 pub(super) const WINDOW: usize = 1 << 18;
@@ -32,20 +35,21 @@ pub(super) enum Lacking {
 pub(super) struct KnownChunks {
     shared: Arc<Shared>,
     lists: Vec<Arc<List>>,
+    health: Arc<Health>,
 }
 
 impl KnownChunks {
     /// All lists that are committed now; those that are damaged are passed over.
-    pub fn open(shared: &Arc<Shared>) -> Result<Self> {
+    pub fn open(shared: &Arc<Shared>, health: &Arc<Health>) -> Result<Self> {
         let mut lists = Vec::new();
         for id in committed_lists(shared)? {
-            match shared.list(&id, None).and_then(|list| list.check_reachable(shared).map(|()| list)) {
+            match shared.list(&id, None).and_then(|list| list.locator().map(|_| list)) {
                 Ok(list) => lists.push(list),
                 Err(error) if error.may_pass() => return Err(error),
-                Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
+                Err(error) => health.add_tables(&id, &error),
             }
         }
-        Ok(Self { shared: shared.clone(), lists })
+        Ok(Self { shared: shared.clone(), lists, health: health.clone() })
     }
 
     /// What the store lacks of these chunks of `from`, which it has as `own`, if it has the list.
@@ -55,9 +59,10 @@ impl KnownChunks {
         own: Option<&OwnList>,
         from: &List,
     ) -> Result<Vec<(u64, Lacking)>> {
+        let suspects = own.map(|own| self.health.suspects_of(&own.list.id)).unwrap_or_default();
         let look = |chunk: &ChunkBlocks| -> Result<Option<(u64, Vec<u8>, bool)>> {
             let mut wanted = chunk.mask.clone();
-            let held = |own: &OwnList| self.shared.held_but(&own.list, chunk.chunk, &own.gone);
+            let held = |own: &OwnList| self.held(own, chunk, &suspects, from);
             let held = own.map(held).transpose()?.unwrap_or_default();
             wanted.iter_mut().zip(&held).for_each(|(wanted, held)| *wanted &= !held);
             let none_held = held.iter().all(|bits| *bits == 0);
@@ -72,6 +77,19 @@ impl KnownChunks {
             None => (chunk, Lacking::Wanted(wanted)),
         };
         Ok(lacking.into_iter().map(lacks).collect())
+    }
+
+    /// The blocks of a chunk that the store holds and that need not be stored again. Of a chunk that may be
+    /// damaged it is what was found sound now, or nothing where all of it is brought.
+    fn held(&self, own: &OwnList, chunk: &ChunkBlocks, suspects: &Runs, from: &List) -> Result<Vec<u8>> {
+        let ChunkBlocks { chunk, mask } = chunk;
+        if !suspects.has(*chunk) {
+            return self.shared.held(&own.list, *chunk);
+        }
+        if is_all(mask, from.shape.blocks_of(*chunk)) {
+            return Ok(Vec::new());
+        }
+        self.shared.held_soundly(&own.list, *chunk)
     }
 
     /// Whole frames of chunks of `from` that other lists of the store have, by chunk.
@@ -90,12 +108,12 @@ impl KnownChunks {
             wanted.entry(from.chunk_id(chunk)?).or_default().push(chunk);
         }
         for list in others {
-            let locator = list.locator()?;
+            let in_part = list.locator()?.root.in_part;
             for number in 0..list.shape.pages() {
                 if wanted.is_empty() {
                     return Ok(found);
                 }
-                if locator.root.in_part && locator.is_empty_page(&self.shared, number)? {
+                if in_part && self.is_empty_page(list, number)? {
                     continue;
                 }
                 let page = match list.page(number) {
@@ -118,12 +136,30 @@ impl KnownChunks {
         Ok(found)
     }
 
-    fn whole_frame(&self, list: &List, chunk: u64) -> Result<Option<LocatedFrame>> {
-        let locator = list.locator()?;
-        if locator.record(&self.shared, chunk)?.is_absent() {
-            return Ok(None);
+    /// Whether nothing is to be found by a page of a locator.
+    fn is_empty_page(&self, list: &List, number: u64) -> Result<bool> {
+        match list.with_locator(|locator| locator.is_empty_page(&self.shared, number)) {
+            Err(error) if error.may_pass() => Err(error),
+            is_empty => Ok(is_empty.unwrap_or(true)),
         }
-        let places = list.places(&locator, chunk)?;
+    }
+
+    fn whole_frame(&self, list: &List, chunk: u64) -> Result<Option<LocatedFrame>> {
+        let told = || -> Result<_> {
+            if self.health.of_list(list)?.has(chunk) || list.record(&self.shared, chunk)?.is_absent() {
+                return Ok(Vec::new());
+            }
+            list.places_now(chunk)
+        };
+        let places = match told() {
+            Err(error) if error.may_pass() => return Err(error),
+            // Not shared with.
+            Err(error) => {
+                self.health.add_tables(&list.id, &error);
+                return Ok(None);
+            }
+            Ok(places) => places,
+        };
         let whole = places.iter().find(|(place, _)| !place.partial);
         Ok(whole.map(|(place, pack)| LocatedFrame::known(place, *pack)))
     }

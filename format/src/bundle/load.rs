@@ -4,6 +4,7 @@
 //! same list or in another, is not stored again; of one that it has in part, the rest is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::chunks::check_cancel;
@@ -13,15 +14,17 @@ use super::load_pages::StagedPages;
 use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::heal::{self, Health};
 use crate::image::{BlockSet, ChunkBlocks, Image, ListBlocks};
-use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
+use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT, TABLE_PAGE_RECORDS};
+use crate::ondisk::list::ListShape;
 use crate::store::commit::{Naming, Publication};
 use crate::store::journal::recover;
 use crate::store::list_writer::{LocatorWriter, write_list};
 use crate::store::merge::{OwnList, StagedList};
 use crate::store::record::Record;
 use crate::store::stage::Stage;
-use crate::store::{ImageRef, RefName, Store, names};
+use crate::store::{ImageRef, RefName, Shared, Store, names};
 
 /// How often a load begins anew because another writer changed the same lists.
 const TRIES: u32 = 8;
@@ -84,14 +87,30 @@ impl Store {
     /// [`Error::Exists`] for a name in use by another image; damage of the bundle; [`Error::NoSpace`];
     /// [`Error::Interrupted`].
     pub fn load(&self, bundle: &Self, options: &LoadOptions<'_>) -> Result<LoadReport> {
-        let mut tries = 1;
+        let (mut tries, mut hurt) = (1, BTreeSet::new());
         loop {
-            match Load::new(self, bundle, options)?.run() {
+            match Load::new(self, bundle, options, &hurt).and_then(Load::run) {
                 Err(Error::Conflict { .. }) if tries < TRIES => tries += 1,
+                Err(error) => match list_of(&error) {
+                    // A list of this store is damaged, and may be made again by what else there is of it; else
+                    // nothing of it is built on.
+                    Some(list) if heal::tables(&self.shared, [list])?.is_empty() && !hurt.insert(list) => {
+                        return Err(error);
+                    }
+                    Some(_) => {}
+                    None => return Err(error),
+                },
                 done => return done,
             }
         }
     }
+}
+
+/// The list whose tables, or whose locator's, an error says are damaged.
+fn list_of(error: &Error) -> Option<Digest> {
+    let Error::Corrupt { object, .. } = error else { return None };
+    let is_table = [names::LISTS, names::LOCATORS].iter().any(|folder| object.starts_with(folder));
+    names::digest_of(object).filter(|_| is_table)
 }
 
 /// Locators that wait for the ids of the packs being written; each takes some memory.
@@ -108,6 +127,7 @@ struct Load<'a> {
     /// What the images are made of, and what the store has of those lists.
     blocks: BlockSet,
     seen: Seen,
+    health: Arc<Health>,
 }
 
 /// The store as it was committed when the try began: what it held then it holds at the end, too.
@@ -119,7 +139,13 @@ struct Seen {
 }
 
 impl<'a> Load<'a> {
-    fn new(store: &'a Store, bundle: &'a Store, options: &'a LoadOptions<'a>) -> Result<Self> {
+    /// Of lists in `hurt`, nothing that the store has is built on unread.
+    fn new(
+        store: &'a Store,
+        bundle: &'a Store,
+        options: &'a LoadOptions<'a>,
+        hurt: &BTreeSet<Digest>,
+    ) -> Result<Self> {
         let stage = Stage::begin(&store.shared)?;
         let ids: BTreeSet<Digest> = if options.images.is_empty() {
             bundle.shared.image_ids()?.into_iter().collect()
@@ -129,8 +155,9 @@ impl<'a> Load<'a> {
         let images = ids.iter().map(|id| bundle.image(&ImageRef::Id(*id))).collect::<Result<Vec<_>>>()?;
         let loaded = names_of(bundle, &images, options)?;
         let blocks = BlockSet::of(&images)?;
-        let seen = Seen::look(store, &blocks, &loaded, options.replace)?;
-        Ok(Self { store, bundle, options, stage, images, loaded, blocks, seen })
+        let health = Arc::new(Health::new(&store.shared));
+        let seen = Seen::look(store, &blocks, &loaded, options.replace, &health, hurt)?;
+        Ok(Self { store, bundle, options, stage, images, loaded, blocks, seen, health })
     }
 
     fn run(self) -> Result<LoadReport> {
@@ -149,7 +176,10 @@ impl<'a> Load<'a> {
         self.stage.sync_all()?;
         check_cancel(self.options.cancel)?;
         let nothing = publication.references.is_empty() && new.is_empty();
-        let stored_bytes = if nothing { 0 } else { self.stage.commit_then(&publication, |_| ())? };
+        let mut stored_bytes = if nothing { 0 } else { self.stage.commit_then(&publication, |_| ())? };
+        let shared = &self.store.shared;
+        heal::remember(shared, &publication.objects);
+        stored_bytes += heal::after_commit(shared, &self.health, LEVEL_DEFAULT).stored_bytes;
         Ok(LoadReport { images: self.loaded, stored_bytes })
     }
 
@@ -161,7 +191,13 @@ impl<'a> Load<'a> {
         let mut donors = Vec::new();
         for id in ids.into_iter().filter(|id| !self.seen.new.contains(id)) {
             match self.store.image_by_id(id) {
-                Ok(image) => donors.push(image),
+                Ok(image) => {
+                    let files = &image.record.places.files;
+                    let sound = files.iter().map(|file| self.health.page_file(file));
+                    if sound.collect::<Result<Vec<_>>>()?.iter().all(|is_sound| *is_sound) {
+                        donors.push(image);
+                    }
+                }
                 Err(error) if error.may_pass() => return Err(error),
                 Err(_) => {}
             }
@@ -172,7 +208,7 @@ impl<'a> Load<'a> {
     /// Stages all blocks of the images that the store lacks.
     fn chunks(&self, publication: &mut Publication) -> Result<()> {
         let all: u64 = self.blocks.lists().map(|(_, list)| list.blocks()).sum();
-        let known = KnownChunks::open(&self.store.shared)?;
+        let known = KnownChunks::open(&self.store.shared, &self.health)?;
         let mut frames = FrameWriter::new(&self.stage, &self.bundle.shared);
         let mut waiting = Vec::new();
         let mut done = 0;
@@ -251,29 +287,55 @@ impl<'a> Load<'a> {
         let page = |page: u64| pages.contains(&page).then(|| from.page(page)).transpose();
         write_list(&self.stage, &list, root, page)?;
         let (list, locator) = (self.stage.staged(&list), self.stage.staged(&locator));
-        Ok(Some((writer, StagedList { id: *id, list, locator, over: Some(over) })))
+        let suspects = self.health.suspects_of(id);
+        Ok(Some((writer, StagedList { id: *id, list, locator, over: Some(over), suspects })))
     }
 }
 
 impl Seen {
-    /// Looks at the store under its lock, with nothing half published: what is committed only grows.
-    fn look(store: &Store, blocks: &BlockSet, loaded: &[LoadedImage], replace: bool) -> Result<Self> {
+    /// Looks at the store. Lists and records are looked at without its lock, for that may take long: what a
+    /// living writer publishes just now and takes back again, the commit finds out.
+    fn look(
+        store: &Store,
+        blocks: &BlockSet,
+        loaded: &[LoadedImage],
+        replace: bool,
+        health: &Health,
+        hurt: &BTreeSet<Digest>,
+    ) -> Result<Self> {
         let shared = &store.shared;
-        let _lock = shared.lock()?;
-        recover(shared)?;
-        let mut lists = HashMap::new();
+        let (mut lists, mut new) = (HashMap::new(), BTreeSet::new());
         for (id, list) in blocks.lists() {
-            if let Some(own) = OwnList::find(shared, id)? {
+            if let Some(own) = own_list(shared, id, list.shape)? {
                 own.list.check_shape(Some(list.shape))?;
+                if own.list.is_proved() && !hurt.contains(id) {
+                    health.of_list(&own.list)?;
+                } else {
+                    health.add_all(&own.list);
+                }
                 lists.insert(*id, own);
             }
         }
-        let (mut new, mut references) = (BTreeSet::new(), Vec::new());
         for image in loaded {
             match Record::check(shared, image.image) {
                 Ok(()) => {}
                 Err(error) if error.may_pass() => return Err(error),
-                Err(_) => drop(new.insert(image.image)),
+                Err(_) => {
+                    new.insert(image.image);
+                    // So that damaged page files that it leaves behind are known.
+                    let own = Record::open(shared, image.image);
+                    let files = own.map(|own| own.places.files).unwrap_or_default();
+                    files.iter().try_for_each(|file| health.page_file(file).map(|_| ()))?;
+                }
+            }
+        }
+        let _lock = shared.lock()?;
+        recover(shared)?;
+        let mut references = Vec::new();
+        for image in loaded {
+            let record = names::object(names::MANIFESTS, &image.image);
+            if shared.storage.open(&record).is_err() {
+                new.insert(image.image);
             }
             for name in &image.names {
                 match shared.reference(name) {
@@ -288,6 +350,21 @@ impl Seen {
         }
         Ok(Self { lists, new, references })
     }
+}
+
+/// A list as the store has it. One that is damaged is made again first, if that can be: what is brought of
+/// it may be less than there was.
+fn own_list(shared: &Arc<Shared>, id: &Digest, shape: ListShape) -> Result<Option<OwnList>> {
+    let found = OwnList::find(shared, id, None)?;
+    let is_there = || {
+        let folders = [names::LISTS, names::LOCATORS];
+        folders.iter().any(|folder| shared.storage.open(&names::object(folder, id)).is_ok())
+    };
+    if found.is_some() || !is_there() {
+        return Ok(found);
+    }
+    heal::tables(shared, [*id])?;
+    OwnList::find(shared, id, Some(shape))
 }
 
 fn all_names(loaded: &[LoadedImage]) -> Vec<(RefName, Digest)> {

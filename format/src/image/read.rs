@@ -31,10 +31,12 @@ impl Store {
     pub fn image(&self, reference: &ImageRef) -> Result<Image> {
         let id = self.resolve(reference)?;
         match (self.image_by_id(id), reference) {
-            // A name that leads nowhere is damage; an id that nobody has is not.
-            (Err(error), ImageRef::Name(_)) if error.is_not_found() => {
-                Err(Error::corrupt(names::object(names::MANIFESTS, &id), 0, Fault::Missing))
-            }
+            // A name that leads nowhere is damage; an id that nobody has is not. The name may have been
+            // given away, or removed, and with it the image, since it was read.
+            (Err(error), ImageRef::Name(_)) if error.is_not_found() => match self.resolve(reference)? {
+                now if now != id => self.image_by_id(now),
+                _ => Err(Error::corrupt(names::object(names::MANIFESTS, &id), 0, Fault::Missing)),
+            },
             (opened, _) => opened,
         }
     }

@@ -6,6 +6,7 @@ use crate::codec;
 use crate::content::ContentHasher;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
+use crate::heal::Health;
 use crate::image::Image;
 use crate::limits::{PAGE_LEN_MAX, SPAN_BLOCKS};
 use crate::map::{BuiltLeaf, LeafBuilder};
@@ -23,8 +24,8 @@ pub(super) struct KnownPages {
 }
 
 impl KnownPages {
-    /// All pages of `image`.
-    pub fn of(image: &Image) -> Result<Self> {
+    /// All pages of `image` that lie in sound page files.
+    pub fn of(image: &Image, health: &Health) -> Result<Self> {
         let record = &image.record;
         let places = &record.places;
         let spans = record.span_root()?;
@@ -32,7 +33,9 @@ impl KnownPages {
         let both = [(record.map_root.as_slice(), &places.map), (spans, &places.span)];
         for (entry, place) in both.iter().flat_map(|(root, places)| root.iter().zip(places.iter())) {
             let file = places.files.get(place.file as usize).copied().unwrap_or_default();
-            pages.insert(entry.digest, (file, *place));
+            if health.page_file(&file)? {
+                pages.insert(entry.digest, (file, *place));
+            }
         }
         Ok(Self { pages })
     }

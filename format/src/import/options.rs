@@ -30,6 +30,9 @@ pub struct ImportOptions<'a> {
     pub level: i32,
     /// Blocks to a chunk: a power of two up to 1024.
     pub chunk_blocks: u32,
+    /// Decode every chunk of the store that the image comes to share, once, and check its id. Chunks that
+    /// are damaged are not shared with: their blocks are stored anew.
+    pub check_shared: bool,
     /// Accept a size that is no multiple of 512, adding zeros.
     pub pad: bool,
     /// Keys and values for the manifest; keys that begin with `melv.` are this library's.
@@ -63,6 +66,7 @@ impl ImportOptions<'_> {
             parent: None,
             level: LEVEL_DEFAULT,
             chunk_blocks: CHUNK_BLOCKS_DEFAULT,
+            check_shared: false,
             pad: false,
             metadata: BTreeMap::new(),
             progress: None,

@@ -1,6 +1,7 @@
 //! One import from beginning to end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::feed::Feed;
 use super::finish::{FinishedTrees, KnownPages, SpanTable, TreeBuilder, root_digest};
@@ -12,6 +13,7 @@ use crate::content::ContentHasher;
 use crate::device::SectorBits;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
+use crate::heal::{self, Health};
 use crate::image::{Image, SourceCursor};
 use crate::index::{self, CommittedIndex, PendingIndex};
 use crate::limits::{BLOCK_BITS, BLOCK_LEN, LEAF_BITS_MIN, LEAVES_MAX};
@@ -23,7 +25,7 @@ use crate::store::journal::committed_lists;
 use crate::store::list_writer::WrittenList;
 use crate::store::merge::StagedList;
 use crate::store::stage::Stage;
-use crate::store::{Store, names};
+use crate::store::{Shared, Store, names};
 
 /// The largest disk that a stream may turn out to be: its leaves are laid out before it ends.
 const STREAM_SIZE_MAX: u64 = LEAVES_MAX << (LEAF_BITS_MIN + BLOCK_BITS);
@@ -59,8 +61,8 @@ fn run(
     parent: Option<&Image>,
     options: &ImportOptions<'_>,
 ) -> Result<Finished> {
-    let lists = committed_lists(&store.shared)?;
-    let committed = CommittedIndex::open(&store.shared, &lists)?;
+    let health = Arc::new(Health::new(&store.shared));
+    let committed = open_index(&store.shared, &health, options)?;
     let (size, device) = match &source.kind {
         SourceKind::Device(device) => (Some(device.size()), Some(*device)),
         SourceKind::Spans(spans) => (Some(spans.size()), None),
@@ -72,7 +74,7 @@ fn run(
         SourceKind::Stream(_) => SectorBits::default(),
     };
     let feed = Feed::new(source.kind, source.name, options.pad, STREAM_SIZE_MAX);
-    let sequencer = begin_sequencer(stage, committed, parent, size, options)?;
+    let sequencer = begin_sequencer(stage, committed, parent, size, &health, options)?;
     let packer = Packer::new(stage, options.chunk_blocks);
     let (feed, sequencer, packer) = Pipeline::new(options, device, size, feed, sequencer, packer).run()?;
     let size_bytes = size.unwrap_or(feed.offset());
@@ -80,7 +82,31 @@ fn run(
         progress(Progress { done_bytes: size_bytes, size_bytes: size });
     }
 
-    finish(stage, sequencer.into_parts(), packer, (size_bytes, sectors), parent, options)
+    finish(stage, sequencer.into_parts(), packer, (size_bytes, sectors), parent, health, options)
+}
+
+/// The index over what is committed. Lists that are damaged are made again, if that can be; else their blocks
+/// are stored anew.
+fn open_index(
+    shared: &Arc<Shared>,
+    health: &Arc<Health>,
+    options: &ImportOptions<'_>,
+) -> Result<CommittedIndex> {
+    let lists = committed_lists(shared)?;
+    let mut index = CommittedIndex::open(shared, &lists, health)?;
+    if !index.unopened().is_empty() {
+        let damaged: Vec<_> = index.unopened().iter().map(|(id, _)| *id).collect();
+        let healed = heal::tables(shared, damaged)?;
+        if !healed.is_empty() {
+            tracing::warn!(lists = healed.len(), "damaged chunk lists were made again");
+            index = CommittedIndex::open(shared, &lists, health)?;
+        }
+        index.unopened().iter().for_each(|(id, error)| health.add_tables(id, error));
+    }
+    if options.check_shared {
+        index.decode_all();
+    }
+    Ok(index)
 }
 
 fn begin_sequencer<'a>(
@@ -88,11 +114,12 @@ fn begin_sequencer<'a>(
     committed: CommittedIndex,
     parent: Option<&Image>,
     size: Option<u64>,
+    health: &Health,
     options: &ImportOptions<'_>,
 ) -> Result<Sequencer<'a>> {
     let geometry = Geometry::of_size(size.unwrap_or(STREAM_SIZE_MAX));
     geometry.check().map_err(|fault| Error::corrupt("the disk", 0, fault))?;
-    let known = parent.map(KnownPages::of).transpose()?.unwrap_or_default();
+    let known = parent.map(|parent| KnownPages::of(parent, health)).transpose()?.unwrap_or_default();
     let trees = TreeBuilder::new(
         stage,
         geometry.leaf_blocks(),
@@ -109,6 +136,7 @@ fn begin_sequencer<'a>(
 struct Finished {
     publication: Publication,
     report: ImportReport,
+    health: Arc<Health>,
     /// What goes into the index: lists, the staged logs, the staged segment.
     index: Option<(Vec<Digest>, Vec<String>, String)>,
 }
@@ -119,6 +147,7 @@ fn finish(
     packer: Packer<'_>,
     (size_bytes, sectors): (u64, SectorBits),
     parent: Option<&Image>,
+    health: Arc<Health>,
     options: &ImportOptions<'_>,
 ) -> Result<Finished> {
     let (new_lists, mut moves) = packer.finish()?;
@@ -162,12 +191,7 @@ fn finish(
         new_bytes: parts.new_blocks * BLOCK_LEN as u64,
         stored_bytes: 0,
     };
-    let lists = new_lists.into_iter().map(|WrittenList { id, list, locator, .. }| StagedList {
-        id,
-        list,
-        locator,
-        over: None,
-    });
+    let lists = new_lists.into_iter().map(|written| staged(written, &health));
     let mut publication = Publication {
         objects: moves,
         lists: lists.collect(),
@@ -177,7 +201,16 @@ fn finish(
         needs: Vec::new(),
     };
     publication.needs = needs(&manifest, &trees, &publication);
-    Ok(Finished { publication, report, index })
+    Ok(Finished { publication, report, health, index })
+}
+
+fn staged(written: WrittenList, health: &Health) -> StagedList {
+    let WrittenList { id, shape, list, locator } = written;
+    let mut suspects = health.suspects_of(&id);
+    if health.tables().contains(&id) {
+        Arc::make_mut(&mut suspects).add(0, shape.chunks());
+    }
+    StagedList { id, list, locator, over: None, suspects }
 }
 
 /// What the image needs of the store beyond what this import brings.
@@ -216,7 +249,8 @@ fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Resu
         check()?;
     }
     options.check_cancel()?;
-    let Finished { publication, mut report, index } = finished;
+    let Finished { publication, mut report, health, index } = finished;
+    let shared = stage.shared.clone();
     let entries = report.new_bytes / BLOCK_LEN as u64;
     report.stored_bytes = stage.commit_then(&publication, |stage| {
         if let Some((lists, logs, segment)) = index
@@ -225,5 +259,7 @@ fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Resu
             tracing::warn!(%error, "the block index was not brought up to date; the next import does it");
         }
     })?;
+    heal::remember(&shared, &publication.objects);
+    report.stored_bytes += heal::after_commit(&shared, &health, options.level).stored_bytes;
     Ok(report)
 }

@@ -151,8 +151,7 @@ impl<'a> Sequencer<'a> {
     /// Where the store, or this import so far, has the block: the parent's own place first, then
     /// the one after the last, then wherever the index finds it.
     fn find(&mut self, digest: &Digest, guest: u64) -> Result<Option<Place>> {
-        if let Some(parent) = &mut self.parent
-            && let Some((list, block)) = parent.at(guest)?
+        if let Some((list, block)) = self.at_parent(guest)?
             && let Ok(list) = self.ids.binary_search(&list)
         {
             let place = Place { list: list as u32, block };
@@ -171,6 +170,20 @@ impl<'a> Sequencer<'a> {
         }
         let found = self.pending.find(digest)?;
         Ok(found.map(|(list, block)| Place { list: self.known + list, block }))
+    }
+
+    /// Where the parent has a guest block. A parent whose map is damaged is asked no more: its blocks are
+    /// found as those of any other image.
+    fn at_parent(&mut self, guest: u64) -> Result<Option<(Digest, u64)>> {
+        let Some(parent) = &mut self.parent else { return Ok(None) };
+        match parent.at(guest) {
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%error, "the parent's map is damaged; what it has is looked for everywhere");
+                self.parent = None;
+                Ok(None)
+            }
+            found => found,
+        }
     }
 
     fn digest_at(&mut self, place: Place) -> Result<Option<Digest>> {

@@ -1,16 +1,17 @@
 //! The index over all committed lists.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use quick_cache::unsync::Cache;
 
 use super::entry::{Entry, key_of};
+use super::health::Health;
 use super::log::{self, Log};
 use super::segment::{Damaged, Segment};
 use super::update;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Shared;
 use crate::store::list::List;
 
@@ -37,6 +38,11 @@ pub(crate) struct CommittedIndex {
     /// The page looked at last: runs stay on one page for long.
     last: Option<(u32, u64, Arc<[Digest]>)>,
     candidates: Vec<Entry>,
+    health: Arc<Health>,
+    /// The pages whose chunks were all decoded, where they are to be before they are shared with.
+    decoded: Option<HashSet<(u32, u64)>>,
+    /// Lists that could not be opened, and why.
+    unopened: Vec<(Digest, Error)>,
 }
 
 #[derive(Debug)]
@@ -50,15 +56,16 @@ struct OpenSegment {
 
 impl CommittedIndex {
     /// Opens the index over `lists`, making again what is missing or damaged of it. Lists that
-    /// are damaged are left out: they cost sharing, not the import.
-    pub fn open(shared: &Arc<Shared>, lists: &[Digest]) -> Result<Self> {
+    /// are damaged are left out: they cost sharing, not the import. What is found damaged is told to
+    /// `health`.
+    pub fn open(shared: &Arc<Shared>, lists: &[Digest], health: &Arc<Health>) -> Result<Self> {
         let lens = log::lens(shared)?;
-        let mut logs = BTreeMap::new();
+        let (mut logs, mut unopened) = (BTreeMap::new(), Vec::new());
         for id in lists {
             match update::newest_list(shared, id).and_then(|list| Log::new(list, &lens)) {
                 Ok(log) => drop(logs.insert(*id, log)),
                 Err(error) if error.may_pass() => return Err(error),
-                Err(error) => tracing::warn!(list = %id, %error, "not shared with: the list is damaged"),
+                Err(error) => unopened.push((*id, error)),
             }
         }
         let segments = open_segments(shared, lists, &logs, &lens)?;
@@ -69,6 +76,9 @@ impl CommittedIndex {
             pages: Cache::new(LOG_PAGES_MAX),
             last: None,
             candidates: Vec::new(),
+            health: health.clone(),
+            decoded: None,
+            unopened,
         };
         let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.binary_search(id).is_ok());
         // Lists held in part have no log to be missing.
@@ -79,7 +89,7 @@ impl CommittedIndex {
             .collect();
         let mut rebuilt = Vec::new();
         if !missing.is_empty() {
-            rebuilt = update::rebuild(shared, missing, &segments)?;
+            rebuilt = update::rebuild(shared, missing, &segments, health)?;
             let lens = log::lens(shared)?;
             logs.values_mut().filter(|log| log.is_unsound()).for_each(|log| log.look_again(shared, &lens));
         }
@@ -88,6 +98,16 @@ impl CommittedIndex {
         index.segments =
             segments.into_iter().chain(rebuilt).map(|segment| OpenSegment::new(segment, &numbers)).collect();
         Ok(index)
+    }
+
+    /// From now on every chunk is decoded, and its id checked, before it is shared with.
+    pub fn decode_all(&mut self) {
+        self.decoded = Some(HashSet::new());
+    }
+
+    /// The lists that are damaged and were left out, and why.
+    pub fn unopened(&self) -> &[(Digest, Error)] {
+        &self.unopened
     }
 
     /// The lists, by number.
@@ -113,17 +133,8 @@ impl CommittedIndex {
             let page = match self.pages.get(&(list, number)) {
                 Some(page) => page.clone(),
                 None => {
-                    let made = match log
-                        .check_reachable(&self.shared)
-                        .and_then(|()| log.page(&self.shared, number))
-                    {
-                        Ok(page) => page,
-                        Err(error) if error.may_pass() => return Err(error),
-                        Err(error) => {
-                            tracing::warn!(list = %log.list.id, %error, "not shared with: the frames are damaged");
-                            Arc::from([])
-                        }
-                    };
+                    let decodes = self.decoded.as_mut().is_some_and(|done| done.insert((list, number)));
+                    let made = sound_page(&self.shared, log, number, &self.health, decodes)?;
                     self.pages.insert((list, number), made.clone());
                     made
                 }
@@ -168,6 +179,31 @@ impl CommittedIndex {
         Ok(None)
     }
 
+    /// The digests of a chunk's blocks as the list's log tells them, proved, be the chunk damaged or not;
+    /// `None` where neither log nor frames can tell.
+    pub fn told_digests(&mut self, list: &Digest, chunk: u64) -> Result<Option<Vec<Digest>>> {
+        let Ok(number) = self.logs.binary_search_by(|log| log.list.id.cmp(list)) else { return Ok(None) };
+        let log = &mut self.logs[number];
+        let (per_page, chunk_blocks) =
+            (log::page_blocks(&log.list.shape), u64::from(log.list.shape.chunk_blocks));
+        let block = chunk * chunk_blocks;
+        let page = match log.page(&self.shared, block / per_page, &mut |_, _| ()) {
+            Ok(page) => page,
+            Err(error) if error.may_pass() => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let start = (block % per_page) as usize;
+        let end = start + log.list.shape.blocks_of(chunk) as usize;
+        let digests = page.get(start..end.min(page.len())).unwrap_or_default();
+        let is_told = !digests.is_empty() && digests.iter().all(|digest| !digest.is_zero());
+        Ok(is_told.then(|| digests.to_vec()))
+    }
+
+    /// The list that [`CommittedIndex::find`] calls `number`.
+    pub fn list(&self, number: u32) -> Option<&Arc<List>> {
+        self.logs.get(number as usize).map(|log| &log.list)
+    }
+
     /// Makes a damaged segment again.
     fn replace(&mut self, number: usize) -> Result<()> {
         let damaged = &self.segments[number];
@@ -183,7 +219,7 @@ impl CommittedIndex {
             .collect();
         update::remove_segment(&self.shared, &damaged.segment);
         let numbers: BTreeMap<Digest, u32> = self.logs.iter().map(|log| log.key).zip(0..).collect();
-        let mut made = update::rebuild(&self.shared, lists, &[])?.into_iter();
+        let mut made = update::rebuild(&self.shared, lists, &[], &self.health)?.into_iter();
         match made.next() {
             Some(segment) => self.segments[number] = OpenSegment::new(segment, &numbers),
             // Its lists are damaged too: it is not tried again at every look-up.
@@ -199,6 +235,46 @@ impl CommittedIndex {
             let _ = self.shared.storage.remove(&[log::object_name(&log.key)]);
         }
     }
+}
+
+/// A page of a log with the digests of blocks that may be shared with; zeros for the others. None at all
+/// where the list's own tables are damaged here.
+fn sound_page(
+    shared: &Arc<Shared>,
+    log: &mut Log,
+    number: u64,
+    health: &Health,
+    decodes: bool,
+) -> Result<Arc<[Digest]>> {
+    let list = log.list.clone();
+    let page = health
+        .of_list(&list)
+        .and_then(|_| log.page(shared, number, &mut |chunk, error| health.add(&list.id, chunk, error)));
+    let page = match page {
+        Ok(page) => page,
+        Err(error) if error.may_pass() => return Err(error),
+        Err(error) => {
+            health.add_tables(&list.id, &error);
+            return Ok(Arc::from([]));
+        }
+    };
+    let chunk_blocks = u64::from(list.shape.chunk_blocks);
+    let first = number * log::page_blocks(&list.shape) / chunk_blocks;
+    let chunks = first..first + (page.len() as u64).div_ceil(chunk_blocks);
+    if decodes {
+        health.decode_all(&list, chunks.clone())?;
+    }
+    let bad = health.suspects_of(&list.id);
+    if !chunks.clone().any(|chunk| bad.has(chunk)) {
+        return Ok(page);
+    }
+    let mut digests = page.to_vec();
+    for (blocks, chunk) in digests.chunks_mut(chunk_blocks as usize).zip(chunks) {
+        if bad.has(chunk) {
+            blocks.fill(Digest::ZERO);
+        }
+    }
+    Ok(digests.into())
 }
 
 /// The segments, without those that are about lists which are no more.

@@ -15,7 +15,7 @@ use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_ids, object_digest}
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
-use crate::store::list::{List, Locator};
+use crate::store::list::List;
 use crate::store::names;
 use crate::store::{Shared, VerifyMode};
 
@@ -69,13 +69,19 @@ pub(crate) struct Log {
     pub key: Digest,
     name: String,
     file: LogFile,
-    /// Whether the list's frames were found to be there.
-    reachable: bool,
 }
+
+/// Called with a chunk that cannot be decoded, and why.
+pub(crate) type Hurt<'a> = &'a mut dyn FnMut(u64, &Error);
 
 /// The object that holds the log of the list that the index knows as `key`.
 pub(crate) fn object_name(key: &Digest) -> String {
     format!("{}/logs/{key}", names::INDEX)
+}
+
+/// Removes a log, so that the next import makes it anew.
+pub(crate) fn remove(shared: &Shared, key: &Digest) {
+    let _ = shared.storage.remove(&[object_name(key)]);
 }
 
 /// The lengths of all logs, by key.
@@ -98,7 +104,7 @@ impl Log {
     pub fn new(list: Arc<List>, lens: &HashMap<Digest, u64>) -> Result<Self> {
         let key = key_of_list(&list)?;
         let file = if is_in_part(&list)? { LogFile::None } else { LogFile::found(&list, &key, lens) };
-        Ok(Self { list, key, name: object_name(&key), file, reachable: false })
+        Ok(Self { list, key, name: object_name(&key), file })
     }
 
     /// Looks for the file that was missing or wrong.
@@ -112,22 +118,13 @@ impl Log {
         self.file == LogFile::Unsound
     }
 
-    /// Fails unless the list's locator and packs are there, so that nothing is shared with what is
-    /// lost. Looked at once.
-    pub fn check_reachable(&mut self, shared: &Shared) -> Result<()> {
-        if !self.reachable {
-            self.list.check_reachable(shared)?;
-            self.reachable = true;
-        }
-        Ok(())
-    }
-
     /// Page `number`, proved. Where there is no file, or it is wrong, the page is made from the frames;
-    /// the digests of blocks that are not held, or in a frame that is damaged, are zero then.
+    /// the digests of blocks that are not held, or in a chunk that is damaged, are zero then, and `hurt`
+    /// is called with the chunk.
     ///
     /// # Errors
     /// Those of the medium; damage of the list or of its locator.
-    pub fn page(&mut self, shared: &Shared, number: u64) -> Result<Arc<[Digest]>> {
+    pub fn page(&mut self, shared: &Shared, number: u64, hurt: Hurt<'_>) -> Result<Arc<[Digest]>> {
         let per_page = page_blocks(&self.list.shape);
         let first = number * per_page;
         let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
@@ -136,9 +133,11 @@ impl Log {
             let object = shared.open_object(&self.name).ok();
             let read = object.map(|object| object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64));
             if matches!(read, Some(Ok(()))) {
-                let digests: Arc<[_]> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
-                if self.is_proved(shared, first, &digests)? {
-                    return Ok(digests);
+                let mut digests: Vec<_> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
+                if self.is_proved(shared, first, &digests)?
+                    || self.fill_gaps(shared, first, &mut digests, hurt)?
+                {
+                    return Ok(digests.into());
                 }
             }
             tracing::warn!(list = %self.list.id, "the block index is damaged here; making it again");
@@ -146,8 +145,27 @@ impl Log {
         }
         let chunk_blocks = u64::from(self.list.shape.chunk_blocks);
         let chunks = first / chunk_blocks..(first + count as u64).div_ceil(chunk_blocks);
-        let digests = chunks.map(|chunk| self.sound_digests(shared, chunk)).collect::<Result<Vec<_>>>()?;
+        let digests =
+            chunks.map(|chunk| self.sound_digests(shared, chunk, hurt)).collect::<Result<Vec<_>>>()?;
         Ok(digests.concat().into())
+    }
+
+    /// Proves what a log has that was made while chunks were damaged: of those it has zeros, and their
+    /// digests are made from the frames, if these are whole by now. Gives whether all else is proved.
+    fn fill_gaps(&self, shared: &Shared, first: u64, digests: &mut [Digest], hurt: Hurt<'_>) -> Result<bool> {
+        let chunk_blocks = self.list.shape.chunk_blocks as usize;
+        for (at, chunk) in
+            (first / chunk_blocks as u64..).enumerate().take(digests.len().div_ceil(chunk_blocks))
+        {
+            let start = at * chunk_blocks;
+            let end = (start + chunk_blocks).min(digests.len());
+            if digests[start..end].iter().all(Digest::is_zero) {
+                digests[start..end].copy_from_slice(&self.sound_digests(shared, chunk, hurt)?);
+            } else if !self.is_proved(shared, first + start as u64, &digests[start..end])? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids, and the
@@ -156,7 +174,7 @@ impl Log {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
         let first = first / chunk_blocks as u64;
         let count = digests.len().div_ceil(chunk_blocks) as u64;
-        if !ask_locator(&self.list, |locator| locator.are_whole(shared, first..first + count))? {
+        if !self.list.with_locator(|locator| locator.are_whole(shared, first..first + count))? {
             return Ok(false);
         }
         let ids = self.list.chunk_ids(first..first + count)?;
@@ -167,30 +185,26 @@ impl Log {
 
     /// The digests of a chunk's blocks; zeros where its frames are damaged, so that its neighbours do
     /// not suffer for it.
-    fn sound_digests(&self, shared: &Shared, chunk: u64) -> Result<Vec<Digest>> {
-        chunk_digests(shared, &self.list, chunk).or_else(|error| {
-            if error.may_pass() {
-                return Err(error);
-            }
-            tracing::warn!(list = %self.list.id, chunk, %error, "not shared with: the frames are damaged");
-            Ok(vec![Digest::ZERO; self.list.shape.blocks_of(chunk) as usize])
-        })
+    fn sound_digests(&self, shared: &Shared, chunk: u64, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
+        or_zeros(&self.list, chunk, chunk_digests(shared, &self.list, chunk), hurt)
     }
 }
 
-/// Asks the list's locator, and once more where it was replaced since it was loaded.
-fn ask_locator<T>(list: &List, ask: impl Fn(&Locator) -> Result<T>) -> Result<T> {
-    let locator = list.locator()?;
-    ask(&locator).or_else(|error| {
-        let now = list.reload_locator()?;
-        if now.root == locator.root { Err(error) } else { ask(&now) }
+/// The digests of a chunk's blocks; where they cannot be had because it is damaged, zeros.
+fn or_zeros(list: &List, chunk: u64, made: Result<Vec<Digest>>, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
+    made.or_else(|error| {
+        if error.may_pass() {
+            return Err(error);
+        }
+        hurt(chunk, &error);
+        Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize])
     })
 }
 
 /// The digests of a chunk's blocks, from its frames. Blocks that this store does not hold, as after
 /// loading a bundle, may have a digest in a frame: it is left zero.
 fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>> {
-    if shared.bases().is_none() && ask_locator(list, |locator| locator.record(shared, chunk))?.is_absent() {
+    if shared.bases().is_none() && list.record(shared, chunk)?.is_absent() {
         return Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize]);
     }
     let id = list.chunk_id(chunk)?;
@@ -206,31 +220,33 @@ fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>
 }
 
 /// Calls `each` with the digests of a list's chunks in order, and the first block of each, made from
-/// the frames, many at a time. Of a list held in part, chunks that have no frame are passed over, and
-/// the pages of its locator that have none such are not even looked through.
+/// the frames, many at a time; `hurt` with each chunk that is damaged, whose digests are zeros. Of a list
+/// held in part, chunks that have no frame are passed over, and the pages of its locator that have none
+/// such are not even looked through.
 pub(crate) fn rebuild(
     shared: &Shared,
     list: &List,
+    hurt: Hurt<'_>,
     mut each: impl FnMut(u64, &[Digest]) -> Result<()>,
 ) -> Result<()> {
     let in_part = is_in_part(list)?;
     let chunks = list.shape.chunks();
     let mut batch = Vec::with_capacity(BATCH_CHUNKS);
     for page in 0..chunks.div_ceil(TABLE_PAGE_RECORDS) {
-        if in_part && ask_locator(list, |locator| locator.is_empty_page(shared, page))? {
+        if in_part && list.with_locator(|locator| locator.is_empty_page(shared, page))? {
             continue;
         }
         for chunk in page * TABLE_PAGE_RECORDS..((page + 1) * TABLE_PAGE_RECORDS).min(chunks) {
-            if in_part && ask_locator(list, |locator| locator.record(shared, chunk))?.is_absent() {
+            if in_part && list.record(shared, chunk)?.is_absent() {
                 continue;
             }
             batch.push(chunk);
             if batch.len() == BATCH_CHUNKS {
-                rebuild_batch(shared, list, &mut batch, &mut each)?;
+                rebuild_batch(shared, list, &mut batch, hurt, &mut each)?;
             }
         }
     }
-    rebuild_batch(shared, list, &mut batch, &mut each)
+    rebuild_batch(shared, list, &mut batch, hurt, &mut each)
 }
 
 /// Makes the digests of the chunks in `batch`, which is empty then.
@@ -238,12 +254,15 @@ fn rebuild_batch(
     shared: &Shared,
     list: &List,
     batch: &mut Vec<u64>,
+    hurt: Hurt<'_>,
     each: &mut impl FnMut(u64, &[Digest]) -> Result<()>,
 ) -> Result<()> {
-    let made: Vec<_> =
-        batch.par_iter().map(|&chunk| chunk_digests(shared, list, chunk)).collect::<Result<_>>()?;
-    let first = |chunk: u64| chunk * u64::from(list.shape.chunk_blocks);
-    batch.drain(..).zip(&made).try_for_each(|(chunk, digests)| each(first(chunk), digests))
+    let made: Vec<_> = batch.par_iter().map(|&chunk| chunk_digests(shared, list, chunk)).collect();
+    for (chunk, digests) in batch.drain(..).zip(made) {
+        let digests = or_zeros(list, chunk, digests, hurt)?;
+        each(chunk * u64::from(list.shape.chunk_blocks), &digests)?;
+    }
+    Ok(())
 }
 
 /// The digests of any list's blocks, proved by chunk ids: for those who verify.
@@ -281,7 +300,8 @@ impl Digests {
             _ => match self.pages.get(&(*id, number)) {
                 Some(page) => page.clone(),
                 None => {
-                    let made = log.page(&self.shared, number)?;
+                    // What is damaged is told by `why_none`.
+                    let made = log.page(&self.shared, number, &mut |_, _| ())?;
                     self.pages.insert((*id, number), made.clone());
                     made
                 }

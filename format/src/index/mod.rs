@@ -4,6 +4,8 @@
 //! ```text
 //! index/logs/KEY        the digests of a list's blocks, in the list's order
 //! index/segments/NAME   for some lists: (first 6 bytes of a digest, list, block), sorted, with a filter
+//! index/stamps/ID       how long a pack or page file was, and when it had changed last, when it was good
+//! index/damaged         which chunks and objects were found damaged
 //! ```
 //!
 //! A block is found in three steps: the filter says whether it can be in a segment (no: it is
@@ -38,17 +40,25 @@
 //! | `log` | digests on disk, proved by chunk ids |
 //! | `committed` | all committed lists together |
 //! | `pending` | the blocks that the import under way has brought so far |
+//! | `health` | what may be built on; looked at before it is shared with |
+//! | `stamps`, `notes` | what was good when; what was found damaged |
 //! | `update` | after a commit: a new segment, and fewer, larger ones; tidying |
 
 mod committed;
 mod entry;
 mod filter;
+mod health;
 mod log;
+mod notes;
 mod pending;
 mod segment;
+mod stamps;
 mod update;
 
 pub(crate) use committed::CommittedIndex;
-pub(crate) use log::Digests;
+pub(crate) use health::Health;
+pub(crate) use log::{Digests, object_name as log_name, remove as remove_log};
+pub(crate) use notes::{Notes, update as update_notes};
 pub(crate) use pending::PendingIndex;
+pub(crate) use stamps::{Stamp, forget as forget_stamp, remember_new};
 pub(crate) use update::add_lists;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::{Entry, LISTS_MAX, key_of};
+use super::health::Health;
 use super::log;
 use super::segment::{self, Damaged, Segment};
 use crate::digest::{Digest, object_digest};
@@ -273,12 +274,13 @@ fn unique(stage: &Stage) -> String {
 }
 
 /// Makes the logs of `lists` (each with its key) that are to have one, and a segment for those lists that no segment of
-/// `sound` covers (several where they are very many). Gives the new segments. Lists whose frames are
-/// damaged are left out.
+/// `sound` covers (several where they are very many). Gives the new segments. Chunks that are damaged
+/// are told to `health` and are zeros in the logs; lists that are damaged themselves are left out.
 pub(crate) fn rebuild(
     shared: &Arc<Shared>,
     lists: Vec<(Digest, Arc<List>)>,
     sound: &[Segment],
+    health: &Health,
 ) -> Result<Vec<Segment>> {
     let stage = Stage::begin(shared)?;
     let mut sorted = lists;
@@ -289,12 +291,10 @@ pub(crate) fn rebuild(
             Rebuilding { stage: &stage, lists: Vec::new(), runs: Vec::new(), entries: Vec::new() };
         for (key, list) in lists {
             let covered = sound.iter().any(|segment| segment.lists.binary_search(key).is_ok());
-            match rebuilding.list(*key, list, covered) {
+            match rebuilding.list(*key, list, covered, health) {
                 Ok(()) => {}
                 Err(error) if error.may_pass() => return Err(error),
-                Err(error) => {
-                    tracing::warn!(list = %list.id, %error, "not shared with: the frames are damaged");
-                }
+                Err(error) => health.add_tables(&list.id, &error),
             }
         }
         made.extend(rebuilding.finish()?);
@@ -314,12 +314,13 @@ struct Rebuilding<'a> {
 impl Rebuilding<'_> {
     /// Makes a list's log, if it is to have one, and unless it is covered already, its entries. Where
     /// it fails half way, the entries made so far stay: what they promise, no log will prove.
-    fn list(&mut self, key: Digest, list: &List, covered: bool) -> Result<()> {
+    fn list(&mut self, key: Digest, list: &List, covered: bool, health: &Health) -> Result<()> {
         let shared = &self.stage.shared;
         let number = self.lists.len() as u32;
         let name = format!("log-{key}");
         let log = if log::is_in_part(list)? { None } else { Some(self.stage.create_cache(&name)?) };
-        log::rebuild(shared, list, |first, digests| {
+        let mut hurt = |chunk, error: &Error| health.add(&list.id, chunk, error);
+        log::rebuild(shared, list, &mut hurt, |first, digests| {
             if let Some(log) = &log {
                 let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
                 self.stage.append(log.as_ref(), &name, &bytes)?;

@@ -19,8 +19,7 @@ pub enum FaultMode {
 /// Which operations are counted and can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Those that change something: create, append, sync, publish, remove and what
-    /// belongs to them.
+    /// Those that change something: create, append, sync, publish, link, remove.
     Writes,
     /// Those that read: open, read, list.
     Reads,

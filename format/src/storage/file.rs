@@ -570,6 +570,11 @@ impl<F: Fs> Storage for FileStorage<F> {
         folders.iter().rev().try_for_each(|path| self.sync_removal(self.remove_empty(path)?))
     }
 
+    fn foreign_owner(&self, name: &str) -> Option<u32> {
+        let (path, last) = split(name).ok()?;
+        self.fs().stat(&self.existing(path).ok()?, last).ok()?.foreign_owner
+    }
+
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         Ok(Box::new(FileHeld::<F> { _file: self.take_lock(name, mode, wait)? }))
     }

@@ -42,6 +42,8 @@ pub struct Stat {
     pub modified_nanos: Option<u64>,
     /// Which one it is; no other one is as long as it is held open.
     pub id: (u64, u64),
+    /// Its owner, where that is neither root nor the user of this process.
+    pub foreign_owner: Option<u32>,
 }
 
 /// How a file is opened.

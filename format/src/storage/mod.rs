@@ -169,6 +169,13 @@ pub trait Storage: Send + Sync + Debug {
     /// Those of the medium.
     fn remove(&self, names: &[String]) -> io::Result<()>;
 
+    /// The user who owns object `name`, where that is neither this process's user nor root: whoever wrote it
+    /// may have written anything. `None` also where the back end knows no users.
+    fn foreign_owner(&self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
+
     /// Takes the lock `name` (no object of that name need exist), waiting up to `wait`.
     ///
     /// # Errors
@@ -218,6 +225,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn remove(&self, names: &[String]) -> io::Result<()> {
         (**self).remove(names)
+    }
+
+    fn foreign_owner(&self, name: &str) -> Option<u32> {
+        (**self).foreign_owner(name)
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {

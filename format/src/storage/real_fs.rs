@@ -108,6 +108,10 @@ fn nanos(seconds: i64, nanos: u64) -> Option<u64> {
     u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
+fn foreign(owner: u32) -> Option<u32> {
+    (owner != 0 && owner != rustix::process::geteuid().as_raw()).then_some(owner)
+}
+
 #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "types differ between systems")]
 fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     Stat {
@@ -116,6 +120,7 @@ fn stat_of(stat: &rustix::fs::Stat) -> Stat {
         links: u64::from(stat.st_nlink),
         modified_nanos: nanos(i64::from(stat.st_mtime), stat.st_mtime_nsec as u64),
         id: (stat.st_dev as u64, stat.st_ino as u64),
+        foreign_owner: foreign(stat.st_uid),
     }
 }
 

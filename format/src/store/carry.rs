@@ -4,11 +4,10 @@
 //! whatever frames hold them and encoded anew. Either way the blocks of the others are told by their
 //! digests, so that the chunk id can be checked wherever the frame goes.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::frames::decode_frame;
-use super::list::List;
+use super::list::{List, Locator};
 use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::codec::{Codec, zstd};
@@ -17,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
 use crate::ondisk::frame::{self, Frame, Presence};
+use crate::ondisk::locator::FramePlace;
 
 /// A frame to be stored somewhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,23 +61,13 @@ impl Shared {
     /// The blocks that this store holds of a chunk: a mask, all of whose bits are clear where it has
     /// none.
     pub fn held(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
-        self.held_but(list, chunk, &HashSet::new())
-    }
-
-    /// The same, as if it had not these packs.
-    pub fn held_but(&self, list: &List, chunk: u64, gone: &HashSet<Digest>) -> Result<Vec<u8>> {
         let blocks = list.shape.blocks_of(chunk);
         let mut held = vec![0; blocks.div_ceil(8) as usize];
-        let locator = list.locator()?;
-        let first = locator.record(self, chunk)?;
-        if first.is_absent() {
+        if list.record(self, chunk)?.is_absent() {
             return Ok(held);
         }
         let id = list.chunk_id(chunk)?;
-        for (place, pack) in list.places(&locator, chunk)? {
-            if gone.contains(&pack) {
-                continue;
-            }
+        for (place, pack) in list.places_now(chunk)? {
             if !place.partial {
                 (0..blocks).for_each(|block| held[block as usize / 8] |= 1 << (block % 8));
                 return Ok(held);
@@ -91,6 +81,38 @@ impl Shared {
             }
         }
         Ok(held)
+    }
+
+    /// The blocks of a chunk that frames hold which were decoded now and checked against the chunk id.
+    pub fn held_soundly(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
+        let mut held = vec![0; list.shape.blocks_of(chunk).div_ceil(8) as usize];
+        for (_, _, mask) in list.sound_places(self, &*list.locator()?, chunk)? {
+            held.iter_mut().zip(&mask).for_each(|(held, bits)| *held |= bits);
+        }
+        Ok(held)
+    }
+
+    /// Decodes one frame of a chunk and checks the chunk id by it; gives a mask of the blocks that it holds.
+    pub fn check_frame(
+        &self,
+        place: &FramePlace,
+        pack: &Digest,
+        blocks: u32,
+        id: &Digest,
+    ) -> Result<Vec<u8>> {
+        let name = names::object(names::PACKS, pack);
+        let stored = self.read_frame(&name, place, id)?;
+        let corrupt = |fault| Error::corrupt(&name, u64::from(place.offset), fault);
+        let frame = decode_frame(&stored, blocks, place).map_err(corrupt)?;
+        digests_of(&frame, blocks, id).map_err(corrupt)?;
+        Ok(match frame.presence {
+            Presence::Partial { mask, .. } => mask,
+            Presence::Whole => {
+                let mut mask = vec![0; blocks.div_ceil(8) as usize];
+                (0..blocks).for_each(|block| mask[block as usize / 8] |= 1 << (block % 8));
+                mask
+            }
+        })
     }
 
     /// A frame of the blocks `wanted` of a chunk, all of which this store, or the base of this
@@ -155,7 +177,7 @@ impl Shared {
         verify: VerifyMode,
     ) -> Result<Option<Vec<u8>>> {
         let blocks = list.shape.blocks_of(chunk);
-        let places = match list.locator().and_then(|locator| list.places(&locator, chunk)) {
+        let places = match list.places_now(chunk) {
             Ok(places) => places,
             // Whoever needs the blocks finds out whether a base has them.
             Err(_) if self.bases().is_some() => return Ok(None),
@@ -183,7 +205,7 @@ impl Shared {
 
     /// The digests of all blocks of a chunk, held or not, as any of its frames tells them.
     fn block_digests(&self, list: &List, chunk: u64, id: &Digest) -> Result<Vec<Digest>> {
-        let found = list.locator().and_then(|locator| list.places(&locator, chunk));
+        let found = list.places_now(chunk);
         let (place, pack) = match (found, self.bases()) {
             (Ok(places), _) if !places.is_empty() => places[0],
             (_, Some((base, _))) => {
@@ -198,6 +220,37 @@ impl Shared {
         let stored = self.read_frame(&name, &place, id)?;
         let frame = decode_frame(&stored, blocks, &place).map_err(corrupt)?;
         digests_of(&frame, blocks, id).map_err(corrupt)
+    }
+}
+
+impl List {
+    /// The places of a chunk's frames that are sound, their packs, and masks of the blocks that they hold.
+    /// Each is decoded. None where the list or its locator is damaged here.
+    pub fn sound_places(
+        &self,
+        shared: &Shared,
+        locator: &Locator,
+        chunk: u64,
+    ) -> Result<Vec<(FramePlace, Digest, Vec<u8>)>> {
+        let told = || -> Result<_> {
+            if locator.record(shared, chunk)?.is_absent() {
+                return Ok((Digest::ZERO, Vec::new()));
+            }
+            Ok((self.chunk_id(chunk)?, self.places(locator, chunk)?))
+        };
+        let (id, places) = match told() {
+            Err(error) if error.may_pass() => return Err(error),
+            told => told.unwrap_or_default(),
+        };
+        let mut sound = Vec::new();
+        for (place, pack) in places {
+            match shared.check_frame(&place, &pack, self.shape.blocks_of(chunk), &id) {
+                Ok(mask) => sound.push((place, pack, mask)),
+                Err(error) if error.may_pass() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(sound)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The commit that is all or nothing (spec section 9).
 //!
-//! Under the store's lock a writer
+//! A writer looks at what the store has of what it brings, and makes one of lists that both have. Then,
+//! under the store's lock, it
 //!
-//! 1. looks at what of its work the store still lacks, and makes one of lists that both have;
+//! 1. sees whether that is still so, and what of its work the store still lacks;
 //! 2. syncs every object that it made;
 //! 3. writes and syncs a journal of the names that it is about to give, and copies of what they had;
 //! 4. publishes packs and page files; locators; lists; records; references.
@@ -12,19 +13,15 @@
 //! to write undoes it. No other writer can have built on those objects, because what is committed is
 //! looked at under the same lock.
 
-use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::journal::{DONE, JOURNAL, Journal, Standing, old_name, recover, roll_back, standing};
-use super::list::{Locator, load_root_by_trailer};
-use super::merge::{OwnList, StagedList, merge};
+use super::merge::StagedList;
 use super::names::{self, RefName};
 use super::open::read_range;
-use super::record::Record;
 use super::stage::{Moves, Stage};
 use crate::digest::{Digest, object_digest};
 use crate::error::{Error, Result};
-use crate::fault::Fault;
 use crate::ondisk::reference::Reference;
 
 /// What a commit gives names to.
@@ -65,12 +62,12 @@ impl Naming {
 
 /// What is left to publish, looked at under the store's lock.
 #[derive(Debug, Default)]
-struct Plan {
+pub(super) struct Plan {
     /// Packs and page files.
-    objects: Moves,
-    lists: Moves,
-    locators: Moves,
-    records: Moves,
+    pub objects: Moves,
+    pub lists: Moves,
+    pub locators: Moves,
+    pub records: Moves,
     references: Moves,
     /// The digests of the references' objects.
     digests: Vec<Digest>,
@@ -95,6 +92,7 @@ impl Stage {
     /// once the commit is done and the store's lock is free, while the folder is still there.
     pub fn commit_then(mut self, publication: &Publication, after: impl FnOnce(&Self)) -> Result<u64> {
         let (references, digests) = self.stage_references(publication)?;
+        let prepared = self.prepare(publication)?;
         self.sync_all()?;
         let lock = self.shared.lock()?;
         // Another import through this handle may have failed to sync since this one began.
@@ -104,14 +102,14 @@ impl Stage {
             .references
             .iter()
             .try_for_each(|(name, image)| self.check_name(name, image, publication.naming))?;
-        let plan = Plan { references, digests, ..self.still_missing(publication)? };
+        let plan = Plan { references, digests, ..self.still_missing(publication, prepared)? };
         let (journal, grown) = self.journal(&plan)?;
         self.put("journal-new", &journal.encode())?;
         if journal.references.is_empty() {
             self.put(&unnamed(DONE), &[])?;
         }
         self.sync_all()?;
-        self.prepare(&plan)?;
+        self.prepare_folders(&plan)?;
         // Published like everything else, so that each name is durable before those it tells of.
         let copies: Moves = journal
             .restore
@@ -178,7 +176,7 @@ impl Stage {
     }
 
     /// Makes the folders that the plan's names go to durable.
-    fn prepare(&self, plan: &Plan) -> Result<()> {
+    fn prepare_folders(&self, plan: &Plan) -> Result<()> {
         let names = plan.groups().into_iter().flatten().map(|(_, name)| name.clone());
         let names: Vec<String> = [self.staged(JOURNAL)].into_iter().chain(names).collect();
         self.shared.storage.prepare(&names).map_err(|error| {
@@ -278,90 +276,13 @@ impl Stage {
         Ok(())
     }
 
-    /// What is not in the store yet, or is there and damaged: equal content has equal names, so
-    /// another writer may have committed it meanwhile. Fails where something that the images need is
-    /// not there.
-    fn still_missing(&self, publication: &Publication) -> Result<Plan> {
-        let mut plan = Plan::default();
-        for moved in &publication.records {
-            let id = names::digest_of(&moved.1).unwrap_or_default();
-            match Record::check(&self.shared, id) {
-                Ok(()) => {}
-                Err(error) if error.may_pass() => return Err(error),
-                Err(_) => plan.records.push(moved.clone()),
-            }
-        }
-        self.objects_missing(publication, &mut plan)?;
-        let brought: BTreeSet<String> = plan.records.iter().map(|(_, name)| name.clone()).collect();
-        for (_, image) in &publication.references {
-            let record = names::object(names::MANIFESTS, image);
-            if !brought.contains(&record) && !self.is_there(&record)? {
-                return Err(Error::NotFound { what: "image", name: format!("@{image}") });
-            }
-        }
-        for name in &publication.needs {
-            if !self.is_there(name)? {
-                return Err(Error::corrupt(name, 0, Fault::Missing));
-            }
-        }
-        Ok(plan)
-    }
-
-    /// Lists that the store lacks, or lacks parts of; packs that their locators name; page files.
-    fn objects_missing(&self, publication: &Publication, plan: &mut Plan) -> Result<()> {
-        let mut packs = BTreeSet::new();
-        for staged in &publication.lists {
-            let (list, locator) =
-                (names::object(names::LISTS, &staged.id), names::object(names::LOCATORS, &staged.id));
-            let bring = match OwnList::find(&self.shared, &staged.id)? {
-                Some(own) => {
-                    let merged = merge(self, &self.shared, &own, staged)?;
-                    (merged.list, merged.locator)
-                }
-                None if matches!(staged.over, Some(Some(_))) => return Err(Error::Conflict { object: list }),
-                None => (Some(staged.list.clone()), Some(staged.locator.clone())),
-            };
-            if let Some(from) = &bring.1 {
-                let shape = load_root_by_trailer(&self.shared, &staged.list, &staged.id)?.shape;
-                packs.extend(Locator::load(&self.shared, from.clone(), &staged.id, &shape)?.root.packs);
-                // Stages come and go, and their names with them.
-                [&staged.list, from].iter().for_each(|name| self.shared.forget_object(name));
-            }
-            plan.lists.extend(bring.0.map(|from| (from, list)));
-            plan.locators.extend(bring.1.map(|from| (from, locator)));
-        }
-        for moved in &publication.objects {
-            let is_pack = moved.1.starts_with(names::PACKS);
-            // A pack that no locator will name is not needed: another writer brought its chunks.
-            // Nor are pages of images that are here already.
-            let wanted = match names::digest_of(&moved.1) {
-                Some(id) if is_pack => packs.contains(&id),
-                _ => !plan.records.is_empty(),
-            };
-            let is_twice = plan.objects.last().is_some_and(|(_, last)| *last == moved.1);
-            if wanted && !is_twice && !self.is_there(&moved.1)? {
-                plan.objects.push(moved.clone());
-            }
-        }
-        let brought: BTreeSet<_> =
-            publication.objects.iter().filter_map(|moved| names::digest_of(&moved.1)).collect();
-        for pack in packs.difference(&brought) {
-            // Frames that were found in the store and are gone now.
-            if !self.is_there(&names::object(names::PACKS, pack))? {
-                return Err(Error::Conflict { object: names::object(names::PACKS, pack) });
-            }
-        }
-
-        Ok(())
-    }
-
-    fn is_there(&self, name: &str) -> Result<bool> {
+    pub(super) fn is_there(&self, name: &str) -> Result<bool> {
         Ok(self.len_of(name)?.is_some())
     }
 
     /// The length of an object that is there. One that cannot be opened for another reason is not
     /// missing: what is taken for missing would be written over, and taken back if the commit fails.
-    fn len_of(&self, name: &str) -> Result<Option<u64>> {
+    pub(super) fn len_of(&self, name: &str) -> Result<Option<u64>> {
         match self.shared.storage.open(name) {
             Ok(object) => Ok(Some(object.len())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -369,7 +290,7 @@ impl Stage {
         }
     }
 
-    fn publish(&self, moves: &[(String, String)]) -> Result<()> {
+    pub(super) fn publish(&self, moves: &[(String, String)]) -> Result<()> {
         let target = moves.first().map_or("", |moved| moved.1.as_str());
         self.shared.storage.publish(moves).map_err(|error| {
             self.shared.poison();

@@ -212,16 +212,16 @@ impl Shared {
     ) -> Result<Option<Vec<u8>>> {
         let locator = list.locator()?;
         match self.decode_at(list, &locator, chunk, id, verify, plain) {
-            Ok(held) => Ok(held),
-            // A collection may have moved the frames since the locator was loaded.
+            Err(error) if error.may_pass() || self.bundle.is_some() => Err(error),
+            // The frames may have moved since the locator was loaded, or their pack was healed since it
+            // was opened: both are looked at as they are now.
             Err(error) => {
-                let now = list.reload_locator()?;
-                if now.root == locator.root {
-                    Err(error)
-                } else {
-                    self.decode_at(list, &now, chunk, id, verify, plain)
-                }
+                let Ok(now) = list.reload_locator() else { return Err(error) };
+                let places = list.chain(self, &now, chunk).map_while(Result::ok);
+                places.for_each(|place| self.forget_object(now.pack_name(&place)));
+                self.decode_at(list, &now, chunk, id, verify, plain)
             }
+            done => done,
         }
     }
 
@@ -268,8 +268,13 @@ impl Shared {
         if end > pack.len() {
             return Err(Error::corrupt(name, offset, Fault::FramePlace { end, max: pack.len() }));
         }
-        pack.read_exact_at(stored, offset)
-            .map_err(|error| Error::io("read", format!("{name} at byte {offset}"), error))
+        pack.read_exact_at(stored, offset).map_err(|error| match error.kind() {
+            // It was cut since it was opened.
+            std::io::ErrorKind::UnexpectedEof => {
+                Error::corrupt(name, offset, Fault::Truncated { needed: end, found: offset })
+            }
+            _ => Error::io("read", format!("{name} at byte {offset}"), error),
+        })
     }
 
     /// A frame's stored bytes, whose guard is checked.

@@ -33,6 +33,9 @@ pub(crate) struct List {
 #[derive(Debug)]
 pub(crate) struct Locator {
     name: String,
+    /// Under which name its file is kept open: another locator of the list, another name, so that pages
+    /// are never read from another file than the root was.
+    key: String,
     /// The names of the packs, each made when it is first needed.
     pack_names: Box<[OnceLock<String>]>,
     pub root: LocatorRoot,
@@ -47,7 +50,8 @@ impl List {
         let shape = match shape {
             Some(shape) => shape,
             None => {
-                let found = load_root_by_trailer(shared, &names::object(names::LISTS, &id), &id)?;
+                let name = names::object(names::LISTS, &id);
+                let found = load_root_by_trailer(shared.open_object(&name)?.as_ref(), &name, &id)?;
                 let shape = found.shape;
                 let _ = root.set(found);
                 shape
@@ -63,20 +67,10 @@ impl List {
         })
     }
 
-    /// Fails unless the root of list `id` and of its locator can be read, and its packs are there.
+    /// Fails unless the root of list `id` and of its locator can be read.
     pub fn check(shared: &Arc<Shared>, id: &Digest) -> Result<()> {
         shared.forget_object(&names::object(names::LISTS, id));
-        let list = Self::open(shared, *id, None)?;
-        list.check_reachable(shared)
-    }
-
-    /// Fails unless the list's locator can be read and its packs are there.
-    pub fn check_reachable(&self, shared: &Shared) -> Result<()> {
-        for pack in &self.locator()?.root.packs {
-            let name = names::object(names::PACKS, pack);
-            shared.storage.open(&name).map_err(|error| Error::io("open", name, error))?;
-        }
-        Ok(())
+        Self::open(shared, *id, None)?.reload_locator().map(|_| ())
     }
 
     /// Whether the list is a bundle's.
@@ -166,6 +160,51 @@ impl List {
         })
     }
 
+    /// Asks the list's locator. Where that fails for what may be damage, the locator is read anew, by its
+    /// name, and asked once more: frames may have moved since it was loaded, or it was damaged and is
+    /// not any more.
+    pub fn with_locator<T>(&self, ask: impl Fn(&Arc<Locator>) -> Result<T>) -> Result<T> {
+        match ask(&self.locator()?) {
+            // A bundle never changes.
+            Err(error) if error.may_pass() || self.is_of_bundle() => Err(error),
+            Err(error) => match self.reload_locator() {
+                Ok(now) => ask(&now),
+                Err(_) => Err(error),
+            },
+            done => done,
+        }
+    }
+
+    /// Does `work`, which reads by the list's locator, and does it again where that fails and the locator
+    /// turns out to have been replaced since it was loaded.
+    pub fn as_it_is_now<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        let loaded = || self.locator().map(|locator| locator.digest).ok();
+        let before = loaded();
+        match work() {
+            Err(error) if error.may_pass() || self.is_of_bundle() => Err(error),
+            Err(error) => match self.reload_locator() {
+                Ok(now) if Some(now.digest) != before => work(),
+                _ => Err(error),
+            },
+            done => done,
+        }
+    }
+
+    /// The packs that the list's locator names.
+    pub fn packs(&self) -> Result<Vec<Digest>> {
+        Ok(self.locator()?.root.packs.clone())
+    }
+
+    /// The record of chunk `chunk`.
+    pub fn record(&self, shared: &Shared, chunk: u64) -> Result<FramePlace> {
+        self.with_locator(|locator| locator.record(shared, chunk))
+    }
+
+    /// The places of the frames that together hold chunk `chunk`, as the locator is now.
+    pub fn places_now(&self, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
+        self.with_locator(|locator| self.places(locator, chunk))
+    }
+
     /// The places of the frames that together hold chunk `chunk`.
     pub fn places(&self, locator: &Locator, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
         let pack = |place: &FramePlace| locator.root.packs.get(place.pack as usize).copied();
@@ -231,9 +270,8 @@ impl List {
 impl Locator {
     /// Loads the locator of `list` from the object `name`.
     pub fn load(shared: &Shared, name: String, list: &Digest, shape: &ListShape) -> Result<Self> {
-        // Locators are the one kind of object that is replaced: this is to be the newest.
-        shared.forget_object(&name);
-        let object = shared.open_object(&name)?;
+        // Past the objects that are kept open: this is to be the newest.
+        let object = shared.open_anew(&name)?;
         let len = object.len();
         // One read takes the root and mostly the whole of a small locator.
         let guess = (shape.pages() * DIGEST_LEN as u64 + shape.chunks() / 8 + (16 << 10)).min(len);
@@ -261,8 +299,15 @@ impl Locator {
             return Err(corrupt(Fault::BodyLength { declared: expected, found: len }));
         }
         let digest = object_digest(&root_bytes);
+        let key = format!("{name}@{digest}");
+        shared.keep_object(&key, object);
         let pack_names = root.packs.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { name, pack_names, root, digest })
+        Ok(Self { name, key, pack_names, root, digest })
+    }
+
+    /// Lets go of the file, where it is one of a stage: stages come and go, and their names with them.
+    pub fn close(&self, shared: &Shared) {
+        shared.forget_object(&self.key);
     }
 
     /// The object that a frame lies in.
@@ -321,7 +366,12 @@ impl Locator {
         shared.cache.page(KeyKind::LocatorPage, expected, || {
             let records = (self.root.records - first).min(TABLE_PAGE_RECORDS);
             let len = records * locator::RECORD_LEN as u64;
-            read_page(shared.open_object(&self.name)?.as_ref(), &self.name, offset, len, &expected)
+            let object = match shared.kept_object(&self.key) {
+                Some(object) => object,
+                // The file may be another one by now: then its pages have other digests, or the same.
+                None => shared.open_anew(&self.name)?,
+            };
+            read_page(object.as_ref(), &self.name, offset, len, &expected)
         })
     }
 }
@@ -352,13 +402,12 @@ fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> 
 }
 
 /// The root of list `id` in the object `name`, found by the number that ends it.
-pub(super) fn load_root_by_trailer(shared: &Shared, name: &str, id: &Digest) -> Result<ListRoot> {
-    let object = shared.open_object(name)?;
+pub(crate) fn load_root_by_trailer(object: &dyn ReadAt, name: &str, id: &Digest) -> Result<ListRoot> {
     let len = object.len();
     let tail_len = TRAILER_LEN.min(len);
-    let tail = read_range(object.as_ref(), name, len - tail_len, tail_len)?;
+    let tail = read_range(object, name, len - tail_len, tail_len)?;
     let root_len = trailer(&tail, name, len, LIST_ROOT_LEN_MAX)?;
-    load_root(object.as_ref(), name, id, len - TRAILER_LEN - root_len, root_len)
+    load_root(object, name, id, len - TRAILER_LEN - root_len, root_len)
 }
 
 fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListRoot> {

@@ -1,16 +1,20 @@
 //! A list and locator of the store and those that a commit brings, made into one (spec section 9.2).
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::list::{List, Locator};
-use super::list_writer::{LocatedFrame, LocatorWriter, PackName, write_list};
+use super::list::{List, Locator, load_root_by_trailer};
+use super::list_writer::{LocatedFrame, LocatorWriter, write_list};
 use super::names;
 use super::open::Shared;
+use super::runs::Runs;
 use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, page_digest};
 use crate::error::{Error, Result};
 use crate::limits::TABLE_PAGE_RECORDS;
+use crate::ondisk::list::ListShape;
+use crate::storage::ReadAt;
 
 /// A list that a commit brings.
 #[derive(Debug, Clone)]
@@ -22,6 +26,8 @@ pub(crate) struct StagedList {
     /// For frames that were chosen by what the store lacks: the root digest of the store's locator
     /// then, or none where it had none. What an import brings holds all its chunks.
     pub over: Option<Option<Digest>>,
+    /// Chunks of the store's own list that are damaged or may be.
+    pub suspects: Arc<Runs>,
 }
 
 /// Staged names of what replaces the store's list and locator.
@@ -41,124 +47,192 @@ pub(crate) struct OwnList {
 }
 
 impl OwnList {
-    /// List `id`, opened anew, if the store has it in a state that can be built on.
-    pub fn find(shared: &Arc<Shared>, id: &Digest) -> Result<Option<Self>> {
-        shared.forget_list(id);
-        let opened = List::open(shared, *id, None).and_then(|list| Ok((list.locator()?, list)));
-        let (locator, list) = match opened {
-            Ok(opened) => opened,
-            Err(error) if error.may_pass() => return Err(error),
-            Err(_) => return Ok(None),
-        };
+    /// List `id`, opened anew, if the store has it in a state that can be built on; `shape` is that of a
+    /// list that is at hand: with it, the list's own root may be damaged.
+    pub fn find(shared: &Arc<Shared>, id: &Digest, shape: Option<ListShape>) -> Result<Option<Self>> {
+        let Some((list, locator)) = open_now(shared, id, shape)? else { return Ok(None) };
         let mut gone = HashSet::new();
         for pack in &locator.root.packs {
             let name = names::object(names::PACKS, pack);
             match shared.storage.open(&name) {
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => drop(gone.insert(*pack)),
+                Err(error) if error.kind() == ErrorKind::NotFound => drop(gone.insert(*pack)),
                 Err(error) => return Err(Error::io("open", name, error)),
             }
         }
         Ok(Some(Self { list: Arc::new(list), locator, gone }))
     }
 
-    /// The frames of a chunk that are there.
+    /// The root digest of the locator that the store has of list `id` now, if it can be built on.
+    pub fn locator_now(
+        shared: &Arc<Shared>,
+        id: &Digest,
+        shape: Option<ListShape>,
+    ) -> Result<Option<Digest>> {
+        Ok(open_now(shared, id, shape)?.map(|(_, locator)| locator.digest))
+    }
+
+    /// The frames of a chunk.
     fn frames(&self, shared: &Shared, chunk: u64) -> Result<Vec<LocatedFrame>> {
-        let mut frames = frames_of(shared, &self.list, &self.locator, chunk)?;
-        let is_gone = |frame: &LocatedFrame| match frame.pack {
-            PackName::Known(pack) => self.gone.contains(&pack),
-            PackName::New(_) => false,
-        };
-        if !self.gone.is_empty() {
-            frames.retain(|frame| !is_gone(frame));
-        }
-        Ok(frames)
+        frames_of(shared, &self.list, &self.locator, chunk)
+    }
+
+    /// The frames of a chunk that are whole: each was decoded and its chunk id checked. None where the
+    /// list or its locator is damaged here.
+    fn sound_frames(&self, shared: &Shared, chunk: u64) -> Result<Vec<LocatedFrame>> {
+        let sound = self.list.sound_places(shared, &self.locator, chunk)?;
+        Ok(sound.iter().map(|(place, pack, _)| LocatedFrame::known(place, *pack)).collect())
     }
 }
 
-/// Makes one of the store's list and a staged one.
+/// A list and its locator, read anew; none where they are not there or cannot be built on.
+fn open_now(
+    shared: &Arc<Shared>,
+    id: &Digest,
+    shape: Option<ListShape>,
+) -> Result<Option<(List, Arc<Locator>)>> {
+    shared.forget_list(id);
+    let open = |shape| List::open(shared, *id, shape).and_then(|list| Ok((list.locator()?, list)));
+    let opened = match (open(None), shape) {
+        (Err(error), Some(shape)) if !error.may_pass() => open(Some(shape)),
+        (opened, _) => opened,
+    };
+    match opened {
+        Ok((locator, list)) => Ok(Some((list, locator))),
+        Err(error) if error.may_pass() => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Makes one of the store's list and a staged one; `try_number` tells several of one commit apart.
 pub(crate) fn merge(
     stage: &Stage,
     shared: &Arc<Shared>,
     own: &OwnList,
     staged: &StagedList,
+    try_number: u32,
 ) -> Result<Merged> {
     if let Some(over) = staged.over
         && over != Some(own.locator.digest)
     {
         return Err(Error::Conflict { object: own.list.object_name() });
     }
-    if !own.locator.root.in_part && own.gone.is_empty() {
-        return Ok(Merged::default());
+    let list = merge_lists(stage, shared, staged, try_number)?;
+    if !own.locator.root.in_part && own.gone.is_empty() && staged.suspects.is_empty() {
+        return Ok(Merged { list, locator: None });
     }
     let new = Locator::load(shared, staged.locator.clone(), &staged.id, &own.list.shape)?;
-    let merged_list = merge_lists(stage, shared, &own.list, staged)?;
-    let merged = merge_locators(stage, shared, own, &new)?;
-    shared.forget_object(&staged.locator);
-    Ok(Merged { list: merged_list, locator: Some(merged) })
+    let locator = merge_locators(stage, shared, own, &new, &staged.suspects, try_number)?;
+    new.close(shared);
+    Ok(Merged { list, locator: Some(locator) })
 }
 
-/// A locator with the frames of both; where either holds a chunk whole, that frame alone.
-fn merge_locators(stage: &Stage, shared: &Shared, own: &OwnList, new: &Locator) -> Result<String> {
+/// A locator with the frames of both; where either holds a chunk whole, that frame alone. Of a chunk
+/// that may be damaged, the new frame is taken if it is whole; else what is found sound of the old ones,
+/// and the new ones. Where there are no new ones, the old ones stay as they are.
+fn merge_locators(
+    stage: &Stage,
+    shared: &Arc<Shared>,
+    own: &OwnList,
+    new: &Locator,
+    suspects: &Runs,
+    try_number: u32,
+) -> Result<String> {
     let list = &own.list;
-    let name = format!("merged-locator-{}", list.id);
+    let name = format!("merged-locator-{}-{try_number}", list.id);
     let mut writer = LocatorWriter::begin(stage, name.clone(), Some(list.shape.chunks()))?;
+    let is_whole = |frames: &[LocatedFrame]| frames.first().is_some_and(|first| !first.partial);
     for chunk in 0..list.shape.chunks() {
-        let mut frames = own.frames(shared, chunk)?;
-        if frames.first().is_none_or(|first| first.partial) {
-            let more = frames_of(shared, list, new, chunk)?;
-            if more.first().is_some_and(|first| !first.partial) {
-                frames = more;
-            } else {
-                frames.extend(more);
+        let more = || frames_of(shared, list, new, chunk);
+        let frames = if suspects.has(chunk) {
+            let more = more()?;
+            match more.first() {
+                Some(first) if !first.partial => more,
+                None => or_none(own.frames(shared, chunk))?,
+                Some(_) => [own.sound_frames(shared, chunk)?, more].concat(),
             }
-        }
+        } else {
+            let mut frames = own.frames(shared, chunk)?;
+            if !is_whole(&frames) {
+                let more = more()?;
+                if is_whole(&more) {
+                    frames = more;
+                } else {
+                    frames.extend(more);
+                }
+            }
+            frames
+        };
         writer.chunk(stage, &frames)?;
     }
     writer.finish(stage, list.id, &[])?;
     Ok(stage.staged(&name))
 }
 
-fn frames_of(shared: &Shared, list: &List, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
-    if locator.record(shared, chunk)?.is_absent() {
-        return Ok(Vec::new());
+/// No frames where a damaged locator cannot tell them.
+fn or_none(frames: Result<Vec<LocatedFrame>>) -> Result<Vec<LocatedFrame>> {
+    match frames {
+        Err(error) if error.is_damage() => Ok(Vec::new()),
+        other => other,
     }
-    let places = list.places(locator, chunk)?;
-    Ok(places.iter().map(|(place, pack)| LocatedFrame::known(place, *pack)).collect())
 }
 
-/// A list with the pages of both; none where the store's has all that the other has.
-fn merge_lists(
+fn frames_of(shared: &Shared, list: &List, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
+    list.located(shared, locator, chunk)
+}
+
+impl List {
+    /// The frames of a chunk as a locator that is written may place them; none where it is absent.
+    pub fn located(&self, shared: &Shared, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
+        if locator.record(shared, chunk)?.is_absent() {
+            return Ok(Vec::new());
+        }
+        let places = self.places(locator, chunk)?;
+        Ok(places.iter().map(|(place, pack)| LocatedFrame::known(place, *pack)).collect())
+    }
+}
+
+/// A list with the pages of both, in the place of the store's; none where the store's is sound and has
+/// all that the other has.
+pub(crate) fn merge_lists(
     stage: &Stage,
     shared: &Arc<Shared>,
-    list: &List,
     staged: &StagedList,
+    try_number: u32,
 ) -> Result<Option<String>> {
-    let root = list.root()?.clone();
-    let own = shared.storage.open(&list.object_name());
-    let own = own.map_err(|error| Error::io("open", list.object_name(), error))?;
+    let name = names::object(names::LISTS, &staged.id);
+    let own = match shared.storage.open(&name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(staged.list.clone())),
+        own => own.map_err(|error| Error::io("open", &name, error))?,
+    };
     let new = shared.storage.open(&staged.list).map_err(|error| Error::io("open", &staged.list, error))?;
-    let read = |object: &dyn crate::storage::ReadAt, number: u64| {
+    let root = load_root_by_trailer(new.as_ref(), &staged.list, &staged.id)?;
+    let read = |object: &dyn ReadAt, number: u64| {
         let records = (root.shape.chunks() - number * TABLE_PAGE_RECORDS).min(TABLE_PAGE_RECORDS);
         let mut page = vec![0; records as usize * DIGEST_LEN];
         let offset = number * TABLE_PAGE_RECORDS * DIGEST_LEN as u64;
-        object
-            .read_exact_at(&mut page, offset)
-            .map_err(|error| Error::io("read", list.object_name(), error))?;
+        match object.read_exact_at(&mut page, offset) {
+            // It was cut.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+            done => done.map_err(|error| Error::io("read", &name, error))?,
+        }
         let is_there = root.pages.get(number as usize) == Some(&page_digest(&page));
         Result::Ok(is_there.then(|| bytes::Bytes::from(page)))
     };
-    let mut adds = false;
+    let mut adds = match load_root_by_trailer(own.as_ref(), &name, &staged.id) {
+        Err(error) if error.may_pass() => return Err(error),
+        root => root.is_err(),
+    };
     for number in 0..root.shape.pages() {
-        adds |= read(own.as_ref(), number)?.is_none() && read(new.as_ref(), number)?.is_some();
+        adds = adds || read(own.as_ref(), number)?.is_none() && read(new.as_ref(), number)?.is_some();
     }
     if !adds {
         return Ok(None);
     }
-    let name = format!("merged-list-{}", list.id);
-    write_list(stage, &name, &root, |number| match read(own.as_ref(), number)? {
+    let merged = format!("merged-list-{}-{try_number}", staged.id);
+    write_list(stage, &merged, &root, |number| match read(own.as_ref(), number)? {
         None => read(new.as_ref(), number),
         page => Ok(page),
     })?;
-    Ok(Some(stage.staged(&name)))
+    Ok(Some(stage.staged(&merged)))
 }

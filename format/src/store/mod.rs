@@ -18,7 +18,7 @@
 //! | `names` | names of objects, of images, as people write them |
 //! | `refs` | references: resolve, list, set, remove |
 //! | `stage` | a writer's folder |
-//! | `commit`, `merge` | the commit that is all or nothing; a list that the store has and gets more of |
+//! | `commit`, `plan`, `merge` | the commit that is all or nothing; what it still has to bring; a list that the store has and gets more of |
 //! | `journal` | what a commit is about to do, and how it is undone if its writer dies |
 //! | `writer` | whose a stage is, where its lock alone does not tell |
 //! | `pack_writer`, `list_writer`, `page_writer` | making packs; lists with locators; page files |
@@ -27,6 +27,8 @@
 //! | `carry` | blocks of a chunk as a frame for another store or a bundle |
 //! | [`bundle`](BundleOptions) | a bundle as a store that is only read |
 //! | `pin` | objects held open while an image is served |
+//! | `scrub` | whether a pack or page file is sound |
+//! | `runs` | numbers as runs |
 //! | `record` | manifest records: opening one, reading its pages |
 //!
 //! The store does not know what an extent or a guest is beyond the pages it hands out.
@@ -45,8 +47,11 @@ mod open;
 pub(crate) mod pack_writer;
 pub(crate) mod page_writer;
 mod pin;
+mod plan;
 pub(crate) mod record;
 mod refs;
+pub(crate) mod runs;
+pub(crate) mod scrub;
 pub(crate) mod stage;
 mod writer;
 

@@ -53,6 +53,9 @@ pub struct StoreOptions {
     /// Whether writers that another machine began, and those whose journal is damaged, are taken for
     /// dead and cleared away. Only right where nobody else writes to the store.
     pub break_locks: bool,
+    /// Whether a store that another user owns, who is not root, is treated as this user's own. Else it is
+    /// read with [`VerifyMode::Full`], and not written.
+    pub trust_owner: bool,
 }
 
 impl Default for StoreOptions {
@@ -64,6 +67,7 @@ impl Default for StoreOptions {
             lock_wait: Duration::from_secs(30),
             keep_whole_chunks: false,
             break_locks: false,
+            trust_owner: false,
         }
     }
 }
@@ -93,6 +97,8 @@ pub(crate) struct Shared {
     /// Objects of images that are served.
     pinned: Mutex<HashMap<String, Pinned>>,
     poisoned: AtomicBool,
+    /// The user who owns the store, where that is one who is not trusted.
+    foreign_owner: Option<u32>,
     writer_mask: u32,
     /// Where a bundle's bases are; `Some` also for a bundle without any.
     pub bundle: Option<Bundle>,
@@ -126,7 +132,9 @@ impl Store {
         match Self::open_shared(storage.clone(), options.clone()) {
             Err(Error::NoStore { .. }) => {
                 let made_bytes = make_store(storage.as_ref(), options.lock_wait)?;
-                let store = Self::open_shared(storage, options)?;
+                // Made here and now: a file system that gives what is made to somebody else changes nothing.
+                let trust_owner = options.trust_owner || made_bytes > 0;
+                let store = Self::open_shared(storage, StoreOptions { trust_owner, ..options })?;
                 store.shared.made_bytes.store(made_bytes, Ordering::SeqCst);
                 Ok(store)
             }
@@ -170,10 +178,11 @@ impl Store {
         };
         let object = format!("{}/{}", storage.place(), names::STORE);
         let header = store_header::decode(&bytes).map_err(|fault| Error::corrupt(object, 0, fault))?;
+        let foreign_owner = storage.foreign_owner(names::STORE).filter(|_| !options.trust_owner);
         let shared = Shared {
             storage,
             cache: options.cache,
-            verify: options.verify,
+            verify: if foreign_owner.is_some() { VerifyMode::Full } else { options.verify },
             lock_wait: options.lock_wait,
             keep_whole_chunks: options.keep_whole_chunks,
             break_locks: options.break_locks,
@@ -182,6 +191,7 @@ impl Store {
             objects: Mutex::default(),
             pinned: Mutex::default(),
             poisoned: AtomicBool::new(false),
+            foreign_owner,
             writer_mask: header.writer_mask,
             bundle,
             made_bytes: AtomicU64::new(0),
@@ -289,6 +299,9 @@ impl Shared {
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(Error::Poisoned);
         }
+        if let Some(owner) = self.foreign_owner {
+            return Err(Error::ForeignOwner { store: self.storage.place(), owner });
+        }
         if self.writer_mask != 0 {
             let fault = Fault::WriterBit { found: self.writer_mask };
             return Err(Error::corrupt(format!("{}/{}", self.storage.place(), names::STORE), 0, fault));
@@ -319,20 +332,35 @@ impl Shared {
         head_len: u64,
         check: impl FnOnce(&[u8]) -> std::result::Result<(), Fault>,
     ) -> Result<Arc<dyn ReadAt>> {
-        if let Some(object) = self.objects().get(name) {
-            return Ok(object.clone());
+        if let Some(object) = self.kept_object(name) {
+            return Ok(object);
         }
-        let object = self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
-            // Removed while it is served.
-            (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
-            // What is looked for here, something that was read has named.
-            (std::io::ErrorKind::NotFound, None) => Err(Error::corrupt(name, 0, Fault::Missing)),
-            _ => Err(Error::io("open", name, error)),
-        })?;
+        let object = self.open_anew(name)?;
         if head_len > 0 {
             let head = read_range(object.as_ref(), name, 0, head_len)?;
             check(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
         }
+        self.keep_object(name, object.clone());
+        Ok(object)
+    }
+
+    /// An object for reading that something which was read has named, as it is now.
+    pub fn open_anew(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
+        self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
+            // Removed while it is served.
+            (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
+            (std::io::ErrorKind::NotFound, None) => Err(Error::corrupt(name, 0, Fault::Missing)),
+            _ => Err(Error::io("open", name, error)),
+        })
+    }
+
+    /// An object that is kept open.
+    pub fn kept_object(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
+        self.objects().get(name).cloned()
+    }
+
+    /// Keeps an object open under `name`, for a while.
+    pub fn keep_object(&self, name: &str, object: Arc<dyn ReadAt>) {
         let mut objects = self.objects();
         if objects.len() >= OPEN_OBJECTS_MAX {
             // Which ones go matters little: what is open is a convenience, not a cache of content.
@@ -342,8 +370,7 @@ impl Shared {
                 keep
             });
         }
-        objects.insert(name.into(), object.clone());
-        Ok(object)
+        objects.insert(name.into(), object);
     }
 
     /// Lets go of an object that may have been replaced.
@@ -364,7 +391,6 @@ impl Shared {
     pub fn forget_list(&self, id: &Digest) {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.forget_object(&names::object(names::LISTS, id));
-        self.forget_object(&names::object(names::LOCATORS, id));
     }
 
     fn pinned(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
@@ -377,7 +403,9 @@ impl Shared {
             *users += 1;
             return Ok(());
         }
-        let object = self.open_object(name)?;
+        // What may be replaced is pinned as it is now.
+        let never_moved = [names::PACKS, names::PAGES].iter().any(|folder| name.starts_with(folder));
+        let object = if never_moved { self.open_object(name)? } else { self.open_anew(name)? };
         self.pins().entry(name.into()).or_insert((object, 0)).1 += 1;
         Ok(())
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::list::List;
 use super::names;
 use super::open::{Shared, read_range};
+use super::scrub;
 use crate::cache::Kept;
 use crate::codec;
 use crate::digest::{Digest, object_digest};
@@ -74,7 +75,6 @@ impl Record {
     /// Opens the record of image `id`: at most two reads.
     pub fn open(shared: &Arc<Shared>, id: Digest) -> Result<Self> {
         let name = names::object(names::MANIFESTS, &id);
-        shared.forget_object(&name);
         let object = shared.storage.open(&name).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::NotFound { what: "image", name: format!("@{id}") },
             _ => Error::io("open", &name, error),
@@ -111,13 +111,14 @@ impl Record {
         Ok(Self { shared, name, head, id, manifest, places, map_root, leaf_bits, span_root, leaves, lists })
     }
 
-    /// Fails unless the record of image `id` can be read, its page files are there, and the roots
-    /// of its lists can be read.
+    /// Fails unless the record of image `id` is sound, its page files among it, and the roots of its
+    /// lists and of their locators can be read.
     pub fn check(shared: &Arc<Shared>, id: Digest) -> Result<()> {
         let record = Self::open(shared, id)?;
+        record.span_root()?;
         for file in &record.places.files {
             let name = names::object(names::PAGES, file);
-            shared.storage.open(&name).map_err(|error| Error::io("open", name, error))?;
+            scrub::check_page_file(scrub::open_anew(shared, &name)?.as_ref(), &name)?;
         }
         record.manifest.lists.iter().try_for_each(|list| List::check(shared, &list.id))
     }
@@ -135,7 +136,7 @@ impl Record {
     fn read_span_root(&self) -> Result<Vec<Entry>> {
         let offset = self.head.span_root_offset();
         // Opened again: an image keeps no file open, so that any number of them can be.
-        let object = self.shared.open_object(&self.name)?;
+        let object = self.shared.open_anew(&self.name)?;
         let bytes = read_range(object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
         let manifest = &self.manifest;
         decode_root(
@@ -220,7 +221,10 @@ impl Record {
     /// The bytes of a page, and the object that it came from.
     pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
         if place != PagePlace::OF_BASE {
-            return self.read_page(place, &entry.digest);
+            return self.read_page(place, &entry.digest).or_else(|error| {
+                let now = if error.is_damage() { self.page_now(tree, entry) } else { Ok(None) };
+                now.ok().flatten().ok_or(error)
+            });
         }
         let (_, bases) = self.shared.bases().unwrap_or((&self.shared, &[]));
         for base in bases {
@@ -261,14 +265,37 @@ impl Record {
     fn read_page(&self, place: PagePlace, expected: &Digest) -> Result<(Vec<u8>, String)> {
         let file = self.places.files.get(place.file as usize).copied().unwrap_or_default();
         let name = names::object(names::PAGES, &file);
-        let object = self.shared.open_checked(&name, HEADER_LEN as u64, check_page_file_head)?;
-        let stored = read_range(object.as_ref(), &name, place.offset, u64::from(place.len))?;
+        match self.read_page_of(&name, place, expected) {
+            // The file may have been healed since it was opened.
+            Err(error) if error.is_damage() => {
+                self.shared.forget_object(&name);
+                self.read_page_of(&name, place, expected)
+            }
+            done => done,
+        }
+        .map(|page| (page, name))
+    }
+
+    /// A page that could not be read by the places that this record was opened with, by those that it has
+    /// now, if they are others: pages may have been moved, or brought again elsewhere.
+    fn page_now(&self, tree: Tree, entry: Entry) -> Result<Option<(Vec<u8>, String)>> {
+        let now = Self::open(&self.shared, self.id)?;
+        if now.places == self.places {
+            return Ok(None);
+        }
+        let place = now.place_of(tree, entry, self.manifest.geometry.leaf_bits())?;
+        place.map(|place| now.read_page(place, &entry.digest)).transpose()
+    }
+
+    fn read_page_of(&self, name: &str, place: PagePlace, expected: &Digest) -> Result<Vec<u8>> {
+        let object = self.shared.open_checked(name, HEADER_LEN as u64, check_page_file_head)?;
+        let stored = read_range(object.as_ref(), name, place.offset, u64::from(place.len))?;
         let page = codec::page::decode(&stored)
-            .map_err(|fault| Error::corrupt(&name, place.offset, fault))?
+            .map_err(|fault| Error::corrupt(name, place.offset, fault))?
             .into_owned();
         let found = object_digest(&page);
         if found == *expected {
-            return Ok((page, name));
+            return Ok(page);
         }
         let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
         Err(Error::corrupt(name, place.offset, fault))

@@ -78,7 +78,7 @@ impl Verifier<'_> {
         self.check_cancel()?;
         let first = page * TABLE_PAGE_RECORDS;
         let chunks = first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks());
-        let is_empty = self.is_empty_page(list, page);
+        let is_empty = list.as_it_is_now(|| self.is_empty_page(list, page));
         if let Ok(true) = is_empty {
             let blocks = u64::from(list.shape.chunk_blocks);
             let end = (chunks.end * blocks).min(list.shape.blocks);
@@ -161,6 +161,10 @@ impl Verifier<'_> {
     /// Looks at a chunk; gives a mask of the blocks held where they are not all of them.
     fn check_chunk(&self, list: &List, chunk: u64) -> Result<Option<Vec<u8>>> {
         self.step()?;
+        list.as_it_is_now(|| self.look_at_chunk(list, chunk))
+    }
+
+    fn look_at_chunk(&self, list: &List, chunk: u64) -> Result<Option<Vec<u8>>> {
         let shared = self.shared();
         // What a bundle leaves out, its base has.
         let has_base = shared.bases().is_some();
@@ -265,6 +269,11 @@ impl Verifier<'_> {
 }
 
 impl BadChunks {
+    /// First chunk and the one behind the last, ascending; none where it is the whole list.
+    pub fn runs(&self) -> &[(u64, u64)] {
+        &self.runs
+    }
+
     /// None of the list's chunks can be read.
     pub fn whole_list(error: &Error) -> Self {
         Self { runs: Vec::new(), reason: text_of(error) }

@@ -1,11 +1,12 @@
-//! The truth about a store: everything is looked at, nothing is changed, and what is damaged is
-//! told as ranges of the images that it hurts.
+//! The truth about a store: everything is looked at, nothing is changed but notes in the index, and what is
+//! damaged is told as ranges of the images that it hurts.
 //!
 //! | module | idea |
 //! |---|---|
 //! | here | which images and objects; records and their trees |
 //! | `chunks` | lists chunk by chunk, and whom it hurts that one cannot be read |
 //! | `content` | the content id |
+//! | `noted` | what was found, for the next writer to look at |
 //! | `objects` | packs and page files |
 //! | `ranges` | ranges of images to be told of, and told of already |
 //!
@@ -14,6 +15,7 @@
 
 mod chunks;
 mod content;
+mod noted;
 mod objects;
 mod ranges;
 
@@ -23,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use self::chunks::{BadChunks, Lacking};
 use self::content::for_each_span_page;
-use self::objects::{check_pack, check_page_file};
+use self::objects::check_pack;
 use self::ranges::Told;
 use crate::content::ContentHasher;
 use crate::device::BlockDevice;
@@ -31,10 +33,12 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::image::Image;
+use crate::index::Stamp;
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::map_leaf::MapLeaf;
+use crate::storage::ReadAt;
 use crate::store::list::List;
-use crate::store::{Shared, Store, names};
+use crate::store::{Shared, Store, names, scrub};
 
 /// How thoroughly to look.
 #[derive(Default)]
@@ -87,6 +91,8 @@ struct Verifier<'a> {
     lacking: BTreeMap<Digest, Lacking>,
     told: Told,
     steps: AtomicU64,
+    /// Packs and page files that are sound as objects, and when they had changed last.
+    sound: Vec<(Digest, Stamp)>,
 }
 
 impl Store {
@@ -107,14 +113,15 @@ impl Store {
             lacking: BTreeMap::new(),
             told: Told::default(),
             steps: AtomicU64::new(0),
+            sound: Vec::new(),
         };
         let everything = images.is_empty();
         let images = if everything { verifier.all_images()? } else { images.to_vec() };
-        let opened = verifier.open_images(&images)?;
+        let opened = verifier.open_images(&images, everything)?;
         if everything {
             verifier.all_lists()?;
             verifier.objects(names::PACKS, check_pack)?;
-            verifier.objects(names::PAGES, check_page_file)?;
+            verifier.objects(names::PAGES, scrub::check_page_file)?;
         }
         verifier.check_lists()?;
         if everything {
@@ -126,6 +133,7 @@ impl Store {
                 verifier.content(image)?;
             }
         }
+        verifier.note(everything);
         Ok(verifier.report)
     }
 }
@@ -178,7 +186,7 @@ impl Verifier<'_> {
     }
 
     /// Opens images and checks their trees; those whose record is sound are given.
-    fn open_images(&mut self, ids: &[Digest]) -> Result<Vec<Image>> {
+    fn open_images(&mut self, ids: &[Digest], everything: bool) -> Result<Vec<Image>> {
         let mut opened = Vec::new();
         for id in ids {
             self.step()?;
@@ -188,10 +196,20 @@ impl Verifier<'_> {
                     self.trees(&image)?;
                     opened.push(image);
                 }
+                // It was removed since the names were read, or it never was there.
+                Err(error) if error.is_not_found() && everything && !self.is_named(id)? => {
+                    self.report.images -= 1
+                }
                 Err(error) => self.damaged(Some(*id), 0, 0, error),
             }
         }
         Ok(opened)
+    }
+
+    /// Whether a reference leads to an image now.
+    fn is_named(&self, id: &Digest) -> Result<bool> {
+        let references = self.store.references()?;
+        Ok(references.iter().any(|(_, named)| named.as_ref().is_ok_and(|named| named.image == *id)))
     }
 
     /// Every page of both trees, and what they must add up to.
@@ -293,12 +311,20 @@ impl Verifier<'_> {
     }
 
     /// Every object of a folder, apart from what images need of it.
-    fn objects(&mut self, folder: &'static str, check: fn(&Shared, &str) -> Result<()>) -> Result<()> {
+    fn objects(&mut self, folder: &'static str, check: fn(&dyn ReadAt, &str) -> Result<()>) -> Result<()> {
         let listed = self.shared().storage.list(folder);
         for object in listed.map_err(|error| Error::io("list", folder, error))? {
             self.step()?;
-            if let Err(error) = check(self.shared(), &object.name) {
-                self.damaged(None, 0, 0, error);
+            let opened = scrub::open_anew(self.shared(), &object.name);
+            let checked = opened.and_then(|opened| check(opened.as_ref(), &object.name).map(|()| opened));
+            match checked {
+                Ok(opened) => {
+                    let stamp = Stamp::of(opened.as_ref());
+                    self.sound.extend(names::digest_of(&object.name).zip(stamp));
+                }
+                // It was removed since the folder was listed. Who needs it says so.
+                Err(error) if error.is_absent() => {}
+                Err(error) => self.damaged(None, 0, 0, error),
             }
         }
         Ok(())

@@ -1,0 +1,114 @@
+//! A damaged list, made again from its log in the block index: the digests of its blocks hash to its chunk
+//! ids, these to its pages, these to its root, and that to its id. So nothing is believed unproved.
+
+use std::sync::Arc;
+
+use super::replace;
+use crate::digest::{DIGEST_LEN, Digest, chunk_ids, object_digest, page_digest};
+use crate::error::{Error, Result};
+use crate::index;
+use crate::limits::{CHUNK_BLOCKS_MAX, TABLE_PAGE_RECORDS};
+use crate::ondisk::list::{ListRoot, ListShape};
+use crate::storage::ReadAt;
+use crate::store::list::load_root_by_trailer;
+use crate::store::list_writer::write_list;
+use crate::store::merge::OwnList;
+use crate::store::stage::Stage;
+use crate::store::{Shared, names, read_range};
+
+/// Makes list `id` again if it is damaged; gives whether it did.
+pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
+    if is_sound(shared, id)? {
+        return Ok(false);
+    }
+    let name = index::log_name(id);
+    let Ok(log) = shared.storage.open(&name) else { return Ok(false) };
+    let Some(root) = root_of_log(log.as_ref(), &name, id)? else { return Ok(false) };
+    let stage = Stage::begin(shared)?;
+    let mut ids = Vec::new();
+    write_list(&stage, "list", &root, |page| {
+        read_ids(log.as_ref(), &name, &root.shape, page, &mut ids)?;
+        Ok(Some(ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>().into()))
+    })?;
+    let lists = vec![(stage.staged("list"), names::object(names::LISTS, id))];
+    let over = OwnList::locator_now(shared, id, Some(root.shape))?;
+    Ok(replace(&stage, id, root.shape, over, &[&lists])?.is_some())
+}
+
+/// Whether root and pages are sound. Of a list held in part, pages may be absent.
+fn is_sound(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
+    let name = names::object(names::LISTS, id);
+    let look = || -> Result<bool> {
+        let object = shared.open_anew(&name)?;
+        let root = load_root_by_trailer(object.as_ref(), &name, id)?;
+        for (page, expected) in (0..).zip(&root.pages) {
+            let bytes = read_range(object.as_ref(), &name, page_offset(page), page_len(&root.shape, page))?;
+            if page_digest(&bytes) != *expected && bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    match look() {
+        Err(error) if error.may_pass() => Err(error),
+        looked => Ok(looked.unwrap_or(false)),
+    }
+}
+
+fn page_offset(page: u64) -> u64 {
+    page * TABLE_PAGE_RECORDS * DIGEST_LEN as u64
+}
+
+fn page_len(shape: &ListShape, page: u64) -> u64 {
+    (shape.chunks() - page * TABLE_PAGE_RECORDS).min(TABLE_PAGE_RECORDS) * DIGEST_LEN as u64
+}
+
+/// The root of list `id`, if the log is whole and its own. The log does not tell how many blocks a chunk
+/// has: the id tells whether a guess is right.
+fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListRoot>> {
+    let digest_len = DIGEST_LEN as u64;
+    if log.len() % digest_len != 0 {
+        return Ok(None);
+    }
+    let blocks = log.len() / digest_len;
+    let sizes = (0..=CHUNK_BLOCKS_MAX.ilog2()).map(|bits| 1 << bits);
+    let mut ids = Vec::new();
+    // The default first.
+    let mut shapes: Vec<_> = sizes.map(|chunk_blocks| ListShape { chunk_blocks, blocks }).collect();
+    shapes.sort_by_key(|shape| shape.chunk_blocks.abs_diff(crate::limits::CHUNK_BLOCKS_DEFAULT));
+    for shape in shapes.into_iter().filter(|shape| shape.check().is_ok()) {
+        let mut pages = Vec::new();
+        for page in 0..shape.pages() {
+            read_ids(log, name, &shape, page, &mut ids)?;
+            pages.push(page_digest(&ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>()));
+        }
+        let root = ListRoot { shape, pages };
+        if object_digest(&root.encode()) == *id {
+            return Ok(Some(root));
+        }
+    }
+    Ok(None)
+}
+
+/// The chunk ids of a page, from the digests of its blocks.
+fn read_ids(log: &dyn ReadAt, name: &str, shape: &ListShape, page: u64, ids: &mut Vec<Digest>) -> Result<()> {
+    ids.clear();
+    let page_blocks = TABLE_PAGE_RECORDS * u64::from(shape.chunk_blocks);
+    let mut block = page * page_blocks;
+    let end = (block + page_blocks).min(shape.blocks);
+    // In pieces of whole chunks: a page of the largest ones is a million blocks.
+    let piece_blocks = u64::from(shape.chunk_blocks).max(4096);
+    while block < end {
+        let count = piece_blocks.min(end - block);
+        let bytes = read_range(log, name, block * DIGEST_LEN as u64, count * DIGEST_LEN as u64)?;
+        let digests: Vec<_> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
+        let mut found = Vec::new();
+        chunk_ids(&digests, shape.chunk_blocks as usize, &mut found);
+        ids.extend(found);
+        block += count;
+    }
+    if ids.is_empty() {
+        return Err(Error::Limit { what: "pages of a list", found: page, max: shape.pages() });
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! A damaged locator, made again from the indexes of the store's packs: they tell where the frames of which
+//! chunks lie, by the first eight bytes of the chunk's id. Every frame is decoded and its chunk id
+//! checked before it is placed.
+
+use std::sync::Arc;
+
+use super::replace;
+use crate::digest::{DIGEST_LEN, Digest};
+use crate::error::{Error, Result};
+use crate::limits::TABLE_PAGE_RECORDS;
+use crate::ondisk::frame;
+use crate::ondisk::locator::FramePlace;
+use crate::ondisk::pack::{FRAMES_OFFSET, FrameRecord};
+use crate::store::list::{List, Locator};
+use crate::store::list_writer::{LocatedFrame, LocatorWriter};
+use crate::store::merge::OwnList;
+use crate::store::stage::Stage;
+use crate::store::{Shared, names, scrub};
+
+/// Chunks that are looked for at a time: each look goes through the indexes of all packs.
+const WINDOW_PAGES: u64 = 256;
+
+/// A chunk that is looked for.
+struct Wanted {
+    key: u64,
+    chunk: u64,
+    id: Digest,
+    /// Frames found, and a mask of the blocks that they hold.
+    frames: Vec<LocatedFrame>,
+    held: Vec<u8>,
+}
+
+/// Makes the locator of list `id` again if it is damaged; gives whether it did. The list itself must be
+/// sound.
+pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
+    let list = List::open(shared, *id, None)?;
+    let old = match list.reload_locator() {
+        Err(error) if error.may_pass() => return Err(error),
+        old => old.ok(),
+    };
+    if let Some(old) = &old
+        && bad_pages(shared, old)?.is_empty()
+    {
+        return Ok(false);
+    }
+    let stage = Stage::begin(shared)?;
+    let mut writer = LocatorWriter::begin(&stage, "locator".into(), Some(list.shape.chunks()))?;
+    let mut found = 0;
+    for first in (0..list.shape.pages()).step_by(WINDOW_PAGES as usize) {
+        let pages = first..(first + WINDOW_PAGES).min(list.shape.pages());
+        let mut window = window(shared, &list, old.as_deref(), pages)?;
+        if window.iter().any(|wanted| wanted.frames.is_empty()) {
+            search(shared, &list, &mut window)?;
+        }
+        window.sort_unstable_by_key(|wanted| wanted.chunk);
+        for wanted in &window {
+            found += u64::from(!wanted.frames.is_empty());
+            writer.chunk(&stage, &wanted.frames)?;
+        }
+    }
+    if found == 0 {
+        return Ok(false);
+    }
+    writer.finish(&stage, *id, &[])?;
+    let locators = vec![(stage.staged("locator"), names::object(names::LOCATORS, id))];
+    let over = OwnList::locator_now(shared, id, Some(list.shape))?;
+    Ok(replace(&stage, id, list.shape, over, &[&locators])?.is_some())
+}
+
+/// The pages of a locator that cannot be read.
+fn bad_pages(shared: &Shared, locator: &Locator) -> Result<Vec<u64>> {
+    let mut bad = Vec::new();
+    for page in 0..locator.root.pages.len() as u64 {
+        match locator.record(shared, page * TABLE_PAGE_RECORDS) {
+            Err(error) if error.may_pass() => return Err(error),
+            Err(_) => bad.push(page),
+            Ok(_) => {}
+        }
+    }
+    Ok(bad)
+}
+
+/// The chunks of some pages, by key, with the frames that the old locator can still tell.
+fn window(
+    shared: &Shared,
+    list: &List,
+    old: Option<&Locator>,
+    pages: std::ops::Range<u64>,
+) -> Result<Vec<Wanted>> {
+    let mut window = Vec::new();
+    for page in pages {
+        let ids = match list.page(page) {
+            Err(error) if error.may_pass() => return Err(error),
+            // Absent, or damaged: without ids nothing can be looked for.
+            ids => ids.unwrap_or_default(),
+        };
+        let first = page * TABLE_PAGE_RECORDS;
+        for chunk in first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks()) {
+            let at = (chunk - first) as usize * DIGEST_LEN;
+            let id = ids.get(at..at + DIGEST_LEN).and_then(|id| id.try_into().ok()).map(Digest);
+            let frames = match old.map(|old| list.located(shared, old, chunk)) {
+                Some(Err(error)) if error.may_pass() => return Err(error),
+                Some(Ok(frames)) => frames,
+                _ => Vec::new(),
+            };
+            let held = vec![0; list.shape.blocks_of(chunk).div_ceil(8) as usize];
+            let id = id.unwrap_or_default();
+            window.push(Wanted { key: id.prefix(), chunk, id, frames, held });
+        }
+    }
+    window.sort_unstable_by_key(|wanted| wanted.key);
+    Ok(window)
+}
+
+/// Looks for frames in all packs.
+fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()> {
+    let listed = shared.storage.list(names::PACKS).map_err(|error| Error::io("list", names::PACKS, error))?;
+    for object in listed {
+        let Some(pack) = names::digest_of(&object.name) else { continue };
+        let records = scrub::open_anew(shared, &object.name)
+            .and_then(|opened| scrub::check_pack(opened.as_ref(), &object.name));
+        let records = match records {
+            Err(error) if error.may_pass() => return Err(error),
+            records => records.unwrap_or_default(),
+        };
+        let mut offset = FRAMES_OFFSET;
+        for record in records {
+            let start = window.partition_point(|wanted| wanted.key < record.key);
+            for wanted in window[start..].iter_mut().take_while(|wanted| wanted.key == record.key) {
+                try_frame(shared, list, wanted, &pack, offset, &record)?;
+            }
+            offset += u64::from(record.len);
+        }
+    }
+    Ok(())
+}
+
+/// Takes a frame if it is sound, of this chunk, and has no block that is there already.
+fn try_frame(
+    shared: &Shared,
+    list: &List,
+    wanted: &mut Wanted,
+    pack: &Digest,
+    offset: u64,
+    record: &FrameRecord,
+) -> Result<()> {
+    let blocks = list.shape.blocks_of(wanted.chunk);
+    let is_told = !wanted.frames.is_empty() && wanted.held.iter().all(|bits| *bits == 0);
+    if is_told || wanted.id.is_zero() || (0..blocks).all(|block| frame::has(&wanted.held, block)) {
+        return Ok(());
+    }
+    let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+    for partial in [false, true] {
+        let place = FramePlace { pack: 0, offset, len: record.len, partial, next: 0, guard: record.guard };
+        match shared.check_frame(&place, pack, blocks, &wanted.id) {
+            Ok(mask) if !partial => {
+                wanted.frames = vec![LocatedFrame::known(&place, *pack)];
+                wanted.held = mask;
+            }
+            Ok(mask) if wanted.held.iter().zip(&mask).all(|(held, bits)| held & bits == 0) => {
+                wanted.frames.push(LocatedFrame::known(&place, *pack));
+                wanted.held.iter_mut().zip(&mask).for_each(|(held, bits)| *held |= bits);
+            }
+            Err(error) if error.may_pass() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! What a writer may build on: looked at once for each import or load, as it comes to need it.
+//!
+//! Sharing reads no frames. So before it shares with a list, a writer looks at the list's packs: head,
+//! trailer, and whether length and stamp are those that the pack had when it was last known to be good
+//! (`stamps`). A pack that was changed, or of which nothing is remembered, is read, and all its frames
+//! are held against their guards. Chunks that a note names (`notes`) are decoded. What is found good is
+//! remembered; what is not is not shared with, and noted.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+
+use super::notes::{self, Notes};
+use super::stamps::{self, Recalled};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::limits::TABLE_PAGE_RECORDS;
+use crate::ondisk::pack::{self, FRAMES_OFFSET};
+use crate::storage::ReadAt;
+use crate::store::list::{List, Locator};
+use crate::store::runs::Runs;
+use crate::store::{Shared, VerifyMode, names, read_range, scrub};
+
+/// What is known of a pack.
+#[derive(Debug)]
+enum Pack {
+    /// Good.
+    Sound,
+    /// Good but for the frames at these offsets.
+    Hurt(BTreeSet<u32>),
+    /// Gone, or its bytes are not what its name says.
+    Unsound,
+}
+
+/// What a writer found out about the store's objects, and what was noted before.
+#[derive(Debug)]
+pub(crate) struct Health {
+    shared: Arc<Shared>,
+    /// As they were when this began.
+    notes: Notes,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    packs: HashMap<Digest, Arc<Pack>>,
+    page_files: HashMap<Digest, bool>,
+    /// By list, the chunks that may not be built on.
+    lists: HashMap<Digest, Arc<Runs>>,
+    /// Lists whose own pages, or whose locators', are damaged.
+    tables: BTreeSet<Digest>,
+    /// The first thing wrong with each object.
+    reasons: BTreeMap<String, String>,
+    /// Noted chunks that turned out to be whole.
+    whole: Notes,
+}
+
+impl Health {
+    /// Nothing is looked at yet but the notes.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone(), notes: Notes::read(shared), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The chunks of a list that may not be built on: each is damaged, or lies in a pack that is not
+    /// sound.
+    ///
+    /// # Errors
+    /// Those of the medium; damage of the list's locator.
+    pub fn of_list(&self, list: &List) -> Result<Arc<Runs>> {
+        if let Some(known) = self.state().lists.get(&list.id) {
+            return Ok(known.clone());
+        }
+        let locator = list.locator()?;
+        let mut bad = Runs::default();
+        self.in_bad_packs(list, &locator, &mut bad)?;
+        if let Some(noted) = self.notes.chunks.get(&list.id) {
+            self.noted(list, noted, &mut bad)?;
+        }
+        let bad = Arc::new(bad);
+        self.state().lists.insert(list.id, bad.clone());
+        Ok(bad)
+    }
+
+    /// Adds a chunk that could not be decoded.
+    pub fn add(&self, list: &Digest, chunk: u64, error: &Error) {
+        let mut state = self.state();
+        let known = state.lists.entry(*list).or_default();
+        Arc::make_mut(known).add(chunk, chunk + 1);
+        state.tell(error, &names::object(names::LISTS, list));
+    }
+
+    /// Adds a list whose own tables, or whose locator's, are damaged.
+    pub fn add_tables(&self, list: &Digest, error: &Error) {
+        let mut state = self.state();
+        state.tables.insert(*list);
+        state.tell(error, &names::object(names::LISTS, list));
+    }
+
+    /// Adds all chunks of a list whose root cannot be read.
+    pub fn add_all(&self, list: &List) {
+        let mut state = self.state();
+        state.tables.insert(list.id);
+        Arc::make_mut(state.lists.entry(list.id).or_default()).add(0, list.shape.chunks());
+        let name = list.object_name();
+        state.reasons.entry(name.clone()).or_insert_with(|| format!("{name} is damaged"));
+    }
+
+    /// Whether a page file may be built on.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn page_file(&self, id: &Digest) -> Result<bool> {
+        if let Some(known) = self.state().page_files.get(id) {
+            return Ok(*known);
+        }
+        let name = names::object(names::PAGES, id);
+        let look = || -> Result<()> {
+            let object = scrub::open_anew(&self.shared, &name)?;
+            let is_noted = self.notes.objects.contains(&name);
+            let recalled = stamps::recall(&self.shared, id, object.as_ref());
+            if !is_noted && matches!(recalled, Recalled::Read(_)) {
+                return Ok(());
+            }
+            scrub::check_page_file(object.as_ref(), &name)?;
+            stamps::remember(&self.shared, id, object.as_ref(), &BTreeSet::new());
+            self.state().whole.objects.insert(name.clone());
+            Ok(())
+        };
+        let is_sound = self.judge(&name, look())?.is_some();
+        self.state().page_files.insert(*id, is_sound);
+        Ok(is_sound)
+    }
+
+    /// Gives `None`, and tells of it, where something is damaged.
+    fn judge<T>(&self, name: &str, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.may_pass() => Err(error),
+            Err(error) => {
+                self.state().tell(&error, name);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Adds the chunks with a frame in a pack that is not sound, or with a bad frame.
+    fn in_bad_packs(&self, list: &List, locator: &Locator, bad: &mut Runs) -> Result<()> {
+        let packs = &locator.root.packs;
+        let packs = packs.iter().map(|id| self.pack(id)).collect::<Result<Vec<_>>>()?;
+        if packs.iter().all(|pack| matches!(**pack, Pack::Sound)) {
+            return Ok(());
+        }
+        let is_bad = |pack: u32, offset: u32| match packs.get(pack as usize).map(|pack| &**pack) {
+            Some(Pack::Sound) => false,
+            Some(Pack::Hurt(offsets)) => offsets.contains(&offset),
+            Some(Pack::Unsound) | None => true,
+        };
+        for page in 0..list.shape.pages() {
+            let first = page * TABLE_PAGE_RECORDS;
+            let chunks = first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks());
+            for chunk in chunks.clone() {
+                match self.any_place(list, locator, chunk, &is_bad) {
+                    Ok(true) => bad.add(chunk, chunk + 1),
+                    Ok(false) => {}
+                    Err(error) if error.may_pass() => return Err(error),
+                    Err(error) => {
+                        self.add_tables(&list.id, &error);
+                        bad.add(chunks.start, chunks.end);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a chunk has a frame at a bad place.
+    fn any_place(
+        &self,
+        list: &List,
+        locator: &Locator,
+        chunk: u64,
+        is_bad: &impl Fn(u32, u32) -> bool,
+    ) -> Result<bool> {
+        if locator.record(&self.shared, chunk)?.is_absent() {
+            return Ok(false);
+        }
+        for place in list.chain(&self.shared, locator, chunk) {
+            let place = place?;
+            if is_bad(place.pack, place.offset) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Decodes chunks that are noted; adds those that are not whole.
+    fn noted(&self, list: &List, noted: &Runs, bad: &mut Runs) -> Result<()> {
+        let end = list.shape.chunks();
+        let known = &*bad;
+        let chunks: Vec<u64> = noted
+            .iter()
+            .flat_map(|(start, stop)| start.min(end)..stop.min(end))
+            .filter(|chunk| !known.has(*chunk))
+            .collect();
+        let looked: Vec<_> = chunks.par_iter().map(|chunk| (*chunk, self.decode(list, *chunk))).collect();
+        for (chunk, result) in looked {
+            match self.judge(&names::object(names::LISTS, &list.id), result)? {
+                Some(()) => self.state().whole.chunks.entry(list.id).or_default().add(chunk, chunk + 1),
+                None => bad.add(chunk, chunk + 1),
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes chunks that are not known to be damaged; adds those that are.
+    pub fn decode_all(&self, list: &List, chunks: std::ops::Range<u64>) -> Result<()> {
+        let bad = self.suspects_of(&list.id);
+        let looked: Vec<_> = chunks
+            .into_par_iter()
+            .filter(|chunk| !bad.has(*chunk))
+            .map(|chunk| (chunk, self.decode(list, chunk)))
+            .collect();
+        for (chunk, result) in looked {
+            match result {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => return Err(error),
+                Err(error) => self.add(&list.id, chunk, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes a chunk against its id; one that is not held here is not damaged.
+    pub fn decode(&self, list: &List, chunk: u64) -> Result<()> {
+        if list.record(&self.shared, chunk)?.is_absent() {
+            return Ok(());
+        }
+        let id = list.chunk_id(chunk)?;
+        self.shared.load_chunk(list, chunk, &id, VerifyMode::Full).map(|_| ())
+    }
+
+    fn pack(&self, id: &Digest) -> Result<Arc<Pack>> {
+        if let Some(known) = self.state().packs.get(id) {
+            return Ok(known.clone());
+        }
+        let name = names::object(names::PACKS, id);
+        let looked = self.look_at_pack(id, &name);
+        let pack = Arc::new(self.judge(&name, looked)?.unwrap_or(Pack::Unsound));
+        self.state().packs.insert(*id, pack.clone());
+        Ok(pack)
+    }
+
+    fn look_at_pack(&self, id: &Digest, name: &str) -> Result<Pack> {
+        let object = scrub::open_anew(&self.shared, name)?;
+        let is_noted = self.notes.objects.contains(name);
+        let bad = match stamps::recall(&self.shared, id, object.as_ref()) {
+            Recalled::Changed => return self.read_pack(id, name, object.as_ref()),
+            _ if is_noted => return self.read_pack(id, name, object.as_ref()),
+            Recalled::NoStamp => BTreeSet::new(),
+            Recalled::Read(bad) => bad,
+        };
+        let head = read_range(object.as_ref(), name, 0, FRAMES_OFFSET)?;
+        pack::decode_head(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+        scrub::pack_trailer(object.as_ref(), name)?;
+        Ok(if bad.is_empty() { Pack::Sound } else { Pack::Hurt(bad) })
+    }
+
+    /// Reads all of a pack.
+    fn read_pack(&self, id: &Digest, name: &str, object: &dyn ReadAt) -> Result<Pack> {
+        let records = scrub::check_pack(object, name)?;
+        let (bad, first) = scrub::bad_frames(object, name, &records)?;
+        stamps::remember(&self.shared, id, object, &bad);
+        self.state().whole.objects.insert(name.into());
+        match first {
+            None => Ok(Pack::Sound),
+            Some(error) => {
+                self.state().tell(&error, name);
+                Ok(Pack::Hurt(bad))
+            }
+        }
+    }
+
+    /// Whether anything was found damaged.
+    pub fn is_hurt(&self) -> bool {
+        let state = self.state();
+        !state.tables.is_empty()
+            || state.page_files.values().any(|is_sound| !is_sound)
+            || state.lists.values().any(|bad| !bad.is_empty())
+    }
+
+    /// The chunks that may not be built on, of all lists looked at.
+    pub fn suspects(&self) -> BTreeMap<Digest, Arc<Runs>> {
+        let state = self.state();
+        state.lists.iter().filter(|(_, bad)| !bad.is_empty()).map(|(id, bad)| (*id, bad.clone())).collect()
+    }
+
+    /// The chunks of one list that may not be built on, if it was looked at.
+    pub fn suspects_of(&self, list: &Digest) -> Arc<Runs> {
+        self.state().lists.get(list).cloned().unwrap_or_default()
+    }
+
+    /// The lists whose own tables, or whose locators', are damaged.
+    pub fn tables(&self) -> BTreeSet<Digest> {
+        self.state().tables.clone()
+    }
+
+    /// Page files that are gone or not sound.
+    pub fn bad_page_files(&self) -> BTreeSet<Digest> {
+        let state = self.state();
+        state.page_files.iter().filter(|(_, is_sound)| !**is_sound).map(|(id, _)| *id).collect()
+    }
+
+    /// Packs that are gone, not sound, or have frames that are not.
+    pub fn bad_packs(&self) -> BTreeSet<Digest> {
+        let state = self.state();
+        state.packs.iter().filter(|(_, pack)| !matches!(***pack, Pack::Sound)).map(|(id, _)| *id).collect()
+    }
+
+    /// What was found damaged, one text for each object, and how many chunks may not be built on.
+    pub fn reasons(&self) -> (Vec<String>, u64) {
+        let state = self.state();
+        (state.reasons.values().cloned().collect(), state.lists.values().map(|bad| bad.count()).sum())
+    }
+
+    /// Writes down what was found, and strikes out what turned out to be whole and what was healed
+    /// since.
+    pub fn note(&self, healed: &Notes) {
+        let (found, whole) = {
+            let state = self.state();
+            let chunks = state.lists.iter().filter(|(_, bad)| !bad.is_empty());
+            let packs = state.packs.iter().filter(|(_, pack)| matches!(***pack, Pack::Unsound));
+            let pages = state.page_files.iter().filter(|(_, is_sound)| !**is_sound);
+            let mut found = Notes {
+                chunks: chunks.map(|(id, bad)| (*id, Runs::clone(bad))).collect(),
+                objects: packs.map(|(id, _)| names::object(names::PACKS, id)).collect(),
+            };
+            found.objects.extend(pages.map(|(id, _)| names::object(names::PAGES, id)));
+            found.objects.extend(state.tables.iter().map(|id| names::object(names::LISTS, id)));
+            let mut whole = state.whole.clone();
+            whole.add(healed);
+            found.remove(healed);
+            (found, whole)
+        };
+        // Lists that are no more are nobody's damage.
+        notes::update(&self.shared, &found, &whole);
+    }
+}
+
+impl State {
+    fn tell(&mut self, error: &Error, name: &str) {
+        let object = match error {
+            Error::Corrupt { object, .. } if names::digest_of(object).is_some() => object.as_str(),
+            _ => name,
+        };
+        self.reasons.entry(object.into()).or_insert_with(|| match error {
+            Error::Corrupt { fault: Fault::Missing, .. } => format!("{object} is gone"),
+            error => error.to_string(),
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! When packs and page files were last read, and what was found: their length and the time of their last
+//! change then, and of packs the places of the frames that were bad.
+//!
+//! ```text
+//! index/stamps/ID       of the pack or page file with this id
+//! ```
+//!
+//! An object that has another length or stamp than is remembered here was changed, or put there, by
+//! something else than this library. That is no verdict but a reason to read it before a writer builds
+//! on it. Nothing is remembered of back ends that know no time of change.
+
+use std::collections::BTreeSet;
+
+use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::limits::PACK_FRAMES_MAX;
+use crate::storage::ReadAt;
+use crate::store::{Shared, names, read_range};
+
+/// Length and stamp.
+const FIXED_LEN: usize = 8 + 8;
+/// The longest record: that of a pack all of whose frames are bad.
+const LEN_MAX: u64 = FIXED_LEN as u64 + 4 * PACK_FRAMES_MAX + DIGEST_LEN as u64;
+
+/// What is known of an object as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Recalled {
+    /// The back end has no stamps.
+    NoStamp,
+    /// It was changed since it was read, or never was.
+    Changed,
+    /// It was read as it is, and is good but for frames at these offsets.
+    Read(BTreeSet<u32>),
+}
+
+fn object_name(id: &Digest) -> String {
+    format!("{}/stamps/{id}", names::INDEX)
+}
+
+/// How long an object is, and when its content changed last, in nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    len: u64,
+    nanos: u64,
+}
+
+impl Stamp {
+    /// The stamp of an object as it was when it was opened; `None` where the back end has none.
+    pub fn of(object: &dyn ReadAt) -> Option<Self> {
+        Some(Self { len: object.len(), nanos: object.modified_nanos()? })
+    }
+
+    /// The bytes that remember it: length, stamp, bad offsets; a digest of them and of the object's id.
+    fn record(&self, id: &Digest, bad: &BTreeSet<u32>) -> Vec<u8> {
+        let mut bytes = [self.len.to_le_bytes(), self.nanos.to_le_bytes()].concat();
+        bytes.extend(bad.iter().flat_map(|offset| offset.to_le_bytes()));
+        let digest = object_digest(&[&id.0[..], &bytes].concat());
+        bytes.extend_from_slice(&digest.0);
+        bytes
+    }
+
+    fn recall(&self, shared: &Shared, id: &Digest) -> Recalled {
+        let name = object_name(id);
+        let read = || {
+            let object = shared.storage.open(&name).ok()?;
+            let len = Some(object.len()).filter(|len| *len <= LEN_MAX)?;
+            let bytes = read_range(object.as_ref(), &name, 0, len).ok()?;
+            let offsets = bytes.get(FIXED_LEN..bytes.len().checked_sub(DIGEST_LEN)?)?;
+            let bad = offsets.as_chunks().0.iter().copied().map(u32::from_le_bytes).collect();
+            (self.record(id, &bad) == bytes).then_some(bad)
+        };
+        read().map_or(Recalled::Changed, Recalled::Read)
+    }
+
+    /// Remembers that the object was read with this stamp, and was good but for frames at `bad` offsets. A
+    /// failure costs that it is read once more.
+    pub fn remember(&self, shared: &Shared, id: &Digest, bad: &BTreeSet<u32>) {
+        let record = self.record(id, bad);
+        let name = object_name(id);
+        // Neither synced nor moved into its place: what is torn has another digest.
+        let put = || shared.storage.create(&name).and_then(|made| made.append(&record));
+        let done = match put() {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                shared.storage.remove(std::slice::from_ref(&name)).and_then(|()| put())
+            }
+            done => done,
+        };
+        if let Err(error) = done {
+            tracing::debug!(name, %error, "not remembered as good; it is read again by the next import");
+        }
+    }
+}
+
+/// What is known of `object`, opened by the name that has `id`.
+pub(crate) fn recall(shared: &Shared, id: &Digest, object: &dyn ReadAt) -> Recalled {
+    Stamp::of(object).map_or(Recalled::NoStamp, |stamp| stamp.recall(shared, id))
+}
+
+/// Remembers that `object` is good but for frames at `bad` offsets.
+pub(crate) fn remember(shared: &Shared, id: &Digest, object: &dyn ReadAt, bad: &BTreeSet<u32>) {
+    if let Some(stamp) = Stamp::of(object) {
+        stamp.remember(shared, id, bad);
+    }
+}
+
+/// Remembers packs and page files that a commit has just given these names.
+pub(crate) fn remember_new(shared: &Shared, names: impl Iterator<Item = String>) {
+    for name in names {
+        if let (Some(id), Ok(object)) = (names::digest_of(&name), shared.storage.open(&name)) {
+            remember(shared, &id, object.as_ref(), &BTreeSet::new());
+        }
+    }
+}
+
+/// Forgets an object that is no more.
+pub(crate) fn forget(shared: &Shared, id: &Digest) {
+    let _ = shared.storage.remove(&[object_name(id)]);
+}

@@ -1,0 +1,219 @@
+//! What a commit still has to bring: equal content has equal names, so the store may have some of it
+//! already. What is there is kept if it is sound (spec section 9.4), else replaced.
+//!
+//! Most of this is found out before the store's lock is taken, for lists may be long and packs large.
+//! Under the lock it is seen whether that is still so.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::commit::{Plan, Publication};
+use super::journal::recover;
+use super::list::{Locator, load_root_by_trailer};
+use super::merge::{Merged, OwnList, StagedList, merge, merge_lists};
+use super::names;
+use super::record::Record;
+use super::scrub;
+use super::stage::{Moves, Stage};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::ondisk::list::ListShape;
+
+/// What was found out before the lock was taken.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// One for each list of the publication.
+    lists: Vec<PreparedList>,
+    /// Packs and page files that were in the store, by name, and whether they were sound.
+    objects: BTreeMap<String, bool>,
+}
+
+#[derive(Debug)]
+struct PreparedList {
+    shape: ListShape,
+    /// The root digest of the locator that the store had of it then.
+    over: Option<Digest>,
+    bring: Merged,
+    /// The packs that the locator names which is brought.
+    packs: BTreeSet<Digest>,
+    /// Those that were gone then: nobody expects them.
+    gone: HashSet<Digest>,
+}
+
+impl Stage {
+    /// Puts staged objects, group by group, in the places of what is not sound, or into free ones: without a
+    /// journal, for each of them lets everything be read that could be read before. Gives the bytes by
+    /// which the store grew; none where the store's locator of `list` is another one than `over` by now,
+    /// and nothing was done. The caller holds the store's lock, and synced the objects.
+    pub fn replace(
+        &self,
+        list: &Digest,
+        shape: ListShape,
+        over: Option<Digest>,
+        groups: &[&Moves],
+    ) -> Result<Option<u64>> {
+        self.shared.check_writable()?;
+        recover(&self.shared)?;
+        if OwnList::locator_now(&self.shared, list, Some(shape))? != over {
+            return Ok(None);
+        }
+        let (mut grown, mut old) = (0, 0);
+        for (staged, name) in groups.iter().copied().flatten() {
+            grown += self.len_of(staged)?.unwrap_or(0);
+            old += self.len_of(name)?.unwrap_or(0);
+        }
+        for moves in groups.iter().filter(|moves| !moves.is_empty()) {
+            self.publish(moves)?;
+        }
+        Ok(Some(u64::saturating_sub(grown, old)))
+    }
+
+    /// Looks at what the store has of a publication, and makes one of lists that both have.
+    pub(super) fn prepare(&self, publication: &Publication) -> Result<Prepared> {
+        let lists = publication.lists.iter().map(|staged| self.prepare_list(staged, 0));
+        let lists = lists.collect::<Result<_>>()?;
+        let mut objects = BTreeMap::new();
+        for (_, name) in &publication.objects {
+            if self.is_there(name)? {
+                objects.insert(name.clone(), self.is_sound(name, true)?);
+            }
+        }
+        Ok(Prepared { lists, objects })
+    }
+
+    fn prepare_list(&self, staged: &StagedList, try_number: u32) -> Result<PreparedList> {
+        let shared = &self.shared;
+        let object =
+            shared.storage.open(&staged.list).map_err(|error| Error::io("open", &staged.list, error))?;
+        let shape = load_root_by_trailer(object.as_ref(), &staged.list, &staged.id)?.shape;
+        let own = OwnList::find(shared, &staged.id, Some(shape))?;
+        let bring = match &own {
+            Some(own) => merge(self, shared, own, staged, try_number)?,
+            None if matches!(staged.over, Some(Some(_))) => {
+                return Err(Error::Conflict { object: names::object(names::LISTS, &staged.id) });
+            }
+            None => Merged {
+                list: merge_lists(self, shared, staged, try_number)?,
+                locator: Some(staged.locator.clone()),
+            },
+        };
+        let mut packs = BTreeSet::new();
+        if let Some(from) = &bring.locator {
+            let locator = Locator::load(shared, from.clone(), &staged.id, &shape)?;
+            locator.close(shared);
+            packs.extend(locator.root.packs);
+        }
+        let gone = own.as_ref().map_or_else(HashSet::new, |own| own.gone.clone());
+        Ok(PreparedList { shape, over: own.map(|own| own.locator.digest), bring, packs, gone })
+    }
+
+    /// Whether a pack or page file that is there is sound. Of packs, `frames` says whether they are read,
+    /// too.
+    fn is_sound(&self, name: &str, frames: bool) -> Result<bool> {
+        let look = || -> Result<bool> {
+            let object = scrub::open_anew(&self.shared, name)?;
+            if !name.starts_with(names::PACKS) {
+                return scrub::check_page_file(object.as_ref(), name).map(|()| true);
+            }
+            let records = scrub::check_pack(object.as_ref(), name)?;
+            Ok(!frames || scrub::bad_frames(object.as_ref(), name, &records)?.0.is_empty())
+        };
+        match look() {
+            Err(error) if error.may_pass() => Err(error),
+            looked => Ok(looked.unwrap_or(false)),
+        }
+    }
+
+    /// What is not in the store yet, or is there and not sound. Fails where something that the images
+    /// need is not there. The caller holds the store's lock.
+    pub(super) fn still_missing(&self, publication: &Publication, prepared: Prepared) -> Result<Plan> {
+        let mut plan = Plan::default();
+        for moved in &publication.records {
+            let id = names::digest_of(&moved.1).unwrap_or_default();
+            match Record::check(&self.shared, id) {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => return Err(error),
+                Err(_) => plan.records.push(moved.clone()),
+            }
+        }
+        let (packs, gone) = self.lists_missing(publication, prepared.lists, &mut plan)?;
+        self.objects_missing(publication, &packs, &prepared.objects, &mut plan)?;
+        let is_brought = |name: &String| publication.objects.iter().any(|(_, to)| to == name);
+        for pack in packs.difference(&gone) {
+            // Frames that were found in the store and are gone now.
+            let name = names::object(names::PACKS, pack);
+            if !is_brought(&name) && !self.is_there(&name)? {
+                return Err(Error::Conflict { object: name });
+            }
+        }
+        let brought: BTreeSet<String> = plan.records.iter().map(|(_, name)| name.clone()).collect();
+        for (_, image) in &publication.references {
+            let record = names::object(names::MANIFESTS, image);
+            if !brought.contains(&record) && !self.is_there(&record)? {
+                return Err(Error::NotFound { what: "image", name: format!("@{image}") });
+            }
+        }
+        for name in &publication.needs {
+            if !self.is_there(name)? {
+                return Err(Error::corrupt(name, 0, Fault::Missing));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Lists that the store lacks, or lacks parts of; gives the packs that their locators name, and those that
+    /// were gone before.
+    fn lists_missing(
+        &self,
+        publication: &Publication,
+        prepared: Vec<PreparedList>,
+        plan: &mut Plan,
+    ) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
+        let (mut packs, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        for (staged, mut list) in publication.lists.iter().zip(prepared) {
+            // Another writer may have been quicker.
+            if OwnList::locator_now(&self.shared, &staged.id, Some(list.shape))? != list.over {
+                list = self.prepare_list(staged, 1)?;
+            }
+            let name = |folder| names::object(folder, &staged.id);
+            plan.lists.extend(list.bring.list.map(|from| (from, name(names::LISTS))));
+            plan.locators.extend(list.bring.locator.map(|from| (from, name(names::LOCATORS))));
+            packs.extend(list.packs);
+            gone.extend(list.gone);
+        }
+        Ok((packs, gone))
+    }
+
+    /// Packs that locators name; page files.
+    fn objects_missing(
+        &self,
+        publication: &Publication,
+        packs: &BTreeSet<Digest>,
+        looked_at: &BTreeMap<String, bool>,
+        plan: &mut Plan,
+    ) -> Result<()> {
+        for moved in &publication.objects {
+            let is_pack = moved.1.starts_with(names::PACKS);
+            // A pack that no locator will name is not needed: another writer brought its chunks.
+            // Nor are pages of images that are here already.
+            let wanted = match names::digest_of(&moved.1) {
+                Some(id) if is_pack => packs.contains(&id),
+                _ => !plan.records.is_empty(),
+            };
+            let is_twice = plan.objects.last().is_some_and(|(_, last)| *last == moved.1);
+            if !wanted || is_twice {
+                continue;
+            }
+            let is_kept = self.is_there(&moved.1)?
+                && match looked_at.get(&moved.1) {
+                    Some(was_sound) => *was_sound,
+                    // It was written just now, by another: its frames are not read again.
+                    None => self.is_sound(&moved.1, false)?,
+                };
+            if !is_kept {
+                plan.objects.push(moved.clone());
+            }
+        }
+        Ok(())
+    }
+}

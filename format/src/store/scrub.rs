@@ -1,0 +1,112 @@
+//! Whether a pack or page file is sound: whether its bytes are those that its name promises (spec
+//! section 9.4).
+//!
+//! Objects are opened anew here: what is kept open may have been replaced since.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::names;
+use super::open::{Shared, read_range};
+use super::record::check_page_file_head;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::guard::guard_by_key;
+use crate::ondisk::header::HEADER_LEN;
+use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord, Trailer};
+use crate::storage::ReadAt;
+
+/// Bytes read at a time.
+const PIECE_LEN: u64 = 1 << 20;
+
+/// Opens an object beside those that are kept open.
+///
+/// # Errors
+/// [`Error::Corrupt`] with `missing` where it is not there: something names it.
+pub(crate) fn open_anew(shared: &Shared, name: &str) -> Result<Arc<dyn ReadAt>> {
+    shared.storage.open(name).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::corrupt(name, 0, Fault::Missing),
+        _ => Error::io("open", name, error),
+    })
+}
+
+/// Header and id of a page file, all of which is read. Its pages are checked by the images that place
+/// them; others may lie between.
+pub(crate) fn check_page_file(object: &dyn ReadAt, name: &str) -> Result<()> {
+    let head = read_range(object, name, 0, HEADER_LEN as u64)?;
+    check_page_file_head(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+    let mut hasher = Hasher::object();
+    let mut offset = 0;
+    while offset < object.len() {
+        let piece = read_range(object, name, offset, (object.len() - offset).min(PIECE_LEN))?;
+        hasher.update(&piece);
+        offset += piece.len() as u64;
+    }
+    check_name(name, &hasher.finish())
+}
+
+/// The trailer of a pack, which must fit its length and its name: one read.
+pub(crate) fn pack_trailer(object: &dyn ReadAt, name: &str) -> Result<Trailer> {
+    let len = object.len();
+    let tail_len = pack::TRAILER_LEN.min(len);
+    let tail = read_range(object, name, len - tail_len, tail_len)?;
+    let trailer =
+        pack::decode_trailer(&tail, len).map_err(|fault| Error::corrupt(name, len - tail_len, fault))?;
+    check_name(name, &trailer.id)?;
+    Ok(trailer)
+}
+
+/// Head, trailer, index and name of a pack; gives what the index says of its frames.
+pub(crate) fn check_pack(object: &dyn ReadAt, name: &str) -> Result<Vec<FrameRecord>> {
+    let head = read_range(object, name, 0, FRAMES_OFFSET)?;
+    pack::decode_head(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+    let trailer = pack_trailer(object, name)?;
+    let index = read_range(object, name, trailer.index_offset(), trailer.index_len())?;
+    pack::decode_index(&head, &index, &trailer)
+        .map_err(|fault| Error::corrupt(name, trailer.index_offset(), fault))
+}
+
+/// Reads all frames of a pack; gives the offsets of those whose guard is wrong, and the error of the
+/// first. Memory: a piece of the pack, and four bytes for each bad frame.
+pub(crate) fn bad_frames(
+    object: &dyn ReadAt,
+    name: &str,
+    records: &[FrameRecord],
+) -> Result<(BTreeSet<u32>, Option<Error>)> {
+    let (mut bad, mut first) = (BTreeSet::new(), None);
+    let mut offset = FRAMES_OFFSET;
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (mut count, mut len) = (0, 0);
+        while count < rest.len() && (count == 0 || len + u64::from(rest[count].len) <= PIECE_LEN) {
+            len += u64::from(rest[count].len);
+            count += 1;
+        }
+        let piece = read_range(object, name, offset, len)?;
+        let mut at = 0;
+        for record in &rest[..count] {
+            let stored = &piece[at..at + record.len as usize];
+            let found = guard_by_key(record.key, stored);
+            if found != record.guard {
+                let place = offset + at as u64;
+                bad.insert(u32::try_from(place).unwrap_or(u32::MAX));
+                let fault = Fault::FrameGuard { expected: record.guard, found };
+                first.get_or_insert_with(|| Error::corrupt(name, place, fault));
+            }
+            at += stored.len();
+        }
+        offset += len;
+        rest = &rest[count..];
+    }
+    Ok((bad, first))
+}
+
+/// Fails where an object has not the id in its name.
+pub(crate) fn check_name(name: &str, found: &Digest) -> Result<()> {
+    if names::digest_of(name) == Some(*found) {
+        return Ok(());
+    }
+    let expected = names::digest_of(name).map(|id| id.to_string()).unwrap_or_default();
+    Err(Error::corrupt(name, 0, Fault::PageDigest { expected, found: found.to_string() }))
+}

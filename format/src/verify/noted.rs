@@ -1,0 +1,52 @@
+//! What a verify found, for the next writer: notes of damage, and which packs and page files are good as
+//! they are. Where the store cannot be written to, nothing is noted.
+
+use std::collections::BTreeSet;
+
+use super::Verifier;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::index::{self, Notes};
+use crate::store::names;
+
+impl Verifier<'_> {
+    /// Writes down what was found. Only a full look at everything strikes notes out.
+    pub(super) fn note(&self, everything: bool) {
+        let shared = self.shared();
+        if shared.check_writable().is_err() {
+            return;
+        }
+        let mut found = Notes::default();
+        for (list, bad) in &self.bad {
+            match bad.runs() {
+                [] => drop(found.objects.insert(names::object(names::LISTS, list))),
+                runs => {
+                    let noted = found.chunks.entry(*list).or_default();
+                    runs.iter().for_each(|(start, end)| noted.add(*start, *end));
+                }
+            }
+        }
+        for damage in &self.report.damaged {
+            if let Error::Corrupt { object, .. } = &damage.error
+                && names::digest_of(object).is_some()
+            {
+                found.objects.insert(object.clone());
+            }
+        }
+        let settles = everything && self.options.full;
+        let mut struck = if settles { Notes::read(shared) } else { Notes::default() };
+        struck.remove(&found);
+        index::update_notes(shared, &found, &struck);
+        if settles {
+            let hurt = self.hurt_packs();
+            let good = self.sound.iter().filter(|(id, _)| !hurt.contains(id));
+            good.for_each(|(id, stamp)| stamp.remember(shared, id, &BTreeSet::new()));
+        }
+    }
+
+    /// The packs of lists with a chunk that could not be read: some frame in one of them is bad.
+    fn hurt_packs(&self) -> BTreeSet<Digest> {
+        let hurt = self.bad.keys().filter_map(|id| self.lists.get(id)?.as_ref());
+        hurt.filter_map(|list| list.packs().ok()).flatten().collect()
+    }
+}
