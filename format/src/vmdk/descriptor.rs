@@ -71,7 +71,7 @@ impl Descriptor {
     /// only NULs may follow, for there an extent could be lost.
     ///
     /// # Errors
-    /// What is wrong with it; [`Fault::Difference`] where that is not all, and it names a parent.
+    /// The first fault in it; [`Fault::Difference`] where it names a parent besides.
     pub fn parse(bytes: &[u8], is_embedded: bool) -> Result<Self, Fault> {
         let len = bytes.len() as u64;
         if len > DESCRIPTOR_LEN_MAX {

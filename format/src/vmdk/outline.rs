@@ -1,4 +1,4 @@
-//! What can be said of a VMDK that is not read: a difference, a kind of another product.
+//! The outline of a VMDK that is not read: a difference, a kind of another product.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::source::RawFile;
 /// Bytes that tell what a file is.
 const MARK_LEN: u64 = 64 << 10;
 
-/// What one file of a VMDK says, as far as it can be understood. Nothing else is opened.
+/// The statements of one file of a VMDK, as far as they can be understood. Nothing else is opened.
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
     /// The type of the disk as its descriptor spells it.
