@@ -70,10 +70,10 @@ impl Outline {
                 size_bytes: Some(descriptor.sectors() * SECTOR_LEN),
                 create_type: Some(descriptor.create_type),
                 extents: descriptor.extents,
-                parent: descriptor.parent,
+                parent: descriptor.parent.map(|parent| *parent),
                 ids: (descriptor.cid, descriptor.uuid),
             },
-            Err(super::Fault::Difference { parent }) => Self { parent: Some(parent), ..Self::default() },
+            Err(super::Fault::Difference { parent }) => Self { parent: Some(*parent), ..Self::default() },
             Err(_) => Self::default(),
         }
     }

@@ -51,7 +51,7 @@ pub(super) fn check_is_whole<R: Read>(input: &mut Input<R>, front: &mut Vec<u8>)
     let text = front.get(start as usize..(end as usize).min(front.len())).unwrap_or_default();
     let parent = encoding::decode(text).ok().and_then(|(text, _)| Parent::of(&text));
     match parent {
-        Some(parent) => Err(Fault::Difference { parent }.at(&*input.name, start)),
+        Some(parent) => Err(Fault::Difference { parent: Box::new(parent) }.at(&*input.name, start)),
         None => Ok(()),
     }
 }
