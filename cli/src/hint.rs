@@ -181,7 +181,7 @@ fn of_error(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// What to do with a difference to another disk: each program finds only the parents that it wrote.
+/// The way to a whole disk from a difference: each program finds only the parents that it wrote.
 fn of_parent(parent: &vmdk::Parent) -> &'static str {
     if parent.uuid.is_some() {
         "`VBoxManage clonemedium disk FILE OUT.vmdk` makes one disk of both, which can be imported; \

@@ -109,7 +109,7 @@ fn other_containers_are_refused_by_name_at_any_length() {
 #[test]
 fn plain_disks_are_taken_for_nothing_else() {
     let bed = bed();
-    let size = 48 << 20;
+    let size = 320 << 20; // XFS wants 300 MiB.
     let make = |name: &str, line: &str| {
         bed.write("disk.img", &[]);
         std::fs::File::options().write(true).open(bed.path("disk.img")).unwrap().set_len(size).unwrap();

@@ -140,7 +140,7 @@ impl RawFile {
         Self { warnings: vmdk::neighbours(path), ..self }
     }
 
-    /// What is odd about the file and no reason to refuse it.
+    /// Oddities of the file that are no reason to refuse it.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings

@@ -1,4 +1,4 @@
-//! What lies beside a disk's file and speaks of it: the descriptor that the file is a piece of, a snapshot
+//! Files beside a disk's file that speak of it: the descriptor that the file is a piece of, a snapshot
 //! of the disk. Whoever takes such a file alone gets less than they think, without a fault in it.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::limits::{BESIDE_FILES_MAX, BESIDE_LEN_MAX};
 use super::outline::Outline;
 use super::warning::{Oddity, Warning};
 
-/// What the VMDKs in the same folder say about the disk file at `path`, of whatever format: that it is a
+/// Warnings of the VMDKs in the same folder about the disk file at `path`, of whatever format: that it is a
 /// piece of one of them, or the parent of one. Looks at the first 64 KiB of at most 256 files whose names
 /// end in `.vmdk`, opens nothing that they name, and passes over what cannot be read: it is advice.
 #[must_use]
@@ -38,7 +38,7 @@ fn is_stem_of(other: &str, name: &str) -> bool {
     other.rsplit_once('.').is_some_and(|(stem, _)| name.starts_with(stem))
 }
 
-/// What the file `other` says about the file `name`, if it says anything.
+/// Finds out whether the file `other` says something about the file `name`.
 fn oddity(own: &Outline, name: &str, outline: Outline, other: String) -> Option<Oddity> {
     if let Some(parent) = &outline.parent {
         let last = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();

@@ -46,7 +46,7 @@ pub(super) struct Descriptor {
     /// The extents in the order of the disk, at least one.
     pub extents: Vec<Extent>,
     /// The disk that this one is a difference to.
-    pub parent: Option<Parent>,
+    pub parent: Option<Box<Parent>>,
     /// Its own content id, where the text has one.
     pub cid: Option<u32>,
     /// Its own UUID, as VirtualBox writes it.
@@ -71,14 +71,14 @@ impl Descriptor {
     /// only NULs may follow, for there an extent could be lost.
     ///
     /// # Errors
-    /// What is wrong with it; [`Fault::Difference`] where that is not all, and it names a parent.
+    /// The first fault in it; [`Fault::Difference`] where it names a parent besides.
     pub fn parse(bytes: &[u8], is_embedded: bool) -> Result<Self, Fault> {
         let len = bytes.len() as u64;
         if len > DESCRIPTOR_LEN_MAX {
             return Err(Fault::DescriptorLen { found: len, max: DESCRIPTOR_LEN_MAX });
         }
         let (text, has_more) = encoding::decode(bytes)?;
-        let parent = Parent::of(&text);
+        let parent = Parent::of(&text).map(Box::new);
         match (Self::parse_text(&text, has_more && !is_embedded), parent) {
             (Ok(descriptor), parent) => Ok(Self { parent, ..descriptor }),
             (Err(fault), Some(parent)) if !matches!(fault, Fault::Unsupported { .. }) => {

@@ -235,7 +235,7 @@ fn check_piece(sparse: &SparseExtent) -> Result<()> {
     let parent =
         encoding::decode(&read(&sparse.file, offset, len)?).ok().and_then(|(text, _)| Parent::of(&text));
     match parent {
-        Some(parent) => Err(Fault::Difference { parent }.at(sparse.file.name(), offset)),
+        Some(parent) => Err(Fault::Difference { parent: Box::new(parent) }.at(sparse.file.name(), offset)),
         None => Ok(()),
     }
 }

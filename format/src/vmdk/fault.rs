@@ -31,7 +31,7 @@ pub enum Fault {
     #[error("a difference to {parent}")]
     Difference {
         /// The other one.
-        parent: Parent,
+        parent: Box<Parent>,
     },
     /// A number is out of its range.
     #[error("{what} is {found}, expected {expected}")]
@@ -178,7 +178,7 @@ impl Fault {
         let object = object.into();
         match self {
             Self::Unsupported { feature } => Error::Unsupported { object, feature },
-            Self::Difference { parent } => Error::Difference { object, parent: Box::new(parent) },
+            Self::Difference { parent } => Error::Difference { object, parent },
             fault => Error::Vmdk { object, offset, fault },
         }
     }

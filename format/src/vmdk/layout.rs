@@ -31,7 +31,7 @@ pub(super) enum Grains {
     Marked,
 }
 
-/// Which of two copies that disagree is whole, as far as it shows without the other.
+/// The copy that is whole, of two that disagree, as far as it shows without the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whole {
     /// It does not show.
@@ -297,7 +297,7 @@ impl Region {
     }
 }
 
-/// Where the redundant grain directory lies, if there is one. Of a stream whose directory lies at the end
+/// The place of the redundant grain directory, if there is one. Of a stream whose directory lies at the end
 /// the footer says that, and writers that set the flag without one leave the place 0, the header's own.
 fn redundant_sector(header: &SparseHeader, grains: Grains) -> Option<u64> {
     let is_told = grains == Grains::Plain

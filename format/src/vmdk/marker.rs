@@ -72,7 +72,7 @@ impl Marker {
                     && lba < layout.capacity_sectors
                     && GRAIN_HEAD_LEN + u64::from(len) <= layout.stored_bytes_max()
                     && zlib[0] & 0xf == 8
-                    && u16::from_be_bytes(zlib).is_multiple_of(31)
+                    && (u32::from(zlib[0]) * 256 + u32::from(zlib[1])).is_multiple_of(31)
             }
             Ok(Self::End) | Err(_) => false,
             Ok(_) => sector[16..].iter().all(|&byte| byte == 0),

@@ -1,4 +1,4 @@
-//! What can be said of a VMDK that is not read: a difference, a kind of another product.
+//! The outline of a VMDK that is not read: a difference, a kind of another product.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::source::RawFile;
 /// Bytes that tell what a file is.
 const MARK_LEN: u64 = 64 << 10;
 
-/// What one file of a VMDK says, as far as it can be understood. Nothing else is opened.
+/// The statements of one file of a VMDK, as far as they can be understood. Nothing else is opened.
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
     /// The type of the disk as its descriptor spells it.
@@ -70,10 +70,10 @@ impl Outline {
                 size_bytes: Some(descriptor.sectors() * SECTOR_LEN),
                 create_type: Some(descriptor.create_type),
                 extents: descriptor.extents,
-                parent: descriptor.parent,
+                parent: descriptor.parent.map(|parent| *parent),
                 ids: (descriptor.cid, descriptor.uuid),
             },
-            Err(super::Fault::Difference { parent }) => Self { parent: Some(parent), ..Self::default() },
+            Err(super::Fault::Difference { parent }) => Self { parent: Some(*parent), ..Self::default() },
             Err(_) => Self::default(),
         }
     }

@@ -17,7 +17,7 @@ pub struct Parent {
     pub cid: Option<String>,
     /// Its UUID.
     pub uuid: Option<String>,
-    /// What another key says.
+    /// Another key that names it, and its value.
     pub other: Option<String>,
 }
 

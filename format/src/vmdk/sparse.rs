@@ -175,7 +175,7 @@ impl SparseExtent {
         Ok(Some(kept.tables.get_or_put(key, table)))
     }
 
-    /// Which of two tables that disagree is sound and holds grains.
+    /// Finds the sound one, with grains in it, of two tables that disagree.
     fn which_is_whole(&self, number: u64, place: u64, first: &[u32], copy: &[u32]) -> Whole {
         let is_whole = |entries: &[u32]| {
             let len = self.file.file_size();
@@ -253,7 +253,7 @@ fn used_bytes(file: &ExtentFile) -> Result<u64> {
     Ok(0)
 }
 
-/// Where the last run of data before `end` ends.
+/// The end of the last run of data before `end`.
 fn data_end(file: &ExtentFile, end: u64) -> Result<u64> {
     let (mut at, mut found) = (0, 0);
     while at < end {

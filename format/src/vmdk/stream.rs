@@ -58,7 +58,7 @@ pub struct Stream<R> {
     footer_came: bool,
     /// Zeros came last, a sector at least.
     is_in_zeros: bool,
-    /// Where the footer lies.
+    /// The footer's place.
     footer_place: u64,
     ended: bool,
     spares: Spares,

@@ -1,4 +1,4 @@
-//! What stands in front of a stream's first grain, held against its limits.
+//! The front of a stream, up to its first grain, held against its limits.
 
 use std::io::Read;
 
@@ -11,7 +11,7 @@ use super::tables::check_fixed;
 use super::{Fault, Parent, encoding};
 use crate::error::Result;
 
-/// Why a descriptor does not come from a pipe.
+/// The reason to refuse a descriptor from a pipe.
 pub(super) const DESCRIPTOR_ALONE: &str =
     "a pipe gives one file only, and this descriptor names others; give it as a file";
 
@@ -51,7 +51,7 @@ pub(super) fn check_is_whole<R: Read>(input: &mut Input<R>, front: &mut Vec<u8>)
     let text = front.get(start as usize..(end as usize).min(front.len())).unwrap_or_default();
     let parent = encoding::decode(text).ok().and_then(|(text, _)| Parent::of(&text));
     match parent {
-        Some(parent) => Err(Fault::Difference { parent }.at(&*input.name, start)),
+        Some(parent) => Err(Fault::Difference { parent: Box::new(parent) }.at(&*input.name, start)),
         None => Ok(()),
     }
 }

@@ -49,7 +49,7 @@ pub enum Oddity {
     },
     /// The descriptor has a size of sectors that no disk has. It is left out.
     OddSectorSize {
-        /// What it says.
+        /// The size that it has.
         bytes: u64,
     },
     /// The descriptor fills its room to the last byte and does not end with a line: it may have

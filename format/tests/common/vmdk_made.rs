@@ -65,7 +65,7 @@ pub struct Sparse {
     pub habits: Habits,
 }
 
-/// What writers of streams whose tables lie behind the grains do differently: VMware's, Xen Orchestra's.
+/// Habits of writers of streams whose tables lie behind the grains: VMware's, Xen Orchestra's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Habits {
     /// Markers of tables, directories and footers say 0 sectors.
@@ -80,7 +80,7 @@ pub struct Habits {
     pub redundant: bool,
     /// Tables without grains, and entries for them, beyond those that the disk needs.
     pub extra_tables: usize,
-    /// What the footer says of the sectors before the first grain.
+    /// The footer's number of sectors before the first grain.
     pub footer_overhead: Option<u64>,
 }
 
