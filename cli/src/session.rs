@@ -1,7 +1,7 @@
 //! What the global options come to: the store, the threads, the wish to stop.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
