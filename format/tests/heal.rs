@@ -355,7 +355,12 @@ mod rounds {
                     true
                 }
                 Err(error) => {
-                    assert!(error.is_damage() || error.is_not_found(), "{what}: {image}: {error}");
+                    // A flipped bit of a header may say that a newer melv wrote it.
+                    let is_typed = error.is_damage() || error.is_not_found();
+                    assert!(
+                        is_typed || matches!(error, Error::Unsupported { .. }),
+                        "{what}: {image}: {error}"
+                    );
                     false
                 }
             };
@@ -405,7 +410,10 @@ mod rounds {
                         assert!(bytes.is_ok_and(|bytes| bytes == *disk), "{what}: {image}:again");
                     }
                     Err(error) => {
-                        assert!(error.is_damage(), "{what}: {error}");
+                        assert!(
+                            error.is_damage() || matches!(error, Error::Unsupported { .. }),
+                            "{what}: {error}"
+                        );
                         told = true;
                     }
                 }

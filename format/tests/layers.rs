@@ -116,6 +116,19 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
         &["image/"],
         &["crate::import", "crate::index", "crate::export", "crate::verify", "crate::space", "crate::source"],
     ),
+    (
+        &["heal/"],
+        &[
+            "crate::image",
+            "crate::import",
+            "crate::bundle",
+            "crate::export",
+            "crate::verify",
+            "crate::space",
+            "crate::source",
+        ],
+    ),
+    (&["store/", "storage/", "image/", "index/", "ondisk/", "cache/"], &["crate::heal"]),
     // Front ends and tools see disks through this alone.
     (&["device.rs"], &["crate::store", "crate::image", "crate::ondisk", "crate::index", "crate::import"]),
     (
@@ -344,6 +357,7 @@ fn a_planted_call_upwards_is_found() {
         ("store/open.rs", "use super::super::image::Image;"),
         ("image/read.rs", "use crate::import::ImportOptions;"),
         ("index/log.rs", "use crate::image::Image;"),
+        ("index/health.rs", "use crate::heal;"),
         ("device.rs", "use crate::ondisk::pack;"),
         ("cache/mod.rs", "use crate::store::Shared;"),
         ("store/frames.rs", "let digest = blake3::hash(bytes);"),

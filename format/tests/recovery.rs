@@ -22,6 +22,8 @@ on_every_machine!(
     a_commit_is_not_taken_back_because_its_reference_could_not_be_read,
     importing_a_disk_again_puts_back_what_was_lost_of_it,
     importing_a_disk_again_puts_back_roots_that_were_damaged,
+    importing_a_disk_again_puts_back_what_was_cut,
+    importing_a_disk_again_puts_back_what_was_flipped,
     a_name_that_leads_nowhere_is_damage_and_an_unknown_id_is_not,
 );
 
@@ -157,6 +159,32 @@ fn importing_a_disk_again_puts_back_roots_that_were_damaged<M: Machine>() {
             let at = if name.starts_with("manifests") { 120 } else { bytes.len() - 40 };
             bytes[at] ^= 1;
             storage.put(name, bytes);
+        });
+    }
+}
+
+fn importing_a_disk_again_puts_back_what_was_cut<M: Machine>() {
+    for folder in ["packs", "lists", "locators", "pages", "manifests"] {
+        for part in [0, 1, 2, 3] {
+            heals::<M>(folder, |storage, name| {
+                let mut bytes = storage.contents()[name].clone();
+                bytes.truncate(bytes.len() * part / 4);
+                storage.put(name, bytes);
+            });
+        }
+    }
+}
+
+/// A back end in memory has no time of change: where the index is gone, everything is decoded.
+fn importing_a_disk_again_puts_back_what_was_flipped<M: Machine>() {
+    for folder in ["packs", "lists", "locators", "pages", "manifests"] {
+        heals::<M>(folder, |storage, name| {
+            let mut bytes = storage.contents()[name].clone();
+            let at = if name.starts_with("pages") { 48 } else { bytes.len() / 2 };
+            bytes[at] ^= 1;
+            storage.put(name, bytes);
+            let index: Vec<_> = names_in(storage, "index");
+            storage.remove(&index).unwrap();
         });
     }
 }

@@ -92,14 +92,13 @@ fn open_index(
     health: &Arc<Health>,
     options: &ImportOptions<'_>,
 ) -> Result<CommittedIndex> {
-    let lists = committed_lists(shared)?;
-    let mut index = CommittedIndex::open(shared, &lists, health)?;
+    let mut index = CommittedIndex::open(shared, &committed_lists(shared)?, health)?;
     if !index.unopened().is_empty() {
         let damaged: Vec<_> = index.unopened().iter().map(|(id, _)| *id).collect();
         let healed = heal::tables(shared, damaged)?;
         if !healed.is_empty() {
             tracing::warn!(lists = healed.len(), "damaged chunk lists were made again");
-            index = CommittedIndex::open(shared, &lists, health)?;
+            index = CommittedIndex::open(shared, &committed_lists(shared)?, health)?;
         }
         index.unopened().iter().for_each(|(id, error)| health.add_tables(id, error));
     }

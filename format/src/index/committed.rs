@@ -12,8 +12,10 @@ use super::segment::{Damaged, Segment};
 use super::update;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fault::Fault;
 use crate::store::Shared;
 use crate::store::list::List;
+use crate::store::names;
 
 /// Pages of logs kept: 8 MiB of digests.
 const LOG_PAGES_MAX: usize = 2048;
@@ -60,7 +62,9 @@ impl CommittedIndex {
     /// `health`.
     pub fn open(shared: &Arc<Shared>, lists: &[Digest], health: &Arc<Health>) -> Result<Self> {
         let lens = log::lens(shared)?;
-        let (mut logs, mut unopened) = (BTreeMap::new(), Vec::new());
+        let mut logs = BTreeMap::new();
+        let mut unopened = lost_lists(shared, lists, &lens);
+        let is_any_lost = !unopened.is_empty();
         for id in lists {
             match update::newest_list(shared, id).and_then(|list| Log::new(list, &lens)) {
                 Ok(log) => drop(logs.insert(*id, log)),
@@ -68,7 +72,11 @@ impl CommittedIndex {
                 Err(error) => unopened.push((*id, error)),
             }
         }
-        let segments = open_segments(shared, lists, &logs, &lens)?;
+        // What the index still tells of a list that is lost may bring it back.
+        let segments = match is_any_lost {
+            true => update::open_segments(shared)?,
+            false => open_segments(shared, lists, &logs, &lens)?,
+        };
         let mut index = Self {
             shared: shared.clone(),
             segments: Vec::new(),
@@ -235,6 +243,15 @@ impl CommittedIndex {
             let _ = self.shared.storage.remove(&[log::object_name(&log.key)]);
         }
     }
+}
+
+/// Lists that are gone although their logs and locators are there.
+fn lost_lists(shared: &Shared, lists: &[Digest], lens: &HashMap<Digest, u64>) -> Vec<(Digest, Error)> {
+    let is_lost = |id: &&Digest| {
+        lists.binary_search(id).is_err() && shared.storage.open(&names::object(names::LOCATORS, id)).is_ok()
+    };
+    let error = |id: &Digest| Error::corrupt(names::object(names::LISTS, id), 0, Fault::Missing);
+    lens.keys().filter(is_lost).map(|id| (*id, error(id))).collect()
 }
 
 /// A page of a log with the digests of blocks that may be shared with; zeros for the others. None at all

@@ -107,7 +107,16 @@ impl List {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let root = load_by_shape(&self.shared(), &self.id, self.shape)?;
+        let shared = self.shared();
+        let load = || load_by_shape(&shared, &self.id, self.shape);
+        let root = load().or_else(|error| {
+            if error.may_pass() || self.is_of_bundle() {
+                return Err(error);
+            }
+            // The list may have been healed since it was opened.
+            shared.forget_object(&self.object_name());
+            load()
+        })?;
         Ok(self.root.get_or_init(|| root))
     }
 

@@ -222,7 +222,7 @@ impl Record {
     pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
         if place != PagePlace::OF_BASE {
             return self.read_page(place, &entry.digest).or_else(|error| {
-                let now = if error.is_damage() { self.page_now(tree, entry) } else { Ok(None) };
+                let now = if error.may_pass() { Ok(None) } else { self.page_now(tree, entry) };
                 now.ok().flatten().ok_or(error)
             });
         }
@@ -267,7 +267,7 @@ impl Record {
         let name = names::object(names::PAGES, &file);
         match self.read_page_of(&name, place, expected) {
             // The file may have been healed since it was opened.
-            Err(error) if error.is_damage() => {
+            Err(error) if !error.may_pass() => {
                 self.shared.forget_object(&name);
                 self.read_page_of(&name, place, expected)
             }
