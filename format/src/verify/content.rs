@@ -19,7 +19,8 @@ type Said = (Option<Digest>, Option<Digest>);
 
 impl Verifier<'_> {
     /// Computes every span digest from the blocks' digests, which their chunk ids prove.
-    pub(super) fn content(&mut self, image: &Image) -> Result<()> {
+    /// `digests` serves all images of one verify: opening it reads the whole list of logs.
+    pub(super) fn content(&mut self, image: &Image, digests: &mut Digests) -> Result<()> {
         let root = match image.record.span_root() {
             Ok(root) => root,
             Err(error) => {
@@ -27,12 +28,11 @@ impl Verifier<'_> {
                 return Ok(());
             }
         };
-        let mut digests = Digests::new(self.shared());
         let leaf_len = image.manifest().geometry.leaf_blocks() * BLOCK_LEN as u64;
         let mut wrong = Ranges::new();
         for leaf in 0..image.manifest().geometry.leaves() {
             self.step()?;
-            match self.leaf_content(image, root, leaf, &mut digests, &mut wrong) {
+            match self.leaf_content(image, root, leaf, digests, &mut wrong) {
                 Ok(()) => {}
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => {

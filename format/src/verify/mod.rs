@@ -31,6 +31,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::image::Image;
+use crate::index::Digests;
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::store::list::List;
@@ -120,10 +121,11 @@ impl Store {
         if everything {
             verifier.unused_lists(&opened);
         }
+        let mut digests = options.full.then(|| Digests::new(&self.shared));
         for image in &opened {
             verifier.image_extents(image)?;
-            if options.full {
-                verifier.content(image)?;
+            if let Some(digests) = &mut digests {
+                verifier.content(image, digests)?;
             }
         }
         Ok(verifier.report)
