@@ -164,7 +164,7 @@ fn df_counts_every_byte_of_the_store() {
         let df = bed.json(&["df"]);
         has_fields(
             &df,
-            "images logical_bytes data_bytes unique_bytes stored_bytes metadata_bytes index_bytes reclaimable_bytes",
+            "images logical_bytes data_bytes unique_bytes stored_bytes metadata_bytes index_bytes dead_bytes reclaimable_bytes",
         );
         assert_eq!(stored(&df), file_bytes(&bed.store(), "index"), "{arguments:?}");
         if before > 0 {

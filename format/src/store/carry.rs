@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::frames::decode_frame;
-use super::list::List;
+use super::list::{List, Locator};
 use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::codec::{Codec, zstd};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
 use crate::ondisk::frame::{self, Frame, Presence};
+use crate::ondisk::locator::FramePlace;
 
 /// A frame to be stored somewhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,19 @@ impl Shared {
             }
         }
         Ok(held)
+    }
+
+    /// The mask of the blocks that one of the frames of a chunk holds.
+    pub fn mask_of(&self, list: &List, locator: &Locator, chunk: u64, place: &FramePlace) -> Result<Vec<u8>> {
+        let blocks = list.shape.blocks_of(chunk);
+        let name = locator.pack_name(place);
+        let stored = self.read_frame(name, place, &list.chunk_id(chunk)?)?;
+        let frame = decode_frame(&stored, blocks, place)
+            .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
+        Ok(match frame.presence {
+            Presence::Whole => vec![0xff; blocks.div_ceil(8) as usize],
+            Presence::Partial { mask, .. } => mask,
+        })
     }
 
     /// A frame of the blocks `wanted` of a chunk, all of which this store, or the base of this

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Verifier;
+use super::damaged::object_of;
 use super::ranges::{Range, Ranges, Rest};
 use crate::device::BlockDevice;
 use crate::digest::Digest;
@@ -18,6 +19,9 @@ use crate::ondisk::pack;
 use crate::store::carry::is_all;
 use crate::store::list::{List, Locator};
 use crate::store::{Shared, VerifyMode, names};
+
+/// Why blocks cannot be read of which the store does not say that it holds them.
+const LACKS: &str = "its frames here do not hold these blocks (rule block-absent)";
 
 /// The chunks of a list that cannot be read, with one reason.
 pub(super) struct BadChunks {
@@ -106,8 +110,24 @@ impl Verifier<'_> {
 
     /// Notes chunks behind those noted already. The reason of a list's first ones stands for all.
     fn bad_chunks(&mut self, list: &Digest, start: u64, end: u64, error: &Error) {
+        let object = self.object_of_chunk(list, start, error);
+        self.objects.note(&object, end - start, || text_of(error));
         let new = || BadChunks { runs: Vec::new(), reason: text_of(error) };
         push(&mut self.bad.entry(*list).or_insert_with(new).runs, start, end);
+    }
+
+    /// The object for which a chunk cannot be read: that which the error names, else the chunk's pack.
+    fn object_of_chunk(&self, list: &Digest, chunk: u64, error: &Error) -> String {
+        if let Some(object) = object_of(error) {
+            return object.to_owned();
+        }
+        let list_name = || names::object(names::LISTS, list);
+        let Some(list) = self.lists.get(list).and_then(Option::as_ref) else { return list_name() };
+        let pack = list.locator().and_then(|locator| {
+            let place = locator.record(self.shared(), chunk)?;
+            Ok(locator.pack_name(&place).to_owned())
+        });
+        pack.ok().filter(|name| !name.is_empty()).unwrap_or_else(list_name)
     }
 
     /// Fails where the root of the list or of a locator that it is read with is damaged.
@@ -201,7 +221,7 @@ impl Verifier<'_> {
         let told: Vec<_> =
             unused.map(|(id, bad)| unreadable(names::object(names::LISTS, id), bad.reason.clone())).collect();
         for error in told {
-            self.damaged(None, 0, 0, error);
+            self.hurt(None, 0, 0, error);
         }
     }
 
@@ -248,19 +268,22 @@ impl Verifier<'_> {
         let (hurt, rest) = hurt.finish();
         for Range { start, len, what } in hurt {
             let error = unreadable(names::object(names::LISTS, &what), self.reason(&what));
-            self.damaged(Some(image.id()), start, len, error);
+            if !self.bad.contains_key(&what) {
+                let locator = names::object(names::LOCATORS, &what);
+                self.objects.note(&locator, 1, || format!("{locator}: {}", LACKS));
+            }
+            self.hurt(Some(image.id()), start, len, error);
         }
         if let Some(Rest { start, end, ranges, bytes, first, .. }) = rest {
             let lists = format!("{} and perhaps others", names::object(names::LISTS, &first));
             let reason = self.reason(&first);
             let reason = format!("{ranges} further ranges here, {bytes} bytes together; the first: {reason}");
-            self.damaged(Some(image.id()), start, end - start, unreadable(lists, reason));
+            self.hurt(Some(image.id()), start, end - start, unreadable(lists, reason));
         }
     }
 
     fn reason(&self, list: &Digest) -> String {
-        let lacks = || "its frames here do not hold these blocks (rule block-absent)".to_owned();
-        self.bad.get(list).map_or_else(lacks, |bad| bad.reason.clone())
+        self.bad.get(list).map_or_else(|| LACKS.to_owned(), |bad| bad.reason.clone())
     }
 }
 
@@ -311,7 +334,7 @@ fn unreadable(object: String, reason: String) -> Error {
 }
 
 /// The error and its causes in one line.
-fn text_of(error: &Error) -> String {
+pub(super) fn text_of(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

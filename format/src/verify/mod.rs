@@ -6,6 +6,7 @@
 //! | here | which images and objects; records and their trees |
 //! | `chunks` | lists chunk by chunk, and whom it hurts that one cannot be read |
 //! | `content` | the content id |
+//! | `damaged` | which objects are damaged, each once |
 //! | `objects` | packs and page files |
 //! | `ranges` | ranges of images to be told of, and told of already |
 //!
@@ -14,6 +15,7 @@
 
 mod chunks;
 mod content;
+mod damaged;
 mod objects;
 mod ranges;
 
@@ -23,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use self::chunks::{BadChunks, Lacking};
 use self::content::for_each_span_page;
+pub use self::damaged::DamagedObject;
 use self::objects::{check_pack, check_page_file};
 use self::ranges::Told;
 use crate::content::ContentHasher;
@@ -77,6 +80,8 @@ pub struct VerifyReport {
     /// What is damaged. Of an image of which very many ranges are hurt for one reason, those behind
     /// the first few thousand are one: from the first of them to the end of the last.
     pub damaged: Vec<Damage>,
+    /// The objects that are damaged, in ascending order of names, each once.
+    pub objects: Vec<DamagedObject>,
 }
 
 struct Verifier<'a> {
@@ -87,6 +92,7 @@ struct Verifier<'a> {
     bad: BTreeMap<Digest, BadChunks>,
     lacking: BTreeMap<Digest, Lacking>,
     told: Told,
+    objects: damaged::Objects,
     steps: AtomicU64,
 }
 
@@ -107,6 +113,7 @@ impl Store {
             bad: BTreeMap::new(),
             lacking: BTreeMap::new(),
             told: Told::default(),
+            objects: damaged::Objects::default(),
             steps: AtomicU64::new(0),
         };
         let everything = images.is_empty();
@@ -128,6 +135,7 @@ impl Store {
                 verifier.content(image, digests)?;
             }
         }
+        verifier.report.objects = verifier.objects.finish();
         Ok(verifier.report)
     }
 }
@@ -154,6 +162,12 @@ impl Verifier<'_> {
     }
 
     fn damaged(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
+        self.objects.note_error(&error);
+        self.hurt(image, start, len, error);
+    }
+
+    /// The same, of an image that is hurt by what was noted as damaged already.
+    fn hurt(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
         if let Some(image) = image {
             self.told.add(image, start, len);
         }
@@ -276,6 +290,7 @@ impl Verifier<'_> {
                 if image.is_none() {
                     self.damaged(None, 0, 0, error);
                 } else {
+                    self.objects.note_error(&error);
                     self.bad.insert(*id, BadChunks::whole_list(&error));
                 }
                 None
