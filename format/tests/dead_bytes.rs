@@ -282,7 +282,12 @@ impl Scene {
         for _ in 0..1 + self.rng.below(4) {
             let from =
                 if self.disks.is_empty() { 0 } else { self.rng.below(self.disks.len() as u64) as usize };
-            match (self.disks.get(from), self.rng.below(4)) {
+            match (self.disks.get(from), self.rng.below(6)) {
+                (Some(other), 4..=5) => {
+                    // Some blocks of each chunk: of a bundle of it, frames are partial.
+                    let (first, step) = (self.rng.below(5) as usize, 2 + self.rng.below(4) as usize);
+                    other.chunks_exact(4096).skip(first).step_by(step).for_each(|block| disk.extend(block));
+                }
                 (Some(other), 0..=1) if other.len() >= 8192 => {
                     let blocks = other.len() as u64 / 4096;
                     let first = self.rng.below(blocks);
@@ -381,7 +386,7 @@ fn dead_bytes_are_what_a_count_from_the_specification_finds() {
     let mut seen = Seen::default();
     for seed in 1..=rounds {
         let mut scene = Scene::new(seed);
-        for step in 0..24 {
+        for step in 0..40 {
             scene.step();
             if step % 4 == 3 {
                 let mut count = Count::of(&scene.storages[0]);
