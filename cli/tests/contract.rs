@@ -195,8 +195,8 @@ fn verify_tells_what_is_damaged() {
     let damaged = json["damaged"].as_array().unwrap();
     assert!(!damaged.is_empty());
     for damage in damaged {
-        has_fields(damage, "image start length error");
+        has_fields(damage, "image names start length error");
     }
-    let text = bed.melv(&["verify", "--full"]).exits(4).stdout();
+    let text = bed.melv(&["verify", "--full", "--details"]).exits(4).stdout();
     assert!(text.lines().count() > damaged.len(), "{text}");
 }

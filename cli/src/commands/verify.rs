@@ -255,7 +255,7 @@ impl Hurt {
 
     fn object_rows(&self) -> impl Iterator<Item = Vec<String>> + '_ {
         self.objects.iter().map(|DamagedObject { reason, places, .. }| {
-            let more = if *places > 1 { format!(" (and {} more)", places - 1) } else { String::new() };
+            let more = if *places > 1 { format!(" (and {} more places)", places - 1) } else { String::new() };
             let names_bundle = |bundle: &PathBuf| reason.starts_with(&*bundle.to_string_lossy());
             let is_told = self.bundle.as_ref().is_some_and(names_bundle);
             let told = if is_told { reason.clone() } else { self.in_bundle(reason, ": ") };
