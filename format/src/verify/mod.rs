@@ -324,9 +324,21 @@ impl Verifier<'_> {
 
 /// Every extent must lie in a list that the manifest names.
 fn check_sources(image: &Image, leaf: &MapLeaf) -> Result<()> {
+    // Of lists asked for already: an image may have thousands, and a leaf tens of thousands of extents.
+    let mut known = vec![None; leaf.lists.len()];
     for extent in &leaf.extents {
-        let list = leaf.lists.get(extent.list as usize).copied().unwrap_or_default();
-        let max = image.record.list_shape(&list)?.blocks;
+        let number = extent.list as usize;
+        let max = match known.get(number).copied().flatten() {
+            Some(max) => max,
+            None => {
+                let list = leaf.lists.get(number).copied().unwrap_or_default();
+                let max = image.record.list_shape(&list)?.blocks;
+                if let Some(known) = known.get_mut(number) {
+                    *known = Some(max);
+                }
+                max
+            }
+        };
         let block = extent.source + extent.blocks;
         if block > max {
             return Err(Error::corrupt(image.name(), 0, Fault::ExtentRange { block, max }));
