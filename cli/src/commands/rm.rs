@@ -33,9 +33,8 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let store = session.store()?;
     // All or none, as far as nobody else removes one meanwhile. A damaged record is removed like any other.
     for name in &names {
-        match store.named(name) {
-            Err(error @ Error::NotFound { .. }) => return Err(error.into()),
-            _ => {}
+        if let Err(error @ Error::NotFound { .. }) = store.named(name) {
+            return Err(error.into());
         }
     }
     let mut removed = Vec::new();

@@ -31,7 +31,7 @@
 mod needed;
 mod ranges;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::needed::Needed;
 use crate::digest::Digest;
@@ -94,7 +94,7 @@ impl Store {
         let listed =
             shared.storage.list("").map_err(|error| Error::io("list", shared.storage.place(), error))?;
         let mut space = Space::default();
-        let mut frames_bytes = 0;
+        let mut frames = BTreeMap::new();
         for object in &listed {
             if folder(object) == names::INDEX {
                 add(&mut space.index_bytes, object.len);
@@ -102,7 +102,7 @@ impl Store {
             }
             add(&mut space.stored_bytes, object.len);
             if folder(object) == names::PACKS {
-                add(&mut frames_bytes, frames_len(shared, object)?);
+                frames.insert(object.name.as_str(), frames_len(shared, object)?);
             } else if folder(object) == names::LISTS
                 && let Some(id) = names::digest_of(&object.name)
             {
@@ -110,10 +110,12 @@ impl Store {
                 add(&mut space.unique_bytes, blocks * BLOCK_LEN as u64);
             }
         }
+        let frames_bytes = frames.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
         space.metadata_bytes = space.stored_bytes.saturating_sub(frames_bytes);
         let mut needed = self.needed(&mut space)?;
         for object in &listed {
-            add(&mut space.dead_bytes, dead_bytes(shared, object, &mut needed)?);
+            let frames_len = frames.get(object.name.as_str()).copied().unwrap_or_default();
+            add(&mut space.dead_bytes, dead_bytes(object, frames_len, &mut needed));
         }
         space.reclaimable_bytes = space.dead_bytes;
         Ok(space)
@@ -211,12 +213,12 @@ fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
     Ok(trailer.frames_len)
 }
 
-/// Bytes of an object that are dead.
-fn dead_bytes(shared: &store::Shared, object: &Listed, needed: &mut Needed) -> Result<u64> {
-    let Some(id) = names::digest_of(&object.name) else { return Ok(0) };
+/// Bytes of an object that are dead; `frames_len` are those of a pack's frames.
+fn dead_bytes(object: &Listed, frames_len: u64, needed: &mut Needed) -> u64 {
+    let Some(id) = names::digest_of(&object.name) else { return 0 };
     // Where none of the bytes of frames or pages is needed, the file is not.
     let rest = |bytes: u64, len: u64| if bytes == 0 { object.len } else { len.saturating_sub(bytes) };
-    Ok(match folder(object) {
+    match folder(object) {
         names::MANIFESTS if !needed.has_record(&id) => object.len,
         names::LISTS | names::LOCATORS if !needed.has_list(&id) => object.len,
         names::PAGES => {
@@ -224,9 +226,9 @@ fn dead_bytes(shared: &store::Shared, object: &Listed, needed: &mut Needed) -> R
             rest(needed.page_bytes(&id, start, object.len), object.len.saturating_sub(start))
         }
         names::PACKS => {
-            let (start, len) = (pack::FRAMES_OFFSET, frames_len(shared, object)?);
-            rest(needed.frame_bytes(&id, start, start + len), len)
+            let start = pack::FRAMES_OFFSET;
+            rest(needed.frame_bytes(&id, start, start.saturating_add(frames_len)), frames_len)
         }
         _ => 0,
-    })
+    }
 }
