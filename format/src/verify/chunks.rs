@@ -23,6 +23,9 @@ use crate::store::{Shared, VerifyMode, names};
 /// Why blocks cannot be read of which the store does not say that it holds them.
 const LACKS: &str = "its frames here do not hold these blocks (rule block-absent)";
 
+/// Chunks that are looked at together, or more by those of a page.
+const BATCH_CHUNKS: usize = 1024;
+
 /// The chunks of a list that cannot be read, with one reason.
 pub(super) struct BadChunks {
     /// First chunk and the one behind the last, ascending; none where it is the whole list.
@@ -36,6 +39,9 @@ pub(super) struct Lacking(Vec<(u64, u64)>);
 
 /// A list, its bad chunks with the blocks of one, and what is lacking of it.
 type Unheld<'a> = (Digest, Option<(&'a BadChunks, u64)>, Option<&'a Lacking>);
+
+/// Chunks to be looked at.
+type Batch = Vec<(Arc<List>, u64)>;
 
 /// Adds a run behind those there are.
 fn push(runs: &mut Vec<(u64, u64)>, start: u64, end: u64) {
@@ -64,26 +70,33 @@ impl Verifier<'_> {
     /// Every page of ids and places, every place; in full mode every frame.
     pub(super) fn check_lists(&mut self) -> Result<()> {
         let lists: Vec<_> = self.lists.values().flatten().cloned().collect();
+        let mut batch = Vec::new();
         for list in lists {
             // What all pages need fails once, not for each of them.
             if let Err(error) = self.check_tables(&list) {
+                self.check_chunks(&mut batch)?;
                 self.bad_chunks(&list.id, 0, list.shape.chunks(), &error);
                 continue;
             }
             for page in 0..list.shape.pages() {
-                self.check_page(&list, page)?;
+                self.check_page(&list, page, &mut batch)?;
+                if batch.len() >= BATCH_CHUNKS {
+                    self.check_chunks(&mut batch)?;
+                }
             }
         }
-        Ok(())
+        self.check_chunks(&mut batch)
     }
 
-    /// The chunks of one page of a list.
-    fn check_page(&mut self, list: &List, page: u64) -> Result<()> {
+    /// Puts the chunks of one page of a list into the batch, unless there is something to tell of the page.
+    /// What is noted of a list is in order: those in the batch come first.
+    fn check_page(&mut self, list: &Arc<List>, page: u64, batch: &mut Batch) -> Result<()> {
         self.check_cancel()?;
         let first = page * TABLE_PAGE_RECORDS;
         let chunks = first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks());
         let is_empty = self.is_empty_page(list, page);
         if let Ok(true) = is_empty {
+            self.check_chunks(batch)?;
             let blocks = u64::from(list.shape.chunk_blocks);
             let end = (chunks.end * blocks).min(list.shape.blocks);
             push(&mut self.lacking.entry(list.id).or_default().0, chunks.start * blocks, end);
@@ -92,15 +105,23 @@ impl Verifier<'_> {
         self.report.chunks += chunks.end - chunks.start;
         // A page that cannot be read is read once, not for each of its chunks.
         if let Err(error) = is_empty.and_then(|_| list.page(page)) {
+            self.check_chunks(batch)?;
             self.bad_chunks(&list.id, chunks.start, chunks.end, &error);
             return Ok(());
         }
-        let checked: Vec<_> =
-            chunks.into_par_iter().map(|chunk| (chunk, self.check_chunk(list, chunk))).collect();
-        for (chunk, result) in checked {
+        batch.extend(chunks.map(|chunk| (list.clone(), chunk)));
+        Ok(())
+    }
+
+    /// Looks at the chunks in the batch, which is empty then, on all threads: those of many small lists
+    /// together, so that they cost no hand-over for each list.
+    fn check_chunks(&mut self, batch: &mut Batch) -> Result<()> {
+        let check = |(list, chunk): &(Arc<List>, u64)| self.check_chunk(list, *chunk);
+        let checked: Vec<_> = batch.par_iter().map(check).collect();
+        for ((list, chunk), result) in batch.drain(..).zip(checked) {
             match result {
                 Ok(None) => {}
-                Ok(Some(held)) => self.lacking_chunk(list, chunk, &held),
+                Ok(Some(held)) => self.lacking_chunk(&list, chunk, &held),
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => self.bad_chunks(&list.id, chunk, chunk + 1, &error),
             }
