@@ -7,7 +7,8 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, Valu
 use serde_json::json;
 
 use crate::commands::{
-    compare, digest, export, import, inspect, load, map, mount, rm, save, serve, tag, tooling, umount, verify,
+    compare, df, digest, export, import, inspect, load, map, mount, rm, save, serve, tag, tooling, umount,
+    verify,
 };
 use crate::exit::Exit;
 use crate::report::note;
@@ -136,7 +137,7 @@ pub enum Command {
     /// Take names away from images
     Rm(rm::Args),
     /// Show what the images hold and what the store takes
-    #[command(after_help = "Examples:\n  $ melv df\n  $ melv df --json")]
+    #[command(after_help = df::HELP)]
     Df,
     /// Check the store, or a bundle
     Verify(verify::Args),

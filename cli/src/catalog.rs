@@ -5,7 +5,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
-use crate::operand::Found;
 use crate::session::Session;
 
 /// Bound of a front end's cache where none is given.
@@ -18,25 +17,27 @@ pub fn of(references: &[String], session: &Session<'_>) -> Result<Catalog, Failu
         return Ok(Catalog::all(session.store()?));
     }
     let mut catalog = Catalog::of_chosen();
+    let mut opened = None;
     for text in references {
-        match BundleRef::of_reference(text)? {
-            Some(bundle) => add_bundle(&mut catalog, &bundle, session)?,
-            None => {
-                let found = Found::of(text, session)?;
-                let name = match text.parse()? {
-                    // A short id is no name.
-                    ImageRef::Name(name) if has_name(&found, &name) => Some(name),
-                    _ => None,
-                };
-                catalog.add(name.as_ref(), &found.store, &found.image);
-            }
+        if let Some(bundle) = BundleRef::of_reference(text)? {
+            add_bundle(&mut catalog, &bundle, session)?;
+            continue;
         }
+        // One store for all: a name then costs a look at its record and at its image's.
+        let store = match &opened {
+            Some(store) => store,
+            None => opened.insert(session.store()?),
+        };
+        let reference = text.parse()?;
+        let image = store.image(&reference)?;
+        let name = match reference {
+            // A short id is no name.
+            ImageRef::Name(name) if store.named(&name).is_ok() => Some(name),
+            _ => None,
+        };
+        catalog.add(name.as_ref(), store, &image);
     }
     Ok(catalog)
-}
-
-fn has_name(found: &Found, name: &melv::RefName) -> bool {
-    found.store.references().is_ok_and(|references| references.iter().any(|(known, _)| known == name))
 }
 
 fn add_bundle(catalog: &mut Catalog, bundle: &BundleRef, session: &Session<'_>) -> Result<(), Failure> {

@@ -164,7 +164,7 @@ fn df_counts_every_byte_of_the_store() {
         let df = bed.json(&["df"]);
         has_fields(
             &df,
-            "images logical_bytes data_bytes unique_bytes stored_bytes metadata_bytes index_bytes reclaimable_bytes",
+            "images logical_bytes data_bytes unique_bytes stored_bytes metadata_bytes index_bytes dead_bytes reclaimable_bytes",
         );
         assert_eq!(stored(&df), file_bytes(&bed.store(), "index"), "{arguments:?}");
         if before > 0 {
@@ -195,8 +195,8 @@ fn verify_tells_what_is_damaged() {
     let damaged = json["damaged"].as_array().unwrap();
     assert!(!damaged.is_empty());
     for damage in damaged {
-        has_fields(damage, "image start length error");
+        has_fields(damage, "image names start length error");
     }
-    let text = bed.melv(&["verify", "--full"]).exits(4).stdout();
+    let text = bed.melv(&["verify", "--full", "--details"]).exits(4).stdout();
     assert!(text.lines().count() > damaged.len(), "{text}");
 }

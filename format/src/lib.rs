@@ -89,4 +89,4 @@ pub use source::Source;
 pub use space::Space;
 pub use storage::{FileStorage, MemoryStorage, Storage};
 pub use store::{BundleOptions, ImageRef, NamedImage, RefName, Store, StoreOptions, VerifyMode};
-pub use verify::{Damage, VerifyOptions, VerifyReport};
+pub use verify::{Damage, DamagedObject, VerifyOptions, VerifyReport};

@@ -416,6 +416,58 @@ fn what_other_lists_left_in_the_index_is_removed() {
     assert_tidy(&storage);
 }
 
+#[test]
+fn imports_put_their_logs_into_the_index_whoever_has_its_lock() {
+    let storage = MemoryStorage::new();
+    let store = store_in(&storage);
+    import(&store, &noise_disk(1..=300), &options("base"));
+    let held = storage.lock("index/lock", LockMode::Exclusive, Duration::ZERO).expect("lock");
+    for round in 1..=8 {
+        let own = noise_disk((1..=100).chain(1000 * round..1000 * round + 50));
+        assert_eq!(import(&store, &own, &options(&format!("disk-{round}"))).new_bytes, 50 * 4096);
+    }
+    assert_eq!(storage.list("index/logs").expect("list").len(), 9);
+    assert_eq!(storage.list("index/segments").expect("list").len(), 9);
+    assert_decodes_nothing(&storage, &noise_disk((1..=100).chain(8000..8050)));
+    drop(held);
+    // Whoever gets the lock merges what was left.
+    assert_eq!(import(&store, &noise_disk([77_777]), &options("free")).new_bytes, 4096);
+    assert!(storage.list("index/segments").expect("list").len() < 5);
+    assert_tidy(&storage);
+}
+
+#[test]
+fn after_imports_at_once_the_index_has_all_their_logs() {
+    let storage = MemoryStorage::new();
+    let base = noise_disk(1..=300);
+    import(&store_in(&storage), &base, &options("base"));
+    std::thread::scope(|scope| {
+        for number in 1..=8u64 {
+            let (storage, base) = (storage.clone(), &base);
+            scope.spawn(move || {
+                let own = noise_disk(10_000 * number..10_000 * number + 200);
+                let disk = [&base[..100 * 4096], &own].concat();
+                import(&store_in(&storage), &disk, &options(&format!("disk-{number}")));
+            });
+        }
+    });
+    assert_eq!(storage.list("index/logs").expect("list").len(), 9);
+    assert_decodes_nothing(&storage, &noise_disk(30_000..30_200));
+    assert_tidy(&storage);
+}
+
+/// Importing a disk that is there already reads no frame.
+fn assert_decodes_nothing(storage: &MemoryStorage, disk: &[u8]) {
+    let watched = common::Watched::new(storage.clone());
+    let store = Store::open(watched.clone(), melv::StoreOptions::default()).expect("the store");
+    let disk = VecDisk(disk.to_vec());
+    let report = store.import(Source::device(&disk), &options("there-already")).expect("an import");
+    assert_eq!(report.new_bytes, 0);
+    let frames: Vec<_> =
+        watched.take_reads().into_iter().filter(|read| read.0.starts_with("packs/")).collect();
+    assert!(frames.is_empty(), "{frames:?}");
+}
+
 /// A disk whose first read takes the index away.
 #[derive(Debug)]
 struct TakingIndex(VecDisk, MemoryStorage);

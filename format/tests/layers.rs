@@ -141,7 +141,7 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
         &["crate::import", "crate::index", "crate::export", "crate::verify", "crate::space", "crate::source"],
     ),
     (&["store/", "storage/", "image/", "index/", "ondisk/"], &["crate::bundle"]),
-    (&["verify", "space.rs"], &["crate::import", "crate::export", "crate::source"]),
+    (&["verify", "space"], &["crate::import", "crate::export", "crate::source"]),
     (&[""], &["unsafe ", "async ", "tokio"]),
 ];
 

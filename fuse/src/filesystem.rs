@@ -11,6 +11,7 @@ use fuser::{
     LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
     ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
+use melv::limits::BLOCK_LEN;
 use melv::serving::{Catalog, Disk};
 use melv::{BlockDevice, RunKind};
 
@@ -102,18 +103,16 @@ impl Images {
     fn find_file(&self, name: &str, file: &str) -> Result<Node, Errno> {
         let tag = file.strip_suffix(SUFFIX).ok_or(Errno::ENOENT)?;
         let full_name = format!("{name}:{tag}");
-        let disk = self.catalog.open(&full_name).map_err(|error| logged(&full_name, &error))?;
-        let image = disk.image_id();
-        let entry = self.listing.find(|entry| entry.name == name && entry.tag == tag && entry.image == image);
-        let created_seconds = entry.ok().flatten().and_then(|entry| entry.created_seconds).unwrap_or(0);
+        // Nothing is opened that only reading needs: most files are looked at and not read.
+        let (entry, image) = self.catalog.image(&full_name).map_err(|error| logged(&full_name, &error))?;
+        let manifest = image.manifest();
         Ok(Node::File(Arc::new(DiskFile {
             name: full_name,
-            image,
-            content: disk.content_id(),
-            size: disk.size(),
-            data_bytes: disk.data_bytes(),
-            created_seconds,
-            disk: Arc::downgrade(&disk),
+            image: entry.image,
+            content: manifest.content,
+            size: image.size(),
+            data_bytes: manifest.data_blocks * BLOCK_LEN as u64,
+            created_seconds: entry.created_seconds.unwrap_or(0),
         })))
     }
 
@@ -131,7 +130,7 @@ impl Images {
     /// The disk of a file that is being opened.
     fn disk(&self, file: &DiskFile) -> Result<Arc<Disk>, Errno> {
         // Who has it open may open it again by way of `/proc`, even when it has no name any more.
-        if let Some(disk) = file.disk.upgrade() {
+        if let Some(disk) = self.catalog.opened(&file.image) {
             return Ok(disk);
         }
         match self.catalog.open(&file.name) {
@@ -154,8 +153,7 @@ impl Images {
             }
         } else {
             let Node::Folder(folder) = self.node(number)? else { return Err(Errno::ENOTDIR) };
-            let listed = self.listing.entries().map_err(|error| unlisted(&error))?;
-            for entry in listed.iter().filter(|entry| *entry.name == *folder) {
+            for entry in self.listing.folder(&folder).map_err(|error| unlisted(&error))? {
                 let number = wanted_number(&entry.full_name(), Some(&entry.image));
                 entries.push((number, FileType::RegularFile, format!("{}{SUFFIX}", entry.tag)));
             }

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use melv::Digest;
-use melv::serving::Disk;
 
 /// The number of the folder that is mounted.
 pub(crate) const ROOT: u64 = 1;
@@ -25,8 +24,6 @@ pub(crate) struct DiskFile {
     pub data_bytes: u64,
     /// When the name was given.
     pub created_seconds: u64,
-    /// The disk, while somebody has it.
-    pub disk: Weak<Disk>,
 }
 
 /// What has a number.
@@ -77,7 +74,7 @@ impl Inodes {
         loop {
             match nodes.get_mut(&number) {
                 Some((known, lookups)) if known.is_same(&node) => {
-                    // What is new of it: when the name was given, and the disk that is open.
+                    // What is new of it: when the name was given.
                     *known = node;
                     *lookups += 1;
                     return number;

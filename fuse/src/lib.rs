@@ -12,8 +12,10 @@
 //! **under a name**: when the name goes to another image, the path gets another number, and whatever the
 //! kernel remembers of the old one is still right for those who have it open. So what was read may stay in
 //! the page cache for as long as the kernel likes (`FOPEN_KEEP_CACHE`, attributes for an hour), while names
-//! are asked for again each time. That is one small read of the store, and the reason that new images appear,
-//! removed ones go and replaced ones change without anybody being told.
+//! are asked for again each time. That is two small reads of the store (the name's record and the image's),
+//! however many names there are, and the reason that new images appear, removed ones go and replaced ones
+//! change without anybody being told. All names are read only where all are asked for: by a listing of the
+//! root, and by `statfs`, which counts them.
 //!
 //! | thing | how long the kernel may believe it |
 //! |---|---|
@@ -48,7 +50,7 @@
 //! | `buffer` | memory that answers are sent from |
 //! | `waiting` | reads that wait for the medium, while others are answered |
 //! | `handles` | numbers of open files and folders |
-//! | `listing` | the names that there are, not older than a moment |
+//! | `listing` | the names that there are: one, those of a folder, all |
 //! | `attributes` | what `stat` and `getfattr` say |
 //! | `session` | a file system from its mounting to its end |
 //! | `device` | the kernel's device, by `mount(2)` or by `fusermount3`; unmounting |

@@ -6,6 +6,16 @@ use crate::exit::{Exit, Failure};
 use crate::report::{human, table};
 use crate::session::Session;
 
+pub const HELP: &str = "\
+Examples:
+  $ melv df
+  $ melv df --json
+
+Dead bytes are those of frames, pages, lists, locators and records that no image with a name needs.
+A pack or a page file of which nothing is needed counts whole; of others, the frames or pages that
+are not needed do, and not the head, index and trailer, which the rest needs. A frame counts once,
+however many lists place it.";
+
 pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let space = session.store()?.space()?;
     let json = json!({
@@ -16,6 +26,7 @@ pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
         "stored_bytes": space.stored_bytes,
         "metadata_bytes": space.metadata_bytes,
         "index_bytes": space.index_bytes,
+        "dead_bytes": space.dead_bytes,
         "reclaimable_bytes": space.reclaimable_bytes,
     });
     let factor =
@@ -30,7 +41,7 @@ pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
         bytes("stored", space.stored_bytes, "all files of the store but the index"),
         bytes("metadata", space.metadata_bytes, "the part of it that is not disks' data"),
         bytes("index", space.index_bytes, "a cache"),
-        bytes("reclaimable", space.reclaimable_bytes, "what no named image needs"),
+        bytes("dead", space.dead_bytes, "what no image with a name needs; nothing frees it yet"),
         row("saving", format!("{factor:.2} x"), "data to stored"),
     ];
     session.out().data(&json, &table(&rows, &[1]))?;

@@ -1,7 +1,7 @@
 //! One module a command: its options, its help, what it does.
 
 pub mod compare;
-mod df;
+pub mod df;
 pub mod digest;
 pub mod export;
 pub mod import;

@@ -1,7 +1,5 @@
 //! `melv rm`: names are taken away.
 
-use std::collections::BTreeMap;
-
 use melv::{Error, RefName};
 use serde_json::json;
 
@@ -11,7 +9,10 @@ use crate::session::Session;
 const EXAMPLES: &str = "\
 Examples:
   $ melv rm web
-  $ melv rm web:latest base --json";
+  $ melv rm web:latest base --json
+
+Only names go. An image that lost its last name stays in the store, can be given another one by the id
+that is printed, as with `melv tag @IMAGE-ID web`, and counts as dead in `melv df`.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -22,22 +23,27 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let names = args.names.iter().map(|name| name.parse()).collect::<melv::Result<Vec<RefName>>>()?;
+    let mut names = Vec::new();
+    for name in &args.names {
+        let name: RefName = name.parse()?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     let store = session.store()?;
-    let held: BTreeMap<_, _> = store.references()?.into_iter().collect();
-    // All or none, as far as nobody else removes one meanwhile.
-    if let Some(missing) = names.iter().find(|name| !held.contains_key(name)) {
-        return Err(Error::NotFound { what: "image", name: missing.to_string() }.into());
+    // All or none, as far as nobody else removes one meanwhile. A damaged record is removed like any other.
+    for name in &names {
+        if let Err(error @ Error::NotFound { .. }) = store.named(name) {
+            return Err(error.into());
+        }
     }
     let mut removed = Vec::new();
     let mut text = String::new();
     for name in names {
-        store.remove(&name)?;
-        text.push_str(&format!("{name} removed\n"));
-        // A damaged record has no image to tell of, but is removed like any other.
-        let image =
-            held.get(&name).and_then(|named| named.as_ref().ok()).map(|named| named.image.to_string());
-        removed.push(json!({ "name": name.to_string(), "image": image }));
+        let image = store.untag(&name)?;
+        let was = image.map_or("its record was damaged".into(), |image| format!("was @{}", image.short()));
+        text.push_str(&format!("{name} removed; {was}\n"));
+        removed.push(json!({ "name": name.to_string(), "image": image.map(|image| image.to_string()) }));
     }
     let json = match removed.as_slice() {
         [only] => only.clone(),

@@ -1,23 +1,26 @@
 //! `melv verify`: is everything in the store, or in a bundle, as it must be?
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use melv::{Damage, Digest, Error, ImageRef, Store, VerifyOptions};
+use melv::{Damage, DamagedObject, Digest, Error, ImageRef, RefName, Store, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::BundleRef;
+use crate::bundle_ref::{BundleRef, names_text};
 use crate::exit::{Exit, Failure, chain};
 use crate::progress::Unit;
+use crate::report::{human, note, table};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv verify
   $ melv verify web --full --json
-  $ melv verify web.melv --full
+  $ melv verify web.melv --full --details
 
-Exits with 4 where damage is found.";
+Exits with 4 where damage is found. Tells each image that is hurt, each object of the store that is
+damaged, and with --details each place; --json always tells all.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -28,6 +31,9 @@ pub struct Args {
     /// Read and decode all data, too, and check it against its ids
     #[arg(long)]
     full: bool,
+    /// Tell every place that is hurt, too
+    #[arg(long)]
+    details: bool,
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
@@ -46,12 +52,10 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     for target in &targets {
         let report = target.store.verify(&target.images, &options)?;
         before.store(most.load(Ordering::Relaxed), Ordering::Relaxed);
-        found.images += report.images;
-        found.chunks += report.chunks;
-        found.damaged.extend(report.damaged.into_iter().map(|damage| (target.bundle.clone(), damage)));
+        found.add(target, report);
     }
     drop(bar);
-    found.say(args.full, session)
+    found.say(args, session)
 }
 
 /// A store or bundle, and which of its images; all where there are none.
@@ -109,52 +113,220 @@ fn wanted(store: &Store, reference: &ImageRef) -> melv::Result<Digest> {
 struct Found {
     images: u64,
     chunks: u64,
-    /// Damage, with the bundle that has it.
-    damaged: Vec<(Option<PathBuf>, Damage)>,
+    /// The damage of each store or bundle that has any.
+    hurt: Vec<Hurt>,
+}
+
+/// What is damaged in a store or in a bundle.
+struct Hurt {
+    bundle: Option<PathBuf>,
+    names: BTreeMap<Digest, Vec<RefName>>,
+    damaged: Vec<Damage>,
+    objects: Vec<DamagedObject>,
+}
+
+/// What is hurt of one image.
+#[derive(Default)]
+struct Places {
+    /// First byte and the one behind the last.
+    ranges: Vec<(u64, u64)>,
+    /// Whether nothing can be read of it.
+    is_lost: bool,
 }
 
 impl Found {
-    fn say(&self, full: bool, session: &Session<'_>) -> Result<Exit, Failure> {
-        let ok = self.damaged.is_empty();
+    fn add(&mut self, target: &Target, report: VerifyReport) {
+        self.images += report.images;
+        self.chunks += report.chunks;
+        if report.damaged.is_empty() {
+            return;
+        }
+        let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
+        // A name that cannot be read is told as damage already.
+        for (name, named) in target.store.references().unwrap_or_default() {
+            if let Ok(named) = named {
+                names.entry(named.image).or_default().push(name);
+            }
+        }
+        let VerifyReport { damaged, objects, .. } = report;
+        self.hurt.push(Hurt { bundle: target.bundle.clone(), names, damaged, objects });
+    }
+
+    fn say(&self, args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+        let ok = self.hurt.is_empty();
         let json = json!({
             "ok": ok,
-            "damaged": self.damaged.iter().map(damage_json).collect::<Vec<_>>(),
+            "damaged": self.hurt.iter().flat_map(Hurt::damaged_json).collect::<Vec<_>>(),
+            "objects": self.hurt.iter().flat_map(Hurt::objects_json).collect::<Vec<_>>(),
             "images": self.images,
             "chunks": self.chunks,
         });
-        let mut text: String = self.damaged.iter().map(damage_text).collect();
-        let found = match self.damaged.len() {
-            0 if full => "all sound".into(),
-            0 => "structure sound (--full reads the data, too)".into(),
-            count => format!("{count} damaged"),
+        let hurt: Vec<_> = self.hurt.iter().map(|hurt| (hurt, hurt.images())).collect();
+        let mut text = String::new();
+        if args.details {
+            text.extend(self.hurt.iter().flat_map(Hurt::details));
+        }
+        text.push_str(&table(
+            &hurt.iter().flat_map(|(hurt, images)| hurt.image_rows(images)).collect::<Vec<_>>(),
+            &[1, 2],
+        ));
+        text.push_str(&table(&self.hurt.iter().flat_map(Hurt::object_rows).collect::<Vec<_>>(), &[]));
+        let found = match ok {
+            true if args.full => "all sound".into(),
+            true => "structure sound (--full reads the data, too)".into(),
+            false => format!(
+                "{} hurt, {} damaged",
+                counted(hurt.iter().map(|(_, images)| images.len()).sum(), "image"),
+                counted(self.hurt.iter().map(|hurt| hurt.objects.len()).sum(), "object"),
+            ),
         };
         if !ok || !session.globals.quiet {
             text.push_str(&format!("images {}, chunks {}: {found}\n", self.images, self.chunks));
         }
         session.out().data(&json, &text)?;
+        if !ok && !session.globals.json {
+            self.say_hint();
+        }
         Ok(if ok { Exit::Done } else { Exit::Damage })
     }
-}
 
-fn damage_json((bundle, damage): &(Option<PathBuf>, Damage)) -> Value {
-    let mut json = json!({
-        "image": damage.image.map(|image| image.to_string()),
-        "start": damage.start,
-        "length": damage.len,
-        "error": chain(&damage.error),
-    });
-    if let Some(bundle) = bundle {
-        json["file"] = bundle.display().to_string().into();
+    /// Tells what to do next.
+    fn say_hint(&self) {
+        if self.hurt.iter().any(|hurt| hurt.bundle.is_none()) {
+            note(
+                "hint: import the disk again, or `melv load` a bundle that has the image; then `melv verify --full` \
+                 again",
+            );
+        }
+        if self.hurt.iter().any(|hurt| hurt.bundle.is_some()) {
+            note("hint: get the bundle again from where it came");
+        }
     }
-    json
 }
 
-fn damage_text((bundle, damage): &(Option<PathBuf>, Damage)) -> String {
-    let file = bundle.as_ref().map(|bundle| format!("{}: ", bundle.display())).unwrap_or_default();
-    let place = match (damage.image, damage.len) {
-        (None, _) => "no image".into(),
-        (Some(image), 0) => format!("@{}", image.short()),
-        (Some(image), len) => format!("@{} bytes {}+{len}", image.short(), damage.start),
-    };
-    format!("{file}{place}: {}\n", chain(&damage.error))
+/// A number of things.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+impl Hurt {
+    /// The images that are hurt, and where.
+    fn images(&self) -> BTreeMap<Digest, Places> {
+        let mut images: BTreeMap<Digest, Places> = BTreeMap::new();
+        for Damage { image, start, len, .. } in &self.damaged {
+            let Some(image) = image else { continue };
+            let places = images.entry(*image).or_default();
+            match len {
+                0 => places.is_lost = true,
+                len => places.ranges.push((*start, start.saturating_add(*len))),
+            }
+        }
+        images
+    }
+
+    fn names_of(&self, image: &Digest) -> &[RefName] {
+        self.names.get(image).map_or(&[], Vec::as_slice)
+    }
+
+    /// The place of a bundle's image or object.
+    fn in_bundle(&self, what: &str, mark: &str) -> String {
+        match &self.bundle {
+            Some(bundle) => format!("{}{mark}{what}", bundle.display()),
+            None => what.to_owned(),
+        }
+    }
+
+    fn image_rows(&self, images: &BTreeMap<Digest, Places>) -> Vec<Vec<String>> {
+        let row = |(image, places): (&Digest, &Places)| {
+            let name = match self.names_of(image) {
+                [] => format!("@{}", image.short()),
+                names => names_text(names),
+            };
+            let (count, bytes) = places.sum();
+            let hurt = match (places.is_lost, count) {
+                (true, _) => vec!["cannot be opened".into()],
+                (false, 1) => vec!["1 place".into(), format!("{} hurt", human(bytes))],
+                (false, count) => vec![format!("{count} places"), format!("{} hurt", human(bytes))],
+            };
+            [vec![self.in_bundle(&name, "#")], hurt].concat()
+        };
+        images.iter().map(row).collect()
+    }
+
+    fn object_rows(&self) -> impl Iterator<Item = Vec<String>> + '_ {
+        self.objects.iter().map(|DamagedObject { reason, places, .. }| {
+            let more = if *places > 1 { format!(" (and {} more places)", places - 1) } else { String::new() };
+            let names_bundle = |bundle: &PathBuf| reason.starts_with(&*bundle.to_string_lossy());
+            let is_told = self.bundle.as_ref().is_some_and(names_bundle);
+            let told = if is_told { reason.clone() } else { self.in_bundle(reason, ": ") };
+            vec![format!("{told}{more}")]
+        })
+    }
+
+    fn damaged_json(&self) -> impl Iterator<Item = Value> + '_ {
+        self.damaged.iter().map(|damage| {
+            let names = damage.image.map(|image| self.names_of(&image)).unwrap_or_default();
+            let json = json!({
+                "image": damage.image.map(|image| image.to_string()),
+                "names": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "start": damage.start,
+                "length": damage.len,
+                "error": chain(&damage.error),
+            });
+            self.with_file(json)
+        })
+    }
+
+    fn objects_json(&self) -> impl Iterator<Item = Value> + '_ {
+        self.objects.iter().map(|DamagedObject { object, reason, places }| {
+            self.with_file(json!({ "object": object, "error": reason, "places": places }))
+        })
+    }
+
+    fn with_file(&self, mut json: Value) -> Value {
+        if let Some(bundle) = &self.bundle {
+            json["file"] = bundle.display().to_string().into();
+        }
+        json
+    }
+
+    /// A line for every place.
+    fn details(&self) -> impl Iterator<Item = String> + '_ {
+        self.damaged.iter().map(|damage| {
+            let place = match (damage.image, damage.len) {
+                (None, _) => "no image".into(),
+                (Some(image), 0) => format!("@{}", image.short()),
+                (Some(image), len) => format!("@{} bytes {}+{len}", image.short(), damage.start),
+            };
+            format!("{}: {}\n", self.in_bundle(&place, ": "), chain(&damage.error))
+        })
+    }
+}
+
+impl Places {
+    /// How many ranges there are, neighbours and what overlaps taken together, and how many bytes.
+    fn sum(&self) -> (usize, u64) {
+        let mut ranges = self.ranges.clone();
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, last| {
+            let joins = next.0 <= last.1;
+            if joins {
+                last.1 = last.1.max(next.1);
+            }
+            joins
+        });
+        (ranges.len(), ranges.iter().map(|(start, end)| end - start).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hurt_twice_counts_once() {
+        let places = Places { ranges: vec![(8, 12), (0, 4), (10, 20), (4, 6)], is_lost: false };
+        assert_eq!(places.sum(), (2, 18));
+        assert_eq!(Places::default().sum(), (0, 0));
+    }
 }

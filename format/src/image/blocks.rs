@@ -60,26 +60,19 @@ impl BlockSet {
     pub fn of<'a>(images: impl IntoIterator<Item = &'a Image>) -> Result<Self> {
         let mut set = Self::default();
         for image in images {
-            image.for_each_extent(|_, blocks, list, source| {
-                set.add(&list.id, list.shape, source, source + blocks);
-                Ok(())
-            })?;
+            set.add_image(image)?;
         }
         set.merge();
         set.lists.values_mut().for_each(|list| list.runs.shrink_to_fit());
         Ok(set)
     }
 
-    /// Adds all blocks of the chunks that this image has any block of.
-    pub fn add_chunks(&mut self, image: &Image) -> Result<()> {
+    /// Adds the blocks of an image. Ask nothing of the set before it is [merged](Self::merge).
+    pub fn add_image(&mut self, image: &Image) -> Result<()> {
         image.for_each_extent(|_, blocks, list, source| {
-            let chunk_blocks = u64::from(list.shape.chunk_blocks);
-            let end = (source + blocks).next_multiple_of(chunk_blocks).min(list.shape.blocks);
-            self.add(&list.id, list.shape, source - source % chunk_blocks, end);
+            self.add(&list.id, list.shape, source, source + blocks);
             Ok(())
-        })?;
-        self.merge();
-        Ok(())
+        })
     }
 
     fn add(&mut self, id: &Digest, shape: ListShape, start: u64, end: u64) {
@@ -90,7 +83,8 @@ impl BlockSet {
         }
     }
 
-    fn merge(&mut self) {
+    /// Puts together what was added.
+    pub fn merge(&mut self) {
         self.lists.values_mut().for_each(ListBlocks::merge);
         self.waiting = 0;
         self.merged = self.lists.values().map(|list| list.merged).sum();
@@ -109,11 +103,6 @@ impl BlockSet {
     /// The lists, in ascending order of ids.
     pub fn lists(&self) -> impl Iterator<Item = (&Digest, &ListBlocks)> {
         self.lists.iter()
-    }
-
-    /// The blocks of one list, if there are any.
-    pub fn list(&self, id: &Digest) -> Option<&ListBlocks> {
-        self.lists.get(id)
     }
 
     /// How many blocks both have.
@@ -225,17 +214,6 @@ impl ListBlocks {
         let bits = self.dense.values().flat_map(|page| page.iter());
         self.runs.iter().map(|(start, end)| end - start).sum::<u64>()
             + bits.map(|word| u64::from(word.count_ones())).sum::<u64>()
-    }
-
-    /// Whether any block of a chunk is in the set.
-    pub fn has_any_of(&self, chunk: u64) -> bool {
-        let start = chunk * u64::from(self.shape.chunk_blocks);
-        let end = start + u64::from(self.shape.chunk_blocks);
-        let run = self.runs.get(self.runs.partition_point(|run| run.1 <= start));
-        // A chunk does not reach over the end of a page.
-        let page = self.dense.get(&(start / PAGE_BLOCKS));
-        let bit = page.and_then(|page| next_bit(page, start % PAGE_BLOCKS, true));
-        run.is_some_and(|run| run.0 < end) || bit.is_some_and(|bit| bit < start % PAGE_BLOCKS + end - start)
     }
 
     /// The chunks that have any of the blocks, in ascending order.
@@ -429,10 +407,9 @@ mod tests {
             assert_eq!(left.blocks(), one.len() as u64);
             assert!(left.runs().zip(left.runs().skip(1)).all(|(run, next)| run.1 <= next.0));
             assert_eq!(left.common(&right), one.intersection(&other).count() as u64);
-            for chunk in 0..shape.chunks() {
-                let has = one.range(chunk * 64..(chunk + 1) * 64).next().is_some();
-                assert_eq!(left.has_any_of(chunk), has, "{chunk}");
-            }
+            let has = |chunk: &u64| one.range(chunk * 64..(chunk + 1) * 64).next().is_some();
+            let expected: Vec<_> = (0..shape.chunks()).filter(has).collect();
+            assert_eq!(left.chunks().map(|found| found.chunk).collect::<Vec<_>>(), expected);
             left.subtract(&right);
             check_form(&left);
             let expected: BTreeSet<_> = one.difference(&other).copied().collect();

@@ -6,8 +6,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 
+use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
@@ -21,8 +23,11 @@ use crate::store::{Shared, VerifyMode};
 
 /// Digests to a page: 4 KiB, or a whole chunk's where that is more.
 const PAGE_BLOCKS: u64 = 128;
-/// Pages that [`Digests`] keeps: a MiB.
-const DIGEST_PAGES_MAX: usize = 256;
+/// Bytes of digests that [`Digests`] keeps: those of 2 GiB of disks, or of some 10,000 small lists.
+const DIGESTS_KEPT_BYTES: u64 = 16 << 20;
+/// Bytes that keeping one page takes beside its digests: the key, and what the cache and the
+/// allocator need.
+const KEEPING_BYTES: u64 = 160;
 /// Chunks whose digests are made at a time: enough for every thread, few enough to hold.
 const BATCH_CHUNKS: usize = 256;
 
@@ -265,22 +270,37 @@ fn rebuild_batch(
     Ok(())
 }
 
+/// The memory of pages that [`Digests`] keeps.
+#[derive(Debug, Clone)]
+struct PageBytes;
+
+impl Weighter<(Digest, u64), Arc<[Digest]>> for PageBytes {
+    fn weight(&self, _: &(Digest, u64), page: &Arc<[Digest]>) -> u64 {
+        page.len() as u64 * DIGEST_LEN as u64 + KEEPING_BYTES
+    }
+}
+
 /// The digests of any list's blocks, proved by chunk ids: for those who verify.
+///
+/// One serves any number of images: a list is opened once, and digests that many images use are read
+/// and proved once, as far as [`DIGESTS_KEPT_BYTES`] go. Memory: those, and some 200 bytes a list.
 #[derive(Debug)]
 pub(crate) struct Digests {
     shared: Arc<Shared>,
     logs: HashMap<Digest, Log>,
     lens: HashMap<Digest, u64>,
-    pages: Cache<(Digest, u64), Arc<[Digest]>>,
-    /// The page looked at last: runs stay on one page for long.
-    last: Option<(Digest, u64, Arc<[Digest]>)>,
+    pages: Cache<(Digest, u64), Arc<[Digest]>, PageBytes>,
+    /// The page looked at last, and the blocks that are on it: runs stay on one page for long.
+    last: Option<(Digest, Range<u64>, Arc<[Digest]>)>,
 }
 
 impl Digests {
     /// Without an index, or with a damaged one, digests are made from the frames.
     pub fn new(shared: &Arc<Shared>) -> Self {
         let lens = lens(shared).unwrap_or_default();
-        let pages = Cache::new(DIGEST_PAGES_MAX);
+        let small_page = DIGEST_LEN as u64 + KEEPING_BYTES;
+        let items = (DIGESTS_KEPT_BYTES / small_page) as usize;
+        let pages = Cache::with_weighter(items, DIGESTS_KEPT_BYTES, PageBytes);
         Self { shared: shared.clone(), logs: HashMap::new(), lens, pages, last: None }
     }
 
@@ -289,30 +309,36 @@ impl Digests {
     /// # Errors
     /// When neither a log nor the frames can give it.
     pub fn of(&mut self, id: &Digest, block: u64) -> Result<Digest> {
+        let (first, page) = match &self.last {
+            Some((last, blocks, page)) if blocks.contains(&block) && last == id => (blocks.start, page),
+            _ => {
+                let (first, page) = self.page(id, block)?;
+                let blocks = first..first + page.len() as u64;
+                let (_, blocks, page) = self.last.insert((*id, blocks, page));
+                (blocks.start, &*page)
+            }
+        };
+        match page.get((block - first) as usize).copied().filter(|digest| !digest.is_zero()) {
+            Some(digest) => Ok(digest),
+            None => Err(why_none(&self.shared, &*self.shared.list(id, None)?, block)),
+        }
+    }
+
+    /// The page with a block's digest, and the block that its first digest is for.
+    fn page(&mut self, id: &Digest, block: u64) -> Result<(u64, Arc<[Digest]>)> {
         let log = match self.logs.entry(*id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Log::new(self.shared.list(id, None)?, &self.lens)?),
         };
         let per_page = page_blocks(&log.list.shape);
         let number = block / per_page;
-        let page = match &self.last {
-            Some((last, last_number, page)) if last == id && *last_number == number => page.clone(),
-            _ => match self.pages.get(&(*id, number)) {
-                Some(page) => page.clone(),
-                None => {
-                    // What is damaged is told by `why_none`.
-                    let made = log.page(&self.shared, number, &mut |_, _| ())?;
-                    self.pages.insert((*id, number), made.clone());
-                    made
-                }
-            },
-        };
-        let digest = page.get((block % per_page) as usize).copied().filter(|digest| !digest.is_zero());
-        self.last = Some((*id, number, page));
-        match digest {
-            Some(digest) => Ok(digest),
-            None => Err(why_none(&self.shared, &log.list, block)),
+        if let Some(page) = self.pages.get(&(*id, number)) {
+            return Ok((number * per_page, page.clone()));
         }
+        // What is damaged is told by `why_none`.
+        let made = log.page(&self.shared, number, &mut |_, _| ())?;
+        self.pages.insert((*id, number), made.clone());
+        Ok((number * per_page, made))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Keeping the index up: a segment for what a commit brought, fewer and larger segments, leaving out
 //! what is said of lists that are no more, and making again what is missing.
 //!
-//! What is published or removed for good order only is so under the index's own lock; whoever does not
-//! get the lock leaves the work to the next import. A failure here costs time later, never the
-//! commit. An import that opened the index earlier may find gone what it knew: of segments it has the
+//! An import publishes its logs and its segment whoever else is at work: with them left out, each import
+//! that begins next would make them again from the frames. What is merged or removed for good order is so
+//! under the index's own lock; whoever does not get it leaves that work to a later import. Who removes
+//! looks at the index first and at the committed lists then: what an import has published by the first
+//! look, it had committed before. A failure here costs time later, never the commit. An import that opened the index earlier may find gone what it knew: of segments it has the
 //! files open, and a log that is gone is made again from the frames.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,8 +47,8 @@ pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>
     Ok(list)
 }
 
-/// The keys of all lists committed now. To be asked under the index's lock: then nothing can be in the
-/// index already that an import has added for a list committed later.
+/// The keys of all lists committed now. To be asked once the index was looked at: then nothing that was
+/// seen there can be of a list committed later.
 fn committed_keys(shared: &Arc<Shared>) -> Result<Keys> {
     let key = |id: Digest| match newest_list(shared, &id).and_then(|list| log::key_of_list(&list)) {
         Ok(key) => Ok((key, id)),
@@ -83,14 +85,15 @@ pub(crate) fn tidy(
     let Some(_lock) = lock(shared) else { return Ok(segments) };
     drop(segments);
     // Others may have been at work until now.
-    let keys = committed_keys(shared)?;
     let logs = log::lens(shared)?;
+    let segments = open_segments(shared)?;
+    let keys = committed_keys(shared)?;
     let unwanted: Vec<_> =
         logs.keys().filter(|name| !is_log_wanted(&keys, name)).map(log::object_name).collect();
     unwanted.iter().for_each(|name| shared.forget_object(name));
     shared.storage.remove(&unwanted).map_err(|error| Error::io("remove from", names::INDEX, error))?;
     let (stale, mut sound): (Vec<_>, Vec<_>) =
-        open_segments(shared)?.into_iter().partition(|segment| is_stale(segment, &keys));
+        segments.into_iter().partition(|segment| is_stale(segment, &keys));
     for segment in stale {
         sound.extend(without_unknown(shared, segment, &keys)?);
     }
@@ -160,7 +163,8 @@ fn segment_name(lists: &[Digest], entries: u64) -> String {
     format!("{}/{}", segments_folder(), object_digest(&bytes))
 }
 
-/// Puts the logs and the segment that an import made into the index, and merges segments.
+/// Puts the logs and the segment that an import made into the index, and merges segments unless somebody
+/// else does so now. The import is committed.
 pub(crate) fn add_lists(
     stage: &Stage,
     lists: &[Digest],
@@ -169,12 +173,12 @@ pub(crate) fn add_lists(
     entries: u64,
 ) -> Result<()> {
     let shared = &stage.shared;
-    let Some(_lock) = lock(shared) else { return Ok(()) };
     let mut moves: Vec<_> = logs.into_iter().zip(lists.iter().map(log::object_name)).collect();
     let mut sorted = lists.to_vec();
     sorted.sort_unstable();
     moves.push((segment, segment_name(&sorted, entries)));
     shared.storage.publish(&moves).map_err(|error| Error::io("publish", names::INDEX, error))?;
+    let Some(_lock) = lock(shared) else { return Ok(()) };
     merge_segments(shared, stage)
 }
 

@@ -1,6 +1,6 @@
 //! Which disks there are, by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::counters::Counters;
@@ -31,7 +31,8 @@ pub struct Entry {
 pub struct Catalog {
     /// The store of which everything is served.
     all: Option<Store>,
-    chosen: Vec<(Entry, Store)>,
+    /// By name and tag.
+    chosen: BTreeMap<(String, String), (Entry, Store)>,
     counters: Arc<Counters>,
     /// Disks that somebody may have, by image.
     open: Mutex<HashMap<Digest, Weak<Disk>>>,
@@ -44,9 +45,13 @@ impl Entry {
         format!("{}:{}", self.name, self.tag)
     }
 
-    fn is_named(&self, name: &str) -> bool {
-        let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
-        name == self.name && tag == self.tag
+    fn of(named: NamedImage) -> Self {
+        Self {
+            name: named.name.name().to_owned(),
+            tag: named.name.tag().to_owned(),
+            image: named.image,
+            created_seconds: Some(named.created_seconds),
+        }
     }
 }
 
@@ -54,13 +59,13 @@ impl Catalog {
     /// All images of `store` that have a name: also those that get one later.
     #[must_use]
     pub fn all(store: Store) -> Self {
-        Self { all: Some(store), chosen: Vec::new(), counters: Arc::default(), open: Mutex::default() }
+        Self { all: Some(store), chosen: BTreeMap::new(), counters: Arc::default(), open: Mutex::default() }
     }
 
     /// None; [`Catalog::add`] brings some.
     #[must_use]
     pub fn of_chosen() -> Self {
-        Self { all: None, chosen: Vec::new(), counters: Arc::default(), open: Mutex::default() }
+        Self { all: None, chosen: BTreeMap::new(), counters: Arc::default(), open: Mutex::default() }
     }
 
     /// Serves `image` of `store`, which stays the one that it is whatever becomes of the name. It takes
@@ -70,31 +75,88 @@ impl Catalog {
             Some(name) => (name.name().to_owned(), name.tag().to_owned()),
             None => (format!("@{}", image.id()), "latest".to_owned()),
         };
+        let key = (name.clone(), tag.clone());
         let entry = Entry { name, tag, image: image.id(), created_seconds: None };
-        self.chosen.retain(|(known, _)| known.full_name() != entry.full_name());
-        self.chosen.push((entry, store.clone()));
+        self.chosen.insert(key, (entry, store.clone()));
     }
 
-    /// What is served, in ascending order of names. Names whose record is damaged are left out.
+    /// All that is served, in ascending order of names. Names whose record is damaged are left out.
+    /// Every record is read.
     ///
     /// # Errors
     /// When the names cannot be listed.
     pub fn list(&self) -> Result<Vec<Entry>> {
+        match &self.all {
+            Some(store) => Ok(readable(store.references()?)),
+            None => Ok(self.chosen.values().map(|(entry, _)| entry.clone()).collect()),
+        }
+    }
+
+    /// As [`Catalog::list`], but of the entries called `name`; no other record is looked at.
+    ///
+    /// # Errors
+    /// When the names cannot be listed.
+    pub fn list_of(&self, name: &str) -> Result<Vec<Entry>> {
+        match &self.all {
+            Some(store) => Ok(readable(store.references_of(name)?)),
+            None => Ok(self.chosen_of(name).cloned().collect()),
+        }
+    }
+
+    /// A tag that `name` has; `known` where that is one, which costs one look at the store. Whether the
+    /// record can be read is not asked.
+    ///
+    /// # Errors
+    /// When the names cannot be listed.
+    pub fn tag_of(&self, name: &str, known: Option<&str>) -> Result<Option<String>> {
         let Some(store) = &self.all else {
-            let mut entries: Vec<_> = self.chosen.iter().map(|(entry, _)| entry.clone()).collect();
-            entries.sort_by(|one, other| (&one.name, &one.tag).cmp(&(&other.name, &other.tag)));
-            return Ok(entries);
+            return Ok(self.chosen_of(name).next().map(|entry| entry.tag.clone()));
         };
-        let entry = |(_, named): (RefName, Result<NamedImage>)| {
-            let named = named.ok()?;
-            Some(Entry {
-                name: named.name.name().to_owned(),
-                tag: named.name.tag().to_owned(),
-                image: named.image,
-                created_seconds: Some(named.created_seconds),
-            })
+        if let Some(tag) = known
+            && let Ok(known) = format!("{name}:{tag}").parse::<RefName>()
+            && !store.named(&known).is_err_and(|error| error.is_not_found())
+        {
+            return Ok(Some(tag.to_owned()));
+        }
+        let tag = store.tags_of(name)?.first().map(|name| name.tag().to_owned());
+        if tag.is_none() {
+            store.shared.check_is_there()?;
+        }
+        Ok(tag)
+    }
+
+    fn chosen_of(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        let from = (name.to_owned(), String::new());
+        self.chosen.range(from..).map(|(_, (entry, _))| entry).take_while(move |entry| entry.name == name)
+    }
+
+    /// The entry called `name`, and its store: see [`Catalog::open`]. One record is read.
+    fn find(&self, name: &str) -> Result<(Entry, &Store)> {
+        let missing = || Error::NotFound { what: "image", name: name.to_owned() };
+        if let Some(store) = &self.all {
+            // A short id would do for the command, but is no name.
+            let parsed: RefName = name.parse().map_err(|_| missing())?;
+            return Ok((Entry::of(store.named(&parsed)?), store));
+        }
+        let found = if name.is_empty() && self.chosen.len() == 1 {
+            self.chosen.values().next()
+        } else {
+            let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
+            self.chosen.get(&(name.to_owned(), tag.to_owned()))
         };
-        Ok(store.references()?.into_iter().filter_map(entry).collect())
+        let (entry, store) = found.ok_or_else(missing)?;
+        Ok((entry.clone(), store))
+    }
+
+    /// The entry called `name`, as [`Catalog::open`] takes it, and its image, which is not held for being
+    /// read: two records are read and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; damage of the records.
+    pub fn image(&self, name: &str) -> Result<(Entry, Image)> {
+        let (entry, store) = self.find(name)?;
+        let image = store.image_by_id(entry.image)?;
+        Ok((entry, image))
     }
 
     /// The disk called `name`: `NAME:TAG`, or `NAME` for `NAME:latest`; the empty name is the only one
@@ -103,28 +165,23 @@ impl Catalog {
     /// # Errors
     /// [`Error::NotFound`]; those of opening the image.
     pub fn open(&self, name: &str) -> Result<Arc<Disk>> {
-        let missing = || Error::NotFound { what: "image", name: name.to_owned() };
-        if let Some(store) = &self.all {
-            // A short id would do for the command, but is no name.
-            let parsed: RefName = name.parse().map_err(|_| missing())?;
-            let id = store.shared.reference(&parsed)?.image;
-            return self.disk(parsed.to_string(), store, id);
-        }
-        let only = if name.is_empty() && self.chosen.len() == 1 { self.chosen.first() } else { None };
-        let (entry, store) = only
-            .or_else(|| self.chosen.iter().find(|(entry, _)| entry.is_named(name)))
-            .ok_or_else(missing)?;
+        let (entry, store) = self.find(name)?;
         self.disk(entry.full_name(), store, entry.image)
     }
 
+    /// The disk of an image that somebody has open, whatever became of its names.
+    #[must_use]
+    pub fn opened(&self, image: &Digest) -> Option<Arc<Disk>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(image).and_then(Weak::upgrade)
+    }
+
     fn disk(&self, name: String, store: &Store, id: Digest) -> Result<Arc<Disk>> {
-        let open = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(disk) = open().get(&id).and_then(Weak::upgrade) {
+        if let Some(disk) = self.opened(&id) {
             return Ok(disk);
         }
         // Opened without the lock: another may be first, and then theirs is taken.
         let disk = Arc::new(Disk::open(name, store, store.image_by_id(id)?, self.counters.clone())?);
-        let mut open = open();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= OPEN_SWEEP {
             open.retain(|_, disk| disk.strong_count() > 0);
         }
@@ -140,4 +197,9 @@ impl Catalog {
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
+}
+
+/// The entries whose record can be read.
+fn readable(references: Vec<(RefName, Result<NamedImage>)>) -> Vec<Entry> {
+    references.into_iter().filter_map(|(_, named)| named.ok().map(Entry::of)).collect()
 }

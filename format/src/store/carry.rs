@@ -115,6 +115,19 @@ impl Shared {
         })
     }
 
+    /// The mask of the blocks that one of the frames of a chunk holds.
+    pub fn mask_of(&self, list: &List, locator: &Locator, chunk: u64, place: &FramePlace) -> Result<Vec<u8>> {
+        let blocks = list.shape.blocks_of(chunk);
+        let name = locator.pack_name(place);
+        let stored = self.read_frame(name, place, &list.chunk_id(chunk)?)?;
+        let frame = decode_frame(&stored, blocks, place)
+            .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
+        Ok(match frame.presence {
+            Presence::Whole => vec![0xff; blocks.div_ceil(8) as usize],
+            Presence::Partial { mask, .. } => mask,
+        })
+    }
+
     /// A frame of the blocks `wanted` of a chunk, all of which this store, or the base of this
     /// bundle, must hold.
     ///

@@ -214,7 +214,7 @@ impl Store {
 
 impl Shared {
     /// Whether the store's header still has its name.
-    pub(super) fn check_is_there(&self) -> Result<()> {
+    pub fn check_is_there(&self) -> Result<()> {
         match self.storage.open(names::STORE) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -25,6 +25,8 @@ use crate::ondisk::record::{HEAD_LEN, PagePlace, Places, RecordHead};
 
 /// What is read of a record at once, before its lengths are known: mostly all of it.
 const FIRST_READ_LEN: u64 = 64 << 10;
+/// A span root up to so long is kept if it came with the first read.
+const SPAN_ROOT_KEPT_LEN: usize = 4 << 10;
 
 /// One of an image's two trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +107,14 @@ impl Record {
         )
         .map_err(|fault| Error::corrupt(&name, head.map_root_offset(), fault))?;
         let (span_root, shared) = (OnceLock::new(), shared.clone());
+        // A small one mostly came along. If it is damaged, whoever needs it is told.
+        let (from, len) = (head.span_root_offset() as usize, head.span_root_len as usize);
+        let bytes = front.get(from..from + len).filter(|bytes| bytes.len() <= SPAN_ROOT_KEPT_LEN);
+        if let Some(bytes) = bytes
+            && let Ok(root) = decode_span_root(&manifest, bytes, places.span.len())
+        {
+            let _ = span_root.set(root);
+        }
         let lists = manifest.lists.iter().map(|_| OnceLock::new()).collect();
         let leaves = map_root.iter().map(|_| OnceLock::new()).collect();
         let leaf_bits = manifest.geometry.leaf_bits();
@@ -123,8 +133,8 @@ impl Record {
         record.manifest.lists.iter().try_for_each(|list| List::check(shared, &list.id))
     }
 
-    /// The span root: the leaves that are not all zeros, with the digests of their span pages. Read
-    /// when it is first asked for.
+    /// The span root: the leaves that are not all zeros, with the digests of their span pages. One that is
+    /// large is read when it is first asked for.
     pub fn span_root(&self) -> Result<&[Entry]> {
         if let Some(root) = self.span_root.get() {
             return Ok(root);
@@ -138,15 +148,8 @@ impl Record {
         // Opened again: an image keeps no file open, so that any number of them can be.
         let object = self.shared.open_anew(&self.name)?;
         let bytes = read_range(object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
-        let manifest = &self.manifest;
-        decode_root(
-            Kind::SpanRoot,
-            &bytes,
-            &manifest.span_root,
-            manifest.geometry.leaves(),
-            self.places.span.len(),
-        )
-        .map_err(|fault| Error::corrupt(&self.name, offset, fault))
+        decode_span_root(&self.manifest, &bytes, self.places.span.len())
+            .map_err(|fault| Error::corrupt(&self.name, offset, fault))
     }
 
     /// Calls `read` with the map leaf of entry `slot` of the map root.
@@ -360,6 +363,14 @@ fn decode_manifest(front: &Bytes, name: &str, head: &RecordHead, id: &Digest) ->
         return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
     }
     Manifest::decode(&bytes).map_err(corrupt)
+}
+
+fn decode_span_root(
+    manifest: &Manifest,
+    bytes: &[u8],
+    places: usize,
+) -> std::result::Result<Vec<Entry>, Fault> {
+    decode_root(Kind::SpanRoot, bytes, &manifest.span_root, manifest.geometry.leaves(), places)
 }
 
 /// Checks a root against its digest in the manifest, and that each of its pages has a place.

@@ -7,7 +7,7 @@ use super::stage::Stage;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::limits::NAME_LEN_MAX;
-use crate::ondisk::reference::Reference;
+use crate::ondisk::reference::{Reference, is_name};
 
 const REFERENCE_LEN_MAX: u64 = 256 + 2 * NAME_LEN_MAX as u64;
 
@@ -79,30 +79,67 @@ impl Store {
         }
     }
 
+    /// The image that has exactly this name: one record is read, however many names there are.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or damage of the record.
+    pub fn named(&self, name: &RefName) -> Result<NamedImage> {
+        let reference = self.shared.reference(name)?;
+        Ok(NamedImage {
+            name: name.clone(),
+            image: reference.image,
+            created_seconds: reference.created_seconds,
+        })
+    }
+
     /// All names, in ascending order, each with what became of reading its record.
     ///
     /// # Errors
     /// When the names cannot be listed, and [`Error::NoStore`] where the store is not there any more.
     pub fn references(&self) -> Result<Vec<(RefName, Result<NamedImage>)>> {
-        let mut found = Vec::new();
-        for name in reference_names(&self.shared)? {
-            let named = match self.shared.reference(&name) {
-                // Removed since the listing.
-                Err(Error::NotFound { .. }) => continue,
-                other => other.map(|reference| NamedImage {
-                    name: name.clone(),
-                    image: reference.image,
-                    created_seconds: reference.created_seconds,
-                }),
-            };
-            found.push((name, named));
-        }
+        let found = self.read_references(reference_names(&self.shared)?);
         // A store without names and one that was erased look alike.
         if found.is_empty() {
             self.shared.check_is_there()?;
         }
-        found.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(found)
+    }
+
+    /// The names that are `name` with any tag, as [`Store::references`] gives them: only those are
+    /// listed and read.
+    ///
+    /// # Errors
+    /// As [`Store::references`].
+    pub fn references_of(&self, name: &str) -> Result<Vec<(RefName, Result<NamedImage>)>> {
+        let found = self.read_references(self.tags_of(name)?);
+        if found.is_empty() {
+            self.shared.check_is_there()?;
+        }
+        Ok(found)
+    }
+
+    /// All names that are `name` with any tag; their records are not read.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub(crate) fn tags_of(&self, name: &str) -> Result<Vec<RefName>> {
+        if !is_name(name) {
+            return Ok(Vec::new());
+        }
+        let folder = format!("{}/{name}", names::REFS);
+        let listed = self.shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
+        Ok(listed.iter().filter_map(|object| RefName::from_object(&object.name)).collect())
+    }
+
+    fn read_references(&self, names: Vec<RefName>) -> Vec<(RefName, Result<NamedImage>)> {
+        let read = |name: RefName| match self.named(&name) {
+            // Removed since the listing.
+            Err(Error::NotFound { .. }) => None,
+            named => Some((name, named)),
+        };
+        let mut found: Vec<_> = names.into_iter().filter_map(read).collect();
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        found
     }
 
     /// Gives an image one more name.
@@ -123,13 +160,23 @@ impl Store {
     /// [`Error::NotFound`] where there is no such name; [`Error::OutcomeUnknown`] where it is gone and a
     /// loss of power may bring it back.
     pub fn remove(&self, name: &RefName) -> Result<()> {
+        self.untag(name).map(drop)
+    }
+
+    /// As [`Store::remove`]; gives the image that had the name, where the name's record could be read.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub fn untag(&self, name: &RefName) -> Result<Option<Digest>> {
         self.shared.check_writable()?;
         let _lock = self.shared.lock()?;
         recover(&self.shared)?;
-        // A damaged record can be removed like any other: that is how it is got rid of.
-        if let Err(error @ Error::NotFound { .. }) = self.shared.reference(name) {
-            return Err(error);
-        }
+        let image = match self.shared.reference(name) {
+            Ok(reference) => Some(reference.image),
+            Err(error @ Error::NotFound { .. }) => return Err(error),
+            // A damaged record can be removed like any other: that is how it is got rid of.
+            Err(_) => None,
+        };
         let object = name.object();
         let removed = self.shared.storage.remove(std::slice::from_ref(&object));
         removed.map_err(|error| {
@@ -138,6 +185,7 @@ impl Store {
                 return Error::OutcomeUnknown { what: "name", name: name.to_string(), source: error };
             }
             Error::io("remove", object, error)
-        })
+        })?;
+        Ok(image)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::Verifier;
+use super::damaged::object_of;
 use super::ranges::{Range, Ranges, Rest};
 use crate::device::BlockDevice;
 use crate::digest::Digest;
@@ -18,6 +19,12 @@ use crate::ondisk::pack;
 use crate::store::carry::is_all;
 use crate::store::list::{List, Locator};
 use crate::store::{Shared, VerifyMode, names};
+
+/// Why blocks cannot be read of which the store does not say that it holds them.
+const LACKS: &str = "its frames here do not hold these blocks (rule block-absent)";
+
+/// Chunks that are looked at together, or more by those of a page.
+const BATCH_CHUNKS: usize = 1024;
 
 /// The chunks of a list that cannot be read, with one reason.
 pub(super) struct BadChunks {
@@ -32,6 +39,9 @@ pub(super) struct Lacking(Vec<(u64, u64)>);
 
 /// A list, its bad chunks with the blocks of one, and what is lacking of it.
 type Unheld<'a> = (Digest, Option<(&'a BadChunks, u64)>, Option<&'a Lacking>);
+
+/// Chunks to be looked at.
+type Batch = Vec<(Arc<List>, u64)>;
 
 /// Adds a run behind those there are.
 fn push(runs: &mut Vec<(u64, u64)>, start: u64, end: u64) {
@@ -60,26 +70,33 @@ impl Verifier<'_> {
     /// Every page of ids and places, every place; in full mode every frame.
     pub(super) fn check_lists(&mut self) -> Result<()> {
         let lists: Vec<_> = self.lists.values().flatten().cloned().collect();
+        let mut batch = Vec::new();
         for list in lists {
             // What all pages need fails once, not for each of them.
             if let Err(error) = self.check_tables(&list) {
+                self.check_chunks(&mut batch)?;
                 self.bad_chunks(&list.id, 0, list.shape.chunks(), &error);
                 continue;
             }
             for page in 0..list.shape.pages() {
-                self.check_page(&list, page)?;
+                self.check_page(&list, page, &mut batch)?;
+                if batch.len() >= BATCH_CHUNKS {
+                    self.check_chunks(&mut batch)?;
+                }
             }
         }
-        Ok(())
+        self.check_chunks(&mut batch)
     }
 
-    /// The chunks of one page of a list.
-    fn check_page(&mut self, list: &List, page: u64) -> Result<()> {
+    /// Puts the chunks of one page of a list into the batch, unless there is something to tell of the page.
+    /// What is noted of a list is in order: those in the batch come first.
+    fn check_page(&mut self, list: &Arc<List>, page: u64, batch: &mut Batch) -> Result<()> {
         self.check_cancel()?;
         let first = page * TABLE_PAGE_RECORDS;
         let chunks = first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks());
         let is_empty = list.as_it_is_now(|| self.is_empty_page(list, page));
         if let Ok(true) = is_empty {
+            self.check_chunks(batch)?;
             let blocks = u64::from(list.shape.chunk_blocks);
             let end = (chunks.end * blocks).min(list.shape.blocks);
             push(&mut self.lacking.entry(list.id).or_default().0, chunks.start * blocks, end);
@@ -88,15 +105,23 @@ impl Verifier<'_> {
         self.report.chunks += chunks.end - chunks.start;
         // A page that cannot be read is read once, not for each of its chunks.
         if let Err(error) = is_empty.and_then(|_| list.page(page)) {
+            self.check_chunks(batch)?;
             self.bad_chunks(&list.id, chunks.start, chunks.end, &error);
             return Ok(());
         }
-        let checked: Vec<_> =
-            chunks.into_par_iter().map(|chunk| (chunk, self.check_chunk(list, chunk))).collect();
-        for (chunk, result) in checked {
+        batch.extend(chunks.map(|chunk| (list.clone(), chunk)));
+        Ok(())
+    }
+
+    /// Looks at the chunks in the batch, which is empty then, on all threads: those of many small lists
+    /// together, so that they cost no hand-over for each list.
+    fn check_chunks(&mut self, batch: &mut Batch) -> Result<()> {
+        let check = |(list, chunk): &(Arc<List>, u64)| self.check_chunk(list, *chunk);
+        let checked: Vec<_> = batch.par_iter().map(check).collect();
+        for ((list, chunk), result) in batch.drain(..).zip(checked) {
             match result {
                 Ok(None) => {}
-                Ok(Some(held)) => self.lacking_chunk(list, chunk, &held),
+                Ok(Some(held)) => self.lacking_chunk(&list, chunk, &held),
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => self.bad_chunks(&list.id, chunk, chunk + 1, &error),
             }
@@ -106,8 +131,24 @@ impl Verifier<'_> {
 
     /// Notes chunks behind those noted already. The reason of a list's first ones stands for all.
     fn bad_chunks(&mut self, list: &Digest, start: u64, end: u64, error: &Error) {
+        let object = self.object_of_chunk(list, start, error);
+        self.objects.note(&object, end - start, || text_of(error));
         let new = || BadChunks { runs: Vec::new(), reason: text_of(error) };
         push(&mut self.bad.entry(*list).or_insert_with(new).runs, start, end);
+    }
+
+    /// The object for which a chunk cannot be read: that which the error names, else the chunk's pack.
+    fn object_of_chunk(&self, list: &Digest, chunk: u64, error: &Error) -> String {
+        if let Some(object) = object_of(error) {
+            return object.to_owned();
+        }
+        let list_name = || names::object(names::LISTS, list);
+        let Some(list) = self.lists.get(list).and_then(Option::as_ref) else { return list_name() };
+        let pack = list.locator().and_then(|locator| {
+            let place = locator.record(self.shared(), chunk)?;
+            Ok(locator.pack_name(&place).to_owned())
+        });
+        pack.ok().filter(|name| !name.is_empty()).unwrap_or_else(list_name)
     }
 
     /// Fails where the root of the list or of a locator that it is read with is damaged.
@@ -205,7 +246,7 @@ impl Verifier<'_> {
         let told: Vec<_> =
             unused.map(|(id, bad)| unreadable(names::object(names::LISTS, id), bad.reason.clone())).collect();
         for error in told {
-            self.damaged(None, 0, 0, error);
+            self.hurt(None, 0, 0, error);
         }
     }
 
@@ -252,19 +293,22 @@ impl Verifier<'_> {
         let (hurt, rest) = hurt.finish();
         for Range { start, len, what } in hurt {
             let error = unreadable(names::object(names::LISTS, &what), self.reason(&what));
-            self.damaged(Some(image.id()), start, len, error);
+            if !self.bad.contains_key(&what) {
+                let locator = names::object(names::LOCATORS, &what);
+                self.objects.note(&locator, 1, || format!("{locator}: {}", LACKS));
+            }
+            self.hurt(Some(image.id()), start, len, error);
         }
         if let Some(Rest { start, end, ranges, bytes, first, .. }) = rest {
             let lists = format!("{} and perhaps others", names::object(names::LISTS, &first));
             let reason = self.reason(&first);
             let reason = format!("{ranges} further ranges here, {bytes} bytes together; the first: {reason}");
-            self.damaged(Some(image.id()), start, end - start, unreadable(lists, reason));
+            self.hurt(Some(image.id()), start, end - start, unreadable(lists, reason));
         }
     }
 
     fn reason(&self, list: &Digest) -> String {
-        let lacks = || "its frames here do not hold these blocks (rule block-absent)".to_owned();
-        self.bad.get(list).map_or_else(lacks, |bad| bad.reason.clone())
+        self.bad.get(list).map_or_else(|| LACKS.to_owned(), |bad| bad.reason.clone())
     }
 }
 
@@ -320,7 +364,7 @@ fn unreadable(object: String, reason: String) -> Error {
 }
 
 /// The error and its causes in one line.
-fn text_of(error: &Error) -> String {
+pub(super) fn text_of(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

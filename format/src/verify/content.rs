@@ -2,7 +2,7 @@
 
 use super::Verifier;
 use super::ranges::{Range, Ranges, Rest};
-use crate::content::span_digest;
+use crate::content::{ContentHasher, span_digest};
 use crate::device::BlockDevice;
 use crate::digest::{Digest, block_digest};
 use crate::error::{Error, Result};
@@ -18,8 +18,10 @@ const SPAN_LEN: u64 = crate::limits::SPAN_LEN as u64;
 type Said = (Option<Digest>, Option<Digest>);
 
 impl Verifier<'_> {
-    /// Computes every span digest from the blocks' digests, which their chunk ids prove.
-    pub(super) fn content(&mut self, image: &Image) -> Result<()> {
+    /// Computes every span digest from the blocks' digests, which their chunk ids prove, and the content
+    /// id from what the span table says: each of its pages is read once.
+    /// `digests` serves all images of one verify: opening it reads the whole list of logs.
+    pub(super) fn content(&mut self, image: &Image, digests: &mut Digests) -> Result<()> {
         let root = match image.record.span_root() {
             Ok(root) => root,
             Err(error) => {
@@ -27,12 +29,20 @@ impl Verifier<'_> {
                 return Ok(());
             }
         };
-        let mut digests = Digests::new(self.shared());
         let leaf_len = image.manifest().geometry.leaf_blocks() * BLOCK_LEN as u64;
         let mut wrong = Ranges::new();
+        let mut hasher = Some(ContentHasher::new(image.size(), image.manifest().geometry.spans()));
         for leaf in 0..image.manifest().geometry.leaves() {
             self.step()?;
-            match self.leaf_content(image, root, leaf, &mut digests, &mut wrong) {
+            let expected = span_entries(image, root, leaf);
+            match (&expected, &mut hasher) {
+                (Ok(entries), Some(hasher)) => {
+                    entries.iter().for_each(|(number, digest)| hasher.span(*number, digest));
+                }
+                _ => hasher = None,
+            }
+            match expected.and_then(|expected| self.leaf_content(image, leaf, expected, digests, &mut wrong))
+            {
                 Ok(()) => {}
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => {
@@ -42,29 +52,35 @@ impl Verifier<'_> {
             }
         }
         self.wrong_spans(image, wrong);
+        if let Some(hasher) = hasher {
+            self.content_id(image, &hasher.finish());
+        }
         Ok(())
     }
 
-    /// Compares the spans of a leaf range.
+    /// The content id that the span table gives must be the manifest's.
+    pub(super) fn content_id(&mut self, image: &Image, found: &Digest) {
+        let expected = &image.manifest().content;
+        if found != expected {
+            let fault = Fault::ContentId { expected: expected.to_string(), found: found.to_string() };
+            self.damaged(Some(image.id()), 0, image.size(), Error::corrupt(image.name(), 0, fault));
+        }
+    }
+
+    /// Compares the spans of a leaf range with those that the span table has.
     fn leaf_content(
         &self,
         image: &Image,
-        root: &[Entry],
         leaf: u64,
+        expected: Vec<(u64, Digest)>,
         digests: &mut Digests,
         wrong: &mut Ranges<Said>,
     ) -> Result<()> {
-        let expected = match root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)) {
-            Ok(slot) => image.record.span_page(root, slot)?,
-            Err(_) => Vec::new(),
-        };
-        let first = leaf * image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
         let mut tell = |number: u64, said| {
             let start = number * SPAN_LEN;
             wrong.add(start, SPAN_LEN.min(image.size() - start), said);
         };
-        let mut expected =
-            expected.iter().map(|entry| (first + u64::from(entry.index), entry.digest)).peekable();
+        let mut expected = expected.into_iter().peekable();
         if image.slot_of(leaf).is_some() {
             for_each_span(image, leaf, digests, |number, found| {
                 self.check_cancel()?;
@@ -95,6 +111,16 @@ impl Verifier<'_> {
             self.damaged(Some(image.id()), start, end - start, Error::corrupt(image.name(), start, fault));
         }
     }
+}
+
+/// The numbers and digests of a leaf's spans that are not zeros, as the span table has them.
+fn span_entries(image: &Image, root: &[Entry], leaf: u64) -> Result<Vec<(u64, Digest)>> {
+    let Ok(slot) = root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)) else {
+        return Ok(Vec::new());
+    };
+    let first = leaf * image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
+    let page = image.record.span_page(root, slot)?;
+    Ok(page.iter().map(|entry| (first + u64::from(entry.index), entry.digest)).collect())
 }
 
 /// Calls `each` with the number of the first span of each leaf range that has any, and its span page.

@@ -1,11 +1,44 @@
-//! Where the bytes are: what images hold, what the store keeps, what a collection would free.
+//! Where the bytes are: what images hold, what the store keeps, what nobody needs any more.
+//!
+//! # Dead bytes
+//!
+//! A byte is **dead** if it belongs to a frame, a page, a list, a locator or a record, and no image that
+//! has a name needs it.
+//!
+//! | object | needed | dead otherwise |
+//! |---|---|---|
+//! | record | that of an image with a name | the whole file |
+//! | list, and its locator | those that the manifest of such an image names | the whole file |
+//! | page file | the pages that the record of such an image places | those pages; where no page is needed, the whole file |
+//! | pack | the frames that hold a block which such an image uses | those frames; where no frame is needed, the whole file |
+//!
+//! A frame is a range of a pack. It is needed whichever list's locator places it, and counts once where
+//! several do; one that no locator places is not needed. Of a chunk held in several partial frames, each
+//! is needed for the blocks that it holds itself. A frame or a page is needed whole or not at all.
+//!
+//! What holds frames and pages together goes with the last of them: the head, the index and the trailer
+//! of a pack, and the header of a page file, are dead where nothing in the file is needed, and are not
+//! counted as long as something is. The records of a locator and the ids of a list, too, are needed
+//! together or not at all. The store's header, references, the locks, the folders of writers at work and the
+//! block index are never dead.
+//!
+//! | module | idea |
+//! |---|---|
+//! | here | the store's files and images, added up |
+//! | `needed` | which objects, frames and pages images need |
+//! | `ranges` | a set of bytes of an object |
 
-use std::collections::BTreeSet;
+mod needed;
+mod ranges;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::needed::Needed;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{BlockSet, Image, ListBlocks};
+use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
+use crate::ondisk::header::HEADER_LEN;
 use crate::ondisk::pack;
 use crate::storage::Listed;
 use crate::store::list::List;
@@ -32,7 +65,10 @@ pub struct Space {
     pub metadata_bytes: u64,
     /// The block index.
     pub index_bytes: u64,
-    /// What no named image needs.
+    /// Bytes of frames, pages, lists, locators and records that no image with a name needs; the module's
+    /// text has the rule.
+    pub dead_bytes: u64,
+    /// What the next collection would free. There is none yet: the same as `dead_bytes`.
     pub reclaimable_bytes: u64,
 }
 
@@ -46,8 +82,9 @@ pub struct Shared {
 }
 
 impl Store {
-    /// Takes stock. Reads all metadata; memory: 16 bytes for each run of chunks that images use, or a
-    /// bit for each of their blocks, whichever is less.
+    /// Takes stock. Reads all metadata, and of chunks that are held in several partial frames these.
+    /// Memory: 16 bytes for each run of blocks that images use, or about a bit for each block of their
+    /// lists, whichever is less; 16 bytes for each run of frames and pages in use that lie together.
     ///
     /// # Errors
     /// Damage of metadata: what cannot be read cannot be counted.
@@ -57,7 +94,7 @@ impl Store {
         let listed =
             shared.storage.list("").map_err(|error| Error::io("list", shared.storage.place(), error))?;
         let mut space = Space::default();
-        let mut frames_bytes = 0;
+        let mut frames = BTreeMap::new();
         for object in &listed {
             if folder(object) == names::INDEX {
                 add(&mut space.index_bytes, object.len);
@@ -65,7 +102,7 @@ impl Store {
             }
             add(&mut space.stored_bytes, object.len);
             if folder(object) == names::PACKS {
-                add(&mut frames_bytes, frames_len(shared, object)?);
+                frames.insert(object.name.as_str(), frames_len(shared, object)?);
             } else if folder(object) == names::LISTS
                 && let Some(id) = names::digest_of(&object.name)
             {
@@ -73,9 +110,14 @@ impl Store {
                 add(&mut space.unique_bytes, blocks * BLOCK_LEN as u64);
             }
         }
+        let frames_bytes = frames.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
         space.metadata_bytes = space.stored_bytes.saturating_sub(frames_bytes);
-        let (used, needed) = self.count_images(&mut space)?;
-        space.reclaimable_bytes = reclaimable(shared, &listed, &used, &needed)?;
+        let mut needed = self.needed(&mut space)?;
+        for object in &listed {
+            let frames_len = frames.get(object.name.as_str()).copied().unwrap_or_default();
+            add(&mut space.dead_bytes, dead_bytes(object, frames_len, &mut needed));
+        }
+        space.reclaimable_bytes = space.dead_bytes;
         Ok(space)
     }
 
@@ -103,23 +145,23 @@ impl Store {
             .collect()
     }
 
-    /// Counts the named images; gives the chunks and the objects that they need.
-    fn count_images(&self, space: &mut Space) -> Result<(BlockSet, BTreeSet<String>)> {
+    /// Counts the images that have a name; gives what they need. Called when the objects were listed: what
+    /// comes into the store since then is no part of the sum.
+    fn needed(&self, space: &mut Space) -> Result<Needed> {
         let mut images = BTreeSet::new();
         for (_, named) in self.references()? {
             images.insert(named?.image);
         }
-        let (mut used, mut needed) = (BlockSet::default(), BTreeSet::new());
+        let mut needed = Needed::default();
         for id in images {
             let image = self.image_by_id(id)?;
             space.images += 1;
             add(&mut space.logical_bytes, image.manifest().geometry.size_bytes);
             add(&mut space.data_bytes, image.manifest().data_blocks.saturating_mul(BLOCK_LEN as u64));
-            needed.insert(names::object(names::MANIFESTS, &id));
-            needed.extend(image.record.places.files.iter().map(|file| names::object(names::PAGES, file)));
-            used.add_chunks(&image)?;
+            needed.add_image(&image)?;
         }
-        Ok((used, needed))
+        needed.add_frames(&self.shared)?;
+        Ok(needed)
     }
 }
 
@@ -171,49 +213,22 @@ fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
     Ok(trailer.frames_len)
 }
 
-/// Bytes of unused frames, and of objects that no named image needs.
-fn reclaimable(
-    shared: &std::sync::Arc<store::Shared>,
-    listed: &[Listed],
-    used: &BlockSet,
-    needed: &BTreeSet<String>,
-) -> Result<u64> {
-    let mut bytes = 0;
-    let mut located = BTreeSet::new();
-    for object in listed {
-        let id = names::digest_of(&object.name);
-        match (folder(object), id) {
-            (names::LISTS, Some(id)) => {
-                let list = shared.list(&id, None)?;
-                add(&mut bytes, unused_frames(shared, &list, used.list(&id))?);
-                located.extend(list.locator()?.root.packs.iter().copied());
-                add(&mut bytes, if used.list(&id).is_some() { 0 } else { object.len });
-            }
-            (names::LOCATORS, Some(id)) if used.list(&id).is_none() => add(&mut bytes, object.len),
-            (names::MANIFESTS | names::PAGES, _) if !needed.contains(&object.name) => {
-                add(&mut bytes, object.len);
-            }
-            _ => {}
+/// Bytes of an object that are dead; `frames_len` are those of a pack's frames.
+fn dead_bytes(object: &Listed, frames_len: u64, needed: &mut Needed) -> u64 {
+    let Some(id) = names::digest_of(&object.name) else { return 0 };
+    // Where none of the bytes of frames or pages is needed, the file is not.
+    let rest = |bytes: u64, len: u64| if bytes == 0 { object.len } else { len.saturating_sub(bytes) };
+    match folder(object) {
+        names::MANIFESTS if !needed.has_record(&id) => object.len,
+        names::LISTS | names::LOCATORS if !needed.has_list(&id) => object.len,
+        names::PAGES => {
+            let start = HEADER_LEN as u64;
+            rest(needed.page_bytes(&id, start, object.len), object.len.saturating_sub(start))
         }
+        names::PACKS => {
+            let start = pack::FRAMES_OFFSET;
+            rest(needed.frame_bytes(&id, start, start.saturating_add(frames_len)), frames_len)
+        }
+        _ => 0,
     }
-    let packs = listed.iter().filter(|object| folder(object) == names::PACKS);
-    let lost = packs.filter(|pack| names::digest_of(&pack.name).is_none_or(|id| !located.contains(&id)));
-    lost.for_each(|pack| add(&mut bytes, pack.len));
-    Ok(bytes)
-}
-
-fn unused_frames(shared: &store::Shared, list: &List, used: Option<&ListBlocks>) -> Result<u64> {
-    let locator = list.locator()?;
-    let is_used = |chunk: &u64| used.is_some_and(|used| used.has_any_of(*chunk));
-    let mut bytes = 0;
-    for page in 0..list.shape.pages() {
-        if locator.is_empty_page(shared, page)? {
-            continue;
-        }
-        for chunk in chunks_of(list, page).filter(|chunk| !is_used(chunk)) {
-            let place = locator.record(shared, chunk)?;
-            bytes += if place.is_absent() { 0 } else { u64::from(place.len) };
-        }
-    }
-    Ok(bytes)
 }

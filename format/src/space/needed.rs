@@ -1,0 +1,109 @@
+//! The bytes that images need: which objects, and which ranges of packs and page files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::ranges::ByteRanges;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::image::{BlockSet, Image, ListBlocks};
+use crate::ondisk::locator::FramePlace;
+use crate::store::Shared;
+use crate::store::list::{List, Locator};
+
+/// The bytes that some images need.
+#[derive(Debug, Default)]
+pub(super) struct Needed {
+    records: BTreeSet<Digest>,
+    /// Lists, and with each its locator.
+    lists: BTreeSet<Digest>,
+    pages: BTreeMap<Digest, ByteRanges>,
+    frames: BTreeMap<Digest, ByteRanges>,
+    blocks: BlockSet,
+}
+
+impl Needed {
+    /// Adds the record of `image`, its pages and its lists, and notes its blocks.
+    pub fn add_image(&mut self, image: &Image) -> Result<()> {
+        let record = &image.record;
+        self.records.insert(record.id);
+        self.lists.extend(record.manifest.lists.iter().map(|list| list.id));
+        for place in record.places.map.iter().chain(&record.places.span) {
+            // A page that a bundle leaves to its base is in no file.
+            if let Some(file) = record.places.files.get(place.file as usize) {
+                self.pages.entry(*file).or_default().add(place.offset, u64::from(place.len));
+            }
+        }
+        self.blocks.add_image(image)
+    }
+
+    /// Adds the frames that hold the blocks noted so far, wherever the locators of their lists say.
+    pub fn add_frames(&mut self, shared: &Arc<Shared>) -> Result<()> {
+        self.blocks.merge();
+        let blocks = std::mem::take(&mut self.blocks);
+        for (id, blocks) in blocks.lists() {
+            let list = shared.list(id, Some(blocks.shape))?;
+            match list.locator() {
+                // A bundle leaves all of the list to its base.
+                Err(error) if error.is_absent() && shared.bundle.is_some() => {}
+                locator => self.add_frames_of(shared, &list, &*locator?, blocks)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add_frames_of(
+        &mut self,
+        shared: &Shared,
+        list: &List,
+        locator: &Locator,
+        blocks: &ListBlocks,
+    ) -> Result<()> {
+        for used in blocks.chunks() {
+            let first = locator.record(shared, used.chunk)?;
+            if first.is_absent() {
+                // In a bundle's base, or lost: to tell that is verify's.
+                continue;
+            }
+            // An only frame holds whatever is there of the chunk.
+            if first.is_whole() || first.next == 0 {
+                self.add_frame(locator, &first);
+                continue;
+            }
+            // No two frames of a chunk have a block in common, so each is needed for itself or not.
+            for place in list.chain(shared, locator, used.chunk) {
+                let place = place?;
+                let mask = shared.mask_of(list, locator, used.chunk, &place)?;
+                if mask.iter().zip(&used.mask).any(|(held, used)| held & used != 0) {
+                    self.add_frame(locator, &place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same frame may be placed by several locators: it counts once.
+    fn add_frame(&mut self, locator: &Locator, place: &FramePlace) {
+        if let Some(pack) = locator.root.packs.get(place.pack as usize) {
+            self.frames.entry(*pack).or_default().add(u64::from(place.offset), u64::from(place.len));
+        }
+    }
+
+    pub fn has_record(&self, id: &Digest) -> bool {
+        self.records.contains(id)
+    }
+
+    pub fn has_list(&self, id: &Digest) -> bool {
+        self.lists.contains(id)
+    }
+
+    /// Bytes needed of the frames of pack `id`, which lie from byte `start` up to `end`.
+    pub fn frame_bytes(&mut self, id: &Digest, start: u64, end: u64) -> u64 {
+        self.frames.get_mut(id).map_or(0, |ranges| ranges.bytes_within(start, end))
+    }
+
+    /// Bytes needed of the pages of page file `id`, which lie from byte `start` up to `end`.
+    pub fn page_bytes(&mut self, id: &Digest, start: u64, end: u64) -> u64 {
+        self.pages.get_mut(id).map_or(0, |ranges| ranges.bytes_within(start, end))
+    }
+}

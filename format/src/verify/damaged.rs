@@ -1,0 +1,55 @@
+//! Which objects are damaged, however many images and places that hurts.
+
+use std::collections::BTreeMap;
+
+use super::chunks::text_of;
+use crate::error::Error;
+
+/// An object that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedObject {
+    /// Its name in the store.
+    pub object: String,
+    /// The first thing that was found wrong, with its place.
+    pub reason: String,
+    /// How often something was found wrong: chunks that cannot be read for it, or a check that failed.
+    pub places: u64,
+}
+
+/// The damaged objects found so far. Memory: a few hundred bytes for each.
+#[derive(Debug, Default)]
+pub(super) struct Objects(BTreeMap<String, (String, u64)>);
+
+impl Objects {
+    /// Notes that `object` is damaged, in `places` places.
+    pub fn note(&mut self, object: &str, places: u64, reason: impl FnOnce() -> String) {
+        match self.0.get_mut(object) {
+            Some((_, found)) => *found = found.saturating_add(places),
+            None => drop(self.0.insert(object.to_owned(), (reason(), places))),
+        }
+    }
+
+    /// Notes the object that an error tells of.
+    pub fn note_error(&mut self, error: &Error) {
+        if let Some(object) = object_of(error) {
+            self.note(object, 1, || text_of(error));
+        }
+    }
+
+    /// All of them, in ascending order of names.
+    pub fn finish(self) -> Vec<DamagedObject> {
+        let object = |(object, (reason, places))| DamagedObject { object, reason, places };
+        self.0.into_iter().map(object).collect()
+    }
+}
+
+/// The object that an error is about.
+pub(super) fn object_of(error: &Error) -> Option<&str> {
+    match error {
+        Error::Corrupt { object, .. } | Error::Unsupported { object, .. } => Some(object),
+        // The place of a read follows the object's name, which has no blank.
+        Error::Io { object, .. } => object.split(' ').next(),
+        Error::NotFound { name, .. } => Some(name),
+        _ => None,
+    }
+}
