@@ -142,6 +142,31 @@ pub enum Command {
     Man(tooling::ManArgs),
 }
 
+/// The command line, whose help is laid out for the width of the terminal.
+pub fn command() -> clap::Command {
+    let reflowed = |command: clap::Command| match command.get_after_help().map(ToString::to_string) {
+        Some(text) => command.after_help(paragraphs(&text)),
+        None => command,
+    };
+    reflowed(Cli::command()).mut_subcommands(reflowed)
+}
+
+/// Text with each paragraph in one line, which clap wraps: the lines of the source would be broken once
+/// more on a narrow terminal. Indented lines, as examples are, and headings before them stay.
+fn paragraphs(text: &str) -> String {
+    let mut joined = String::new();
+    let mut goes_on = false;
+    for line in text.lines() {
+        let stands_alone = line.is_empty() || line.starts_with(' ');
+        if !joined.is_empty() {
+            joined.push(if goes_on && !stands_alone { ' ' } else { '\n' });
+        }
+        joined.push_str(line);
+        goes_on = !stands_alone && !line.ends_with(':');
+    }
+    joined
+}
+
 /// Parses the command line; what is to be said about it has been said where there is a code.
 pub fn parse() -> Result<Cli, ExitCode> {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -156,7 +181,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
         (false, true) => ColorChoice::Never,
         _ => ColorChoice::Auto,
     };
-    let parsed = Cli::command().color(color).try_get_matches_from(&arguments);
+    let parsed = command().color(color).try_get_matches_from(&arguments);
     parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
         if error.use_stderr() && has("--json") {
@@ -199,6 +224,12 @@ mod tests {
         for bad in ["", "K", "-1", "1.5G", "64k", "64KB", "64 K", "16777216T", "99999999999999999999"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn paragraphs_of_help_are_left_to_be_wrapped() {
+        let text = "Examples:\n  $ a\n  $ b\n\nOne\ntwo.\n\nThree:\n  four\nfive";
+        assert_eq!(paragraphs(text), "Examples:\n  $ a\n  $ b\n\nOne two.\n\nThree:\n  four\nfive");
     }
 
     #[test]

@@ -4,14 +4,17 @@ use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use melv::Error;
+use melv::{Candidate, Error};
 use serde_json::json;
 
 use crate::args::{Color, Globals};
-use crate::bundle_ref::HeldImage;
+use crate::bundle_ref::{HeldImage, names_text};
 use crate::hint::hint_of;
-use crate::report::{human, note, table};
+use crate::report::{human, note};
+use crate::session::in_store;
 use crate::stdin::Cancelled;
+use crate::table::table;
+use crate::width;
 
 /// The exit codes of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +71,12 @@ pub enum Failure {
     NoOperand {
         /// The argument.
         text: String,
+    },
+    /// Something else is at the place of the store.
+    #[error("{} is {}, not a store, which is a folder", path.display(), kind_of(path))]
+    StoreNotFolder {
+        /// The place.
+        path: PathBuf,
     },
     /// A file that was to be a bundle does not begin as one.
     #[error("{} holds no melv bundle, or one that was broken off while it was written", path.display())]
@@ -135,10 +144,12 @@ impl Failure {
         if matches!(error, Error::Unsupported { .. }) { Self::ForeignVmdk(error) } else { error.into() }
     }
 
-    /// The library's word; damage of a bundle is told as that.
+    /// The library's word; damage of a bundle, or an object of it that cannot be read, is told as that.
     pub fn of_bundle(path: Option<&Path>, error: Error) -> Self {
         match path {
-            Some(path) if error.is_damage() => Self::InBundle { path: path.into(), error: error.into() },
+            Some(path) if error.is_damage() || error.store_object().is_some() => {
+                Self::InBundle { path: path.into(), error: error.into() }
+            }
             _ => error.into(),
         }
     }
@@ -149,6 +160,7 @@ impl Failure {
             Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
             Self::InBundle { error, .. } => exit_of(error),
             Self::Usage(_) | Self::SeveralImages { .. } => Exit::Usage,
+            Self::StoreNotFolder { .. } => Exit::NoStore,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
             Self::ForeignFile { .. } | Self::ForeignFormat { .. } | Self::NotBundle { .. } => {
                 Exit::Unsupported
@@ -168,7 +180,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::DigestMismatch { .. } => Exit::DigestMismatch,
         Error::NotFound { .. } | Error::BaseMissing { .. } => Exit::NotFound,
         Error::Ambiguous { .. } | Error::Invalid { .. } => Exit::Usage,
-        Error::NoStore { .. } => Exit::NoStore,
+        Error::NoStore { .. } | Error::NotEmpty { .. } => Exit::NoStore,
         Error::Locked { .. } => Exit::Locked,
         Error::Unsupported { .. } => Exit::Unsupported,
         Error::NoSpace { .. } => Exit::NoSpace,
@@ -195,6 +207,14 @@ fn text_in_bundle(path: &Path, error: &Error) -> String {
     if text.starts_with(&path) { text } else { format!("{path}: {text}") }
 }
 
+/// A word for something that is no folder.
+fn kind_of(path: &Path) -> &'static str {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => "a file",
+        _ => "no folder",
+    }
+}
+
 /// An error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -212,6 +232,10 @@ pub fn finish(globals: &Globals, result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
+            let failure = match failure {
+                Failure::Melv(error) => in_store(globals, error).into(),
+                other => other,
+            };
             tell(globals, &failure);
             failure.exit().into()
         }
@@ -227,8 +251,16 @@ fn tell(globals: &Globals, failure: &Failure) {
     let hint = hint_of(failure);
     if globals.json {
         let mut json = json!({ "error": text, "hint": hint, "code": exit as u8 });
-        if let Failure::SeveralImages { images, .. } = failure {
-            json["images"] = images.iter().map(HeldImage::json).collect();
+        match failure {
+            Failure::SeveralImages { images, .. } => {
+                json["images"] = images.iter().map(HeldImage::json).collect();
+            }
+            Failure::Melv(Error::Ambiguous { candidates, .. }) => {
+                let image =
+                    |image: &Candidate| json!({ "image": image.image.to_string(), "names": image.names });
+                json["images"] = candidates.iter().map(image).collect();
+            }
+            _ => {}
         }
         note(&json.to_string());
         return;
@@ -236,12 +268,31 @@ fn tell(globals: &Globals, failure: &Failure) {
     let (strong, faint, plain) =
         if is_colored(globals.color) { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
     note(&format!("{strong}melv:{plain} {text}"));
-    if let Failure::SeveralImages { images, .. } = failure {
-        let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
-        note(table(&images.iter().map(row).collect::<Vec<_>>(), &[2]).trim_end());
+    let rows = choices(failure);
+    if !rows.is_empty() {
+        note(table(&rows, &[2], width::of_stderr()).trim_end());
     }
     if let Some(hint) = hint {
         note(&format!("{faint}hint:{plain} {hint}"));
+    }
+}
+
+/// The images among which the user has to choose, as rows of a table.
+fn choices(failure: &Failure) -> Vec<Vec<String>> {
+    match failure {
+        Failure::SeveralImages { images, .. } => {
+            let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
+            images.iter().map(row).collect()
+        }
+        Failure::Melv(Error::Ambiguous { candidates, count, .. }) => {
+            let row = |image: &Candidate| vec![names_text(&image.names), format!("@{}", image.image)];
+            let mut rows: Vec<_> = candidates.iter().map(row).collect();
+            if *count > candidates.len() {
+                rows.push(vec![format!("and {} more", count - candidates.len())]);
+            }
+            rows
+        }
+        _ => Vec::new(),
     }
 }
 

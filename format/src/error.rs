@@ -44,6 +44,14 @@ pub enum Error {
         /// Where it was looked for.
         path: String,
     },
+    /// A store was to be made at a place that holds other things.
+    #[error("{path} holds other files ({entry} is one), so no store is made there")]
+    NotEmpty {
+        /// The place.
+        path: String,
+        /// One of the things.
+        entry: String,
+    },
     /// Another process held the lock for longer than the caller would wait.
     #[error("{object} is locked by another process (waited {waited_seconds} s); try again or wait longer")]
     Locked {
@@ -67,6 +75,8 @@ pub enum Error {
         prefix: String,
         /// How many images begin so.
         count: usize,
+        /// The first of them, in ascending order.
+        candidates: Vec<Candidate>,
     },
     /// The name is taken.
     #[error("{what} {name} exists already")]
@@ -183,6 +193,15 @@ pub enum Error {
     /// An earlier sync of this store handle failed, so nothing more may be written through it.
     #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
     Poisoned,
+}
+
+/// An image that a short id fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The image id.
+    pub image: Digest,
+    /// Its names, `NAME:TAG`.
+    pub names: Vec<String>,
 }
 
 fn of_chunk(chunk: Option<u64>) -> String {

@@ -74,7 +74,7 @@ pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};
 pub use device::{BlockDevice, Run, RunKind};
 pub use digest::Digest;
-pub use error::{Error, Result};
+pub use error::{Candidate, Error, Result};
 pub use export::{ExportOptions, export, export_stream};
 pub use fault::Fault;
 pub use image::Image;

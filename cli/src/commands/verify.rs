@@ -10,6 +10,7 @@ use crate::bundle_ref::BundleRef;
 use crate::exit::{Exit, Failure, chain};
 use crate::progress::Unit;
 use crate::session::Session;
+use crate::width::{fit_lines, of_stdout};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,7 +132,7 @@ impl Found {
         if !ok || !session.globals.quiet {
             text.push_str(&format!("images {}, chunks {}: {found}\n", self.images, self.chunks));
         }
-        session.out().data(&json, &text)?;
+        session.out().data(&json, &fit_lines(&text, of_stdout()))?;
         Ok(if ok { Exit::Done } else { Exit::Damage })
     }
 }

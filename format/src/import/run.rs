@@ -159,6 +159,7 @@ fn finish(
         over: None,
     });
     let mut publication = Publication {
+        created_seconds: None,
         objects: moves,
         lists: lists.collect(),
         records: vec![(stage.staged("manifest"), name)],

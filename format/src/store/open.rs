@@ -115,7 +115,7 @@ impl Store {
     /// Opens the store in `storage`, making it first where there is none and nothing else.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`Error::NoStore`] also where the place holds other things.
+    /// As [`Store::open`]; [`Error::NotEmpty`] where the place holds other things.
     pub fn create(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
         match Self::open_shared(storage.clone(), options.clone()) {
@@ -142,9 +142,7 @@ impl Store {
         if let Some(foreign) = foreign
             && folder.open(names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
-            return Err(Error::NoStore {
-                path: format!("{} (which holds other files, as {foreign})", folder.place()),
-            });
+            return Err(Error::NotEmpty { path: folder.place(), entry: foreign });
         }
         Self::create(FileStorage::new(path.as_ref()), options)
     }
@@ -217,8 +215,8 @@ fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
         return Ok(0);
     }
     let ours = |name: &str| name == names::LOCK || name.starts_with("tmp/");
-    if listed.iter().any(|object| !ours(&object.name)) {
-        return Err(Error::NoStore { path: format!("{} (which holds other files)", storage.place()) });
+    if let Some(foreign) = listed.iter().find(|object| !ours(&object.name)) {
+        return Err(Error::NotEmpty { path: storage.place(), entry: foreign.name.clone() });
     }
     let temporary = format!("{}/{}", names::TMP, names::STORE);
     let failed = |operation| move |error| Error::io(operation, names::STORE, error);
