@@ -1,6 +1,7 @@
 //! How a run ends: exit codes, and failures as text for people or JSON for programs.
 
 use std::io::{ErrorKind, IsTerminal};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -73,7 +74,7 @@ pub enum Failure {
         text: String,
     },
     /// Something else is at the place of the store.
-    #[error("{} is {}, not a store, which is a folder", path.display(), kind_of(path))]
+    #[error("{} is {}, not a store: a store is a folder", path.display(), kind_of(path))]
     StoreNotFolder {
         /// The place.
         path: PathBuf,
@@ -211,7 +212,8 @@ fn text_in_bundle(path: &Path, error: &Error) -> String {
 fn kind_of(path: &Path) -> &'static str {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => "a file",
-        _ => "no folder",
+        Ok(metadata) if metadata.file_type().is_block_device() => "a block device",
+        _ => "neither a folder nor a file",
     }
 }
 

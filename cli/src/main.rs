@@ -15,7 +15,7 @@
 //! | `report` | standard output: text, JSON, sizes for people |
 //! | `table`, `width` | tables and text that fit the terminal |
 //! | `times` | times for programs and for people |
-//! | `naming` | names that images are given |
+//! | `naming`, `order` | names that images are given; the order in which they are listed |
 //! | `progress` | how far long work is |
 //! | `exit` | failures: exit codes, messages |
 //! | `hint` | what to do next |
@@ -34,6 +34,7 @@ mod format;
 mod hint;
 mod naming;
 mod operand;
+mod order;
 mod progress;
 mod report;
 mod session;

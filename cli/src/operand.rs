@@ -77,7 +77,7 @@ impl Operand {
             Err(_) if text.contains('/') => metadata(path).map(|_| Self::File(path.into())),
             Err(failure) if !means_absent(&failure) => Err(failure),
             Err(_) if path.exists() => Ok(Self::File(path.into())),
-            Err(Failure::Melv(Error::NotFound { .. } | Error::Invalid { .. })) => {
+            Err(Failure::Melv(Error::NotFound { .. } | Error::Invalid { .. })) if !text.starts_with('@') => {
                 Err(Failure::NoOperand { text: text.into() })
             }
             Err(failure) => Err(failure),

@@ -3,12 +3,11 @@
 //! Where one is too wide, first long ids become short ones, then prose in the last column is wrapped, then
 //! texts lose their middle, and at last ids all digits but those that a reference needs. Numbers stay whole.
 
-use crate::width::{columns, is_id, shorten, wrap};
+use crate::width::{ID_SHORT, columns, is_id, shorten, wrap};
 
 /// Between two columns.
 const GAP: usize = 2;
-/// Digits of an id as it is shown, and as few as a reference may have; an `@` is one more.
-const ID_SHORT: usize = 13;
+/// Columns of the fewest digits of an id that a reference may have, and an `@`.
 const ID_LEAST: usize = 7;
 /// As narrow as a text may become.
 const TEXT_LEAST: usize = 8;
@@ -126,7 +125,7 @@ mod tests {
         let long = rows(&[&["NAME", "IMAGE", "SIZE"], &["a-web-server-of-mine:latest", &id, "256.0 MiB"]]);
         assert!(table(&long, &[2], None).contains(&id));
         let medium = table(&long, &[2], Some(60));
-        assert!(medium.contains("a-web-server-of-mine:latest  0123456789abc"), "{medium}");
+        assert!(medium.contains("a-web-server-of-mine:latest  0123456789abcde"), "{medium}");
         let narrow = table(&long, &[2], Some(40));
         assert!(
             narrow.contains("…") && narrow.contains("01234567") && narrow.contains("256.0 MiB"),

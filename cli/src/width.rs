@@ -6,13 +6,15 @@
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use terminal_size::{Width, terminal_size_of};
+use rustix::termios::tcgetwinsize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Columns of a terminal that does not tell its width.
 const UNKNOWN: usize = 80;
 /// Fewer columns than these are taken for as many: a value of one letter tells nobody anything.
 const LEAST: usize = 20;
+/// Columns of an id as it is usually shown: `@` and twelve digits.
+pub const ID_SHORT: usize = 13;
 /// In the place of what was left out.
 const ELLIPSIS: char = '…';
 
@@ -31,8 +33,8 @@ fn of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
     let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     let columns = columns.filter(|columns| *columns > 0);
     let terminal = stream.is_terminal().then(|| {
-        let size = terminal_size_of(stream).map(|(Width(width), _)| usize::from(width));
-        size.filter(|width| *width > 0).or(columns).unwrap_or(UNKNOWN)
+        let width = tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col));
+        width.filter(|width| *width > 0).or(columns).unwrap_or(UNKNOWN)
     });
     columns.into_iter().chain(terminal).min().map(|width| width.max(LEAST))
 }
@@ -42,14 +44,17 @@ pub fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// A text of at most `width` columns: what is too long loses its middle, an image id its end, since the
-/// first digits stand for it.
+/// A text of at most `width` columns: what is too long loses its middle, an id its end, since the first
+/// digits of an image's stand for it. That is marked, but where an id is as short as it is usually shown.
 pub fn shorten(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.into();
     }
     if is_id(text) {
-        return text.chars().take(width).collect();
+        return match width.checked_sub(1) {
+            Some(room) if width > ID_SHORT => format!("{}{ELLIPSIS}", &text[..room]),
+            _ => text[..width].into(),
+        };
     }
     let Some(room) = width.checked_sub(1) else { return String::new() };
     let head = beginning(text, room - room / 2);
@@ -160,6 +165,7 @@ mod tests {
     fn an_id_loses_its_end() {
         assert_eq!(shorten(&"0123456789abcdef".repeat(4), 12), "0123456789ab");
         assert_eq!(shorten("@0123456789ab", 7), "@012345");
+        assert_eq!(shorten(&"0123456789abcdef".repeat(4), 20), "0123456789abcdef012…");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use melv::{BlockDevice, Digest, Image, Store};
 use serde_json::{Value, json};
 
 use super::inspect_file::{self, exact, lines_text};
-use crate::bundle_ref::{BundleRef, HeldImage};
+use crate::bundle_ref::{BundleRef, HeldImage, names_text};
 use crate::exit::{Exit, Failure, chain};
 use crate::operand::{Found, Operand};
+use crate::order::natural;
 use crate::report::{human, note};
 use crate::session::Session;
 
@@ -129,7 +130,9 @@ impl Facts {
         let manifest = image.manifest();
         let number = |key: &str| manifest.metadata.get(key)?.parse().ok();
         let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-        for (name, named) in store.references()? {
+        let mut references = store.references()?;
+        references.sort_by(|(one, _), (other, _)| natural(one, other));
+        for (name, named) in references {
             if let Ok(named) = named {
                 names.entry(named.image).or_default().push(name.to_string());
             }
@@ -220,7 +223,8 @@ impl Facts {
         let others: Vec<_> = others.map(|other| (human(other.bytes), other)).collect();
         let width = others.iter().map(|(size, _)| size.len()).max().unwrap_or(0);
         let line = |(size, other): &(String, &Shared)| {
-            let names = if other.names.is_empty() { "(no name)".into() } else { other.names.join(" ") };
+            let names =
+                if all && !other.names.is_empty() { other.names.join(" ") } else { names_text(&other.names) };
             format!("{size:>width$}  @{}  {names}", other.image.short())
         };
         let lines: Vec<_> = others.iter().map(line).collect();

@@ -1,6 +1,5 @@
 //! `melv ls`: what the store holds. What is damaged is listed all the same.
 
-use std::cmp::Ordering;
 use std::io::IsTerminal;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,6 +7,7 @@ use melv::{NamedImage, RefName, Store};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, chain};
+use crate::order::natural;
 use crate::report::{human, note};
 use crate::session::Session;
 use crate::table::table;
@@ -96,60 +96,5 @@ fn describe(
             row.size = "damaged".into();
             (json, row, Some(error))
         }
-    }
-}
-
-/// The order of names in which 2 comes before 10.
-fn natural(one: &RefName, other: &RefName) -> Ordering {
-    let order = natural_text(one.name(), other.name()).then_with(|| natural_text(one.tag(), other.tag()));
-    order.then_with(|| one.cmp(other))
-}
-
-fn natural_text(mut one: &str, mut other: &str) -> Ordering {
-    loop {
-        let ((first, one_rest), (second, other_rest)) = (part(one), part(other));
-        let order = match (is_number(first), is_number(second)) {
-            (true, true) => {
-                let (first, second) = (first.trim_start_matches('0'), second.trim_start_matches('0'));
-                first.len().cmp(&second.len()).then_with(|| first.cmp(second))
-            }
-            _ => first.cmp(second),
-        };
-        if order != Ordering::Equal || first.is_empty() {
-            return order;
-        }
-        (one, other) = (one_rest, other_rest);
-    }
-}
-
-/// The digits, or the text up to the next digit, that a text begins with; and the rest.
-fn part(text: &str) -> (&str, &str) {
-    let digits = is_number(text);
-    text.split_at(text.find(|char: char| char.is_ascii_digit() != digits).unwrap_or(text.len()))
-}
-
-fn is_number(text: &str) -> bool {
-    text.starts_with(|char: char| char.is_ascii_digit())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_in_names_are_ordered_as_numbers() {
-        let ordered = [
-            "a", "a:1", "a:2", "a:10", "a-1", "a-2", "a-10", "a-10-b", "a1", "a1.2", "a1.10", "a02", "a2",
-            "b",
-        ];
-        let mut sorted: Vec<RefName> = ordered.iter().rev().filter_map(|text| text.parse().ok()).collect();
-        sorted.sort_by(natural);
-        let sorted: Vec<_> = sorted.iter().map(ToString::to_string).collect();
-        let expected =
-            ordered.map(|text| if text.contains(':') { text.into() } else { format!("{text}:latest") });
-        assert_eq!(sorted.len(), expected.len());
-        // The tag `latest` comes behind numbers.
-        assert_eq!(sorted[..4], ["a:1", "a:2", "a:10", "a:latest"]);
-        assert_eq!(sorted[4..], expected[4..]);
     }
 }
