@@ -46,8 +46,7 @@ impl<'a> Layout<'a> {
         let natural = |column: usize| cells(column).map(|cell| columns(cell)).max().unwrap_or(0);
         let mut layout = Self { widths: (0..count).map(natural).collect(), right, wraps: false };
         let Some(width) = width else { return layout };
-        // A heading is no id.
-        let ids = |column: usize| cells(column).skip(1).next().is_some_and(|cell| is_id(cell));
+        let ids = |column: usize| cells(column).any(|cell| is_id(cell));
         let (ids, texts): (Vec<_>, Vec<_>) =
             (0..count).filter(|column| !right.contains(column)).partition(|column| ids(*column));
         layout.narrow(&ids, ID_SHORT, width);

@@ -57,6 +57,15 @@ impl Bed {
         Ran { what: line.into(), output: self.command("sh").args(["-c", line]).output().unwrap() }
     }
 
+    /// What a line for the shell prints on a terminal of so many columns, standard error included.
+    pub fn on_terminal(&self, columns: usize, line: &str) -> String {
+        let line = format!("stty cols {columns} -echo; {line}");
+        let mut script = self.command("script");
+        let output = script.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh").output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).replace('\r', "")
+    }
+
     pub fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.melv(&[&["--json"], arguments].concat());
         ran.exits(0).json()
