@@ -155,6 +155,14 @@ impl Failure {
         }
     }
 
+    /// The failure as it is told: one about an object of the store names the store.
+    pub fn in_store(self) -> Self {
+        match self {
+            Self::Melv(error) => in_store(error).into(),
+            other => other,
+        }
+    }
+
     /// The exit code that the contract has for it.
     pub fn exit(&self) -> Exit {
         match self {
@@ -234,10 +242,7 @@ pub fn finish(globals: &Globals, result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            let failure = match failure {
-                Failure::Melv(error) => in_store(globals, error).into(),
-                other => other,
-            };
+            let failure = failure.in_store();
             tell(globals, &failure);
             failure.exit().into()
         }

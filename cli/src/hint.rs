@@ -59,9 +59,7 @@ fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
         Mount::Mounted { .. } => Some("`melv umount DIR` ends that; other images can go to another folder"),
         Mount::Dead { .. } => Some("`melv umount DIR` clears it away"),
         Mount::NotMounted { .. } => Some("`findmnt -t fuse.melv` lists what melv has mounted"),
-        Mount::Busy { .. } => {
-            Some("`lsof +f -- DIR` or `fuser -vm DIR` lists the programs, `losetup` the loop devices")
-        }
+        Mount::Busy { .. } => Some("`fuser -vm DIR` lists the programs, `losetup` the loop devices"),
         Mount::NoDevice { .. } => Some("`modprobe fuse` brings it; a container needs --device /dev/fuse"),
         Mount::Helper { said, .. } if said.contains("user_allow_other") => {
             Some("root permits --allow-other with the line user_allow_other in /etc/fuse.conf")
@@ -89,7 +87,7 @@ fn of_error(error: &Error) -> Option<&'static str> {
         return Some("a VMDK may be several files: bring all of them into one folder");
     }
     if matches!(error, Error::Corrupt { object, .. } if object.ends_with("/melv.store")) {
-        return Some("every store that this version makes has the same melv.store: copy it from another one");
+        return Some("every new store has the same header: `cp OTHER/melv.store STORE` puts it right");
     }
     if error.is_damage() || is_lost_object(error) {
         return Some("`melv verify --full` lists all that is damaged and whom it hurts");

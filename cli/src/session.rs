@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,18 +16,8 @@ use crate::progress::{Progress, Unit};
 use crate::report::{Out, note};
 
 static CANCEL: AtomicBool = AtomicBool::new(false);
-
-/// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so that
-/// messages name the place wherever they are read.
-pub fn store_path(globals: &Globals) -> Result<PathBuf, Failure> {
-    let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let path = (globals.store.clone())
-        .or_else(|| from("MELV_STORE"))
-        .or_else(|| from("XDG_DATA_HOME").map(|data| data.join("melv")))
-        .or_else(|| from("HOME").map(|home| home.join(".local/share/melv")))
-        .ok_or_else(|| Failure::Usage("no store is named; give --store DIR or set MELV_STORE".into()))?;
-    std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))
-}
+/// The folder of the store, once it was to be opened.
+static OPENED: OnceLock<PathBuf> = OnceLock::new();
 
 /// The store, or why there is none: a file at its place cannot become one.
 fn opened(path: &Path, store: melv::Result<Store>) -> Result<Store, Failure> {
@@ -36,18 +27,17 @@ fn opened(path: &Path, store: melv::Result<Store>) -> Result<Store, Failure> {
     })
 }
 
-/// An error, which names the store where it is about an object of it. A file that the command line names is
-/// never an object, whatever it is called.
-pub fn in_store(globals: &Globals, error: Error) -> Error {
+/// An error, which names the store where it is about an object of it: that of the store which this process has
+/// opened. A file that the command line names is never an object, whatever it is called.
+pub fn in_store(error: Error) -> Error {
     let is_argument = |object: &str| {
         std::env::args_os().any(|argument| {
-            object
-                .strip_prefix(&*argument.to_string_lossy())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            let rest = object.strip_prefix(&*argument.to_string_lossy());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         })
     };
-    match store_path(globals) {
-        Ok(path) if !error.store_object().is_some_and(is_argument) => {
+    match OPENED.get() {
+        Some(path) if !error.store_object().is_some_and(is_argument) => {
             error.in_store(&path.display().to_string())
         }
         _ => error,
@@ -81,6 +71,20 @@ impl<'a> Session<'a> {
         &self.cache
     }
 
+    /// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so that
+    /// messages name the place wherever they are read.
+    fn store_path(&self) -> Result<&'static Path, Failure> {
+        let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let path = (self.globals.store.clone())
+            .or_else(|| from("MELV_STORE"))
+            .or_else(|| from("XDG_DATA_HOME").map(|data| data.join("melv")))
+            .or_else(|| from("HOME").map(|home| home.join(".local/share/melv")))
+            .ok_or_else(|| Failure::Usage("no store is named; give --store DIR or set MELV_STORE".into()))?;
+        let path =
+            std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))?;
+        Ok(OPENED.get_or_init(|| path))
+    }
+
     /// A store that another user owns was written by somebody else: its frames are checked against
     /// their chunk ids, not their guards alone.
     fn store_options(&self, path: &Path) -> StoreOptions {
@@ -104,16 +108,16 @@ impl<'a> Session<'a> {
 
     /// The store, which must be there.
     pub fn store(&self) -> Result<Store, Failure> {
-        let path = store_path(self.globals)?;
+        let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening");
-        opened(&path, Store::open_folder(&path, self.store_options(&path)))
+        opened(path, Store::open_folder(path, self.store_options(path)))
     }
 
     /// The store, made where there is none.
     pub fn store_or_new(&self) -> Result<Store, Failure> {
-        let path = store_path(self.globals)?;
+        let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening or making");
-        opened(&path, Store::create_folder(&path, self.store_options(&path)))
+        opened(path, Store::create_folder(path, self.store_options(path)))
     }
 
     /// The flag that a signal sets from now on, once: a second signal ends the process at once.
@@ -138,11 +142,6 @@ impl<'a> Session<'a> {
                 Err(Error::io("catch", "the signals that interrupt", source).into())
             }
         }
-    }
-
-    /// An error, which names the store where it is about an object of it.
-    pub fn in_store(&self, error: Error) -> Error {
-        in_store(self.globals, error)
     }
 
     /// Standard output.

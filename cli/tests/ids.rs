@@ -65,6 +65,9 @@ fn an_image_of_a_bundle_is_meant_by_its_printed_id_too() {
 #[test]
 fn an_id_is_mounted_as_a_folder_of_its_own() {
     let (bed, id) = one_image();
+    if !bed.can_mount() {
+        return;
+    }
     std::fs::create_dir(bed.path("mnt")).unwrap();
     let line =
         format!("melv mount mnt {id} && cmp disk.raw mnt/{id}*/latest.raw; e=$?; melv umount mnt; exit $e");

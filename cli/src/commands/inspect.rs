@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use melv::image::Lineage;
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::manifest::ListUse;
-use melv::{BlockDevice, Digest, Image, Store};
+use melv::{BlockDevice, Digest, Image};
 use serde_json::{Value, json};
 
 use super::inspect_file::{self, exact, lines_text};
@@ -74,10 +74,7 @@ enum What {
 }
 
 fn describe_image(found: &Found, all: bool) -> Result<(Value, String, Exit), Failure> {
-    let facts = Facts::of(&found.store, &found.image).map_err(|failure| match failure {
-        Failure::Melv(error) => Failure::of_bundle(found.bundle.as_deref(), error),
-        other => other,
-    })?;
+    let facts = found.told(Facts::of(found))?;
     let exit = if facts.sharing.is_some() { Exit::Done } else { Exit::Damage };
     Ok((facts.json(&found.image), facts.text(&found.image, all), exit))
 }
@@ -126,7 +123,8 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(store: &Store, image: &Image) -> Result<Self, Failure> {
+    fn of(found: &Found) -> melv::Result<Self> {
+        let (store, image) = (&found.store, &found.image);
         let manifest = image.manifest();
         let number = |key: &str| manifest.metadata.get(key)?.parse().ok();
         let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
@@ -150,7 +148,8 @@ impl Facts {
                 Some(shared)
             }
             Err(error) => {
-                note(&format!("melv: what is shared with other images cannot be told: {}", chain(&error)));
+                let failure = Failure::of_bundle(found.bundle.as_deref(), error).in_store();
+                note(&format!("melv: cannot tell what other images share: {}", chain(&failure)));
                 None
             }
         };

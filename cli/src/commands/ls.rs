@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::exit::{Exit, Failure, chain};
 use crate::order::natural;
 use crate::report::{human, note};
-use crate::session::Session;
+use crate::session::{Session, in_store};
 use crate::table::table;
 use crate::times::{ago, rfc3339};
 use crate::width;
@@ -28,7 +28,7 @@ pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
         images.push(json);
         rows.push(row);
         if let Some(error) = error {
-            note(&format!("melv: {name}: {}", chain(&session.in_store(error))));
+            note(&format!("melv: {name}: {}", chain(&in_store(error))));
             exit = Exit::Damage;
         }
     }
