@@ -125,12 +125,21 @@ pub fn fit_lines(text: &str, width: Option<usize>) -> String {
     fitted
 }
 
+/// A text whose control characters, as a file's name may have them, do nothing to the terminal.
+fn printable(text: &str) -> String {
+    let escaped = |char: char| {
+        if char.is_control() { char.escape_default().to_string() } else { char.to_string() }
+    };
+    text.chars().map(escaped).collect()
+}
+
 /// Labels and values as lines; a value that is too long goes on below itself. An empty label goes on with
 /// the values of the one above.
 pub fn facts(lines: &[(&str, String)], width: Option<usize>) -> String {
     const LABEL: usize = 8;
     let mut text = String::new();
     for (label, value) in lines {
+        let value = &printable(value);
         let values = match width {
             Some(width) if LABEL + 2 + columns(value) > width => wrap(value, width - LABEL - 2),
             _ => vec![value.clone()],
@@ -175,6 +184,7 @@ mod tests {
         assert_eq!(fit_lines("  one two three\n", None), "  one two three\n");
         let lines = [("names", "a:1 b:2 c:3".to_owned()), ("", "more".to_owned())];
         assert_eq!(facts(&lines, Some(18)), "names     a:1 b:2\n          c:3\n          more\n");
+        assert_eq!(facts(&[("file", "a\n\u{1b}[1m".into())], None), "file      a\\n\\u{1b}[1m\n");
         assert_eq!(facts(&lines, None), "names     a:1 b:2 c:3\n          more\n");
     }
 }

@@ -40,7 +40,7 @@ pub struct Args {
     /// Image of the store or of a bundle, else a bundle or any other file
     #[arg(value_name = "REF|FILE")]
     what: String,
-    /// List all names, ancestors and images that share with it, not the first few
+    /// List all names, ancestors and images that share blocks, not only the first
     #[arg(long)]
     all: bool,
 }
