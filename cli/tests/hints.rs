@@ -278,6 +278,42 @@ fn bundle_is_read_only(hint: &str) {
     bed.sh("melv load web.melv --store other && melv tag web x --store other").exits(0);
 }
 
+#[test]
+fn options_that_hints_name_help() {
+    let bed = larger_scene();
+    let cases: [(&[&str], i32, &str, &[&str]); 9] = [
+        (&["import", "new.raw", "--name", "web"], 1, "--replace takes the name", &["--replace"]),
+        (&["tag", "new", "web"], 1, "--replace takes the name", &["--replace"]),
+        (&["load", "web.melv"], 1, "--replace takes the name", &["--replace"]),
+        (&["export", "web", "disk.raw"], 1, "--force replaces it", &["--force"]),
+        (&["save", "web", "web.melv"], 1, "--force replaces it", &["--force"]),
+        (&["ls", "--store", "nowhere"], 10, "--store DIR or $MELV_STORE", &["--store", "store"]),
+        (&["ls", "--store", "disk.raw"], 10, "--store DIR or $MELV_STORE", &["--store", "store"]),
+        (&["import", "disk.raw", "--store", "."], 10, "--store DIR or $MELV_STORE", &["--store", "made"]),
+        (&["export", "both.melv", "x"], 2, "add # and a name or @IMAGE-ID", &[]),
+    ];
+    for (arguments, code, hint, option) in cases {
+        bed.melv(arguments).exits(code).says(hint);
+        let again: Vec<_> = match option {
+            ["--store", _] => [&arguments[..arguments.len() - 2], option].concat(),
+            _ => [arguments, option].concat(),
+        };
+        if !option.is_empty() {
+            bed.melv(&again).exits(0);
+        }
+    }
+    bed.melv(&["export", "both.melv#new", "x"]).exits(0);
+    let lock = std::fs::File::options().write(true).open(bed.store().join("lock")).unwrap();
+    lock.lock().unwrap();
+    bed.melv(&["tag", "web", "late", "--wait", "0"]).exits(11).says("--wait SECONDS waits longer");
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        lock.unlock().unwrap();
+    });
+    bed.melv(&["tag", "web", "late", "--wait", "20"]).exits(0);
+    late.join().unwrap();
+}
+
 /// Unmounts whatever a scene that failed has left.
 struct Mounted<'a>(&'a Bed);
 
