@@ -109,6 +109,14 @@ pub enum Failure {
         /// What, and where in it.
         error: Box<Error>,
     },
+    /// An object cannot be read that several stores and bundles have.
+    #[error("{places}: {}", chain(&**error))]
+    InOneOf {
+        /// The stores and bundles.
+        places: String,
+        /// What cannot be read, and why.
+        error: Box<Error>,
+    },
     /// A file in a format that cannot be read.
     #[error("{} is in the format {format}, which this version of melv does not read", path.display())]
     ForeignFile {
@@ -167,7 +175,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
-            Self::InBundle { error, .. } => exit_of(error),
+            Self::InBundle { error, .. } | Self::InOneOf { error, .. } => exit_of(error),
             Self::Usage(_) | Self::SeveralImages { .. } => Exit::Usage,
             Self::StoreNotFolder { .. } => Exit::NoStore,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,

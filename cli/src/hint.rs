@@ -16,7 +16,7 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::NotInBundle { .. } => Some("`melv inspect FILE.melv` lists its images"),
         Failure::SeveralImages { .. } => Some("add # and a name or @IMAGE-ID to the path"),
         Failure::InBundle { path, error } if error.is_damage() => Some(of_bundle(path, error)),
-        Failure::InBundle { error, .. } => of_error(error),
+        Failure::InBundle { error, .. } | Failure::InOneOf { error, .. } => of_error(error),
         Failure::NotBundle { .. } => Some("if it is a disk, `melv import FILE` takes it"),
         Failure::ForeignFile { format, .. } => Some(of_format(format)),
         Failure::ForeignVmdk(_) => Some(

@@ -199,6 +199,40 @@ fn what_goes_wrong_in_the_store_names_the_store() {
     once(bed.melv(&["export", "web", "x", "--store", "./store"]).exits(4), "packs/");
 }
 
+/// Changes a byte in the middle of a file.
+fn damage(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn packs(bed: &Bed) -> Vec<std::path::PathBuf> {
+    let packs = std::fs::read_dir(bed.store().join("packs")).unwrap();
+    packs.map(|pack| pack.unwrap().path()).collect()
+}
+
+#[test]
+fn of_two_that_are_compared_the_one_that_is_damaged_is_named() {
+    let bed = one_image();
+    // Frames of two packs are one pack of a bundle, so that the store and the bundle have no pack in common.
+    bed.melv(&["import", "new.raw", "--name", "new"]).exits(0);
+    bed.melv(&["save", "new", "good.melv"]).exits(0);
+    bed.write("bad.melv", &bed.read("good.melv"));
+    damage(&bed.path("bad.melv"));
+    for two in [["bad.melv", "new"], ["new", "bad.melv"], ["bad.melv", "new.raw"]] {
+        let ran = bed.melv(&["compare", two[0], two[1]]).exits(4).says("bad.melv: packs/");
+        assert!(!ran.stderr().contains("store"), "{}", ran.stderr());
+    }
+    // Of two that have an object in common, both are named.
+    bed.melv(&["compare", "good.melv", "bad.melv"]).exits(4).says("good.melv or bad.melv: packs/");
+    packs(&bed).iter().for_each(|pack| damage(pack));
+    for two in [["good.melv", "new"], ["new", "good.melv"], ["new", "new.raw"]] {
+        let ran = bed.melv(&["compare", two[0], two[1]]).exits(4).says("/store/packs/");
+        assert!(!ran.stderr().contains("good.melv: "), "{}", ran.stderr());
+    }
+}
+
 #[test]
 fn what_goes_wrong_in_another_file_does_not_name_the_store() {
     let bed = one_image();
