@@ -7,7 +7,8 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, Valu
 use serde_json::json;
 
 use crate::commands::{
-    compare, digest, export, import, inspect, load, map, mount, rm, save, serve, tag, tooling, umount, verify,
+    compare, digest, export, import, inspect, load, ls, map, mount, rm, save, serve, tag, tooling, umount,
+    verify,
 };
 use crate::exit::Exit;
 use crate::report::note;
@@ -103,7 +104,7 @@ pub enum Command {
     /// Import a disk into the store
     Import(import::Args),
     /// List the images
-    #[command(after_help = "Examples:\n  $ melv ls\n  $ melv ls --json")]
+    #[command(after_help = ls::HELP)]
     Ls,
     /// Describe an image, a bundle or any other file
     Inspect(inspect::Args),

@@ -197,7 +197,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::DigestMismatch { .. } => Exit::DigestMismatch,
         Error::NotFound { .. } | Error::BaseMissing { .. } => Exit::NotFound,
         Error::Ambiguous { .. } | Error::Invalid { .. } => Exit::Usage,
-        Error::NoStore { .. } | Error::NotEmpty { .. } => Exit::NoStore,
+        Error::NoStore { .. } => Exit::NoStore,
         Error::Locked { .. } => Exit::Locked,
         Error::Unsupported { .. } => Exit::Unsupported,
         Error::NoSpace { .. } => Exit::NoSpace,

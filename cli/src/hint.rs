@@ -93,10 +93,10 @@ fn of_error(error: &Error) -> Option<&'static str> {
         return Some("`melv verify --full` lists all that is damaged and whom it hurts");
     }
     match error {
-        Error::NoStore { .. } => Some("--store DIR or $MELV_STORE names another place"),
-        Error::NotEmpty { .. } => {
+        Error::NoStore { entry: Some(_), .. } => {
             Some("name an empty folder, or one to be made, with --store DIR or $MELV_STORE")
         }
+        Error::NoStore { entry: None, .. } => Some("--store DIR or $MELV_STORE names another place"),
         Error::Locked { .. } => Some("--wait SECONDS waits longer"),
         Error::NotFound { .. } => Some("`melv ls` lists the images"),
         Error::BaseMissing { .. } => Some(

@@ -108,8 +108,11 @@ fn no_store_is_made_among_other_things() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("thesis.txt"), b"precious").unwrap();
     let created = Store::create_folder(folder.path(), StoreOptions::default());
-    assert!(matches!(&created, Err(Error::NotEmpty { entry, .. }) if entry == "thesis.txt"), "{created:?}");
+    assert!(
+        matches!(&created, Err(Error::NoStore { entry: Some(entry), .. }) if entry == "thesis.txt"),
+        "{created:?}"
+    );
     let created = Store::create(FileStorage::new(folder.path()), StoreOptions::default());
-    assert!(matches!(&created, Err(Error::NotEmpty { .. })), "{created:?}");
+    assert!(matches!(&created, Err(Error::NoStore { entry: Some(_), .. })), "{created:?}");
     assert!(!folder.path().join("melv.store").exists());
 }

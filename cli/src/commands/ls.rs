@@ -14,6 +14,14 @@ use crate::table::table;
 use crate::times::{ago, rfc3339};
 use crate::width;
 
+pub const HELP: &str = "\
+Examples:
+  $ melv ls
+  $ melv ls --json
+
+The table fits the terminal, or the columns that COLUMNS gives: then long names are shortened, and times say how
+long ago. Where it is piped, names and times are whole. CREATED is when the image came into the store.";
+
 const HEADINGS: [&str; 4] = ["NAME", "IMAGE", "SIZE", "CREATED"];
 
 pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {

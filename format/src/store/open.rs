@@ -115,7 +115,7 @@ impl Store {
     /// Opens the store in `storage`, making it first where there is none and nothing else.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`Error::NotEmpty`] where the place holds other things.
+    /// As [`Store::open`]; [`Error::NoStore`] also where the place holds other things.
     pub fn create(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
         match Self::open_shared(storage.clone(), options.clone()) {
@@ -142,7 +142,7 @@ impl Store {
         if let Some(foreign) = foreign
             && folder.open(names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
-            return Err(Error::NotEmpty { path: folder.place(), entry: foreign });
+            return Err(Error::NoStore { path: folder.place(), entry: Some(foreign) });
         }
         Self::create(FileStorage::new(path.as_ref()), options)
     }
@@ -158,7 +158,9 @@ impl Store {
         bundle: Option<Bundle>,
     ) -> Result<Self> {
         let bytes = match read_object(storage.as_ref(), names::STORE, 4096) {
-            Err(error) if error.is_not_found() => return Err(Error::NoStore { path: storage.place() }),
+            Err(error) if error.is_not_found() => {
+                return Err(Error::NoStore { path: storage.place(), entry: None });
+            }
             other => other?,
         };
         let object = format!("{}/{}", storage.place(), names::STORE);
@@ -200,7 +202,7 @@ impl Shared {
         match self.storage.open(names::STORE) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::NoStore { path: self.storage.place() })
+                Err(Error::NoStore { path: self.storage.place(), entry: None })
             }
             Err(error) => Err(Error::io("open", names::STORE, error)),
         }
@@ -216,7 +218,7 @@ fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
     }
     let ours = |name: &str| name == names::LOCK || name.starts_with("tmp/");
     if let Some(foreign) = listed.iter().find(|object| !ours(&object.name)) {
-        return Err(Error::NotEmpty { path: storage.place(), entry: foreign.name.clone() });
+        return Err(Error::NoStore { path: storage.place(), entry: Some(foreign.name.clone()) });
     }
     let temporary = format!("{}/{}", names::TMP, names::STORE);
     let failed = |operation| move |error| Error::io(operation, names::STORE, error);
