@@ -7,7 +7,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, Valu
 use serde_json::json;
 
 use crate::commands::{
-    compare, df, digest, export, import, inspect, load, map, mount, rm, save, serve, tag, tooling, umount,
+    compare, df, digest, export, import, inspect, load, ls, map, mount, rm, save, serve, tag, tooling, umount,
     verify,
 };
 use crate::exit::Exit;
@@ -20,10 +20,10 @@ const WAIT_MAX: u64 = 365 * 24 * 3600;
 #[derive(Debug, Parser)]
 #[command(name = "melv", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(
-    after_help = "REF is NAME[:TAG], @IMAGE-ID, the first digits (6 or more) of an image id, or FILE.melv\n\
-                  with #NAME[:TAG] or #@IMAGE-ID where the bundle holds several images.\n\
-                  `melv COMMAND --help` has examples; \
-                  tooling: `melv completions SHELL`, `melv man DIR`."
+    after_help = "REF: NAME[:TAG], @IMAGE-ID, 6 or more of its first digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
+                  Exit codes: 0 done, 1 failure, 2 usage, 4 damage, 5 disks differ, 10 no store, 11 locked, \
+                  13 not found, 14 unsupported, 15 no space, 17 wrong digest, 130 interrupted\n\
+                  `melv COMMAND --help` has examples; tooling: `melv completions SHELL`, `melv man DIR`"
 )]
 pub struct Cli {
     /// Options of every command.
@@ -47,13 +47,13 @@ pub struct Globals {
     /// No progress, no summary
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say what is done; twice: in detail
+    /// Log what is done; twice, in detail
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
     /// Threads to use [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Wait so long for another process's lock
+    /// How long to wait for another process's lock
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
     pub wait: u64,
@@ -107,36 +107,36 @@ pub enum Color {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Bring a disk into the store
+    /// Import a disk into the store
     Import(import::Args),
     /// List the images
-    #[command(after_help = "Examples:\n  $ melv ls\n  $ melv ls --json")]
+    #[command(after_help = ls::HELP)]
     Ls,
-    /// Tell what an image, a bundle or a file is
+    /// Describe an image, a bundle or any other file
     Inspect(inspect::Args),
-    /// List which parts of a disk are data and which zeros
+    /// List the parts of a disk that are data and those that are zeros
     Map(map::Args),
     /// Compute the content id of any disk file
     Digest(digest::Args),
     /// Write a disk out of the store or a bundle
     Export(export::Args),
-    /// Tell whether an image and another disk are the same
+    /// Compare an image with another disk
     Compare(compare::Args),
     /// Write images into one file, a bundle
     Save(save::Args),
-    /// Bring a bundle's images into the store
+    /// Load the images of a bundle into the store
     Load(load::Args),
     /// Serve images as network block devices (NBD)
     Serve(serve::Args),
     /// Show the images as files in a folder (FUSE)
     Mount(mount::Args),
-    /// End what mount began
+    /// Unmount the images from a folder
     Umount(umount::Args),
-    /// Give an image one more name
+    /// Give an image another name
     Tag(tag::Args),
-    /// Take names away from images
+    /// Remove names of images
     Rm(rm::Args),
-    /// Show what the images hold and what the store takes
+    /// Show how much the images hold and the store takes
     #[command(after_help = df::HELP)]
     Df,
     /// Check the store, or a bundle
@@ -147,6 +147,31 @@ pub enum Command {
     /// Write the manual pages into a folder
     #[command(hide = true)]
     Man(tooling::ManArgs),
+}
+
+/// The command line, whose help is laid out for the width of the terminal.
+pub fn command() -> clap::Command {
+    let reflowed = |command: clap::Command| match command.get_after_help().map(ToString::to_string) {
+        Some(text) => command.after_help(paragraphs(&text)),
+        None => command,
+    };
+    Cli::command().mut_subcommands(reflowed)
+}
+
+/// Text with each paragraph in one line, which clap wraps: the lines of the source would be broken once
+/// more on a narrow terminal. Indented lines, as examples are, and headings before them stay.
+fn paragraphs(text: &str) -> String {
+    let mut joined = String::new();
+    let mut goes_on = false;
+    for line in text.lines() {
+        let stands_alone = line.is_empty() || line.starts_with(' ');
+        if !joined.is_empty() {
+            joined.push(if goes_on && !stands_alone { ' ' } else { '\n' });
+        }
+        joined.push_str(line);
+        goes_on = !stands_alone && !line.ends_with(':');
+    }
+    joined
 }
 
 /// Parses the command line; what is to be said about it has been said where there is a code.
@@ -163,7 +188,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
         (false, true) => ColorChoice::Never,
         _ => ColorChoice::Auto,
     };
-    let parsed = Cli::command().color(color).try_get_matches_from(&arguments);
+    let parsed = command().color(color).try_get_matches_from(&arguments);
     parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
         if error.use_stderr() && has("--json") {
@@ -206,6 +231,12 @@ mod tests {
         for bad in ["", "K", "-1", "1.5G", "64k", "64KB", "64 K", "16777216T", "99999999999999999999"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn paragraphs_of_help_are_left_to_be_wrapped() {
+        let text = "Examples:\n  $ a\n  $ b\n\nOne\ntwo.\n\nThree:\n  four\nfive";
+        assert_eq!(paragraphs(text), "Examples:\n  $ a\n  $ b\n\nOne two.\n\nThree:\n  four\nfive");
     }
 
     #[test]

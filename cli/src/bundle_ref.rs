@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use melv::{BundleOptions, Digest, Error, ImageRef, RefName, Store};
 
 use crate::exit::Failure;
+use crate::naming;
 use crate::operand::{Found, metadata};
 use crate::session::Session;
 
@@ -33,6 +34,9 @@ impl BundleRef {
     /// and an image.
     pub fn of_reference(text: &str) -> Result<Option<Self>, Failure> {
         if let Some((path, image)) = split(text) {
+            if image.is_none() && naming::is_old_name(text) {
+                return Ok(None);
+            }
             return Self::new(path, image).map(Some);
         }
         if !text.contains('/') {
@@ -217,7 +221,7 @@ impl HeldImage {
 }
 
 /// Names for people: a few of them.
-pub fn names_text(names: &[RefName]) -> String {
+pub fn names_text(names: &[impl ToString]) -> String {
     if names.is_empty() {
         return "(no name)".into();
     }
@@ -257,11 +261,6 @@ pub fn held(store: &Store) -> Result<Vec<HeldImage>, Failure> {
         });
     }
     Ok(found)
-}
-
-/// The name for images that a bundle has no name for: made from the file's.
-pub fn name_of_file(path: &Path) -> Option<RefName> {
-    RefName::from_stem(&path.file_stem()?.to_string_lossy())
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn add_bundle(catalog: &mut Catalog, bundle: &BundleRef, session: &Session<'_>) 
         let image = bundle.check_held(store.image(&reference))?;
         let name = match &reference {
             ImageRef::Name(name) => Some(name),
-            ImageRef::Id(_) => None,
+            ImageRef::Id(_) | ImageRef::ShortId(_) => None,
         };
         catalog.add(name, &store, &image);
     }

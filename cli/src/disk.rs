@@ -6,9 +6,10 @@ use melv::source::RawFile;
 use melv::vmdk::{self, Warning};
 use melv::{BlockDevice, Container, RefName};
 
-use crate::bundle_ref::{BundleRef, name_of_file};
+use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
 use crate::format::Format;
+use crate::naming;
 use crate::operand::{Found, metadata};
 use crate::report::note;
 use crate::session::Session;
@@ -111,9 +112,9 @@ impl Disk {
     /// made from the file's.
     pub fn default_name(&self, path: &Path) -> Option<RefName> {
         match self {
-            Self::Image(_, Some(name)) => Some(name.clone()),
-            Self::Image(found, None) => name_of_file(found.bundle.as_deref().unwrap_or(path)),
-            Self::Raw(_) | Self::Vmdk(_) => name_of_file(path),
+            Self::Image(_, Some(name)) => naming::kept_name(name),
+            Self::Image(found, None) => naming::of_file(found.bundle.as_deref().unwrap_or(path)),
+            Self::Raw(_) | Self::Vmdk(_) => naming::of_file(path),
         }
     }
 }

@@ -1,17 +1,21 @@
 //! How a run ends: exit codes, and failures as text for people or JSON for programs.
 
 use std::io::{ErrorKind, IsTerminal};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use melv::Error;
+use melv::{Candidate, Error};
 use serde_json::json;
 
 use crate::args::{Color, Globals};
-use crate::bundle_ref::HeldImage;
+use crate::bundle_ref::{HeldImage, names_text};
 use crate::hint::hint_of;
-use crate::report::{human, note, table};
+use crate::report::{human, note};
+use crate::session::in_store;
 use crate::stdin::Cancelled;
+use crate::table::table;
+use crate::width;
 
 /// The exit codes of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,12 @@ pub enum Failure {
         /// The argument.
         text: String,
     },
+    /// Something else is at the place of the store.
+    #[error("{} is {}, not a store: a store is a folder", path.display(), kind_of(path))]
+    StoreNotFolder {
+        /// The place.
+        path: PathBuf,
+    },
     /// A file that was to be a bundle does not begin as one.
     #[error("{} holds no melv bundle, or one that was broken off while it was written", path.display())]
     NotBundle {
@@ -97,6 +107,14 @@ pub enum Failure {
         /// The bundle.
         path: PathBuf,
         /// What, and where in it.
+        error: Box<Error>,
+    },
+    /// An object cannot be read that several stores and bundles have.
+    #[error("{places}: {}", chain(&**error))]
+    InOneOf {
+        /// The stores and bundles.
+        places: String,
+        /// What cannot be read, and why.
         error: Box<Error>,
     },
     /// A file in a format that cannot be read.
@@ -135,11 +153,21 @@ impl Failure {
         if matches!(error, Error::Unsupported { .. }) { Self::ForeignVmdk(error) } else { error.into() }
     }
 
-    /// The library's word; damage of a bundle is told as that.
+    /// The library's word; damage of a bundle, or an object of it that cannot be read, is told as that.
     pub fn of_bundle(path: Option<&Path>, error: Error) -> Self {
         match path {
-            Some(path) if error.is_damage() => Self::InBundle { path: path.into(), error: error.into() },
+            Some(path) if error.is_damage() || error.store_object().is_some() => {
+                Self::InBundle { path: path.into(), error: error.into() }
+            }
             _ => error.into(),
+        }
+    }
+
+    /// The failure as it is told: one about an object of the store names the store.
+    pub fn in_store(self) -> Self {
+        match self {
+            Self::Melv(error) => in_store(error).into(),
+            other => other,
         }
     }
 
@@ -147,8 +175,9 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
-            Self::InBundle { error, .. } => exit_of(error),
+            Self::InBundle { error, .. } | Self::InOneOf { error, .. } => exit_of(error),
             Self::Usage(_) | Self::SeveralImages { .. } => Exit::Usage,
+            Self::StoreNotFolder { .. } => Exit::NoStore,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
             Self::ForeignFile { .. } | Self::ForeignFormat { .. } | Self::NotBundle { .. } => {
                 Exit::Unsupported
@@ -195,6 +224,15 @@ fn text_in_bundle(path: &Path, error: &Error) -> String {
     if text.starts_with(&path) { text } else { format!("{path}: {text}") }
 }
 
+/// A word for something that is no folder.
+fn kind_of(path: &Path) -> &'static str {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => "a file",
+        Ok(metadata) if metadata.file_type().is_block_device() => "a block device",
+        _ => "neither a folder nor a file",
+    }
+}
+
 /// An error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -212,6 +250,7 @@ pub fn finish(globals: &Globals, result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
+            let failure = failure.in_store();
             tell(globals, &failure);
             failure.exit().into()
         }
@@ -227,8 +266,16 @@ fn tell(globals: &Globals, failure: &Failure) {
     let hint = hint_of(failure);
     if globals.json {
         let mut json = json!({ "error": text, "hint": hint, "code": exit as u8 });
-        if let Failure::SeveralImages { images, .. } = failure {
-            json["images"] = images.iter().map(HeldImage::json).collect();
+        match failure {
+            Failure::SeveralImages { images, .. } => {
+                json["images"] = images.iter().map(HeldImage::json).collect();
+            }
+            Failure::Melv(Error::Ambiguous { candidates, .. }) => {
+                let image =
+                    |image: &Candidate| json!({ "image": image.image.to_string(), "names": image.names });
+                json["images"] = candidates.iter().map(image).collect();
+            }
+            _ => {}
         }
         note(&json.to_string());
         return;
@@ -236,12 +283,31 @@ fn tell(globals: &Globals, failure: &Failure) {
     let (strong, faint, plain) =
         if is_colored(globals.color) { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
     note(&format!("{strong}melv:{plain} {text}"));
-    if let Failure::SeveralImages { images, .. } = failure {
-        let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
-        note(table(&images.iter().map(row).collect::<Vec<_>>(), &[2]).trim_end());
+    let rows = choices(failure);
+    if !rows.is_empty() {
+        note(table(&rows, &[2], width::of_stderr()).trim_end());
     }
     if let Some(hint) = hint {
         note(&format!("{faint}hint:{plain} {hint}"));
+    }
+}
+
+/// The images among which the user has to choose, as rows of a table.
+fn choices(failure: &Failure) -> Vec<Vec<String>> {
+    match failure {
+        Failure::SeveralImages { images, .. } => {
+            let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
+            images.iter().map(row).collect()
+        }
+        Failure::Melv(Error::Ambiguous { candidates, count, .. }) => {
+            let row = |image: &Candidate| vec![names_text(&image.names), format!("@{}", image.image)];
+            let mut rows: Vec<_> = candidates.iter().map(row).collect();
+            if *count > candidates.len() {
+                rows.push(vec![format!("and {} more", count - candidates.len())]);
+            }
+            rows
+        }
+        _ => Vec::new(),
     }
 }
 

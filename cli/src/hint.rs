@@ -5,6 +5,7 @@ use std::path::Path;
 
 use melv::{Container, Error, vmdk};
 
+use crate::bundle_ref::SUFFIX;
 use crate::exit::{Failure, is_lost_extent, is_lost_object};
 
 /// The hint for a failure.
@@ -14,15 +15,26 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::NoOperand { .. } => Some("`melv ls` lists the images; a file can be given as ./NAME"),
         Failure::NotInBundle { .. } => Some("`melv inspect FILE.melv` lists its images"),
         Failure::SeveralImages { .. } => Some("add # and a name or @IMAGE-ID to the path"),
-        Failure::InBundle { path, error } => Some(of_bundle(path, error)),
-        Failure::NotBundle { .. } => Some("`melv import` takes disks of other formats"),
+        Failure::InBundle { path, error } if error.is_damage() => Some(of_bundle(path, error)),
+        Failure::InBundle { error, .. } | Failure::InOneOf { error, .. } => of_error(error),
+        Failure::NotBundle { .. } => Some("if it is a disk, `melv import FILE` takes it"),
         Failure::ForeignFile { format, .. } => Some(of_container(*format)),
         Failure::ForeignVmdk(_) => Some(
             "a raw copy can be imported: of ESX's sparse kinds `qemu-img convert -f vmdk -O raw FILE OUT.raw` \
              makes one; --format raw takes the bytes as they are",
         ),
-        Failure::ForeignFormat { .. } => {
-            Some("raw and VMDK are read and written; qemu-img converts between them and others")
+        Failure::ForeignFormat { verb: "write", .. } => Some(
+            "`melv serve REF --run 'qemu-img convert -O FORMAT \"$uri\" OUT'` writes what qemu-img can write",
+        ),
+        Failure::ForeignFormat { .. } => Some(
+            "`qemu-img convert -O raw FILE OUT.raw` makes a raw disk of what qemu-img can read; import that",
+        ),
+        Failure::StoreNotFolder { path } if path.to_string_lossy().ends_with(SUFFIX) => {
+            Some("a bundle needs no store: `melv inspect FILE.melv`, `melv export FILE.melv OUT`")
+        }
+        Failure::StoreNotFolder { .. } => Some("name a folder with --store DIR or $MELV_STORE"),
+        Failure::NoFile { path } if path.to_string_lossy().ends_with(SUFFIX) => {
+            Some("a bundle is meant, by its ending; an image of that name is NAME.melv:TAG, with its tag")
         }
         Failure::Fuse(error) => of_mount(error),
         Failure::Daemon(_) | Failure::Usage(_) | Failure::NoFile { .. } | Failure::ReaderGone => None,
@@ -48,9 +60,7 @@ fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
         Mount::Mounted { .. } => Some("`melv umount DIR` ends that; other images can go to another folder"),
         Mount::Dead { .. } => Some("`melv umount DIR` clears it away"),
         Mount::NotMounted { .. } => Some("`findmnt -t fuse.melv` lists what melv has mounted"),
-        Mount::Busy { .. } => {
-            Some("`lsof +f -- DIR` or `fuser -vm DIR` lists the programs, `losetup` the loop devices")
-        }
+        Mount::Busy { .. } => Some("`fuser -vm DIR` lists the programs, `losetup` the loop devices"),
         Mount::NoDevice { .. } => Some("`modprobe fuse` brings it; a container needs --device /dev/fuse"),
         Mount::Helper { said, .. } if said.contains("user_allow_other") => {
             Some("root permits --allow-other with the line user_allow_other in /etc/fuse.conf")
@@ -150,25 +160,29 @@ fn of_error(error: &Error) -> Option<&'static str> {
     if matches!(error, Error::ForeignOwner { .. }) {
         return Some("--trust-owner writes to it as to your own; do so only where you trust who wrote it");
     }
+    if matches!(error, Error::Corrupt { object, .. } if object.ends_with("/melv.store")) {
+        return Some("every new store has the same header: `cp OTHER/melv.store STORE` puts it right");
+    }
     if error.is_damage() || is_lost_object(error) {
         return Some("`melv verify --full` lists all that is damaged and whom it hurts");
     }
     match error {
-        Error::NoStore { .. } => Some("--store DIR or $MELV_STORE names another place"),
+        Error::NoStore { entry: Some(_), .. } => {
+            Some("name an empty folder, or one to be made, with --store DIR or $MELV_STORE")
+        }
+        Error::NoStore { entry: None, .. } => Some("--store DIR or $MELV_STORE names another place"),
         Error::Locked { .. } => Some("--wait SECONDS waits longer"),
         Error::NotFound { .. } => Some("`melv ls` lists the images"),
         Error::BaseMissing { .. } => Some(
             "bring that image into the store with `melv load`, or name the store that has it with --store",
         ),
         Error::ReadOnly { .. } => Some("`melv load FILE.melv` brings its images into the store"),
-        Error::Ambiguous { .. } => Some("`melv ls --json` shows whole image ids"),
         Error::Exists { what: "file", .. } => Some("--force replaces it"),
-        Error::Exists { .. } => {
-            Some("choose another name, or take it from the image that has it with --replace")
-        }
+        Error::Exists { .. } => Some("--replace takes the name from the image that has it"),
         Error::Vmdk { fault, .. } => Some(of_vmdk(fault)),
         Error::Difference { parent, .. } => Some(of_parent(parent)),
         Error::Unsupported { .. } => Some("a newer version of melv may have it"),
+        Error::NoSpace { .. } => Some("free some space there and try again; the store is as it was"),
         Error::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
         Error::OutcomeUnknown { .. } => Some("look with `melv ls`, and at the medium: it fails"),
         Error::Io { operation: "lock", source, .. } if source.kind() == ErrorKind::Unsupported => {

@@ -12,7 +12,10 @@
 //! | `catalog` | what a front end serves |
 //! | `stats` | what it has done |
 //! | `stdin` | standard input that notices the wish to stop |
-//! | `report` | standard output: text, JSON, sizes and times for people |
+//! | `report` | standard output: text, JSON, sizes for people |
+//! | `table`, `width` | tables and text that fit the terminal |
+//! | `times` | times for programs and for people |
+//! | `naming`, `order` | names that images are given; the order in which they are listed |
 //! | `progress` | how far long work is |
 //! | `exit` | failures: exit codes, messages |
 //! | `hint` | what to do next |
@@ -29,12 +32,17 @@ mod disk;
 mod exit;
 mod format;
 mod hint;
+mod naming;
 mod operand;
+mod order;
 mod progress;
 mod report;
 mod session;
 mod stats;
 mod stdin;
+mod table;
+mod times;
+mod width;
 
 use std::process::ExitCode;
 

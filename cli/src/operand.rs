@@ -44,9 +44,38 @@ impl Found {
         Ok(Self { store, image, bundle: None })
     }
 
+    /// Whether the store or bundle has an object of this name; a place in the object may follow.
+    fn has(&self, object: &str) -> bool {
+        let name = object.split_once(' ').map_or(object, |(name, _)| name);
+        self.store.storage().open(name).is_ok()
+    }
+
     /// What came of reading the image, with the bundle's path where damage has none.
     pub fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
         result.map_err(|error| Failure::of_bundle(self.bundle.as_deref(), error))
+    }
+}
+
+/// The failure of work on several images, told as that of the store or bundle whose object could not be read:
+/// objects have the same kind of names in all of them.
+pub fn blame(error: Error, images: &[&Found]) -> Failure {
+    let has = |found: &&&Found| error.store_object().is_some_and(|object| found.has(object));
+    let mut owners: Vec<_> = images.iter().filter(has).map(|found| &found.bundle).collect();
+    if owners.is_empty() {
+        owners = images.iter().map(|found| &found.bundle).collect();
+    }
+    owners.dedup();
+    let shown = |bundle: &&Option<PathBuf>| {
+        bundle.as_ref().map_or_else(|| "the store".into(), |path| path.display().to_string())
+    };
+    match owners.as_slice() {
+        [] => error.into(),
+        [one] => Failure::of_bundle(one.as_deref(), error),
+        _ if error.store_object().is_none() => error.into(),
+        several => {
+            let places = several.iter().map(shown).collect::<Vec<_>>().join(" or ");
+            Failure::InOneOf { places, error: error.into() }
+        }
     }
 }
 
@@ -77,7 +106,7 @@ impl Operand {
             Err(_) if text.contains('/') => metadata(path).map(|_| Self::File(path.into())),
             Err(failure) if !means_absent(&failure) => Err(failure),
             Err(_) if path.exists() => Ok(Self::File(path.into())),
-            Err(Failure::Melv(Error::NotFound { .. } | Error::Invalid { .. })) => {
+            Err(Failure::Melv(Error::NotFound { .. } | Error::Invalid { .. })) if !text.starts_with('@') => {
                 Err(Failure::NoOperand { text: text.into() })
             }
             Err(failure) => Err(failure),

@@ -1,7 +1,8 @@
 //! What the global options come to: the store, the threads, the wish to stop.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,6 +15,33 @@ use crate::progress::{Progress, Unit};
 use crate::report::{Out, note};
 
 static CANCEL: AtomicBool = AtomicBool::new(false);
+/// The folder of the store, once it was to be opened.
+static OPENED: OnceLock<PathBuf> = OnceLock::new();
+
+/// The store, or why there is none: a file at its place cannot become one.
+fn opened(path: &Path, store: melv::Result<Store>) -> Result<Store, Failure> {
+    store.map_err(|error| match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => Failure::StoreNotFolder { path: path.into() },
+        _ => error.into(),
+    })
+}
+
+/// An error, which names the store where it is about an object of it: that of the store which this process has
+/// opened. A file that the command line names is never an object, whatever it is called.
+pub fn in_store(error: Error) -> Error {
+    let is_argument = |object: &str| {
+        std::env::args_os().any(|argument| {
+            let rest = object.strip_prefix(&*argument.to_string_lossy());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        })
+    };
+    match OPENED.get() {
+        Some(path) if !error.store_object().is_some_and(is_argument) => {
+            error.in_store(&path.display().to_string())
+        }
+        _ => error,
+    }
+}
 
 /// One run of the command.
 #[derive(Debug)]
@@ -42,16 +70,18 @@ impl<'a> Session<'a> {
         &self.cache
     }
 
-    /// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so
-    /// that messages name the place wherever they are read.
-    fn store_path(&self) -> Result<PathBuf, Failure> {
+    /// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so that
+    /// messages name the place wherever they are read.
+    fn store_path(&self) -> Result<&'static Path, Failure> {
         let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = (self.globals.store.clone())
             .or_else(|| from("MELV_STORE"))
             .or_else(|| from("XDG_DATA_HOME").map(|data| data.join("melv")))
             .or_else(|| from("HOME").map(|home| home.join(".local/share/melv")))
             .ok_or_else(|| Failure::Usage("no store is named; give --store DIR or set MELV_STORE".into()))?;
-        std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))
+        let path =
+            std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))?;
+        Ok(OPENED.get_or_init(|| path))
     }
 
     /// How the store is opened: this user's own is read under guards alone.
@@ -79,14 +109,14 @@ impl<'a> Session<'a> {
     pub fn store(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening");
-        Ok(Store::open_folder(&path, self.store_options())?)
+        opened(path, Store::open_folder(path, self.store_options()))
     }
 
     /// The store, made where there is none.
     pub fn store_or_new(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening or making");
-        Ok(Store::create_folder(&path, self.store_options())?)
+        opened(path, Store::create_folder(path, self.store_options()))
     }
 
     /// The flag that a signal sets from now on, once: a second signal ends the process at once.

@@ -61,6 +61,38 @@ fn every_example_of_every_command_runs() {
 }
 
 #[test]
+fn help_is_wrapped_to_the_terminal_and_broken_nowhere_else() {
+    let bed = bed();
+    for (command, columns) in
+        COMMANDS.iter().flat_map(|command| [50, 80, 100].map(|columns| (command, columns)))
+    {
+        let help = bed.sh(&format!("COLUMNS={columns} melv {command} --help")).exits(0).stdout();
+        let explanation = help.split_once("Examples:").map_or("", |(_, after)| after);
+        for two in explanation.lines().collect::<Vec<_>>().windows(2) {
+            let (line, next) = (two[0], two[1]);
+            let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            // A word of an example may be longer than the terminal is wide.
+            assert!(!is_text(line) || line.len() <= columns, "{command} at {columns}: {line}");
+            // The next word had no room in this line.
+            if is_text(line) && is_text(next) {
+                let word = next.split(' ').next().unwrap();
+                assert!(line.len() + 1 + word.len() > columns, "{command} at {columns}: {line}\n{next}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_main_help_names_the_exit_codes() {
+    let help = bed().sh("COLUMNS=100 melv --help").exits(0).stdout().replace('\n', " ");
+    for code in
+        ["0 done", "2 usage", "4 damage", "10 no store", "13 not found", "14 unsupported", "130 interrupted"]
+    {
+        assert!(help.contains(code), "{help}");
+    }
+}
+
+#[test]
 fn the_short_help_fits_a_screen_and_names_every_command() {
     let help = bed().melv(&["--help"]).exits(0).stdout();
     for command in COMMANDS {

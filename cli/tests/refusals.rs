@@ -151,7 +151,102 @@ fn exit_10_no_store_and_none_is_made() {
 fn a_folder_of_other_things_is_not_made_a_store() {
     let bed = bed();
     bed.write("disk.raw", &disk());
-    bed.melv(&["import", "disk.raw", "--store", "."]).exits(10).says("holds other files");
+    let ran = bed.melv(&["import", "disk.raw", "--store", "."]).exits(10);
+    let folder = bed.path(".").canonicalize().unwrap();
+    ran.says(&format!("{} holds other files (disk.raw is one)", folder.display())).says("--store DIR");
+    bed.melv(&["import", "disk.raw", "--store", "empty"]).exits(0);
+}
+
+#[test]
+fn exit_10_a_file_at_the_place_of_the_store() {
+    let bed = one_image();
+    let path = bed.path("disk.raw").canonicalize().unwrap();
+    let wanted = format!("{} is a file, not a store", path.display());
+    let commands: [&[&str]; 5] =
+        [&["ls"], &["df"], &["import", "new.raw"], &["tag", "a", "b"], &["export", "web", "out.raw"]];
+    for arguments in commands {
+        let ran = bed.melv(&[arguments, &["--store", "disk.raw"]].concat());
+        ran.exits(10).says(&wanted).says("--store DIR or $MELV_STORE");
+    }
+    bed.sh("MELV_STORE=disk.raw melv ls").exits(10).says(&wanted);
+    bed.melv(&["ls", "--store", "/dev/null"]).exits(10).says("/dev/null is neither a folder nor a file");
+    bed.melv(&["ls", "--store", "disk.raw/sub"]).exits(1).says("disk.raw/sub/melv.store: Not a directory");
+    assert!(bed.read("disk.raw") == disk(), "nothing was written to it");
+}
+
+#[test]
+fn what_goes_wrong_in_the_store_names_the_store() {
+    let bed = one_image();
+    let store = bed.store().canonicalize().unwrap().display().to_string();
+    let once = |ran: common::Ran, object: &str| {
+        let said = ran.says(&format!("{store}/{object}")).stderr();
+        let first = said.lines().find(|line| line.starts_with("melv: ")).unwrap();
+        assert_eq!(first.matches(&store).count(), 1, "{first}");
+    };
+    bed.write("big.raw", &common::noise(5, 8 << 20));
+    once(bed.sh("trap '' XFSZ; ulimit -f 2048; exec melv import big.raw").exits(15), "tmp/");
+    let lock = std::fs::File::options().write(true).open(bed.store().join("lock")).unwrap();
+    lock.lock().unwrap();
+    once(bed.melv(&["tag", "web", "b", "--wait", "0"]).exits(11), "lock is locked");
+    lock.unlock().unwrap();
+    for (object, line) in [("melv.store", "melv ls"), ("refs/web/latest", "melv export web x")] {
+        bed.sh(&format!("chmod 0 store/{object}")).exits(0);
+        once(bed.without_override(line).exits(1).says("Permission denied").says("at its mode"), object);
+        bed.sh(&format!("chmod 644 store/{object}")).exits(0);
+    }
+    // Whatever the store is called on the command line.
+    bed.sh("rm -r store/packs").exits(0);
+    once(bed.melv(&["export", "web", "x", "--store", "./store"]).exits(4), "packs/");
+}
+
+/// Changes a byte in the middle of a file.
+fn damage(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn packs(bed: &Bed) -> Vec<std::path::PathBuf> {
+    let packs = std::fs::read_dir(bed.store().join("packs")).unwrap();
+    packs.map(|pack| pack.unwrap().path()).collect()
+}
+
+#[test]
+fn of_two_that_are_compared_the_one_that_is_damaged_is_named() {
+    let bed = one_image();
+    // Frames of two packs are one pack of a bundle, so that the store and the bundle have no pack in common.
+    bed.melv(&["import", "new.raw", "--name", "new"]).exits(0);
+    bed.melv(&["save", "new", "good.melv"]).exits(0);
+    bed.write("bad.melv", &bed.read("good.melv"));
+    damage(&bed.path("bad.melv"));
+    for two in [["bad.melv", "new"], ["new", "bad.melv"], ["bad.melv", "new.raw"]] {
+        let ran = bed.melv(&["compare", two[0], two[1]]).exits(4).says("bad.melv: packs/");
+        assert!(!ran.stderr().contains("store"), "{}", ran.stderr());
+    }
+    // Of two that have an object in common, both are named.
+    bed.melv(&["compare", "good.melv", "bad.melv"]).exits(4).says("good.melv or bad.melv: packs/");
+    packs(&bed).iter().for_each(|pack| damage(pack));
+    for two in [["good.melv", "new"], ["new", "good.melv"], ["new", "new.raw"]] {
+        let ran = bed.melv(&["compare", two[0], two[1]]).exits(4).says("/store/packs/");
+        assert!(!ran.stderr().contains("good.melv: "), "{}", ran.stderr());
+    }
+}
+
+#[test]
+fn what_goes_wrong_in_another_file_does_not_name_the_store() {
+    let bed = one_image();
+    bed.melv(&["save", "web", "web.melv"]).exits(0);
+    bed.write("lock", &disk());
+    bed.sh("chmod 0 lock").exits(0);
+    let ran = bed.without_override("melv import lock --name x").exits(1).says(" lock: Permission denied");
+    assert!(!ran.stderr().contains("store"), "{}", ran.stderr());
+    let mut bytes = bed.read("web.melv");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bed.write("web.melv", &bytes);
+    let ran = bed.melv(&["export", "web.melv", "x"]).exits(4).says("web.melv: ");
+    assert!(!ran.stderr().contains("/store/"), "{}", ran.stderr());
 }
 
 #[test]

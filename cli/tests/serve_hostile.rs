@@ -90,6 +90,7 @@ fn damage_while_served_is_an_error_of_its_chunk_alone() {
     // A long read says where it begins.
     assert_eq!(client.read(0, 4 * MIB as u64).error_at(), Some(bad[0] as u64));
     let logged = served.line("a read failed");
+    assert!(logged.contains(&format!("store={:?}", bed.store())), "{logged}");
     // The import of one disk of noise is one list, in order.
     let chunk = format!(", chunk {} ", bad[0] / (32 << 10));
     for part in ["web", &format!("offset={}", bad[0]), "len=4096", &file_name(&path), &chunk] {

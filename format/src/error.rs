@@ -52,10 +52,12 @@ pub enum Error {
         source: io::Error,
     },
     /// There is no store at this place.
-    #[error("{path} is not a melv store; the first import creates one")]
+    #[error("{path} {}", no_store(entry.as_deref()))]
     NoStore {
         /// Where it was looked for.
         path: String,
+        /// Where one was to be made: one of the other things that the place holds.
+        entry: Option<String>,
     },
     /// Another process held the lock for longer than the caller would wait.
     #[error("{object} is locked by another process (waited {waited_seconds} s); try again or wait longer")]
@@ -80,6 +82,8 @@ pub enum Error {
         prefix: String,
         /// How many images begin so.
         count: usize,
+        /// The first of them, in ascending order.
+        candidates: Vec<Candidate>,
     },
     /// The name is taken.
     #[error("{what} {name} exists already")]
@@ -217,6 +221,22 @@ pub enum Error {
     /// An earlier sync of this store handle failed, so nothing more may be written through it.
     #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
     Poisoned,
+}
+
+/// An image that a short id fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The image id.
+    pub image: Digest,
+    /// Its names, `NAME:TAG`.
+    pub names: Vec<String>,
+}
+
+fn no_store(entry: Option<&str>) -> String {
+    match entry {
+        None => "is not a melv store; the first import creates one".into(),
+        Some(entry) => format!("holds other files ({entry} is one), so no store is made there"),
+    }
 }
 
 fn of_chunk(chunk: Option<u64>) -> String {

@@ -79,7 +79,7 @@ pub use compare::{Comparison, compare, content_of};
 pub use container::Container;
 pub use device::{BlockDevice, Run, RunKind, SectorBits};
 pub use digest::Digest;
-pub use error::{Error, Result};
+pub use error::{Candidate, Error, Result};
 pub use export::{ExportOptions, export, export_stream};
 pub use fault::Fault;
 pub use image::Image;

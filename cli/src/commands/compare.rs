@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::disk::{Disk, say_warnings};
 use crate::exit::{Exit, Failure};
 use crate::format::{Format, read_format};
-use crate::operand::{Found, Operand, metadata};
+use crate::operand::{Found, Operand, blame, metadata};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
@@ -60,15 +60,11 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// Damage with its bundle's path, where only one of the two can have it.
+/// What went wrong, told of the one that it went wrong with.
 fn tell(error: Error, one: &Found, other: &Disk) -> Failure {
-    match (&one.bundle, other) {
-        (Some(path), Disk::Raw(_) | Disk::Vmdk(_)) => Failure::of_bundle(Some(path), error),
-        (None, Disk::Image(other, _)) => Failure::of_bundle(other.bundle.as_deref(), error),
-        (Some(path), Disk::Image(other, _)) if other.bundle.as_ref() == Some(path) => {
-            Failure::of_bundle(Some(path), error)
-        }
-        _ => error.into(),
+    match other {
+        Disk::Image(other, _) => blame(error, &[one, other]),
+        Disk::Raw(_) | Disk::Vmdk(_) => blame(error, &[one]),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::args::size;
 use crate::disk::{Disk, say_warnings};
 use crate::exit::{Exit, Failure};
 use crate::format::{Format, read_format};
+use crate::naming::new_name;
 use crate::operand::stored_ref;
 use crate::progress::Unit;
 use crate::report::human;
@@ -74,7 +75,7 @@ const fn default_chunk() -> u64 {
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let format = read_format(args.format.as_deref())?;
     let is_stdin = args.file == Path::new("-");
-    let name = args.name.as_deref().map(str::parse).transpose()?;
+    let name = args.name.as_deref().map(new_name).transpose()?;
     let job = Job { args, session, parent: args.parent.as_deref().map(parent_ref).transpose()? };
     chunk_blocks(args.chunk)?;
     if is_stdin {

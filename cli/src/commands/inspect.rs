@@ -1,24 +1,36 @@
 //! `melv inspect`: what an image or a file is.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use melv::image::Lineage;
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::manifest::ListUse;
-use melv::{BlockDevice, Digest, Image, Store};
+use melv::{BlockDevice, Digest, Image};
 use serde_json::{Value, json};
 
-use super::inspect_file;
-use crate::bundle_ref::{BundleRef, HeldImage};
+use super::inspect_file::{self, exact, lines_text};
+use crate::bundle_ref::{BundleRef, HeldImage, names_text};
 use crate::exit::{Exit, Failure, chain};
 use crate::operand::{Found, Operand};
+use crate::order::natural;
 use crate::report::{human, note};
 use crate::session::Session;
+
+/// Lines about one image, unless all are asked for,
+const LINES_MAX: usize = 20;
+/// its names, which may take several lines,
+const NAMES_MAX: usize = 6;
+/// its ancestors,
+const ANCESTORS_MAX: usize = 3;
+/// and at least so many of the images that share with it.
+const SHARED_MIN: usize = 3;
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv inspect web
+  $ melv inspect web --all
   $ melv inspect web.melv
   $ melv inspect ./disk.vmdk --json
 
@@ -31,6 +43,9 @@ pub struct Args {
     /// Image of the store or of a bundle, else a bundle or any other file
     #[arg(value_name = "REF|FILE")]
     what: String,
+    /// List all names, ancestors and images that share blocks, not only the first
+    #[arg(long)]
+    all: bool,
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
@@ -43,8 +58,8 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
         |bundle| Ok(What::Bundle(bundle)),
     )?;
     let (json, text, exit) = match bundle {
-        What::Image(found) => describe_image(&found)?,
-        What::Bundle(bundle) => describe_bundle(&bundle, session)?,
+        What::Image(found) => describe_image(&found, args.all)?,
+        What::Bundle(bundle) => describe_bundle(&bundle, args.all, session)?,
         What::File(path) => {
             let (json, text) = inspect_file::describe(&path, session)?;
             (json, text, Exit::Done)
@@ -61,22 +76,23 @@ enum What {
     File(PathBuf),
 }
 
-fn describe_image(found: &Found) -> Result<(Value, String, Exit), Failure> {
-    let facts = Facts::of(&found.store, &found.image).map_err(|failure| match failure {
-        Failure::Melv(error) => Failure::of_bundle(found.bundle.as_deref(), error),
-        other => other,
-    })?;
+fn describe_image(found: &Found, all: bool) -> Result<(Value, String, Exit), Failure> {
+    let facts = found.told(Facts::of(found))?;
     let exit = if facts.sharing.is_some() { Exit::Done } else { Exit::Damage };
-    Ok((facts.json(&found.image), facts.text(&found.image), exit))
+    Ok((facts.json(&found.image), facts.text(&found.image, all), exit))
 }
 
 /// The image of a bundle that is named, or the only one, with the bundle; of several, what each is.
-fn describe_bundle(bundle: &BundleRef, session: &Session<'_>) -> Result<(Value, String, Exit), Failure> {
+fn describe_bundle(
+    bundle: &BundleRef,
+    all: bool,
+    session: &Session<'_>,
+) -> Result<(Value, String, Exit), Failure> {
     let store = bundle.open(session)?;
     let file = inspect_file::BundleFacts::of(&bundle.path)?;
     match bundle.image_of(store) {
         Ok(found) => {
-            let (mut json, text, exit) = describe_image(&found)?;
+            let (mut json, text, exit) = describe_image(&found, all)?;
             json["bundle"] = file.json();
             Ok((json, format!("{}{text}", file.text()), exit))
         }
@@ -89,6 +105,13 @@ fn describe_bundle(bundle: &BundleRef, session: &Session<'_>) -> Result<(Value, 
     }
 }
 
+/// An image that holds some of the same blocks, and bytes that both hold.
+struct Shared {
+    image: Digest,
+    names: Vec<String>,
+    bytes: u64,
+}
+
 /// What is to be told of an image beyond its manifest.
 struct Facts {
     chunk_bytes: Option<u64>,
@@ -98,16 +121,19 @@ struct Facts {
     names: Vec<String>,
     /// Ancestors that are in the store, nearest first.
     lineage: Vec<String>,
-    /// Other images: id, names, bytes that both hold; `None` where damage elsewhere hides it.
-    sharing: Option<Vec<(Digest, Vec<String>, u64)>>,
+    /// Other images, that with most in common first; `None` where damage elsewhere hides it.
+    sharing: Option<Vec<Shared>>,
 }
 
 impl Facts {
-    fn of(store: &Store, image: &Image) -> Result<Self, Failure> {
+    fn of(found: &Found) -> melv::Result<Self> {
+        let (store, image) = (&found.store, &found.image);
         let manifest = image.manifest();
         let number = |key: &str| manifest.metadata.get(key)?.parse().ok();
         let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-        for (name, named) in store.references()? {
+        let mut references = store.references()?;
+        references.sort_by(|(one, _), (other, _)| natural(one, other));
+        for (name, named) in references {
             if let Ok(named) = named {
                 names.entry(named.image).or_default().push(name.to_string());
             }
@@ -115,10 +141,18 @@ impl Facts {
         let names_of = |id: &Digest| names.get(id).cloned().unwrap_or_default();
         let sharing = match store.sharing(image) {
             Ok(others) => {
-                Some(others.iter().map(|other| (other.image, names_of(&other.image), other.bytes)).collect())
+                let shared = others.iter().map(|other| Shared {
+                    image: other.image,
+                    names: names_of(&other.image),
+                    bytes: other.bytes,
+                });
+                let mut shared: Vec<_> = shared.collect();
+                shared.sort_by_key(|other| (Reverse(other.bytes), other.image));
+                Some(shared)
             }
             Err(error) => {
-                note(&format!("melv: what is shared with other images cannot be told: {}", chain(&error)));
+                let failure = Failure::of_bundle(found.bundle.as_deref(), error).in_store();
+                note(&format!("melv: cannot tell what other images share: {}", chain(&failure)));
                 None
             }
         };
@@ -143,7 +177,7 @@ impl Facts {
                 "bytes": list.shape.blocks * BLOCK_LEN as u64,
             })
         };
-        let other = |(id, names, bytes): &(Digest, Vec<String>, u64)| json!({ "image": id.to_string(), "names": names, "bytes": bytes });
+        let other = |other: &Shared| json!({ "image": other.image.to_string(), "names": other.names, "bytes": other.bytes });
         json!({
             "image": image.id().to_string(),
             "content": manifest.content.to_string(),
@@ -162,15 +196,15 @@ impl Facts {
         })
     }
 
-    fn text(&self, image: &Image) -> String {
-        let exact = |bytes: u64| format!("{} ({bytes} bytes)", human(bytes));
+    fn text(&self, image: &Image, all: bool) -> String {
         let unknown = || "unknown".to_owned();
+        let names = first(&self.names, NAMES_MAX, all).join(" ");
         let mut lines = vec![
-            ("image", image.id().to_string()),
-            ("content", image.manifest().content.to_string()),
-            ("names", if self.names.is_empty() { "none".into() } else { self.names.join(" ") }),
+            ("names", if self.names.is_empty() { "none".into() } else { names }),
             ("size", exact(image.size())),
             ("data", exact(self.data_bytes)),
+            ("image", image.id().to_string()),
+            ("content", image.manifest().content.to_string()),
             ("map", exact(image.map_bytes())),
             ("chunks", self.chunk_bytes.map_or_else(unknown, human)),
             ("level", self.level.map_or_else(unknown, |level| level.to_string())),
@@ -184,13 +218,35 @@ impl Facts {
         if self.parent.is_some() && self.lineage.is_empty() {
             lines.push(("", "which is not here".into()));
         }
-        lines.extend(self.lineage.iter().skip(1).map(|ancestor| ("", ancestor.clone())));
-        let others = self.sharing.iter().flatten();
-        lines.extend(others.zip(std::iter::once("shares").chain(std::iter::repeat(""))).map(
-            |((id, names, bytes), label)| {
-                (label, format!("{} with {} @{}", human(*bytes), names.join(" "), id.short()))
-            },
-        ));
-        lines.iter().map(|(label, value)| format!("{label:<8}  {value}\n")).collect()
+        let older = self.lineage.get(1..).unwrap_or_default();
+        lines.extend(first(older, ANCESTORS_MAX, all).into_iter().map(|ancestor| ("", ancestor)));
+        lines.extend(self.shares(LINES_MAX.saturating_sub(lines.len()), all));
+        lines_text(&lines)
     }
+
+    /// The images that share with this one, in at most `room` lines or a few more.
+    fn shares(&self, room: usize, all: bool) -> Vec<(&'static str, String)> {
+        let others = self.sharing.iter().flatten().filter(|other| other.bytes > 0);
+        let others: Vec<_> = others.map(|other| (human(other.bytes), other)).collect();
+        let width = others.iter().map(|(size, _)| size.len()).max().unwrap_or(0);
+        let line = |(size, other): &(String, &Shared)| {
+            let names =
+                if all && !other.names.is_empty() { other.names.join(" ") } else { names_text(&other.names) };
+            format!("{size:>width$}  @{}  {names}", other.image.short())
+        };
+        let lines: Vec<_> = others.iter().map(line).collect();
+        let shown = if lines.len() <= room { room } else { room.saturating_sub(1).max(SHARED_MIN) };
+        let labels = std::iter::once("shares").chain(std::iter::repeat(""));
+        labels.zip(first(&lines, shown, all)).collect()
+    }
+}
+
+/// The first `max` of these texts and how many more there are, or all.
+fn first(texts: &[String], max: usize, all: bool) -> Vec<String> {
+    if all || texts.len() <= max {
+        return texts.to_vec();
+    }
+    let mut shown = texts[..max].to_vec();
+    shown.push(format!("and {} more (--all lists them)", texts.len() - max));
+    shown
 }

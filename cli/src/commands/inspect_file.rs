@@ -16,6 +16,7 @@ use crate::exit::{Failure, chain};
 use crate::operand::metadata;
 use crate::report::{human, table};
 use crate::session::Session;
+use crate::width;
 
 /// A file that is no bundle, as JSON and as text.
 pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
@@ -29,14 +30,16 @@ pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), F
 }
 
 /// Label and value of a line.
-type Line = (&'static str, String);
+pub type Line = (&'static str, String);
 
-fn lines_text(lines: &[Line]) -> String {
-    lines.iter().map(|(label, value)| format!("{label:<8}  {value}\n")).collect()
+/// Lines as text, which fits the terminal.
+pub fn lines_text(lines: &[Line]) -> String {
+    width::facts(lines, width::of_stdout())
 }
 
-fn exact(bytes: u64) -> String {
-    format!("{} ({bytes} bytes)", human(bytes))
+/// A number of bytes for people, and exactly.
+pub fn exact(bytes: u64) -> String {
+    if bytes < 1024 { format!("{bytes} bytes") } else { format!("{} ({bytes} bytes)", human(bytes)) }
 }
 
 fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {

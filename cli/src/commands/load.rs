@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use melv::{Error, LoadOptions, LoadReport, Store};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, name_of_file, names_text};
+use crate::bundle_ref::{BundleRef, names_text};
 use crate::exit::{Exit, Failure};
+use crate::naming;
 use crate::progress::Unit;
 use crate::report::{human, table};
 use crate::session::Session;
@@ -41,7 +42,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let progress = |done, all| bar.update(done, Some(all));
     let options = LoadOptions {
         images,
-        name: name_of_file(&wanted.path),
+        name: naming::of_file(&wanted.path),
         replace: args.replace,
         progress: Some(&progress),
         cancel: Some(session.cancel()?),

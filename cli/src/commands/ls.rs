@@ -1,28 +1,77 @@
 //! `melv ls`: what the store holds. What is damaged is listed all the same.
 
+use std::io::IsTerminal;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use melv::{NamedImage, RefName, Store};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, chain};
-use crate::report::{human, note, rfc3339, table};
-use crate::session::Session;
+use crate::order::natural;
+use crate::report::{human, note};
+use crate::session::{Session, in_store};
+use crate::table::table;
+use crate::times::{ago, rfc3339};
+use crate::width;
+
+pub const HELP: &str = "\
+Examples:
+  $ melv ls
+  $ melv ls --json
+
+The table fits the terminal, or the columns that COLUMNS gives: then long names are shortened, and times say how
+long ago. Where it is piped, names and times are whole. CREATED is when the image came into the store.";
+
+const HEADINGS: [&str; 4] = ["NAME", "IMAGE", "SIZE", "CREATED"];
 
 pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let store = session.store()?;
-    let mut rows = vec![["NAME", "IMAGE", "SIZE", "CREATED"].map(String::from).to_vec()];
+    let mut references = store.references()?;
+    references.sort_by(|(one, _), (other, _)| natural(one, other));
+    let mut rows = Vec::new();
     let mut images = Vec::new();
     let mut exit = Exit::Done;
-    for (name, named) in store.references()? {
+    for (name, named) in references {
         let (json, row, error) = describe(&store, &name, named);
         images.push(json);
         rows.push(row);
         if let Some(error) = error {
-            note(&format!("melv: {name}: {}", chain(&error)));
+            note(&format!("melv: {name}: {}", chain(&in_store(error))));
             exit = Exit::Damage;
         }
     }
-    session.out().data(&json!({ "images": images, "clones": [] }), &table(&rows, &[2]))?;
+    session.out().data(&json!({ "images": images, "clones": [] }), &text(&rows))?;
     Ok(exit)
+}
+
+/// An image as a line of the table.
+struct Row {
+    name: String,
+    image: String,
+    size: String,
+    created_seconds: Option<u64>,
+}
+
+/// The table: times say how long ago on a terminal, and where there is no room for the time itself.
+fn text(rows: &[Row]) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let unknown = || "?".to_owned();
+    let cells = |time: &dyn Fn(u64) -> String| {
+        let row = |row: &Row| {
+            let created = row.created_seconds.map_or_else(unknown, time);
+            vec![row.name.clone(), row.image.clone(), row.size.clone(), created]
+        };
+        let mut cells = vec![HEADINGS.map(String::from).to_vec()];
+        cells.extend(rows.iter().map(row));
+        cells
+    };
+    let width = width::of_stdout();
+    let exact = cells(&rfc3339);
+    let fits = |width| table(&exact, &[2], None).lines().all(|line| width::columns(line) <= width);
+    if !std::io::stdout().is_terminal() && width.is_none_or(fits) {
+        return table(&exact, &[2], width);
+    }
+    table(&cells(&|seconds| ago(seconds, now)), &[2], width)
 }
 
 /// An image as JSON and as a row, as far as it can be read.
@@ -30,30 +79,29 @@ fn describe(
     store: &Store,
     name: &RefName,
     named: melv::Result<NamedImage>,
-) -> (Value, Vec<String>, Option<melv::Error>) {
+) -> (Value, Row, Option<melv::Error>) {
     let mut json =
         json!({ "name": name.to_string(), "image": null, "content": null, "size": null, "created": null });
-    let unknown = || "?".to_owned();
-    let mut row = vec![name.to_string(), "damaged".into(), unknown(), unknown()];
+    let mut row =
+        Row { name: name.to_string(), image: "damaged".into(), size: "?".into(), created_seconds: None };
     let named = match named {
         Ok(named) => named,
         Err(error) => return (json, row, Some(error)),
     };
-    let created = rfc3339(named.created_seconds);
     json["image"] = named.image.to_string().into();
-    json["created"] = created.as_str().into();
-    row[1] = named.image.short();
-    row[3] = created;
+    json["created"] = rfc3339(named.created_seconds).into();
+    row.image = named.image.short();
+    row.created_seconds = Some(named.created_seconds);
     match store.image_by_id(named.image) {
         Ok(image) => {
             let manifest = image.manifest();
             json["content"] = manifest.content.to_string().into();
             json["size"] = manifest.geometry.size_bytes.into();
-            row[2] = human(manifest.geometry.size_bytes);
+            row.size = human(manifest.geometry.size_bytes);
             (json, row, None)
         }
         Err(error) => {
-            row[2] = "damaged".into();
+            row.size = "damaged".into();
             (json, row, Some(error))
         }
     }

@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use melv::image::{DepthRun, Lineage};
-use melv::{Error, RunKind};
+use melv::{BlockDevice, Error, RunKind};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
 use crate::operand::Found;
 use crate::report::{Out, write_failed};
 use crate::session::Session;
+use crate::width;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,16 +31,14 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let found = Found::of(&args.image, session)?;
     let lineage = found.told(Lineage::of(&found.store, &found.image))?;
     let mut out = session.out();
-    let (begin, end) = if out.is_json() {
-        ("{\"extents\":[", "]}\n")
-    } else {
-        ("Offset              Length              Depth  Kind\n", "")
-    };
+    let columns = Columns::of(found.image.size(), width::of_stdout());
+    let heading = columns.line("Offset", "Length", "Depth", "Kind");
+    let (begin, end) = if out.is_json() { ("{\"extents\":[", "]}\n") } else { (heading.as_str(), "") };
     out.write_all(begin.as_bytes()).map_err(write_failed)?;
     let mut is_first = true;
     // One at a time: a disk may have millions.
     let listed = lineage.for_each_run(|run| {
-        write_run(&mut out, &run, is_first).map_err(write_failed)?;
+        write_run(&mut out, &run, is_first, &columns).map_err(write_failed)?;
         is_first = false;
         // Any error ends the walk.
         if out.is_gone() { Err(Error::Interrupted) } else { Ok(()) }
@@ -52,7 +51,36 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn write_run(out: &mut Out, run: &DepthRun, is_first: bool) -> std::io::Result<()> {
+/// Columns of the terminal for a number, and between two columns.
+struct Columns {
+    number: usize,
+    gap: usize,
+}
+
+impl Columns {
+    /// As wide as any number may be, unless the terminal is too narrow for that: then as wide as those of
+    /// this disk.
+    fn of(size: u64, width: Option<usize>) -> Self {
+        const WIDEST: usize = 18;
+        let own = format!("{size:#x}").len().max("Offset".len());
+        let of_terminal = |width| {
+            let fits = |columns: &Self| columns.line("", "", "", "zero").trim_end().len() <= width;
+            [(WIDEST, 2), (own, 2), (own, 1)].map(|(number, gap)| Self { number, gap }).into_iter().find(fits)
+        };
+        match width {
+            None => Self { number: WIDEST, gap: 2 },
+            Some(width) => of_terminal(width).unwrap_or(Self { number: own, gap: 1 }),
+        }
+    }
+
+    fn line(&self, offset: &str, length: &str, depth: &str, kind: &str) -> String {
+        let Self { number, gap } = self;
+        let gap = " ".repeat(*gap);
+        format!("{offset:<number$}{gap}{length:<number$}{gap}{depth:<5}{gap}{kind}\n")
+    }
+}
+
+fn write_run(out: &mut Out, run: &DepthRun, is_first: bool, columns: &Columns) -> std::io::Result<()> {
     let is_data = run.kind == RunKind::Data;
     if out.is_json() {
         let separator = if is_first { "" } else { "," };
@@ -60,6 +88,7 @@ fn write_run(out: &mut Out, run: &DepthRun, is_first: bool) -> std::io::Result<(
         write!(out, "{separator}{extent}")
     } else {
         let kind = if is_data { "data" } else { "zero" };
-        writeln!(out, "{:<#18x}  {:<#18x}  {:<5}  {kind}", run.start, run.len, run.depth)
+        let (start, len) = (format!("{:#x}", run.start), format!("{:#x}", run.len));
+        out.write_all(columns.line(&start, &len, &run.depth.to_string(), kind).as_bytes())
     }
 }

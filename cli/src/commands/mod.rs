@@ -8,7 +8,7 @@ pub mod import;
 pub mod inspect;
 mod inspect_file;
 pub mod load;
-mod ls;
+pub mod ls;
 pub mod map;
 pub mod mount;
 pub mod rm;

@@ -42,7 +42,7 @@ pub struct Args {
     /// Stay, and unmount at the end
     #[arg(long)]
     foreground: bool,
-    /// Keep so much of what was decoded
+    /// Memory for decoded data
     #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
     cache: u64,
 }

@@ -54,7 +54,7 @@ pub struct Args {
     /// Listen on a Unix socket
     #[arg(long, value_name = "P")]
     socket: Option<PathBuf>,
-    /// Who may use the Unix socket, in octal
+    /// The mode of the Unix socket, in octal
     #[arg(long, value_name = "M", default_value = "0600", value_parser = mode, requires = "socket")]
     socket_mode: u32,
     /// The group of the Unix socket, by name or number
@@ -66,7 +66,7 @@ pub struct Args {
     /// Serve one client on standard input and output
     #[arg(long, conflicts_with_all = ["socket", "listen", "run"])]
     stdio: bool,
-    /// Keep so much of what was decoded
+    /// Memory for decoded data
     #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
     cache: u64,
     /// Run a shell command with the URI in $uri, which is not printed then, and end with it
@@ -84,7 +84,7 @@ pub struct Args {
     /// Let clients in without a certificate
     #[arg(long, requires = "tls_certificates")]
     tls_any_client: bool,
-    /// Print what was done on standard error at the end
+    /// Print statistics on standard error at the end
     #[arg(long)]
     stats: bool,
 }

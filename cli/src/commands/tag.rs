@@ -1,9 +1,9 @@
 //! `melv tag`: one more name for an image.
 
-use melv::RefName;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
+use crate::naming::new_name;
 use crate::operand::stored_ref;
 use crate::session::Session;
 
@@ -12,12 +12,13 @@ Examples:
   $ melv tag web web:stable
   $ melv tag web web:stable --replace
 
-An image of a bundle gets names once it is loaded.";
+The new name has the time of the old one: `melv ls` shows since when the image is in the store. An
+image of a bundle gets names once it is loaded.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store
+    /// The image, which must be in the store
     #[arg(value_name = "REF")]
     image: String,
     /// Name to give it
@@ -30,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let image = stored_ref(&args.image)?;
-    let name: RefName = args.name.parse()?;
+    let name = new_name(&args.name)?;
     let id = session.store()?.tag(&image, &name, args.replace)?;
     let json = json!({ "name": name.to_string(), "image": id.to_string() });
     session.out().summary(&json, &format!("{name}  @{}\n", id.short()))?;

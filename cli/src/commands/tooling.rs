@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use melv::Error;
 
-use crate::args::Cli;
+use crate::args::command;
 use crate::exit::{Exit, Failure};
 use crate::report::write_failed;
 use crate::session::Session;
@@ -29,7 +28,7 @@ pub struct ManArgs {
 
 pub fn completions(args: &CompletionsArgs, session: &Session<'_>) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "melv", &mut script);
+    clap_complete::generate(args.shell, &mut command(), "melv", &mut script);
     let mut out = session.out();
     std::io::Write::write_all(&mut out, &script)
         .and_then(|()| std::io::Write::flush(&mut out))
@@ -40,6 +39,6 @@ pub fn completions(args: &CompletionsArgs, session: &Session<'_>) -> Result<Exit
 pub fn man(args: &ManArgs) -> Result<Exit, Failure> {
     let failed = |operation| move |error| Error::io(operation, args.folder.display().to_string(), error);
     std::fs::create_dir_all(&args.folder).map_err(failed("create"))?;
-    clap_mangen::generate_to(Cli::command(), &args.folder).map_err(failed("write pages into"))?;
+    clap_mangen::generate_to(command(), &args.folder).map_err(failed("write pages into"))?;
     Ok(Exit::Done)
 }

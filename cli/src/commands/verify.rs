@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure, chain};
 use crate::progress::Unit;
 use crate::report::{human, note, table};
 use crate::session::Session;
+use crate::width::{fit_lines, of_stdout};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -183,7 +184,7 @@ impl Found {
         if !ok || !session.globals.quiet {
             text.push_str(&format!("images {}, chunks {}: {found}\n", self.images, self.chunks));
         }
-        session.out().data(&json, &text)?;
+        session.out().data(&json, &fit_lines(&text, of_stdout()))?;
         if !ok && !session.globals.json {
             self.say_hint();
         }

@@ -57,6 +57,36 @@ impl Bed {
         Ran { what: line.into(), output: self.command("sh").args(["-c", line]).output().unwrap() }
     }
 
+    /// What a line for the shell prints on a terminal of so many columns, standard error included.
+    pub fn on_terminal(&self, columns: usize, line: &str) -> String {
+        let line = format!("stty cols {columns} -echo; {line}");
+        let mut script = self.command("script");
+        let output = script.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh").output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).replace('\r', "")
+    }
+
+    /// Whether images can be mounted here; where not, that is said.
+    pub fn can_mount(&self) -> bool {
+        std::fs::create_dir(self.path("tried")).unwrap();
+        let ran = self.melv(&["mount", "tried"]);
+        if ["/dev/fuse", "fusermount3"].iter().any(|lacking| ran.stderr().contains(lacking)) {
+            println!("skipped, since nothing can be mounted here: {}", ran.stderr());
+            return false;
+        }
+        ran.exits(0);
+        self.melv(&["umount", "tried"]).exits(0);
+        true
+    }
+
+    /// The command without the right of root to read what its mode forbids, as a line for the shell.
+    pub fn without_override(&self, line: &str) -> Ran {
+        let as_root = rustix::process::geteuid().is_root();
+        let caps = "-dac_override,-dac_read_search";
+        let drop = format!("setpriv --bounding-set {caps} --inh-caps {caps} --");
+        self.sh(&if as_root { format!("{drop} {line}") } else { line.into() })
+    }
+
     pub fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.melv(&[&["--json"], arguments].concat());
         ran.exits(0).json()

@@ -192,6 +192,7 @@ fn finish(
     };
     let lists = new_lists.into_iter().map(|written| staged(written, &health));
     let mut publication = Publication {
+        created_seconds: None,
         objects: moves,
         lists: lists.collect(),
         records: vec![(stage.staged("manifest"), name)],

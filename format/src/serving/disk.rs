@@ -74,7 +74,8 @@ impl Disk {
             self.count(|counters| &counters.verification_failures, 1);
         }
         // The error names the object and the chunk or the place in it.
-        tracing::error!(image = %self.name, id = %self.image.id(), offset, len, %error, "a read failed");
+        let (store, id) = (self.store.storage().place(), self.image.id());
+        tracing::error!(image = %self.name, %id, store, offset, len, %error, "a read failed");
     }
 
     fn lineage(&self) -> Result<&Lineage> {

@@ -37,6 +37,8 @@ pub(crate) struct Publication {
     pub references: Vec<(RefName, Digest)>,
     /// Whether a name that is taken may be taken over.
     pub naming: Naming,
+    /// The time of the names, in seconds since 1970 UTC; `None` is now.
+    pub created_seconds: Option<u64>,
     /// Objects that must be there already: what the images need and this commit does not bring.
     pub needs: Vec<String>,
 }
@@ -82,10 +84,17 @@ impl Plan {
 
 impl Stage {
     /// Gives a name to an image that is there.
-    pub fn commit_reference(self, image: Digest, name: &RefName, replace: bool) -> Result<u64> {
+    pub fn commit_reference(
+        self,
+        image: Digest,
+        name: &RefName,
+        replace: bool,
+        created_seconds: Option<u64>,
+    ) -> Result<u64> {
         let references = vec![(name.clone(), image)];
         let naming = Naming::replacing(replace);
-        self.commit_then(&Publication { references, naming, ..Publication::default() }, |_| ())
+        let publication = Publication { references, naming, created_seconds, ..Publication::default() };
+        self.commit_then(&publication, |_| ())
     }
 
     /// Commits: see the module's text. Returns the bytes by which the store grew. `after` is called
@@ -195,7 +204,7 @@ impl Stage {
 
     /// Makes the references' objects.
     fn stage_references(&self, publication: &Publication) -> Result<(Moves, Vec<Digest>)> {
-        let created_seconds = now_seconds();
+        let created_seconds = publication.created_seconds.unwrap_or_else(now_seconds);
         let mut moves = Moves::new();
         let mut digests = Vec::new();
         for ((name, image), number) in publication.references.iter().zip(0..) {

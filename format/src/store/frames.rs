@@ -306,7 +306,7 @@ pub(super) fn with_stored<R>(len: usize, work: impl FnOnce(&mut [u8]) -> R) -> R
 
 fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found: Digest) -> Error {
     Error::DigestMismatch {
-        what: format!("chunk {chunk} in {pack} at byte {}", place.offset),
+        what: format!("{pack} at byte {}, chunk {chunk},", place.offset),
         expected,
         found,
     }

@@ -26,6 +26,7 @@
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
 //! | `carry` | blocks of a chunk as a frame for another store or a bundle |
 //! | [`bundle`](BundleOptions) | a bundle as a store that is only read |
+//! | `place` | errors about objects, told with the place of the store |
 //! | `pin` | objects held open while an image is served |
 //! | `scrub` | whether a pack or page file is sound |
 //! | `runs` | numbers as runs |
@@ -47,6 +48,7 @@ mod open;
 pub(crate) mod pack_writer;
 pub(crate) mod page_writer;
 mod pin;
+mod place;
 mod plan;
 pub(crate) mod record;
 mod refs;

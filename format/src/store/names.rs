@@ -33,6 +33,9 @@ pub(crate) fn digest_of(name: &str) -> Option<Digest> {
     name.rsplit('/').next()?.parse().ok()
 }
 
+const EXPECTED_NAME: &str = "NAME or NAME:TAG of lower-case letters and digits with single . _ - between them, \
+                             at most 255 bytes each";
+
 /// `NAME:TAG`, checked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RefName {
@@ -94,12 +97,12 @@ impl FromStr for RefName {
         if is_name(name) && is_name(tag) {
             Ok(Self { name: name.into(), tag: tag.into() })
         } else {
-            Err(Error::Invalid {
-                what: "name",
-                found: text.chars().take(300).collect(),
-                expected: "NAME or NAME:TAG of lower-case letters and digits with single . _ - between them, \
-                           at most 255 bytes each",
-            })
+            let expected = if text.starts_with('@') {
+                "NAME or NAME:TAG is needed here, and what begins with @ is an image id"
+            } else {
+                EXPECTED_NAME
+            };
+            Err(Error::Invalid { what: "name", found: text.chars().take(300).collect(), expected })
         }
     }
 }
@@ -111,24 +114,35 @@ pub enum ImageRef {
     Name(RefName),
     /// `@IMAGE-ID`.
     Id(Digest),
+    /// `@` and the first digits of an image id, as ids are printed.
+    ShortId(String),
 }
 
 /// Fewest digits of a short image id.
 pub(crate) const PREFIX_DIGITS_MIN: usize = 6;
+/// Digits of an image id.
+const ID_DIGITS: usize = 64;
+
+/// Whether these may be the first digits of an image id.
+pub(crate) fn is_short_id(digits: &str) -> bool {
+    (PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&digits.len())
+        && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 impl FromStr for ImageRef {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if let Some(id) = text.strip_prefix('@') {
-            let id = id.parse().map_err(|_| Error::Invalid {
+        let Some(digits) = text.strip_prefix('@') else { return Ok(Self::Name(text.parse()?)) };
+        match digits.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) if is_short_id(digits) => Ok(Self::ShortId(digits.into())),
+            Err(_) => Err(Error::Invalid {
                 what: "image id",
-                found: text.into(),
-                expected: "@ and 64 lower-case hexadecimal digits",
-            })?;
-            return Ok(Self::Id(id));
+                found: text.chars().take(300).collect(),
+                expected: "@ and the 64 lower-case hexadecimal digits of the id, or 6 or more of its first ones",
+            }),
         }
-        Ok(Self::Name(text.parse()?))
     }
 }
 
@@ -147,6 +161,20 @@ mod tests {
             assert!(bad.parse::<RefName>().is_err(), "{bad}");
         }
         assert_eq!("a".parse::<RefName>().map(|name| name.to_string()).ok(), Some("a:latest".into()));
+    }
+
+    #[test]
+    fn ids_are_taken_as_they_are_printed() {
+        let id = Digest([0xab; 32]);
+        assert_eq!(format!("@{id}").parse::<ImageRef>().ok(), Some(ImageRef::Id(id)));
+        for digits in ["abcdef", "0123456", &"a".repeat(63)] {
+            let parsed = format!("@{digits}").parse::<ImageRef>().ok();
+            assert_eq!(parsed, Some(ImageRef::ShortId(digits.into())), "{digits}");
+        }
+        for bad in ["@", "@abcde", "@ABCDEF", "@abcdeg", "@web", &format!("@{}", "a".repeat(65))] {
+            assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
+        }
+        assert_eq!("abcdef".parse::<ImageRef>().ok(), "abcdef".parse().ok().map(ImageRef::Name));
     }
 
     #[test]

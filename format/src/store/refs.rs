@@ -1,15 +1,17 @@
 //! References: names of images, each a record of its own that changes in one step.
 
 use super::journal::recover;
-use super::names::{self, ImageRef, PREFIX_DIGITS_MIN, RefName};
+use super::names::{self, ImageRef, RefName, is_short_id};
 use super::open::{Shared, Store, read_object};
 use super::stage::Stage;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Candidate, Error, Result};
 use crate::limits::NAME_LEN_MAX;
 use crate::ondisk::reference::{Reference, is_name};
 
 const REFERENCE_LEN_MAX: u64 = 256 + 2 * NAME_LEN_MAX as u64;
+/// Images that a short id fits are told up to so many.
+const CANDIDATES_MAX: usize = 16;
 
 /// A name and the image that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,8 @@ pub struct NamedImage {
     pub name: RefName,
     /// The image.
     pub image: Digest,
-    /// When the name was given, in seconds since 1970 UTC.
+    /// When the image came into the store under its first name, in seconds since 1970 UTC: a name given by
+    /// [`Store::tag`] has the time of the name that it was made from.
     pub created_seconds: u64,
 }
 
@@ -49,33 +52,43 @@ pub(crate) fn reference_names(shared: &Shared) -> Result<Vec<RefName>> {
 }
 
 impl Store {
-    /// The image id that `reference` stands for: an exact name first, then a short id.
+    /// The image id that `reference` stands for: an exact name first, then a short id. A name costs one
+    /// read; a short id a listing of all images.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Ambiguous`], or damage of the record.
     pub fn resolve(&self, reference: &ImageRef) -> Result<Digest> {
-        let name = match reference {
-            ImageRef::Id(id) => return Ok(*id),
-            ImageRef::Name(name) => name,
-        };
-        let missing = match self.shared.reference(name) {
-            Ok(reference) => return Ok(reference.image),
-            Err(error @ Error::NotFound { .. }) => error,
-            Err(error) => return Err(error),
-        };
-        let digits = name.name();
-        let is_prefix = (PREFIX_DIGITS_MIN..=64).contains(&digits.len())
-            && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-            && name.tag() == "latest";
-        if !is_prefix {
-            return Err(missing);
+        match reference {
+            ImageRef::Id(id) => Ok(*id),
+            ImageRef::ShortId(digits) => {
+                let missing = Error::NotFound { what: "image", name: format!("@{digits}") };
+                self.by_short_id(digits, missing)
+            }
+            ImageRef::Name(name) => match self.shared.reference(name) {
+                Ok(reference) => Ok(reference.image),
+                Err(missing @ Error::NotFound { .. })
+                    if is_short_id(name.name()) && name.tag() == "latest" =>
+                {
+                    self.by_short_id(name.name(), missing)
+                }
+                Err(error) => Err(error),
+            },
         }
-        let ids = self.shared.image_ids()?;
-        let mut fitting = ids.iter().filter(|id| id.to_string().starts_with(digits));
-        match (fitting.next(), fitting.count()) {
-            (None, _) => Err(missing),
-            (Some(id), 0) => Ok(*id),
-            (Some(_), more) => Err(Error::Ambiguous { prefix: digits.into(), count: more + 1 }),
+    }
+
+    fn by_short_id(&self, digits: &str, missing: Error) -> Result<Digest> {
+        let mut fitting = self.shared.image_ids()?;
+        fitting.retain(|id| id.to_string().starts_with(digits));
+        match fitting.as_slice() {
+            [] => Err(missing),
+            [only] => Ok(*only),
+            several => {
+                let count = several.len();
+                fitting.sort_unstable();
+                fitting.truncate(CANDIDATES_MAX);
+                let candidates = self.candidates(&fitting);
+                Err(Error::Ambiguous { prefix: digits.into(), count, candidates })
+            }
         }
     }
 
@@ -90,6 +103,16 @@ impl Store {
             image: reference.image,
             created_seconds: reference.created_seconds,
         })
+    }
+
+    /// The images with their names, as far as those can be read.
+    fn candidates(&self, images: &[Digest]) -> Vec<Candidate> {
+        let named = self.references().unwrap_or_default();
+        let names_of = |image: &Digest| {
+            let named = named.iter().filter_map(|(_, named)| named.as_ref().ok());
+            named.filter(|named| named.image == *image).map(|named| named.name.to_string()).collect()
+        };
+        images.iter().map(|image| Candidate { image: *image, names: names_of(image) }).collect()
     }
 
     /// All names, in ascending order, each with what became of reading its record.
@@ -142,16 +165,29 @@ impl Store {
         found
     }
 
-    /// Gives an image one more name.
+    /// Gives an image one more name, with the time of the name that `image` is; of an image that is given by
+    /// its id, with the time of its oldest name.
     ///
     /// # Errors
     /// [`Error::Exists`] where the name is taken and `replace` is not set, [`Error::NotFound`]
     /// where there is no such image.
     pub fn tag(&self, image: &ImageRef, name: &RefName, replace: bool) -> Result<Digest> {
         let stage = Stage::begin(&self.shared)?;
-        let id = self.resolve(image)?;
-        stage.commit_reference(id, name, replace)?;
+        let (id, created_seconds) = self.resolve_with_time(image)?;
+        stage.commit_reference(id, name, replace, created_seconds)?;
         Ok(id)
+    }
+
+    /// As [`Store::resolve`], with the time of the name; `None` where the image has none.
+    fn resolve_with_time(&self, image: &ImageRef) -> Result<(Digest, Option<u64>)> {
+        if let ImageRef::Name(name) = image
+            && let Ok(reference) = self.shared.reference(name)
+        {
+            return Ok((reference.image, Some(reference.created_seconds)));
+        }
+        let id = self.resolve(image)?;
+        let named = self.references()?.into_iter().filter_map(|(_, named)| named.ok());
+        Ok((id, named.filter(|named| named.image == id).map(|named| named.created_seconds).min()))
     }
 
     /// Takes a name away. What no image uses any more is freed by a later collection.
