@@ -4,7 +4,7 @@ use std::path::Path;
 
 use melv::source::RawFile;
 use melv::vmdk::{self, Warning};
-use melv::{BlockDevice, RefName};
+use melv::{BlockDevice, Container, RefName};
 
 use crate::bundle_ref::{BundleRef, name_of_file};
 use crate::exit::Failure;
@@ -12,9 +12,6 @@ use crate::format::Format;
 use crate::operand::{Found, metadata};
 use crate::report::note;
 use crate::session::Session;
-
-/// Bytes that tell a VMDK.
-const MARK_LEN: u64 = 1024;
 
 /// A disk in a file or on a block device, in any format that is read.
 #[derive(Debug)]
@@ -66,10 +63,8 @@ impl Disk {
         metadata(path)?;
         // The format first: a foreign file of an odd size is foreign before it is odd.
         let padded = RawFile::open(path, true)?;
-        if is_vmdk(&padded)? {
-            return Self::of_vmdk(path);
-        }
-        match padded.foreign_format()? {
+        match padded.container()? {
+            Some(Container::VmdkSparse | Container::VmdkDescriptor) => Self::of_vmdk(path),
             Some(format) => Err(Failure::ForeignFile { path: path.into(), format }),
             None if pad => Ok(Self::Raw(padded)),
             None => Ok(Self::Raw(RawFile::open(path, false)?)),
@@ -120,13 +115,6 @@ impl Disk {
             Self::Raw(_) | Self::Vmdk(_) => name_of_file(path),
         }
     }
-}
-
-/// Whether a file is a VMDK by its first bytes.
-pub fn is_vmdk(file: &RawFile) -> melv::Result<bool> {
-    let mut first = vec![0; file.size().min(MARK_LEN) as usize];
-    file.read_at(0, &mut first)?;
-    Ok(vmdk::looks_like(&first))
 }
 
 /// Says what is odd about a disk; gives it as JSON, too.

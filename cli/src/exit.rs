@@ -100,12 +100,12 @@ pub enum Failure {
         error: Box<Error>,
     },
     /// A file in a format that cannot be read.
-    #[error("{} is in the format {format}, which this version of melv does not read", path.display())]
+    #[error("{} is in the format {}, which this version of melv does not read", path.display(), format.name())]
     ForeignFile {
         /// The file.
         path: PathBuf,
         /// Its format.
-        format: &'static str,
+        format: melv::Container,
     },
     /// A VMDK of a kind that is not read.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use melv::{Error, vmdk};
+use melv::{Container, Error, vmdk};
 
 use crate::exit::{Failure, is_lost_extent, is_lost_object};
 
@@ -16,7 +16,7 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::SeveralImages { .. } => Some("add # and a name or @IMAGE-ID to the path"),
         Failure::InBundle { path, error } => Some(of_bundle(path, error)),
         Failure::NotBundle { .. } => Some("`melv import` takes disks of other formats"),
-        Failure::ForeignFile { format, .. } => Some(of_format(format)),
+        Failure::ForeignFile { format, .. } => Some(of_container(*format)),
         Failure::ForeignVmdk(_) => Some(
             "`qemu-img convert -O raw FILE OUT.raw` may read this VMDK; --format raw takes the bytes as they are",
         ),
@@ -58,17 +58,83 @@ fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
     }
 }
 
-/// What to do with a file that cannot be read.
-fn of_format(format: &str) -> &'static str {
-    match format {
-        "tar or OVA" => {
+/// The hint for a disk in a format that QEMU reads, with the name that QEMU has for it: a pipe, so
+/// that the raw disk is not written anywhere.
+macro_rules! by_qemu {
+    ($format:literal) => {
+        by_qemu!(image "-f ", $format, " FILE")
+    };
+    (image $($option:literal),+) => {
+        concat!(
+            "QEMU reads it: `nbdcopy -- [ qemu-nbd -r ", $($option,)+ " ] - | melv import - --name N`; ",
+            "--format raw takes the bytes as they are"
+        )
+    };
+}
+
+/// The hint for a compressed file, with the command that unpacks it.
+macro_rules! unpacked_by {
+    ($command:literal) => {
+        concat!(
+            "`",
+            $command,
+            " | melv import - --name N` unpacks it on the way; --format raw takes the bytes as they are"
+        )
+    };
+}
+
+/// A way to the disk in a file that contains it, or how to take the file itself.
+pub fn of_container(container: Container) -> &'static str {
+    match container {
+        Container::Qcow => by_qemu!("qcow"),
+        Container::Qcow2 => by_qemu!("qcow2"),
+        Container::Qed => by_qemu!("qed"),
+        // Without this QEMU takes the size from the geometry, which may be less.
+        Container::Vhd => {
+            by_qemu!(image "--image-opts driver=vpc,force_size_calc=current_size,file.filename=FILE")
+        }
+        Container::Vhdx => by_qemu!("vhdx"),
+        Container::Vdi => by_qemu!("vdi"),
+        Container::Parallels => by_qemu!("parallels"),
+        Container::Bochs => by_qemu!("bochs"),
+        Container::Dmg => by_qemu!("dmg"),
+        Container::VmdkCowd | Container::VmdkSeSparse => by_qemu!("vmdk"),
+        Container::VhdFixed => {
+            "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk"
+        }
+        Container::VhdFixedOld => {
+            "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk"
+        }
+        Container::Gzip | Container::Compress => unpacked_by!("gunzip -c FILE"),
+        Container::Xz | Container::Lzma => unpacked_by!("xz -dc FILE"),
+        Container::Bzip2 => unpacked_by!("bzip2 -dc FILE"),
+        Container::Zstd => unpacked_by!("zstd -dc FILE"),
+        Container::Lz4 => unpacked_by!("lz4 -dc FILE"),
+        Container::Lzip => unpacked_by!("lzip -dc FILE"),
+        Container::Lzop => unpacked_by!("lzop -dc FILE"),
+        Container::Zip => unpacked_by!("unzip -p FILE"),
+        Container::SevenZip => unpacked_by!("7z x -so FILE"),
+        Container::Rar => unpacked_by!("unrar p -inul FILE"),
+        Container::Tar => {
             "take the disk out with `tar xf FILE`: the .vmdk of an OVA can be imported; \
              --format raw takes the bytes as they are"
         }
-        _ => {
-            "convert it with `qemu-img convert -O raw FILE OUT.raw`, or unpack it; \
+        Container::Ewf => {
+            "`ewfmount FILE DIR` of libewf shows the disk as DIR/ewf1, which can be imported; \
              --format raw takes the bytes as they are"
         }
+        Container::AndroidSparse => {
+            "`simg2img FILE OUT.raw` makes a raw disk of it; --format raw takes the bytes as they are"
+        }
+        Container::Vma => {
+            "`vma extract FILE DIR` of Proxmox takes the disks out; --format raw takes the bytes as they are"
+        }
+        Container::VmdkSparse | Container::VmdkDescriptor => "--format vmdk reads it",
+        Container::Bundle => "`melv load FILE` brings its images into the store",
+        Container::Xml | Container::WebPage | Container::Vmx => {
+            "give the disk itself; --format raw takes the bytes as they are"
+        }
+        _ => "make a raw disk of it with the program that wrote it; --format raw takes the bytes as they are",
     }
 }
 

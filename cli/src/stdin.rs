@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use melv::Container;
+
 use crate::report::note;
 
 /// Bytes that tell a format.
@@ -52,22 +54,21 @@ impl<'a> Stdin<'a> {
 
     /// Standard input as a raw disk. Gives the format that it seems to be in, too, if it is not raw:
     /// a pipe is taken as it is unless told otherwise, but not without a word.
-    pub fn open_raw(cancel: &'a AtomicBool) -> melv::Result<(impl Read + Send + 'a, Option<&'static str>)> {
+    pub fn open_raw(cancel: &'a AtomicBool) -> melv::Result<(impl Read + Send + 'a, Option<Container>)> {
         let mut stdin = Self::open(cancel)?;
         let mut first = Vec::new();
         let read = (&mut stdin).take(MARK_LEN).read_to_end(&mut first);
         read.map_err(|error| melv::Error::io("read", format!("{NAME} at byte 0"), error))?;
-        let format = melv::source::foreign_format(&first, &[]);
+        let format = Container::of(&first, &[]);
         Ok((Cursor::new(first).chain(stdin), format))
     }
 }
 
 /// Says that standard input is taken as raw though it looks like another format.
-pub fn note_format(format: Option<&str>) {
+pub fn note_format(format: Option<Container>) {
     let Some(format) = format else { return };
-    let better =
-        if format.starts_with("VMDK") { "--format vmdk reads it" } else { "unpack or convert it first" };
-    note(&format!("melv: warning: {NAME} looks like {format} and is taken as raw; {better}"));
+    let better = if format.is_vmdk() { "--format vmdk reads it" } else { "unpack or convert it first" };
+    note(&format!("melv: warning: {NAME} looks like {} and is taken as raw; {better}", format.name()));
 }
 
 impl Read for Stdin<'_> {

@@ -1,4 +1,4 @@
-//! Where disks come from: raw files, block devices, streams; and telling foreign formats apart.
+//! Where disks come from: raw files, block devices, streams.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::SeekFrom;
 
+use crate::container::{Container, FIRST_LEN, LAST_LEN};
 use crate::device::{BlockDevice, Run, RunKind, check_range};
 use crate::error::{Error, Result};
 
@@ -154,9 +155,9 @@ impl RawFile {
         }
     }
 
-    /// The first or last bytes of the file, fewer where it is smaller: for telling formats apart.
-    fn edge(&self, from_end: bool) -> Result<Vec<u8>> {
-        let len = self.file_size.min(1024);
+    /// The first or last `most` bytes of the file, fewer where it is smaller.
+    fn edge(&self, most: usize, from_end: bool) -> Result<Vec<u8>> {
+        let len = self.file_size.min(most as u64);
         let mut bytes = vec![0; len as usize];
         let offset = if from_end { self.file_size - len } else { 0 };
         self.file
@@ -165,12 +166,12 @@ impl RawFile {
         Ok(bytes)
     }
 
-    /// The foreign format that the file seems to be in, if any.
+    /// The format that contains the disk, by the file's first and last bytes; `None` for a raw disk.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn foreign_format(&self) -> Result<Option<&'static str>> {
-        Ok(foreign_format(&self.edge(false)?, &self.edge(true)?))
+    pub fn container(&self) -> Result<Option<Container>> {
+        Ok(Container::of(&self.edge(FIRST_LEN, false)?, &self.edge(LAST_LEN, true)?))
     }
 }
 
@@ -244,54 +245,5 @@ impl BlockDevice for RawFile {
 
     fn name(&self) -> String {
         self.name.clone()
-    }
-}
-
-/// The format that a file with these first and last bytes seems to be in, if it is not raw.
-#[must_use]
-pub fn foreign_format(first: &[u8], last: &[u8]) -> Option<&'static str> {
-    const BY_MAGIC: &[(usize, &[u8], &str)] = &[
-        (0, b"QFI\xfb", "qcow2"),
-        (0, b"KDMV", "VMDK"),
-        (0, b"COWD", "VMDK (ESX copy-on-write)"),
-        (0, b"\xbe\xba\xfe\xca\0\0\0\0\x01\0\0\0\x02\0\0\0", "VMDK (seSparse)"),
-        (0, b"vhdxfile", "VHDX"),
-        (0, b"conectix", "VHD"),
-        (0x40, b"\x7f\x10\xda\xbe", "VDI"),
-        (0, b"QED\0", "QED"),
-        (0, b"WithoutFreeSpace", "Parallels"),
-        (0, b"WithouFreSpacExt", "Parallels"),
-        (0, b"melvbndl", "melv bundle"),
-        (0, b"LZIP", "lzip"),
-        (0, b"\x1f\x8b\x08", "gzip"),
-        (0, b"\xfd7zXZ\0", "xz"),
-        (0, b"\x28\xb5\x2f\xfd", "zstd"),
-        (0, b"BZh", "bzip2"),
-        (0, b"PK\x03\x04", "zip"),
-        (257, b"ustar", "tar or OVA"),
-    ];
-    let at = |bytes: &[u8], offset: usize, magic: &[u8]| {
-        bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic))
-    };
-    let found =
-        BY_MAGIC.iter().find(|(offset, magic, _)| at(first, *offset, magic)).map(|(_, _, name)| *name);
-    let footer = last.len().checked_sub(512).is_some_and(|start| at(last, start, b"conectix"));
-    let descriptor = crate::vmdk::looks_like_descriptor(first).then_some("VMDK (descriptor)");
-    found.or(descriptor).or(footer.then_some("VHD"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_formats_are_known_by_their_marks() {
-        assert_eq!(foreign_format(b"QFI\xfb\0\0\0\x03", &[]), Some("qcow2"));
-        assert_eq!(foreign_format(&[0; 1024], &[0; 1024]), None);
-        let mut footer = vec![0; 1024];
-        footer[512..520].copy_from_slice(b"conectix");
-        assert_eq!(foreign_format(&[0; 1024], &footer), Some("VHD"));
-        assert_eq!(foreign_format(b"KDMV\x03", &[]), Some("VMDK"));
-        assert_eq!(foreign_format(b"\r\n# disk descriptor file\r\n", &[]), Some("VMDK (descriptor)"));
     }
 }

@@ -7,11 +7,11 @@ use melv::fault::Fault;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
 use melv::source::RawFile;
 use melv::vmdk::{self, Access, Extent};
-use melv::{BlockDevice, Digest, Error};
+use melv::{BlockDevice, Container, Digest, Error};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::HeldImage;
-use crate::disk::{is_vmdk, say_warnings};
+use crate::disk::say_warnings;
 use crate::exit::{Failure, chain};
 use crate::operand::metadata;
 use crate::report::{human, table};
@@ -21,7 +21,10 @@ use crate::session::Session;
 pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
     metadata(path)?;
     let file = RawFile::open(path, true)?;
-    if is_vmdk(&file)? { describe_vmdk(path, session) } else { describe_other(path, &file) }
+    match file.container()? {
+        Some(Container::VmdkSparse | Container::VmdkDescriptor) => describe_vmdk(path, session),
+        foreign => describe_other(path, &file, foreign),
+    }
 }
 
 /// Label and value of a line.
@@ -99,14 +102,16 @@ fn extent_text(extent: &Extent) -> String {
     text
 }
 
-fn describe_other(path: &Path, disk: &RawFile) -> Result<(Value, String), Failure> {
+fn describe_other(
+    path: &Path,
+    disk: &RawFile,
+    foreign: Option<Container>,
+) -> Result<(Value, String), Failure> {
     let file_bytes = metadata(path)?.len();
-    let foreign = disk.foreign_format()?;
     // The file's size is the disk's only where the format is raw.
     let size =
         if foreign.is_some() { None } else { Some(if file_bytes > 0 { file_bytes } else { disk.size() }) };
-    let format = foreign.unwrap_or("raw");
-    let token = format.split(' ').next().unwrap_or(format).to_lowercase();
+    let (token, format) = foreign.map_or(("raw", "raw"), |format| (format.token(), format.name()));
     let name = path.display().to_string();
     let json = json!({
         "file": name, "format": token, "size": size, "file_bytes": file_bytes, "chain": [name],

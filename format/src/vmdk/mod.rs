@@ -54,6 +54,7 @@ mod write_stream;
 pub use disk::Disk;
 pub use extent::{Access, Extent, ExtentKind};
 pub use fault::Fault;
+pub(crate) use probe::{Mark, mark};
 pub use probe::{looks_like, looks_like_descriptor};
 pub use stream::Stream;
 pub use warning::{Oddity, Warning};

@@ -1,10 +1,12 @@
 //! Telling a VMDK by its first bytes.
 
+use std::borrow::Cow;
+
 use super::header::MAGIC;
 
 /// What the first bytes of a file say that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// A hosted sparse extent.
     Sparse,
     /// A descriptor in a file of its own.
@@ -19,6 +21,20 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const ESX_MAGIC: &[u8] = b"COWD";
 const SE_MAGIC: &[u8] = b"\xbe\xba\xfe\xca\0\0\0\0\x01\0\0\0\x02\0\0\0";
 
+/// A text's bytes without a byte order mark, and of UTF-16 those that are ASCII, the others as `?`.
+fn narrow(first: &[u8]) -> Cow<'_, [u8]> {
+    let is_big_endian = match first {
+        [0xff, 0xfe, ..] => false,
+        [0xfe, 0xff, ..] => true,
+        _ => return Cow::Borrowed(first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first)),
+    };
+    let ascii = |unit: &[u8; 2]| match if is_big_endian { [unit[1], unit[0]] } else { *unit } {
+        [byte, 0] => byte,
+        _ => b'?',
+    };
+    first.as_chunks::<2>().0.iter().skip(1).map(ascii).collect()
+}
+
 /// Whether a file that begins with these bytes is a VMDK of a kind that this library reads: a
 /// hosted sparse extent, or a descriptor. A kilobyte is enough.
 #[must_use]
@@ -31,7 +47,7 @@ pub fn looks_like(first: &[u8]) -> bool {
 /// some writers put into the second word.
 #[must_use]
 pub fn looks_like_descriptor(first: &[u8]) -> bool {
-    let text = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
+    let text = &*narrow(first);
     for line in text.split(|&byte| byte == b'\n' || byte == b'\r') {
         let line = line.trim_ascii();
         let Some(comment) = line.strip_prefix(b"#") else {
@@ -53,7 +69,7 @@ pub fn looks_like_descriptor(first: &[u8]) -> bool {
 /// Whether a text whose reader was told that it is a descriptor is one without its first comment:
 /// its first line that says anything is `version=` and a number. Too little to tell one by.
 pub(super) fn is_bare_descriptor(first: &[u8]) -> bool {
-    let text = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
+    let text = &*narrow(first);
     let mut lines = text.split(|&byte| byte == b'\n' || byte == b'\r').map(<[u8]>::trim_ascii);
     let Some(line) = lines.find(|line| !line.is_empty() && !line.starts_with(b"#")) else {
         return false;
@@ -69,7 +85,7 @@ pub(super) fn is_bare_descriptor(first: &[u8]) -> bool {
     key.eq_ignore_ascii_case(b"version") && number.is_some_and(is_number)
 }
 
-pub(super) fn mark(first: &[u8]) -> Option<Mark> {
+pub(crate) fn mark(first: &[u8]) -> Option<Mark> {
     if first.starts_with(&MAGIC) {
         Some(Mark::Sparse)
     } else if first.starts_with(ESX_MAGIC) {
@@ -100,6 +116,12 @@ mod tests {
             assert!(!looks_like(text.as_bytes()), "{text:?}");
         }
         assert!(looks_like(b"KDMV"));
+        let text = "# Disk DescriptorFile\r\nversion=1";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert!(looks_like(&[b"\xff\xfe", &little[..]].concat()));
+        assert!(looks_like(&[b"\xfe\xff", &big[..]].concat()));
+        assert!(!looks_like(&little), "nothing says that it is UTF-16");
         for text in ["version=1\n", "# mine\r\n\n Version = \"3\" \nCID=1", "\u{feff}version=2"] {
             assert!(is_bare_descriptor(text.as_bytes()) && !looks_like(text.as_bytes()), "{text:?}");
         }
