@@ -3,9 +3,10 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use melv::{Container, Error, vmdk};
+use melv::{Container, DeviceState, Error, vmdk};
 
 use crate::exit::{Failure, is_lost_extent, is_lost_object};
+use crate::memory;
 
 /// The hint for a failure.
 pub fn hint_of(failure: &Failure) -> Option<&'static str> {
@@ -24,6 +25,12 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
             Some("raw and VMDK are read and written; qemu-img converts between them and others")
         }
         Failure::Fuse(error) => of_mount(error),
+        Failure::OutOfMemory { .. } => Some(
+            "raise the limit, which `ulimit -v` shows, or take less: --threads 1, a lower --level, a smaller --chunk",
+        ),
+        Failure::Empty { .. } => {
+            Some("if a command was to write it, --from-command runs that command and sees how it ends")
+        }
         Failure::Daemon(_) | Failure::Usage(_) | Failure::NoFile { .. } | Failure::ReaderGone => None,
     }
 }
@@ -161,9 +168,30 @@ fn of_error(error: &Error) -> Option<&'static str> {
         Error::Vmdk { fault, .. } => Some(of_vmdk(fault)),
         Error::Unsupported { .. } => Some("a newer version of melv may have it"),
         Error::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
+        Error::Device { state, .. } => of_device(state),
+        Error::SizeMismatch { .. } | Error::ContentMismatch { .. } => {
+            Some("the disk is not the one that was expected; get it again from where it came")
+        }
+        Error::Io { operation: "run", source, .. } if source.kind() == ErrorKind::NotFound => {
+            Some("it is run without a shell; `-- sh -c 'COMMAND'` runs a line for the shell")
+        }
+        Error::Io { operation: "start", source, .. } if memory::is_refused(source) => {
+            Some("`ulimit -u` shows how many processes and threads are allowed, `ulimit -v` how much memory")
+        }
         Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             Some("look at who owns it and at its mode")
         }
+        _ => None,
+    }
+}
+
+/// A way to write a block device that was refused.
+fn of_device(state: &DeviceState) -> Option<&'static str> {
+    match state {
+        DeviceState::ReadOnly => Some("`blockdev --getro DEVICE` tells; `blockdev --setrw DEVICE` lets it be written"),
+        DeviceState::Busy => Some("`lsblk DEVICE` tells by what"),
+        DeviceState::TooSmall { .. } => Some("`blockdev --getsize64 DEVICE` tells its size"),
+        DeviceState::Holds(_) => Some("--force overwrites it; `wipefs DEVICE` lists what is on it"),
         _ => None,
     }
 }

@@ -11,7 +11,10 @@
 //! | `format` | names of disk formats |
 //! | `catalog` | what a front end serves |
 //! | `stats` | what it has done |
-//! | `stdin` | standard input that notices the wish to stop |
+//! | `stdin` | pipes, which notice the wish to stop |
+//! | `incoming` | a disk that arrives through a pipe |
+//! | `producer` | a command whose output is a disk |
+//! | `threads`, `memory` | threads and memory, fewer and less where the system gives less |
 //! | `report` | standard output: text, JSON, sizes and times for people |
 //! | `progress` | how far long work is |
 //! | `exit` | failures: exit codes, messages |
@@ -29,16 +32,21 @@ mod disk;
 mod exit;
 mod format;
 mod hint;
+mod incoming;
+mod memory;
 mod operand;
+mod producer;
 mod progress;
 mod report;
 mod session;
 mod stats;
 mod stdin;
+mod threads;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    memory::use_one_arena();
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(code) => return code,

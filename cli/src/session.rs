@@ -11,6 +11,7 @@ use melv::{Cache, Error, Store, StoreOptions, VerifyMode};
 
 use crate::args::Globals;
 use crate::exit::{Exit, Failure};
+use crate::{memory, producer};
 use crate::progress::{Progress, Unit};
 use crate::report::{Out, note};
 
@@ -30,7 +31,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// A run with these options.
     pub fn new(globals: &'a Globals) -> Self {
-        Self { globals, cache: Cache::new(CACHE_BYTES_DEFAULT), is_serving: false }
+        Self { globals, cache: Cache::new(memory::cache_bytes(CACHE_BYTES_DEFAULT)), is_serving: false }
     }
 
     /// The same for a front end, with this cache.
@@ -97,6 +98,7 @@ impl<'a> Session<'a> {
         let told = !self.globals.quiet && !self.globals.json;
         let handler = move || {
             if CANCEL.swap(true, Ordering::Relaxed) {
+                producer::kill_all();
                 std::process::exit(Exit::Interrupted as i32);
             }
             if told {
@@ -108,10 +110,18 @@ impl<'a> Session<'a> {
         match ctrlc::set_handler(handler) {
             Ok(()) => Ok(&CANCEL),
             Err(error) => {
-                let source = std::io::Error::other(error);
-                Err(Error::io("catch", "the signals that interrupt", source).into())
+                let source = match error {
+                    ctrlc::Error::System(source) => source,
+                    other => std::io::Error::other(other),
+                };
+                Err(Error::io("start", "the thread that waits for signals", source).into())
             }
         }
+    }
+
+    /// The flag that [`Session::cancel`] has given already.
+    pub fn cancel_again(&self) -> &'static AtomicBool {
+        &CANCEL
     }
 
     /// Standard output.

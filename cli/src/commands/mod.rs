@@ -19,24 +19,35 @@ pub mod tooling;
 pub mod umount;
 pub mod verify;
 
-use melv::Error;
-
 use crate::args::{Cli, Command};
 use crate::exit::{self, Exit, Failure};
+use crate::memory::Needs;
 use crate::session::Session;
+use crate::threads;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Result<Exit, Failure> {
     start_log(cli);
     let session = Session::new(&cli.globals);
-    let command = || dispatch(&cli.command, &session);
-    match cli.globals.threads {
-        None => command(),
-        Some(threads) => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build();
-            let failed = |error| Error::io("start", "threads", std::io::Error::other(error));
-            pool.map_err(failed)?.install(command)
+    match needs(&cli.command) {
+        None => dispatch(&cli.command, &session),
+        Some(needs) => {
+            threads::run(cli.globals.threads, needs, || dispatch(&cli.command, &session))
         }
+    }
+}
+
+/// The memory that a command's threads take; `None` for commands that work on one.
+fn needs(command: &Command) -> Option<Needs> {
+    match command {
+        Command::Import(args) => Some(args.needs()),
+        Command::Digest(_)
+        | Command::Export(_)
+        | Command::Compare(_)
+        | Command::Save(_)
+        | Command::Load(_)
+        | Command::Verify(_) => Some(Needs { base_bytes: 24 << 20, thread_bytes: 12 << 20 }),
+        _ => None,
     }
 }
 
