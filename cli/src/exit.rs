@@ -63,6 +63,12 @@ pub enum Failure {
         /// The file or pipe.
         name: String,
     },
+    /// A bundle comes through a pipe.
+    #[error("{name} is a melv bundle, which is read by position, and a pipe has none")]
+    PipedBundle {
+        /// The pipe.
+        name: String,
+    },
     /// The system gives less memory than the work takes.
     #[error("out of memory: {} are needed, and the system does not give as much", human(*needed_bytes))]
     OutOfMemory {
@@ -162,7 +168,10 @@ impl Failure {
             Self::InBundle { error, .. } => exit_of(error),
             Self::Usage(_) | Self::SeveralImages { .. } | Self::Empty { .. } => Exit::Usage,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
-            Self::ForeignFile { .. } | Self::ForeignFormat { .. } | Self::NotBundle { .. } => {
+            Self::ForeignFile { .. }
+            | Self::ForeignFormat { .. }
+            | Self::NotBundle { .. }
+            | Self::PipedBundle { .. } => {
                 Exit::Unsupported
             }
             Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,

@@ -25,6 +25,9 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
             Some("raw and VMDK are read and written; qemu-img converts between them and others")
         }
         Failure::Fuse(error) => of_mount(error),
+        Failure::PipedBundle { .. } => {
+            Some("write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk")
+        }
         Failure::OutOfMemory { .. } => Some(
             "raise the limit, which `ulimit -v` shows, or take less: --threads 1, a lower --level, a smaller --chunk",
         ),

@@ -64,6 +64,7 @@ impl<'a> Incoming<'a> {
                 let stream = vmdk::Stream::open(whole, name).map_err(Failure::of_vmdk)?;
                 Ok(Self::Vmdk(Box::new(stream)))
             }
+            (_, Some(Container::Bundle)) => Err(Failure::PipedBundle { name: name.into() }),
             (_, Some(format)) => Err(Failure::ForeignFile { path: name.into(), format }),
             (_, None) => Ok(Self::Raw(Checked { whole, last: Vec::new(), is_raw: format.is_some() })),
         }

@@ -16,6 +16,7 @@
 //! | `producer` | a command whose output is a disk |
 //! | `threads`, `memory` | threads and memory, fewer and less where the system gives less |
 //! | `report` | standard output: text, JSON, sizes and times for people |
+//! | `heard` | warnings of the library, for JSON |
 //! | `progress` | how far long work is |
 //! | `exit` | failures: exit codes, messages |
 //! | `hint` | what to do next |
@@ -31,6 +32,7 @@ mod daemon;
 mod disk;
 mod exit;
 mod format;
+mod heard;
 mod hint;
 mod incoming;
 mod memory;

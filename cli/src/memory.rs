@@ -28,6 +28,18 @@ impl Needs {
     pub fn bytes(self, threads: usize) -> u64 {
         self.base_bytes.saturating_add(self.thread_bytes.saturating_mul(threads as u64))
     }
+
+    /// As many threads as there is memory for, at most `wanted`.
+    ///
+    /// # Errors
+    /// [`Failure::OutOfMemory`] where it does not suffice for one.
+    pub fn threads(self, wanted: usize) -> Result<usize, Failure> {
+        let mut threads = wanted.max(1);
+        while threads > 1 && !has(self.bytes(threads)) {
+            threads /= 2;
+        }
+        check(self.bytes(threads)).map(|()| threads)
+    }
 }
 
 /// Bytes of addresses that the process may still take, where that is limited.

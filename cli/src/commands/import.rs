@@ -1,6 +1,7 @@
 //! `melv import`: a disk into the store.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use crate::args::size;
 use crate::disk::{Disk, is_empty, say_warnings};
 use crate::exit::{Exit, Failure};
 use crate::format::{Format, read_format};
+use crate::heard;
 use crate::incoming::{self, Incoming};
 use crate::memory::Needs;
 use crate::operand::stored_ref;
@@ -33,7 +35,7 @@ Examples:
   $ melv import disk.vmdk --name db
   $ melv import - --name db <stream.vmdk
   $ melv import --from-command --name web:5 -- gunzip -c disk.raw.gz
-  $ melv import - --name web:6 --size 4194304 <disk.raw
+  $ melv import - --name web:6 --size 3696128 <disk.raw
   $ melv import web.melv --name web:4
 
 FILE is raw, a VMDK (its extents beside it), or a bundle, which may have #NAME[:TAG] behind it.
@@ -91,7 +93,17 @@ impl Args {
     /// The memory that an import takes: chunks at every stage, and what the compressor keeps.
     pub fn needs(&self) -> Needs {
         let chunks = self.chunk.min(CHUNK_BLOCKS_MAX as u64 * BLOCK_LEN as u64).saturating_mul(20);
-        Needs { base_bytes: 28 << 20, thread_bytes: (12 << 20) + chunks }
+        Needs { base_bytes: (28 << 20) + self.block_bytes(), thread_bytes: (12 << 20) + chunks }
+    }
+
+    /// The memory for the blocks that the disk brings: those of a pipe may be any number.
+    fn block_bytes(&self) -> u64 {
+        const BYTES_MAX: u64 = 60 << 20;
+        let file = self.file.as_ref().and_then(|file| std::fs::metadata(file).ok());
+        match file.filter(std::fs::Metadata::is_file) {
+            Some(file) => (file.blocks() * 512 / BLOCK_LEN as u64).saturating_mul(64).min(BYTES_MAX),
+            None => BYTES_MAX,
+        }
     }
 }
 
@@ -282,6 +294,7 @@ impl<S: SpanStream> SpanStream for Lent<'_, S> {
 impl Done {
     fn say(&self, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
         let Self { report, seconds } = self;
+        let warnings = [say_warnings(warnings, session), heard::take()].concat();
         let json = json!({
             "image": report.image.to_string(),
             "content": report.content.to_string(),
@@ -291,7 +304,7 @@ impl Done {
             "new_bytes": report.new_bytes,
             "stored_bytes": report.stored_bytes,
             "seconds": seconds,
-            "warnings": say_warnings(warnings, session),
+            "warnings": warnings,
         });
         let text = format!(
             "{}  @{}\n{} disk, {} data, {} of it new, stored in {}; {seconds:.1} s\n",

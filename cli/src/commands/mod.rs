@@ -19,8 +19,14 @@ pub mod tooling;
 pub mod umount;
 pub mod verify;
 
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
 use crate::args::{Cli, Command};
 use crate::exit::{self, Exit, Failure};
+use crate::heard::Heard;
 use crate::memory::Needs;
 use crate::session::Session;
 use crate::threads;
@@ -83,13 +89,14 @@ fn start_log(cli: &Cli) {
         (false, 1) => tracing::Level::INFO,
         (false, _) => tracing::Level::DEBUG,
     };
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // A log that nobody reads any more is no reason to panic.
         .log_internal_errors(false)
         .with_ansi(exit::is_colored(globals.color))
         .with_target(false)
-        .with_max_level(level)
         .without_time()
-        .init();
+        .with_filter(LevelFilter::from_level(level));
+    let heard = globals.json.then(|| Heard.with_filter(LevelFilter::WARN));
+    tracing_subscriber::registry().with(lines).with(heard).init();
 }

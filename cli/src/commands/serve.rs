@@ -18,6 +18,7 @@ use signal_hook::iterator::{Handle, Signals};
 use crate::args::size;
 use crate::catalog;
 use crate::exit::{Exit, Failure};
+use crate::memory::Needs;
 use crate::report::note;
 use crate::session::Session;
 use crate::{memory, stats, threads};
@@ -125,6 +126,8 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     // A request costs more than huge pages save, and a read that waits for one is a slow one.
     let session = session.for_serving(Cache::with_memory(memory::cache_bytes(args.cache), MemoryPages::Small));
     let options = server_options(args)?;
+    // A client may ask for 32 MiB at once.
+    Needs { base_bytes: 16 << 20, thread_bytes: 40 << 20 }.threads(1)?;
     let is_tls = options.policy != TlsPolicy::Off;
     // Before there are threads, and before anything that might wait.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
