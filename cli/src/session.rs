@@ -16,6 +16,8 @@ use crate::progress::{Progress, Unit};
 use crate::report::{Out, note};
 
 static CANCEL: AtomicBool = AtomicBool::new(false);
+/// Whether signals set it.
+static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
 
 /// One run of the command.
 #[derive(Debug)]
@@ -91,10 +93,13 @@ impl<'a> Session<'a> {
         Ok(Store::create_folder(&path, self.store_options(&path))?)
     }
 
-    /// The flag that a signal sets from now on, once: a second signal ends the process at once.
+    /// The flag that a signal sets from the first call on: a second signal ends the process at once.
     ///
     /// A command that does not ask for the flag is ended by the first.
     pub fn cancel(&self) -> Result<&'static AtomicBool, Failure> {
+        if IS_CAUGHT.swap(true, Ordering::Relaxed) {
+            return Ok(&CANCEL);
+        }
         let told = !self.globals.quiet && !self.globals.json;
         let handler = move || {
             if CANCEL.swap(true, Ordering::Relaxed) {
@@ -117,11 +122,6 @@ impl<'a> Session<'a> {
                 Err(Error::io("start", "the thread that waits for signals", source).into())
             }
         }
-    }
-
-    /// The flag that [`Session::cancel`] has given already.
-    pub fn cancel_again(&self) -> &'static AtomicBool {
-        &CANCEL
     }
 
     /// Standard output.

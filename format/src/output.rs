@@ -32,6 +32,7 @@ impl Target {
     pub(crate) fn find(path: &Path, expected: &'static str) -> Result<Self> {
         let name = path.display().to_string();
         let (path, is_link) = followed(path).map_err(|error| Error::io("follow the link", &name, error))?;
+        let name = if is_link { format!("{name} (a link to {})", path.display()) } else { name };
         let is_block_device = match std::fs::metadata(&path).map(|metadata| metadata.file_type()) {
             Ok(kind) if kind.is_block_device() => true,
             Ok(kind) if !kind.is_file() => {
@@ -93,6 +94,10 @@ impl Target {
             Some(refused) => state(refused),
             None => failed("open")(error),
         })?;
+        // The kernel opens some of these all the same, and refuses the first write.
+        if is_read_only(&self.path) {
+            return Err(state(DeviceState::ReadOnly));
+        }
         let room_bytes = file.seek(SeekFrom::End(0)).map_err(failed("measure"))?;
         file.rewind().map_err(failed("measure"))?;
         if room_bytes < needed_bytes {
@@ -129,7 +134,7 @@ impl Target {
         if !force && (self.is_link || self.path.symlink_metadata().is_ok()) {
             return Err(Error::Exists { what: "file", name: self.name.clone() });
         }
-        let (file, path) = create_temporary(&self.path)?;
+        let (file, path) = create_temporary(&self.path, &self.name)?;
         let mut temporary = Temporary { path, is_there: true };
         let out = OutputFile { file, name: &self.name };
         let filled = fill(&out)?;
@@ -205,7 +210,7 @@ const NAMES_TRIED: u64 = 1 << 16;
 
 /// A new file beside the target, so that it can be renamed to it. Its name is short and not made
 /// from the target's, which may be as long as names can be.
-fn create_temporary(target: &Path) -> Result<(File, PathBuf)> {
+fn create_temporary(target: &Path, name: &str) -> Result<(File, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut tried = 0;
     loop {
@@ -215,7 +220,7 @@ fn create_temporary(target: &Path) -> Result<(File, PathBuf)> {
         match File::create_new(&path) {
             Ok(file) => return Ok((file, path)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && tried < NAMES_TRIED => {}
-            Err(error) => return Err(Error::io("create", target.display().to_string(), error)),
+            Err(error) => return Err(Error::io("create", name, error)),
         }
     }
 }
@@ -293,6 +298,7 @@ fn followed(path: &Path) -> io::Result<(PathBuf, bool)> {
     for links in 0..LINKS_MAX {
         match path.canonicalize() {
             Ok(there) => return Ok((there, false)),
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Err(error),
             Err(error) if error.kind() != ErrorKind::NotFound => return Ok((path, links > 0)),
             Err(_) => {}
         }
@@ -310,7 +316,7 @@ mod tests {
     fn a_temporary_name_that_is_taken_is_passed_over_and_fits_beside_the_longest() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x".repeat(255));
-        let (_, first) = create_temporary(&path).expect("a file");
+        let (_, first) = create_temporary(&path, "x").expect("a file");
         let name = first.file_name().and_then(OsStr::to_str).expect("a name");
         let digits = name.strip_suffix(".part").and_then(|name| name.rsplit('-').next()).expect("a number");
         let number: u64 = digits.parse().expect("a number");
@@ -319,7 +325,7 @@ mod tests {
             let name = format!(".melv-{}-{taken}.part", std::process::id());
             drop(File::create_new(folder.path().join(name)));
         }
-        let (_, second) = create_temporary(&path).expect("a file");
+        let (_, second) = create_temporary(&path, "x").expect("a file");
         assert_ne!(first, second);
         let target = Target::find(&path, "a file").expect("a target");
         target.create(false, |out| out.set_len(1)).expect("a file of the longest name");

@@ -131,7 +131,7 @@ fn compare_sides(one: &Side, other: &Side, session: &Session<'_>) -> Result<Foun
 
 /// Compares with a disk that arrives, to its end: only there its size is known, and perhaps its format.
 fn compare_incoming(one: &Side, other: &mut Incoming<'_>, session: &Session<'_>) -> Result<Found, Failure> {
-    let cancel = session.cancel_again();
+    let cancel = session.cancel()?;
     let mut offset = None;
     let mut data_behind: Option<u64> = None;
     let mut next = 0;

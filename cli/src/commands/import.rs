@@ -242,7 +242,7 @@ impl Job<'_> {
         format: Option<Format>,
         options: ImportOptions<'_>,
     ) -> Result<Exit, Failure> {
-        let cancel = self.session.cancel_again();
+        let cancel = self.session.cancel()?;
         let tell = |imported: melv::Result<ImportReport>| {
             imported.map_err(|error| incoming::refusal(error, from))
         };

@@ -38,6 +38,8 @@ pub fn run(cli: &Cli) -> Result<Exit, Failure> {
     match needs(&cli.command) {
         None => dispatch(&cli.command, &session),
         Some(needs) => {
+            // The thread that waits for signals, before others take those that are allowed.
+            session.cancel()?;
             threads::run(cli.globals.threads, needs, || dispatch(&cli.command, &session))
         }
     }
