@@ -171,9 +171,7 @@ impl Failure {
             Self::ForeignFile { .. }
             | Self::ForeignFormat { .. }
             | Self::NotBundle { .. }
-            | Self::PipedBundle { .. } => {
-                Exit::Unsupported
-            }
+            | Self::PipedBundle { .. } => Exit::Unsupported,
             Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,
             Self::Fuse(melv_fuse::Error::NoDevice { .. }) => Exit::Unsupported,
             Self::Fuse(_) | Self::Daemon(_) | Self::ReaderGone | Self::OutOfMemory { .. } => Exit::Failure,

@@ -25,9 +25,9 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
             Some("raw and VMDK are read and written; qemu-img converts between them and others")
         }
         Failure::Fuse(error) => of_mount(error),
-        Failure::PipedBundle { .. } => {
-            Some("write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk")
-        }
+        Failure::PipedBundle { .. } => Some(
+            "write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk",
+        ),
         Failure::OutOfMemory { .. } => Some(
             "raise the limit, which `ulimit -v` shows, or take less: --threads 1, a lower --level, a smaller --chunk",
         ),
@@ -110,10 +110,10 @@ pub fn of_container(container: Container) -> &'static str {
         Container::Dmg => by_qemu!("dmg"),
         Container::VmdkCowd | Container::VmdkSeSparse => by_qemu!("vmdk"),
         Container::VhdFixed => {
-            "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk"
+            "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
         }
         Container::VhdFixedOld => {
-            "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk"
+            "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
         }
         Container::Gzip | Container::Compress => unpacked_by!("gunzip -c FILE"),
         Container::Xz | Container::Lzma => unpacked_by!("xz -dc FILE"),
@@ -191,7 +191,9 @@ fn of_error(error: &Error) -> Option<&'static str> {
 /// A way to write a block device that was refused.
 fn of_device(state: &DeviceState) -> Option<&'static str> {
     match state {
-        DeviceState::ReadOnly => Some("`blockdev --getro DEVICE` tells; `blockdev --setrw DEVICE` lets it be written"),
+        DeviceState::ReadOnly => {
+            Some("`blockdev --getro DEVICE` tells; `blockdev --setrw DEVICE` lets it be written")
+        }
         DeviceState::Busy => Some("`lsblk DEVICE` tells by what"),
         DeviceState::TooSmall { .. } => Some("`blockdev --getsize64 DEVICE` tells its size"),
         DeviceState::Holds(_) => Some("--force overwrites it; `wipefs DEVICE` lists what is on it"),

@@ -3,8 +3,8 @@
 
 use std::io::{self, Chain, Cursor, Read};
 
-use melv::content::span_of_bytes;
 use melv::container::{FIRST_LEN, LAST_LEN};
+use melv::content::span_of_bytes;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{self, Warning};
@@ -211,7 +211,9 @@ impl Read for Checked<'_> {
             return Ok(read);
         }
         self.keep_last(&buf[..read]);
-        if read == 0 && let Some(container) = Container::of(&[], &self.last) {
+        if read == 0
+            && let Some(container) = Container::of(&[], &self.last)
+        {
             return Err(io::Error::other(Foreign(container)));
         }
         Ok(read)

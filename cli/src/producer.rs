@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use melv::Error;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
 
 use crate::exit::Failure;
 use crate::stdin::Pipe;
@@ -68,8 +66,14 @@ impl<'a> Producer<'a> {
         let process = Process(Pid::from_child(&child));
         GROUP.store(process.0.as_raw_nonzero().get(), Ordering::Relaxed);
         let (child, is_done) = (Mutex::new(child), AtomicBool::new(false));
-        let mut producer =
-            Self { name: format!("the output of {name}"), process, child, cancel, has_ended: Arc::default(), is_done };
+        let mut producer = Self {
+            name: format!("the output of {name}"),
+            process,
+            child,
+            cancel,
+            has_ended: Arc::default(),
+            is_done,
+        };
         let Some(output) = output else {
             return Err(Error::io("read", &producer.name, io::ErrorKind::BrokenPipe.into()).into());
         };

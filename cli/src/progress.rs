@@ -61,15 +61,13 @@ impl Progress {
                 Kind::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)))
             }
             ProgressMode::Auto => Kind::Nothing,
-            ProgressMode::Plain => {
-                Kind::Lines(Mutex::new(Lines {
-                    last: Instant::now(),
-                    last_percent: 0,
-                    done: 0,
-                    total: None,
-                    said: None,
-                }))
-            }
+            ProgressMode::Plain => Kind::Lines(Mutex::new(Lines {
+                last: Instant::now(),
+                last_percent: 0,
+                done: 0,
+                total: None,
+                said: None,
+            })),
         };
         let progress = Self { label, unit, kind };
         progress.style(None);

@@ -11,9 +11,9 @@ use melv::{Cache, Error, Store, StoreOptions, VerifyMode};
 
 use crate::args::Globals;
 use crate::exit::{Exit, Failure};
-use crate::{memory, producer};
 use crate::progress::{Progress, Unit};
 use crate::report::{Out, note};
+use crate::{memory, producer};
 
 static CANCEL: AtomicBool = AtomicBool::new(false);
 /// Whether signals set it.

@@ -86,12 +86,15 @@ fn unequal_lengths_are_told_with_the_rest() {
 fn a_pipe_is_compared_to_its_last_byte() {
     let bed = one_image();
     let whole = disk();
-    for (at, len) in [(0, whole.len()), (299_999, whole.len()), (1 << 20, whole.len()), (whole.len() - 1, whole.len())] {
+    for (at, len) in
+        [(0, whole.len()), (299_999, whole.len()), (1 << 20, whole.len()), (whole.len() - 1, whole.len())]
+    {
         let mut changed = whole[..len].to_vec();
         changed[at] ^= 0x40;
         bed.write("changed.raw", &changed);
         for threads in ["1", "4"] {
-            let ran = bed.sh(&format!("cat changed.raw | melv compare web - --json --threads {threads}")).exits(5);
+            let ran =
+                bed.sh(&format!("cat changed.raw | melv compare web - --json --threads {threads}")).exits(5);
             assert_eq!(ran.json()["offset"], at);
         }
     }
@@ -105,7 +108,8 @@ fn a_pipe_is_compared_to_its_last_byte() {
     bed.sh("cat holes.vmdk | melv compare holes.raw -").exits(0);
     // As files do that end within a sector.
     bed.write("odd.raw", &whole[..whole.len() - 7]);
-    let (file, pipe) = (compared(&bed, "web", "odd.raw"), bed.sh("cat odd.raw | melv compare web - --json").exits(5).json());
+    let (file, pipe) =
+        (compared(&bed, "web", "odd.raw"), bed.sh("cat odd.raw | melv compare web - --json").exits(5).json());
     assert_eq!(file, pipe);
     assert_eq!((&file["offset"], &file["behind"]), (&(whole.len() - 7).into(), &"zeros".into()));
 }

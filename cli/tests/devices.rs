@@ -70,11 +70,15 @@ fn exit_1_a_device_that_holds_something_unless_it_is_forced() {
         ("mkfs.minix", "Minix"),
         ("mkswap", "swap"),
         ("pvcreate -y -ff", "LVM"),
-        ("cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file disk.raw --keyfile-size 32", "LUKS"),
+        (
+            "cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file disk.raw --keyfile-size 32",
+            "LUKS",
+        ),
     ];
     let mut made = 0;
     for (maker, name) in makers {
-        bed.sh(&format!("truncate -s 0 lun; truncate -s 320M lun; {TOOLS} blockdev --flushbufs {device}")).exits(0);
+        bed.sh(&format!("truncate -s 0 lun; truncate -s 320M lun; {TOOLS} blockdev --flushbufs {device}"))
+            .exits(0);
         let Some(ran) = tool(&bed, &format!("{maker} {device} </dev/null")) else { continue };
         if !ran.output.status.success() {
             println!("skipped: {maker}: {}", ran.stderr());
@@ -98,7 +102,11 @@ fn partition_tables_and_the_copy_at_the_end_are_found() {
     let Some(device) = Loop::new(&bed, "lun", 32 << 20) else { return };
     let device = device.0.as_str();
     for (label, name) in [("gpt", "GPT"), ("dos", "MBR"), ("sun", "Sun"), ("sgi", "SGI")] {
-        let Some(ran) = tool(&bed, &format!("sfdisk --wipe always --no-reread {device} <<E\nlabel: {label}\nE")) else { break };
+        let Some(ran) =
+            tool(&bed, &format!("sfdisk --wipe always --no-reread {device} <<E\nlabel: {label}\nE"))
+        else {
+            break;
+        };
         if ran.output.status.success() {
             bed.melv(&["export", "web", device]).exits(1).says(name).says("partition table");
         }
@@ -155,7 +163,11 @@ fn a_device_that_is_read_only_is_called_so_and_the_hint_helps() {
     bed.write("lun", &vec![0; 8 << 20]);
     let Some(device) = Loop::over(&bed, "--read-only", "lun") else { return };
     for command in ["export web", "save web"] {
-        bed.sh(&format!("melv {command} {}", device.0)).exits(1).says(&device.0).says("read-only").says("blockdev --getro");
+        bed.sh(&format!("melv {command} {}", device.0))
+            .exits(1)
+            .says(&device.0)
+            .says("read-only")
+            .says("blockdev --getro");
     }
     drop(device);
     let Some(device) = Loop::over(&bed, "", "lun") else { return };
@@ -171,7 +183,8 @@ fn a_device_in_use_is_called_so() {
     let Some(device) = Loop::new(&bed, "lun", 32 << 20) else { return };
     let Some(_) = tool(&bed, &format!("mkfs.ext4 -q {}", device.0)) else { return };
     bed.sh(&format!("mkdir at && {TOOLS} mount {} at", device.0)).exits(0);
-    let ran = [&["export", "web", &device.0][..], &["save", "web", &device.0, "--force"]].map(|line| bed.melv(line));
+    let ran = [&["export", "web", &device.0][..], &["save", "web", &device.0, "--force"]]
+        .map(|line| bed.melv(line));
     bed.sh(&format!("{TOOLS} umount at")).exits(0);
     for ran in ran {
         ran.exits(1).says(&device.0).says("in use").says("lsblk");

@@ -16,7 +16,8 @@ fn state(bed: &Bed) -> (serde_json::Value, serde_json::Value, u64) {
     (bed.json(&["ls"]), bed.json(&["df"]), common::file_bytes(&bed.store(), "index"))
 }
 
-const OPTIONS: [&str; 6] = ["", "--replace", "--replace --pad", "--replace --format raw", "--replace --format vmdk", "--pad"];
+const OPTIONS: [&str; 6] =
+    ["", "--replace", "--replace --pad", "--replace --format raw", "--replace --format vmdk", "--pad"];
 
 #[test]
 fn exit_2_no_bytes_from_standard_input_and_the_name_keeps_its_image() {
@@ -81,4 +82,23 @@ fn one_byte_is_enough() {
     assert_eq!(bed.json(&["inspect", "x"])["size"], 512);
     // An image without bytes has a content id all the same.
     bed.sh("true | melv digest - && melv digest /dev/stdin </dev/null; test $? = 2").exits(0);
+}
+
+#[test]
+fn an_image_of_no_bytes_stays_valid_and_is_handled_like_any_other() {
+    let bed = bed();
+    common::import_empty(&bed);
+    assert_eq!(bed.json(&["inspect", "empty"])["size"], 0);
+    bed.melv(&["verify", "--full"]).exits(0);
+    assert_eq!(bed.json(&["export", "empty", "out.raw"])["bytes"], 0);
+    bed.melv(&["compare", "empty", "out.raw"]).exits(0);
+    bed.sh("melv compare empty - </dev/null").exits(0);
+    let content = bed.json(&["inspect", "empty"])["content"].clone();
+    assert_eq!(bed.json(&["digest", "out.raw"])["content"], content);
+    assert_eq!(bed.sh("true | melv digest - --json").exits(0).json()["content"], content);
+    bed.melv(&["save", "empty", "empty.melv"]).exits(0);
+    bed.melv(&["load", "empty.melv", "--store", "other"]).exits(0);
+    bed.melv(&["--store", "other", "verify", "--full"]).exits(0);
+    // What is empty is not imported, whatever it comes from.
+    bed.melv(&["import", "empty.melv", "--name", "again"]).exits(2).says("empty.melv");
 }

@@ -5,8 +5,10 @@ mod common;
 use common::{Bed, MELV, Ran, bed, disk, noise};
 
 /// Kilobytes of addresses.
-const MEMORY: [u32; 13] =
-    [12_000, 20_000, 30_000, 40_000, 60_000, 80_000, 100_000, 150_000, 180_000, 200_000, 250_000, 300_000, 600_000];
+const MEMORY: [u32; 13] = [
+    12_000, 20_000, 30_000, 40_000, 60_000, 80_000, 100_000, 150_000, 180_000, 200_000, 250_000, 300_000,
+    600_000,
+];
 
 fn prepared() -> Bed {
     let bed = bed();
@@ -55,7 +57,8 @@ fn little_memory_is_enough_or_an_error() {
     let mut done = 0;
     for kilobytes in MEMORY {
         for command in COMMANDS {
-            let line = format!("rm -rf fresh; ulimit -c 0; ulimit -v {kilobytes}; exec melv {command} >/dev/null");
+            let line =
+                format!("rm -rf fresh; ulimit -c 0; ulimit -v {kilobytes}; exec melv {command} >/dev/null");
             let ran = bed.sh(&line);
             // The program itself must fit.
             if kilobytes < 20_000 && ran.output.status.code() == Some(127) {
@@ -63,7 +66,11 @@ fn little_memory_is_enough_or_an_error() {
             }
             ends_well(&ran, &format!("{kilobytes} kB: {command}"));
             done += i32::from(ran.output.status.success());
-            assert!(kilobytes < 300_000 || command.contains("4M") || ran.output.status.success(), "{kilobytes} kB: {command}: {}", ran.stderr());
+            assert!(
+                kilobytes < 300_000 || command.contains("4M") || ran.output.status.success(),
+                "{kilobytes} kB: {command}: {}",
+                ran.stderr()
+            );
         }
     }
     assert!(done > 0);
@@ -105,7 +112,9 @@ fn few_processes_are_enough_or_an_error() {
                 assert!(ran.output.status.success(), "{processes} processes: {command}: {}", ran.stderr());
             }
         }
-        let mount = format!("umask 0; exec prlimit --nproc={processes} setpriv {user} timeout 5 ./melv mount mnt web --foreground");
+        let mount = format!(
+            "umask 0; exec prlimit --nproc={processes} setpriv {user} timeout 5 ./melv mount mnt web --foreground"
+        );
         let said = bed.sh(&mount).stderr();
         bed.sh("umount -l mnt 2>/dev/null; true").exits(0);
         assert!(!said.contains("panicked"), "{processes} processes: {said}");

@@ -17,7 +17,8 @@ fn one_image() -> Bed {
 }
 
 fn files(bed: &Bed) -> Vec<String> {
-    let ran = bed.sh("cd store && find . -type f -not -path './index/*' -exec sha256sum {} + | sort").exits(0);
+    let ran =
+        bed.sh("cd store && find . -type f -not -path './index/*' -exec sha256sum {} + | sort").exits(0);
     ran.stdout().lines().map(ToOwned::to_owned).collect()
 }
 
@@ -27,7 +28,8 @@ fn what_a_command_writes_is_the_disk() {
     bed.sh("melv import --from-command --name web --replace -- cat new.raw").exits(0);
     bed.melv(&["compare", "web", "new.raw"]).exits(0);
     // What it says passes through; what it reads is what the command was given.
-    let ran = bed.sh("melv import --from-command --name in -- sh -c 'echo hello >&2; cat' <disk.raw").exits(0);
+    let ran =
+        bed.sh("melv import --from-command --name in -- sh -c 'echo hello >&2; cat' <disk.raw").exits(0);
     ran.says("hello");
     bed.melv(&["compare", "in", "disk.raw"]).exits(0);
     let json = bed.json(&["import", "--from-command", "--name", "j", "--", "cat", "disk.raw"]);
@@ -107,7 +109,9 @@ fn formats_are_told_as_from_any_pipe() {
     bed.sh("melv import --from-command --name g -- cat disk.gz").exits(14).says("gzip");
     bed.sh("melv import --from-command --name g -- gunzip -c disk.gz").exits(0);
     // A stream that was cut off because the command died: the command is to blame.
-    bed.sh("melv import --from-command --name w -- sh -c 'head -c 70000 s.vmdk; exit 5'").exits(1).says("status 5");
+    bed.sh("melv import --from-command --name w -- sh -c 'head -c 70000 s.vmdk; exit 5'")
+        .exits(1)
+        .says("status 5");
     bed.sh("melv import --from-command --name w -- head -c 70000 s.vmdk").exits(4).says("cut off");
 }
 
@@ -158,7 +162,6 @@ fn an_interrupt_ends_the_command_and_all_that_it_began() {
     bed.melv(&["compare", "web", "disk.raw"]).exits(0);
     bed.melv(&["verify", "--full"]).exits(0);
 }
-
 
 #[test]
 fn a_refusal_of_melv_ends_the_command_too() {
@@ -212,11 +215,13 @@ fn exit_17_another_content_than_expected_and_nothing_is_changed() {
     bed.melv(&["export", "web", "s.vmdk", "--format", "vmdk-stream"]).exits(0);
     bed.melv(&["export", "web", "d.vmdk", "--format", "vmdk"]).exits(0);
     let before = files(&bed);
-    for input in ["disk.raw", "d.vmdk", "s.vmdk", "- <disk.raw", "- <s.vmdk", "--from-command -- cat disk.raw"] {
+    for input in
+        ["disk.raw", "d.vmdk", "s.vmdk", "- <disk.raw", "- <s.vmdk", "--from-command -- cat disk.raw"]
+    {
         let import = |expect: &str| {
-            let (input, command) = input.split_once(" --").map_or((input, String::new()), |(input, command)| {
-                (input, format!(" --{command}"))
-            });
+            let (input, command) = input
+                .split_once(" --")
+                .map_or((input, String::new()), |(input, command)| (input, format!(" --{command}")));
             format!("melv import --name web --replace --expect {expect} {input}{command}")
         };
         // All of it is in the store already: it is looked at all the same.

@@ -17,7 +17,8 @@ fn one_image() -> Bed {
 #[test]
 fn a_link_that_leads_to_nothing_leads_to_the_new_file() {
     let bed = one_image();
-    bed.sh("mkdir big && ln -s big/disk.img link && ln -s link second && ln -s big/web.melv link.melv").exits(0);
+    bed.sh("mkdir big && ln -s big/disk.img link && ln -s link second && ln -s big/web.melv link.melv")
+        .exits(0);
     for link in ["link", "second"] {
         bed.melv(&["export", "web", link]).exits(1).says(link).says("--force");
         assert!(!bed.path("big/disk.img").exists());
@@ -90,7 +91,12 @@ fn images_are_listed_in_the_order_in_which_they_were_given() {
 #[test]
 fn plain_progress_says_once_that_all_is_done() {
     let bed = one_image();
-    for command in ["export web out.raw --force", "import new.raw --replace", "digest disk.raw", "save web o.melv --force"] {
+    for command in [
+        "export web out.raw --force",
+        "import new.raw --replace",
+        "digest disk.raw",
+        "save web o.melv --force",
+    ] {
         let said = bed.sh(&format!("melv {command} --progress plain")).exits(0).stderr();
         assert_eq!(said.matches("100 %").count(), 1, "{command}: {said}");
     }

@@ -96,8 +96,7 @@ fn exports_that_cannot_be_are_refused() {
     let ran =
         bed.sh("{ melv export web - --format vmdk-stream; echo $? >code; } | head -c 100 >part").exits(0);
     assert_eq!((ran.stderr().as_str(), bed.read("code")), ("", b"1\n".to_vec()));
-    bed.write("empty.raw", b"");
-    bed.melv(&["import", "empty.raw"]).exits(0);
+    common::import_empty(&bed);
     bed.melv(&["export", "empty", "empty.vmdk", "--format", "vmdk"]).exits(2);
     // A name that promises a VMDK is told of, and -q is quiet.
     bed.melv(&["export", "web", "raw.vmdk"]).exits(0).says("written as raw").says("--format vmdk");

@@ -71,7 +71,11 @@ const SIGNATURES: &[(Place, &[u8], &str)] = &[
     (End(512), b"\xde\x11\xde\x11", "a part of a RAID (DDF)"),
     (End(512), b"\x11\xde\x11\xde", "a part of a RAID (DDF)"),
     (Start(0x1018), b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81", "a bcache device"),
-    (Start(0x1018), b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef", "a bcachefs file system"),
+    (
+        Start(0x1018),
+        b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef",
+        "a bcachefs file system",
+    ),
     (Start(0), b"bluestore block device", "a Ceph BlueStore"),
     (Start(0), b"dmvdo001", "a VDO volume"),
     (Start(0x204), b"!Stra0tis\x86\xff\x02^\x41rh", "a part of a Stratis pool"),

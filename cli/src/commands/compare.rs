@@ -177,12 +177,7 @@ fn compare_span(one: &Side, (number, data): &Span<'_>) -> melv::Result<Option<u6
     Ok(differs.map(|at| start + at as u64))
 }
 
-fn tell(
-    args: &Args,
-    found: &Found,
-    warnings: &[Warning],
-    session: &Session<'_>,
-) -> Result<Exit, Failure> {
+fn tell(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
     let behind = match found.data_behind {
         _ if !found.is_beginning() => None,
         Some(_) => Some("data"),

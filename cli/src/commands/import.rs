@@ -130,7 +130,9 @@ impl Args {
             (None, [file]) => Ok(From::File(Path::new(file))),
             (Some(file), []) if file == Path::new("-") => Ok(From::Stdin),
             (Some(file), []) => Ok(From::File(file)),
-            _ => Err(Failure::Usage("a command is run with --from-command; without it, one FILE is taken".into())),
+            _ => Err(Failure::Usage(
+                "a command is run with --from-command; without it, one FILE is taken".into(),
+            )),
         }
     }
 }
@@ -187,7 +189,12 @@ impl Job<'_> {
         })
     }
 
-    fn import_file(&self, path: &Path, format: Option<Format>, name: Option<RefName>) -> Result<Exit, Failure> {
+    fn import_file(
+        &self,
+        path: &Path,
+        format: Option<Format>,
+        name: Option<RefName>,
+    ) -> Result<Exit, Failure> {
         // The input first: no store is made for one that is not there.
         let empty = || Failure::Empty { name: path.display().to_string() };
         if is_empty(path) {
@@ -243,9 +250,8 @@ impl Job<'_> {
         options: ImportOptions<'_>,
     ) -> Result<Exit, Failure> {
         let cancel = self.session.cancel()?;
-        let tell = |imported: melv::Result<ImportReport>| {
-            imported.map_err(|error| incoming::refusal(error, from))
-        };
+        let tell =
+            |imported: melv::Result<ImportReport>| imported.map_err(|error| incoming::refusal(error, from));
         match Incoming::open_some(pipe, from, format)? {
             Incoming::Raw(raw) => {
                 self.import(Source::stream(raw, from), options, cancel, &tell)?.say(&[], self.session)

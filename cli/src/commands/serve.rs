@@ -124,7 +124,8 @@ impl Drop for TemporaryFolder {
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     // A request costs more than huge pages save, and a read that waits for one is a slow one.
-    let session = session.for_serving(Cache::with_memory(memory::cache_bytes(args.cache), MemoryPages::Small));
+    let session =
+        session.for_serving(Cache::with_memory(memory::cache_bytes(args.cache), MemoryPages::Small));
     let options = server_options(args)?;
     // A client may ask for 32 MiB at once.
     Needs { base_bytes: 16 << 20, thread_bytes: 40 << 20 }.threads(1)?;
