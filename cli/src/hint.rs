@@ -29,7 +29,7 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
             "write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk",
         ),
         Failure::OutOfMemory { .. } => Some(
-            "raise the limit, which `ulimit -v` shows, or take less: --threads 1, a lower --level, a smaller --chunk",
+            "raise the limit, which `ulimit -v` shows, or take less: --threads 1, and for an import a lower --level and a smaller --chunk",
         ),
         Failure::Empty { .. } => {
             Some("if a command was to write it, --from-command runs that command and sees how it ends")

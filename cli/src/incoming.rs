@@ -70,7 +70,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// What is odd about the disk and no reason to refuse it, as far as it came.
+    /// Oddities of the disk that are no reason to refuse it, as far as it came.
     pub fn warnings(&self) -> Vec<Warning> {
         match self {
             Self::Raw(_) => Vec::new(),
@@ -103,7 +103,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// What tells the format, and the rest.
+/// Reads the bytes that tell the format, and gives them with the rest.
 fn first_bytes<'a>(
     mut pipe: Pipe<'a>,
     name: &str,

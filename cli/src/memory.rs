@@ -1,7 +1,7 @@
 //! Memory where the system allows little of it, as `ulimit -v` does.
 //!
-//! What an allocator is refused ends a process at once. So long work first asks whether it will
-//! have what it takes, and what may be of any size is made to fit.
+//! A refused allocation ends the process at once. So long work first asks whether there is memory
+//! for it, and caches, which may be of any size, are made to fit.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ use crate::exit::Failure;
 /// Tells the allocator, and the process started anew with it, how many arenas to use.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// What work takes at its peak, with some room to spare.
+/// The memory that work takes at its peak, with some room to spare.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs {
     /// Bytes whatever the number of threads.

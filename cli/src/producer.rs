@@ -1,6 +1,6 @@
 //! A command whose output is a disk: whether it ended well decides whether the disk is taken.
 //!
-//! It runs in a process group of its own, so that what it began can be ended with it.
+//! It runs in a process group of its own, so that its children can be ended with it.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The process group to be killed where this process ends at once; 0 is none.
 static GROUP: AtomicI32 = AtomicI32::new(0);
 
-/// How a command ended, or why it never will.
+/// The end of a command, or the reason that it never will end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
     /// With this exit status.
@@ -51,8 +51,8 @@ pub struct Producer<'a> {
 }
 
 impl<'a> Producer<'a> {
-    /// Runs a command, without a shell, and gives what it writes to standard output. It reads what
-    /// this process would read, unless that is a terminal.
+    /// Runs a command, without a shell, and gives a pipe from its standard output. It shares the
+    /// standard input of this process, unless that is a terminal.
     pub fn start(command: &[OsString], cancel: &'a AtomicBool) -> Result<(Self, Pipe<'a>), Failure> {
         let Some((program, arguments)) = command.split_first() else {
             return Err(Failure::Usage("--from-command needs a command behind --".into()));
@@ -114,13 +114,13 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// The disk was taken: what the command left running is its own affair.
+    /// Notes that the disk was taken: children that the command left running are its own affair.
     pub fn done(&self) {
         self.is_done.store(true, Ordering::Relaxed);
     }
 
-    /// Why the disk was not taken: where the command ended badly, that is the reason, and what is
-    /// wrong with its output follows from it.
+    /// Gives the reason that the disk was not taken: a command that ended badly comes first, since
+    /// faults of its output follow from that.
     pub fn blame(&self, failure: Failure) -> Failure {
         if !self.has_ended.load(Ordering::Relaxed) {
             return failure;
@@ -161,7 +161,7 @@ pub fn kill_all() {
 struct Process(Pid);
 
 impl Process {
-    /// How it ended, if it has; it is still there to be waited for.
+    /// Its end, if it has ended; it is still there to be waited for.
     fn status(self) -> rustix::io::Result<Option<WaitIdStatus>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(self.0), options)

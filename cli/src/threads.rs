@@ -48,7 +48,7 @@ pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
     thread::Builder::new().spawn(work).map_err(refused)
 }
 
-/// How many threads can be begun at once, up to `wanted`: tried, since no limit tells.
+/// Counts the threads that can be begun at once, up to `wanted`: tried, since no limit tells.
 pub fn available(wanted: usize) -> usize {
     let mut waiting = Vec::new();
     let mut threads = Vec::new();

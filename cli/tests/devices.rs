@@ -90,6 +90,8 @@ fn exit_1_a_device_that_holds_something_unless_it_is_forced() {
             bed.sh(&format!("melv {command} {device}")).exits(1).says(device).says(name).says("--force");
             assert_eq!(bed.sh(&format!("head -c 4M {device} | sha256sum")).stdout(), before);
         }
+        // The hints help: one shows what is there, the other overwrites it.
+        assert!(!bed.sh(&format!("{TOOLS} wipefs {device}")).exits(0).stdout().is_empty(), "{maker}");
         bed.melv(&["export", "web", device, "--force"]).exits(0);
         bed.sh(&format!("head -c {} {device} | cmp - disk.raw", disk().len())).exits(0);
     }
@@ -155,6 +157,8 @@ fn a_device_that_is_too_small_is_named_with_both_sizes() {
         ran.says(&device.0).says("1048576 bytes").says(&disk().len().to_string());
     }
     assert!(bed.read("lun").iter().all(|byte| *byte == 0));
+    let told = bed.sh(&format!("{TOOLS} blockdev --getsize64 {}", device.0)).exits(0).stdout();
+    assert_eq!(told.trim(), "1048576");
 }
 
 #[test]
@@ -185,7 +189,9 @@ fn a_device_in_use_is_called_so() {
     bed.sh(&format!("mkdir at && {TOOLS} mount {} at", device.0)).exits(0);
     let ran = [&["export", "web", &device.0][..], &["save", "web", &device.0, "--force"]]
         .map(|line| bed.melv(line));
+    let told = bed.sh(&format!("{TOOLS} lsblk {}", device.0)).stdout();
     bed.sh(&format!("{TOOLS} umount at")).exits(0);
+    assert!(told.contains("/at"), "the hint helps: {told}");
     for ran in ran {
         ran.exits(1).says(&device.0).says("in use").says("lsblk");
     }

@@ -1,4 +1,4 @@
-//! Where few processes or little memory are allowed, a command uses fewer threads, or fails with words.
+//! A command that is allowed few processes or little memory uses fewer threads, or fails with words.
 
 mod common;
 

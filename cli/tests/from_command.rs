@@ -236,3 +236,17 @@ fn exit_17_another_content_than_expected_and_nothing_is_changed() {
         bed.melv(&["import", "disk.raw", "--name", "q", "--expect", bad]).exits(2);
     }
 }
+
+#[test]
+fn a_command_that_wants_the_terminal_is_told_of_and_does_not_hang() {
+    let bed = one_image();
+    if !bed.sh("command -v script >/dev/null").output.status.success() {
+        println!("skipped: there is no `script` to make a terminal");
+        return;
+    }
+    let line = "melv import --from-command --name tty -- sh -c \"read x </dev/tty; cat disk.raw\"";
+    let ran = bed.sh(&format!("timeout 20 script -qec '{line}' /dev/null </dev/null"));
+    assert_eq!(ran.output.status.code(), Some(1), "{}", ran.stdout());
+    assert!(ran.stdout().contains("cannot read from the terminal"), "{}", ran.stdout());
+    bed.melv(&["inspect", "tty"]).exits(13);
+}

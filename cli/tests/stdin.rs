@@ -93,11 +93,8 @@ fn format_raw_insists() {
         let name = format!("n{number}");
         let pipe = format!("cat {file} | melv import - --name {name} --format raw --pad");
         assert!(bed.sh(&pipe).exits(0).stderr().is_empty());
-        bed.melv(&["compare", &name, file, "--format", "raw"]).exits(if bed.read(file).len() % 512 == 0 {
-            0
-        } else {
-            5
-        });
+        bed.melv(&["compare", &name, file, "--format", "raw"])
+            .exits(if bed.read(file).len().is_multiple_of(512) { 0 } else { 5 });
         let content = bed.json(&["digest", file, "--format", "raw", "--pad"])["content"].clone();
         let ran = bed.sh(&format!("cat {file} | melv digest - --format raw --pad --json")).exits(0);
         assert_eq!(ran.json()["content"], content);

@@ -7,7 +7,7 @@
 use crate::container::{self, Container};
 use crate::error::Result;
 
-/// Where a mark lies on a device.
+/// The place of a mark on a device.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     /// So many bytes from its beginning.
@@ -159,7 +159,7 @@ const MARK_LEN_MAX: usize = 32;
 const ZFS_LABEL_LEN: u64 = 256 << 10;
 /// Its second half: uberblocks, each at a multiple of this.
 const ZFS_UBERBLOCK_LEN: usize = 1 << 10;
-/// How an uberblock begins, in either order of bytes.
+/// The beginning of an uberblock, in either order of bytes.
 const ZFS_MARKS: [[u8; 8]; 2] = [[0x0c, 0xb1, 0xba, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0xba, 0xb1, 0x0c]];
 
 /// Names what is on a device of `size` bytes, with its article; `None` where no mark is known.

@@ -9,7 +9,7 @@ use crate::limits::SPAN_LEN;
 /// The first byte from `start` to `end` that is not zero. Holes are not read. Memory: 1 MiB.
 ///
 /// # Errors
-/// What reading the disk gives, and [`Error::Interrupted`].
+/// Those of reading the disk, and [`Error::Interrupted`].
 pub fn first_data(
     device: &dyn BlockDevice,
     start: u64,

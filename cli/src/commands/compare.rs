@@ -93,7 +93,7 @@ fn len_of_file(raw: &RawFile, path: &Path) -> Result<u64, Failure> {
     Ok(if metadata(path)?.is_file() { raw.file_size() } else { raw.size() })
 }
 
-/// How two disks compare.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 struct Found {
     /// Bytes of each.

@@ -83,7 +83,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Says how much of a block device lies behind what was written to it, and gives that; `None` for
+/// Tells the bytes of a block device behind those that were written, and gives their number; `None` for
 /// files and for devices that were filled.
 pub fn note_rest(out: &Path, written: u64, session: &Session<'_>) -> Option<u64> {
     std::fs::metadata(out).ok().filter(|metadata| metadata.file_type().is_block_device())?;

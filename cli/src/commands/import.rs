@@ -90,7 +90,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The memory that an import takes: chunks at every stage, and what the compressor keeps.
+    /// The memory that an import takes: chunks at every stage, the compressor's tables, new blocks.
     pub fn needs(&self) -> Needs {
         let chunks = self.chunk.min(CHUNK_BLOCKS_MAX as u64 * BLOCK_LEN as u64).saturating_mul(20);
         Needs { base_bytes: (28 << 20) + self.block_bytes(), thread_bytes: (12 << 20) + chunks }
@@ -115,7 +115,7 @@ const fn default_chunk() -> u64 {
     CHUNK_BLOCKS_DEFAULT as u64 * BLOCK_LEN as u64
 }
 
-/// Where the disk comes from.
+/// The origin of the disk.
 enum From<'a> {
     File(&'a Path),
     Stdin,

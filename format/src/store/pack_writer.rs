@@ -149,7 +149,7 @@ type SyncResult = std::result::Result<(), (String, std::io::Error)>;
 struct Syncer {
     jobs: Option<Sender<(String, Arc<dyn Append>)>>,
     thread: Option<JoinHandle<SyncResult>>,
-    /// What came of syncing here, where no thread could be had.
+    /// The first failure of syncing here, where no thread could be had.
     failed: SyncResult,
 }
 
