@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -18,7 +19,7 @@ const WAIT_MAX: u64 = 365 * 24 * 3600;
 
 /// Disk images in a store that keeps every 4 KiB block once.
 #[derive(Debug, Parser)]
-#[command(name = "melv", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "melv", version, max_term_width = 100)]
 #[command(
     after_help = "REF: NAME[:TAG], @IMAGE-ID, 6 or more of its first digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
                   Exit codes: 0 done, 1 failure, 2 usage, 4 damage, 5 disks differ, 10 no store, 11 locked, \
@@ -188,7 +189,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
         (false, true) => ColorChoice::Never,
         _ => ColorChoice::Auto,
     };
-    let parsed = command().color(color).try_get_matches_from(&arguments);
+    let parsed = command().color(color).try_get_matches_from(&arguments).map_err(suggest);
     parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
         if error.use_stderr() && has("--json") {
@@ -203,16 +204,47 @@ pub fn parse() -> Result<Cli, ExitCode> {
     })
 }
 
-/// A number of bytes: digits alone, or followed by K M G T, or KiB MiB GiB TiB.
+/// Commands that other tools have, and the one that does it here.
+const ELSEWHERE: &[(&str, &[&str])] = &[
+    ("import", &["add", "create", "backup", "put", "new", "build", "commit"]),
+    ("ls", &["list", "images", "image", "snapshots", "ps", "dir"]),
+    ("inspect", &["info", "show", "history", "stat", "stats", "describe"]),
+    ("export", &["convert", "restore", "extract", "dump", "cat", "dd", "get", "cp"]),
+    ("compare", &["cmp", "diff"]),
+    ("digest", &["hash", "checksum", "sum", "sha256sum", "b3sum", "id"]),
+    ("save", &["pack", "bundle", "send", "push"]),
+    ("load", &["unpack", "receive", "pull"]),
+    ("tag", &["rename", "mv", "name", "alias"]),
+    ("rm", &["rmi", "remove", "delete", "del", "untag", "forget"]),
+    ("df", &["du", "usage", "space"]),
+    ("verify", &["check", "fsck", "scrub", "test"]),
+    ("serve", &["nbd", "server", "export-nbd"]),
+    ("mount", &["fuse", "attach"]),
+    ("umount", &["unmount", "detach", "eject"]),
+];
+
+/// Names the command that was meant, where another tool calls it so.
+fn suggest(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(tried)) = error.get(ContextKind::InvalidSubcommand) {
+        let tried = tried.to_lowercase();
+        if let Some((meant, _)) = ELSEWHERE.iter().find(|(_, names)| names.contains(&tried.as_str())) {
+            let meant = ContextValue::Strings(vec![(*meant).into()]);
+            error.insert(ContextKind::SuggestedSubcommand, meant);
+        }
+    }
+    error
+}
+
+/// A number of bytes: digits alone, or followed by K M G T, or KiB MiB GiB TiB, in any case.
 pub fn size(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let shift = match unit {
+    let shift = match unit.to_ascii_lowercase().as_str() {
         "" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        "T" | "TiB" => 40,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
         _ => return Err("expected bytes, or a number with K M G T or KiB MiB GiB TiB".into()),
     };
     let number: u64 = number.parse().map_err(|_| "expected a number that fits 64 bits".to_owned())?;
@@ -227,8 +259,9 @@ mod tests {
     fn sizes_are_powers_of_1024() {
         assert_eq!(size("4096"), Ok(4096));
         assert_eq!((size("64K"), size("64KiB")), (Ok(65536), Ok(65536)));
+        assert_eq!((size("64k"), size("64kib")), (Ok(65536), Ok(65536)));
         assert_eq!((size("1G"), size("2TiB")), (Ok(1 << 30), Ok(2 << 40)));
-        for bad in ["", "K", "-1", "1.5G", "64k", "64KB", "64 K", "16777216T", "99999999999999999999"] {
+        for bad in ["", "K", "-1", "1.5G", "64KB", "64kb", "64 K", "16777216T", "99999999999999999999"] {
             assert!(size(bad).is_err(), "{bad}");
         }
     }
@@ -242,5 +275,9 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+        let has = |name: &str| Cli::command().get_subcommands().any(|command| command.get_name() == name);
+        for (meant, elsewhere) in ELSEWHERE {
+            assert!(has(meant) && !elsewhere.iter().any(|name| has(name)), "{meant}");
+        }
     }
 }

@@ -81,6 +81,27 @@ impl Disk {
         }
     }
 
+    /// Bytes of the disk as the file has them: without those that pad it.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Raw(raw) => raw.file_size(),
+            Self::Vmdk(vmdk) => vmdk.size(),
+            Self::Image(found, _) => found.image.size(),
+        }
+    }
+
+    /// Fails where the disk has another length than it must have.
+    pub fn check_len(&self, expected: Option<u64>) -> melv::Result<()> {
+        match expected {
+            Some(expected) if expected != self.len() => Err(melv::Error::SizeMismatch {
+                object: self.device().name(),
+                expected,
+                found: Some(self.len()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Fails where a file of the disk was written to since it was opened. What comes out of a bundle
     /// was checked against its ids.
     pub fn check_unchanged(&self) -> melv::Result<()> {
@@ -117,6 +138,11 @@ impl Disk {
             Self::Raw(_) | Self::Vmdk(_) => naming::of_file(path),
         }
     }
+}
+
+/// Whether a file or block device has no bytes at all, whatever format it is to have.
+pub fn is_empty(path: &Path) -> bool {
+    RawFile::open(path, true).is_ok_and(|file| file.file_size() == 0)
 }
 
 /// Says what is odd about a disk; gives it as JSON, too.

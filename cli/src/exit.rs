@@ -61,6 +61,24 @@ pub enum Failure {
     /// The command line is not acceptable: what was given, and what would be.
     #[error("{0}")]
     Usage(String),
+    /// Nothing came where a disk was to come from.
+    #[error("{name} is empty: no bytes came, and nothing was changed")]
+    Empty {
+        /// The file or pipe.
+        name: String,
+    },
+    /// A bundle comes through a pipe.
+    #[error("{name} is a melv bundle, which is read by position, and a pipe has none")]
+    PipedBundle {
+        /// The pipe.
+        name: String,
+    },
+    /// The system gives less memory than the work takes.
+    #[error("out of memory: {} are needed, and the system does not give as much", human(*needed_bytes))]
+    OutOfMemory {
+        /// The bytes.
+        needed_bytes: u64,
+    },
     /// An input file is not there.
     #[error("there is no file {}", path.display())]
     NoFile {
@@ -176,15 +194,16 @@ impl Failure {
         match self {
             Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
             Self::InBundle { error, .. } | Self::InOneOf { error, .. } => exit_of(error),
-            Self::Usage(_) | Self::SeveralImages { .. } => Exit::Usage,
+            Self::Usage(_) | Self::SeveralImages { .. } | Self::Empty { .. } => Exit::Usage,
             Self::StoreNotFolder { .. } => Exit::NoStore,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
-            Self::ForeignFile { .. } | Self::ForeignFormat { .. } | Self::NotBundle { .. } => {
-                Exit::Unsupported
-            }
+            Self::ForeignFile { .. }
+            | Self::ForeignFormat { .. }
+            | Self::NotBundle { .. }
+            | Self::PipedBundle { .. } => Exit::Unsupported,
             Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,
             Self::Fuse(melv_fuse::Error::NoDevice { .. }) => Exit::Unsupported,
-            Self::Fuse(_) | Self::Daemon(_) | Self::ReaderGone => Exit::Failure,
+            Self::Fuse(_) | Self::Daemon(_) | Self::ReaderGone | Self::OutOfMemory { .. } => Exit::Failure,
         }
     }
 }
@@ -194,7 +213,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Corrupt { .. } | Error::Vmdk { .. } => Exit::Damage,
         error if is_lost_object(error) => Exit::Damage,
         error if is_lost_extent(error) => Exit::NotFound,
-        Error::DigestMismatch { .. } => Exit::DigestMismatch,
+        Error::DigestMismatch { .. } | Error::ContentMismatch { .. } => Exit::DigestMismatch,
         Error::NotFound { .. } | Error::BaseMissing { .. } => Exit::NotFound,
         Error::Ambiguous { .. } | Error::Invalid { .. } => Exit::Usage,
         Error::NoStore { .. } => Exit::NoStore,
@@ -311,12 +330,17 @@ fn choices(failure: &Failure) -> Vec<Vec<String>> {
     }
 }
 
+/// Whether the terminal says that it can do nothing but letters.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// Whether standard error gets colours.
 pub fn is_colored(color: Color) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => !refused && std::io::stderr().is_terminal(),
+        Color::Auto => !refused && !is_dumb() && std::io::stderr().is_terminal(),
     }
 }

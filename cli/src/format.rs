@@ -52,7 +52,7 @@ pub const WRITTEN: &str = "raw, vmdk or vmdk-stream";
 
 /// The format asked for by name; without a name, the file is looked at.
 pub fn read_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
-    match name {
+    match name.map(str::to_lowercase).as_deref() {
         None => Ok(None),
         Some("raw") => Ok(Some(Format::Raw)),
         Some("vmdk") => Ok(Some(Format::Vmdk)),
@@ -66,7 +66,7 @@ pub fn read_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
 
 /// The format to write; raw without a name.
 pub fn write_format(name: Option<&str>) -> Result<OutFormat, Failure> {
-    match name {
+    match name.map(str::to_lowercase).as_deref() {
         None | Some("raw") => Ok(OutFormat::Raw),
         Some("vmdk") => Ok(OutFormat::Vmdk),
         Some("vmdk-stream") => Ok(OutFormat::VmdkStream),

@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use melv::{Container, Error, vmdk};
+use melv::{Container, DeviceState, Error, vmdk};
 
 use crate::bundle_ref::SUFFIX;
 use crate::exit::{Failure, is_lost_extent, is_lost_object};
+use crate::memory;
 
 /// The hint for a failure.
 pub fn hint_of(failure: &Failure) -> Option<&'static str> {
@@ -37,6 +38,15 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
             Some("a bundle is meant, by its ending; an image of that name is NAME.melv:TAG, with its tag")
         }
         Failure::Fuse(error) => of_mount(error),
+        Failure::PipedBundle { .. } => Some(
+            "write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk",
+        ),
+        Failure::OutOfMemory { .. } => Some(
+            "raise the limit, which `ulimit -v` shows, or take less: --threads 1, and for an import a lower --level and a smaller --chunk",
+        ),
+        Failure::Empty { .. } => {
+            Some("if a command was to write it, --from-command runs that command and sees how it ends")
+        }
         Failure::Daemon(_) | Failure::Usage(_) | Failure::NoFile { .. } | Failure::ReaderGone => None,
     }
 }
@@ -109,11 +119,7 @@ pub fn of_container(container: Container) -> &'static str {
         Container::Parallels => by_qemu!("parallels"),
         Container::Bochs => by_qemu!("bochs"),
         Container::Dmg => by_qemu!("dmg"),
-        Container::VmdkCowd | Container::VmdkSeSparse => {
-            "it is one extent, often a snapshot's: with all files of the disk in one folder, \
-             `qemu-img convert -f vmdk -O raw NAME.vmdk OUT.raw` of its descriptor makes a raw disk; \
-             --format raw takes the bytes as they are"
-        }
+        Container::VmdkCowd | Container::VmdkSeSparse => by_qemu!("vmdk"),
         Container::VhdFixed => {
             "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
         }
@@ -188,6 +194,16 @@ fn of_error(error: &Error) -> Option<&'static str> {
         Error::Io { operation: "lock", source, .. } if source.kind() == ErrorKind::Unsupported => {
             Some("put the store elsewhere with --store DIR, or mount that file system with locks")
         }
+        Error::Device { state, .. } => of_device(state),
+        Error::SizeMismatch { .. } | Error::ContentMismatch { .. } => {
+            Some("the disk is not the one that was expected; get it again from where it came")
+        }
+        Error::Io { operation: "run", source, .. } if source.kind() == ErrorKind::NotFound => {
+            Some("it is run without a shell; `-- sh -c 'COMMAND'` runs a line for the shell")
+        }
+        Error::Io { operation: "start", source, .. } if memory::is_refused(source) => {
+            Some("`ulimit -u` shows how many processes and threads are allowed, `ulimit -v` how much memory")
+        }
         Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             Some("look at who owns it and at its mode")
         }
@@ -205,6 +221,19 @@ fn of_parent(parent: &vmdk::Parent) -> &'static str {
          disk of both, which can be imported; so does deleting the machine's snapshots"
     } else {
         "import the disk that is left when the machine's snapshots have been deleted"
+    }
+}
+
+/// A way to write a block device that was refused.
+fn of_device(state: &DeviceState) -> Option<&'static str> {
+    match state {
+        DeviceState::ReadOnly => {
+            Some("`blockdev --getro DEVICE` tells; `blockdev --setrw DEVICE` lets it be written")
+        }
+        DeviceState::Busy => Some("`lsblk DEVICE` tells by what"),
+        DeviceState::TooSmall { .. } => Some("`blockdev --getsize64 DEVICE` tells its size"),
+        DeviceState::Holds(_) => Some("--force overwrites it; `wipefs DEVICE` lists what is on it"),
+        _ => None,
     }
 }
 

@@ -11,7 +11,11 @@
 //! | `format` | names of disk formats |
 //! | `catalog` | what a front end serves |
 //! | `stats` | what it has done |
-//! | `stdin` | standard input that notices the wish to stop |
+//! | `stdin` | pipes, which notice the wish to stop |
+//! | `incoming` | a disk that arrives through a pipe |
+//! | `producer` | a command whose output is a disk |
+//! | `threads`, `memory` | threads and memory, fewer and less where the system gives less |
+//! | `heard` | warnings of the library, for JSON |
 //! | `report` | standard output: text, JSON, sizes for people |
 //! | `table`, `width` | tables and text that fit the terminal |
 //! | `times` | times for programs and for people |
@@ -31,22 +35,28 @@ mod daemon;
 mod disk;
 mod exit;
 mod format;
+mod heard;
 mod hint;
+mod incoming;
+mod memory;
 mod naming;
 mod operand;
 mod order;
+mod producer;
 mod progress;
 mod report;
 mod session;
 mod stats;
 mod stdin;
 mod table;
+mod threads;
 mod times;
 mod width;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    memory::use_one_arena();
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(code) => return code,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{Globals, ProgressMode};
+use crate::exit::is_dumb;
 use crate::report::{human, note};
 
 /// At most a line in so long,
@@ -46,6 +47,8 @@ struct Lines {
     last_percent: u64,
     done: u64,
     total: Option<u64>,
+    /// The last line that was printed.
+    said: Option<String>,
 }
 
 impl Progress {
@@ -54,13 +57,17 @@ impl Progress {
         let kind = match globals.progress {
             _ if globals.quiet => Kind::Nothing,
             ProgressMode::None => Kind::Nothing,
-            ProgressMode::Auto if std::io::stderr().is_terminal() => {
+            ProgressMode::Auto if std::io::stderr().is_terminal() && !is_dumb() => {
                 Kind::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)))
             }
             ProgressMode::Auto => Kind::Nothing,
-            ProgressMode::Plain => {
-                Kind::Lines(Mutex::new(Lines { last: Instant::now(), last_percent: 0, done: 0, total: None }))
-            }
+            ProgressMode::Plain => Kind::Lines(Mutex::new(Lines {
+                last: Instant::now(),
+                last_percent: 0,
+                done: 0,
+                total: None,
+                said: None,
+            })),
         };
         let progress = Self { label, unit, kind };
         progress.style(None);
@@ -101,6 +108,7 @@ impl Progress {
                     lines.last_percent = lines.percent();
                     let text = lines.text(self.unit);
                     self.line(&text);
+                    lines.said = Some(text);
                 }
             }
         }
@@ -144,8 +152,11 @@ impl Drop for Progress {
             Kind::Nothing => {}
             Kind::Bar(bar) => bar.finish_and_clear(),
             Kind::Lines(lines) => {
-                let text = lines.lock().unwrap_or_else(PoisonError::into_inner).text(self.unit);
-                self.line(&text);
+                let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                let text = lines.text(self.unit);
+                if lines.said.as_ref() != Some(&text) {
+                    self.line(&text);
+                }
             }
         }
     }

@@ -40,7 +40,12 @@ impl Out {
 
     /// Prints a command's result: one JSON object, or its text.
     pub fn data(&mut self, json: &Value, text: &str) -> melv::Result<()> {
-        if self.json { writeln!(self, "{json}") } else { self.write_all(text.as_bytes()) }
+        self.data_bytes(json, text.as_bytes())
+    }
+
+    /// As [`Out::data`], of a text that may have names of files in it.
+    pub fn data_bytes(&mut self, json: &Value, text: &[u8]) -> melv::Result<()> {
+        if self.json { writeln!(self, "{json}") } else { self.write_all(text) }
             .and_then(|()| self.flush())
             .map_err(write_failed)
     }

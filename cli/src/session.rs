@@ -13,6 +13,7 @@ use crate::args::Globals;
 use crate::exit::{Exit, Failure};
 use crate::progress::{Progress, Unit};
 use crate::report::{Out, note};
+use crate::{memory, producer};
 
 static CANCEL: AtomicBool = AtomicBool::new(false);
 /// The folder of the store, once it was to be opened.
@@ -42,6 +43,8 @@ pub fn in_store(error: Error) -> Error {
         _ => error,
     }
 }
+/// Whether signals set it.
+static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
 
 /// One run of the command.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// A run with these options.
     pub fn new(globals: &'a Globals) -> Self {
-        Self { globals, cache: Cache::new(CACHE_BYTES_DEFAULT), is_serving: false }
+        Self { globals, cache: Cache::new(memory::cache_bytes(CACHE_BYTES_DEFAULT)), is_serving: false }
     }
 
     /// The same for a front end, with this cache.
@@ -119,13 +122,17 @@ impl<'a> Session<'a> {
         opened(path, Store::create_folder(path, self.store_options()))
     }
 
-    /// The flag that a signal sets from now on, once: a second signal ends the process at once.
+    /// The flag that a signal sets from the first call on: a second signal ends the process at once.
     ///
     /// A command that does not ask for the flag is ended by the first.
     pub fn cancel(&self) -> Result<&'static AtomicBool, Failure> {
+        if IS_CAUGHT.swap(true, Ordering::Relaxed) {
+            return Ok(&CANCEL);
+        }
         let told = !self.globals.quiet && !self.globals.json;
         let handler = move || {
             if CANCEL.swap(true, Ordering::Relaxed) {
+                producer::kill_all();
                 std::process::exit(Exit::Interrupted as i32);
             }
             if told {
@@ -137,8 +144,11 @@ impl<'a> Session<'a> {
         match ctrlc::set_handler(handler) {
             Ok(()) => Ok(&CANCEL),
             Err(error) => {
-                let source = std::io::Error::other(error);
-                Err(Error::io("catch", "the signals that interrupt", source).into())
+                let source = match error {
+                    ctrlc::Error::System(source) => source,
+                    other => std::io::Error::other(other),
+                };
+                Err(Error::io("start", "the thread that waits for signals", source).into())
             }
         }
     }

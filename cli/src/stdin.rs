@@ -1,24 +1,20 @@
-//! Standard input as a stream that ends with an error once the user wants to stop, even while
-//! nothing arrives on it.
+//! Pipes that a disk comes from: standard input, and the output of a command. A read ends with an
+//! error once the user wants to stop, even while nothing arrives.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use melv::Container;
-
-use crate::report::note;
-
-/// Bytes that tell a format.
-const MARK_LEN: u64 = 1024;
+use crate::exit::Failure;
 
 /// How long a wish to stop may go unnoticed.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// What to call it in messages.
+/// The name of standard input in messages.
 pub const NAME: &str = "standard input";
 
 /// Why a bundle does not come from it.
@@ -37,49 +33,71 @@ impl Cancelled {
     }
 }
 
-/// Standard input, unbuffered.
-#[derive(Debug)]
-pub struct Stdin<'a> {
+/// Looks, while nothing arrives, whether anything ever will.
+pub type Watch<'a> = Box<dyn Fn() -> io::Result<()> + Send + 'a>;
+
+/// A pipe, unbuffered.
+pub struct Pipe<'a> {
     file: File,
     cancel: &'a AtomicBool,
+    watch: Option<Watch<'a>>,
+    has_ended: Arc<AtomicBool>,
 }
 
-impl<'a> Stdin<'a> {
+impl std::fmt::Debug for Pipe<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipe").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Pipe<'a> {
     /// Standard input, until `cancel` is set.
-    pub fn open(cancel: &'a AtomicBool) -> melv::Result<Self> {
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for a terminal: nobody types a disk.
+    pub fn stdin(cancel: &'a AtomicBool) -> Result<Self, Failure> {
+        check_no_terminal()?;
         let fd = io::stdin().as_fd().try_clone_to_owned();
-        let file = fd.map_err(|error| melv::Error::io("open", NAME, error))?.into();
-        Ok(Self { file, cancel })
+        let fd = fd.map_err(|error| melv::Error::io("open", NAME, error))?;
+        Ok(Self::new(fd, cancel, None))
     }
 
-    /// Standard input as a raw disk. Gives the format that it seems to be in, too, if it is not raw:
-    /// a pipe is taken as it is unless told otherwise, but not without a word.
-    pub fn open_raw(cancel: &'a AtomicBool) -> melv::Result<(impl Read + Send + 'a, Option<Container>)> {
-        let mut stdin = Self::open(cancel)?;
-        let mut first = Vec::new();
-        let read = (&mut stdin).take(MARK_LEN).read_to_end(&mut first);
-        read.map_err(|error| melv::Error::io("read", format!("{NAME} at byte 0"), error))?;
-        let format = Container::of(&first, &[]);
-        Ok((Cursor::new(first).chain(stdin), format))
+    /// Any pipe, until `cancel` is set.
+    pub fn new(fd: OwnedFd, cancel: &'a AtomicBool, watch: Option<Watch<'a>>) -> Self {
+        Self { file: fd.into(), cancel, watch, has_ended: Arc::default() }
+    }
+
+    /// Whether the end was read, to be asked when the pipe is gone.
+    pub fn has_ended(&self) -> Arc<AtomicBool> {
+        self.has_ended.clone()
     }
 }
 
-/// Says that standard input is taken as raw though it looks like another format.
-pub fn note_format(format: Option<Container>) {
-    let Some(format) = format else { return };
-    let better = if format.is_vmdk() { "--format vmdk reads it" } else { "unpack or convert it first" };
-    note(&format!("melv: warning: {NAME} looks like {} and is taken as raw; {better}", format.name()));
+/// Fails where standard input is a terminal, which would be waited for without a word.
+pub fn check_no_terminal() -> Result<(), Failure> {
+    if io::stdin().is_terminal() {
+        let text = "standard input is a terminal; send a file or the output of a command to it";
+        return Err(Failure::Usage(text.into()));
+    }
+    Ok(())
 }
 
-impl Read for Stdin<'_> {
+impl Read for Pipe<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(io::Error::other(Cancelled));
             }
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&PATIENCE)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return self.file.read(buf),
+                Ok(0) => self.watch.as_ref().map_or(Ok(()), |watch| watch())?,
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => {
+                    let read = self.file.read(buf)?;
+                    if read == 0 && !buf.is_empty() {
+                        self.has_ended.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(read);
+                }
                 Err(error) => return Err(error.into()),
             }
         }

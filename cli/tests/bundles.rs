@@ -441,7 +441,8 @@ fn a_block_device_holds_a_bundle() {
     // It is too small for a larger one, and then holds none.
     bed.write("big.raw", &noise(9, 9 << 20));
     bed.melv(&["import", "big.raw"]).exits(0);
-    bed.melv(&["save", "big", lun]).exits(15).says(lun);
+    bed.melv(&["save", "big", lun]).exits(1).says("melv bundle").says("--force");
+    bed.melv(&["save", "big", lun, "--force"]).exits(15).says(lun);
     bed.melv(&["load", lun]).exits(14);
     assert_eq!(bed.path("lun").metadata().unwrap().size(), 8 << 20);
 }

@@ -36,6 +36,7 @@ fn prepared() -> Bed {
     bed.melv(&["import", "new.raw", "--name", "base"]).exits(0);
     bed.melv(&["import", "disk.raw", "--name", "web", "--parent", "base"]).exits(0);
     bed.melv(&["save", "web", "web.melv"]).exits(0);
+    bed.sh("gzip -k disk.raw").exits(0);
     bed.melv(&["export", "web", "disk.vmdk", "--format", "vmdk"]).exits(0);
     bed.melv(&["export", "web", "stream.vmdk", "--format", "vmdk-stream"]).exits(0);
     bed

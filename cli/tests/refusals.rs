@@ -43,7 +43,7 @@ fn exit_2_a_command_line_that_makes_no_sense() {
         &["import", "disk.raw", "--chunk", "5000"],
         &["import", "disk.raw", "--chunk", "12K"],
         &["import", "disk.raw", "--chunk", "8M"],
-        &["import", "disk.raw", "--chunk", "32k"],
+        &["import", "disk.raw", "--chunk", "32KB"],
         &["import", "disk.raw", "--format", "wav"],
         &["export", "web", "out.raw", "--format", "wav"],
         &["ls", "--threads", "0"],

@@ -96,8 +96,7 @@ fn exports_that_cannot_be_are_refused() {
     let ran =
         bed.sh("{ melv export web - --format vmdk-stream; echo $? >code; } | head -c 100 >part").exits(0);
     assert_eq!((ran.stderr().as_str(), bed.read("code")), ("", b"1\n".to_vec()));
-    bed.write("empty.raw", b"");
-    bed.melv(&["import", "empty.raw"]).exits(0);
+    common::import_empty(&bed);
     bed.melv(&["export", "empty", "empty.vmdk", "--format", "vmdk"]).exits(2);
     // A name that promises a VMDK is told of, and -q is quiet.
     bed.melv(&["export", "web", "raw.vmdk"]).exits(0).says("written as raw").says("--format vmdk");
@@ -222,10 +221,14 @@ fn exit_14_kinds_that_are_not_read() {
     bed.write("esx.vmdk", &[b"COWD".to_vec(), noise(1, 4092)].concat());
     bed.melv(&["import", "esx.vmdk"]).exits(14).says("VMDK");
     bed.melv(&["import", "esx.vmdk", "--format", "vmdk"]).exits(14).says("COWD");
-    // A pipe is raw unless it is told otherwise, but that is said.
-    let ran = bed.sh("melv import - --name raw <streamOptimized.vmdk").exits(0);
-    ran.says("taken as raw").says("--format vmdk");
-    bed.sh("melv digest - <streamOptimized.vmdk").exits(0).says("--format vmdk");
+    // A pipe is taken for what it holds, unless it is told otherwise.
+    let by_path = bed.json(&["digest", "streamOptimized.vmdk"])["content"].clone();
+    for line in ["melv import - --name stream --json", "melv digest - --json"] {
+        let ran = bed.sh(&format!("{line} <streamOptimized.vmdk")).exits(0);
+        assert_eq!((&ran.json()["content"], ran.stderr()), (&by_path, String::new()));
+    }
+    let ran = bed.sh("melv import - --name raw --format raw <streamOptimized.vmdk").exits(0);
+    assert_eq!(ran.stderr(), "");
     let ran = bed.sh("melv digest - --format raw <streamOptimized.vmdk").exits(0);
     assert_eq!(ran.stderr(), "");
     bed.melv(&["compare", "raw", "streamOptimized.vmdk", "--format", "raw"]).exits(0);

@@ -189,6 +189,34 @@ pub enum Error {
         /// The digest of what was found.
         found: Digest,
     },
+    /// The input is not as long as the caller said.
+    #[error("{}; nothing was stored", of_size(object, *expected, *found))]
+    SizeMismatch {
+        /// The input.
+        object: String,
+        /// The bytes that it was to have.
+        expected: u64,
+        /// The bytes that it has; `None` where it had more when reading it was given up.
+        found: Option<u64>,
+    },
+    /// The input does not have the content id that the caller said.
+    #[error("the content id of {object} is {found}, expected {expected}; nothing was stored")]
+    ContentMismatch {
+        /// The input.
+        object: String,
+        /// The content id that it was to have.
+        expected: Digest,
+        /// The one that it has.
+        found: Digest,
+    },
+    /// A block device cannot be written, or not without being forced.
+    #[error("{device} {state}")]
+    Device {
+        /// The device.
+        device: String,
+        /// Why not.
+        state: DeviceState,
+    },
     /// The input changed while it was read.
     #[error("{object} changed while it was read; nothing was stored")]
     Changed {
@@ -236,6 +264,46 @@ fn no_store(entry: Option<&str>) -> String {
     match entry {
         None => "is not a melv store; the first import creates one".into(),
         Some(entry) => format!("holds other files ({entry} is one), so no store is made there"),
+    }
+}
+
+/// Why a block device is not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceState {
+    /// The kernel lets nobody write to it.
+    ReadOnly,
+    /// It is mounted, or a part of another device.
+    Busy,
+    /// It has fewer bytes than what is to be written.
+    TooSmall {
+        /// Its bytes.
+        room_bytes: u64,
+        /// The bytes to be written.
+        needed_bytes: u64,
+    },
+    /// Something is on it that would be lost: a file system, a partition table, a part of a volume
+    /// group. Only a caller who forces the writing overwrites it.
+    Holds(String),
+}
+
+impl std::fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ReadOnly => f.write_str("is read-only"),
+            Self::Busy => f.write_str("is in use: it is mounted, or a part of another device"),
+            Self::TooSmall { room_bytes, needed_bytes } => {
+                write!(f, "has {room_bytes} bytes, too few for the {needed_bytes} bytes to be written")
+            }
+            Self::Holds(what) => write!(f, "holds {what}, which would be overwritten"),
+        }
+    }
+}
+
+fn of_size(object: &str, expected: u64, found: Option<u64>) -> String {
+    match found {
+        Some(found) => format!("{object} has {found} bytes, expected {expected}"),
+        None => format!("{object} has more bytes than the expected {expected}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Out of the store: any disk as raw bytes, to a sparse file, a block device or a stream.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use rustix::fs::FallocateFlags;
 
 use crate::device::{BlockDevice, RunKind, for_each_run};
 use crate::error::{Error, Result};
-use crate::output::{Target, open_device};
+use crate::output::Target;
 
 /// Data is read and written in pieces of this size, one to a thread.
 const PIECE_LEN: u64 = 1 << 20;
@@ -22,7 +22,8 @@ const PIECES_PER_THREAD: usize = 2;
 /// How to export.
 #[derive(Default)]
 pub struct ExportOptions<'a> {
-    /// Replace a file that exists. A block device is written without this being asked.
+    /// Replace a file that exists, and whatever is on a block device: without this, a file system,
+    /// a partition table and the like are not written over.
     pub force: bool,
     /// Called with the bytes done so far and the disk's size.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
@@ -51,11 +52,12 @@ impl ExportOptions<'_> {
 /// finished is removed. Memory: 2 MiB a thread.
 ///
 /// # Errors
-/// [`Error::Exists`] for a file that is there; [`Error::NoSpace`]; what reading the disk gives.
+/// [`Error::Exists`] for a file that is there; [`Error::Device`] for a block device that cannot be
+/// written, or not without `force`; [`Error::NoSpace`]; what reading the disk gives.
 pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
     let target = Target::find(path, "a file, a block device, or - for standard output")?;
     if target.is_block_device() {
-        return export_to_device(device, target.path(), target.name(), options);
+        return export_to_device(device, &target, options);
     }
     target.create(options.force, |out| {
         out.set_len(device.size())?;
@@ -64,26 +66,29 @@ pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>
     Ok(device.size())
 }
 
-fn export_to_device(
-    device: &dyn BlockDevice,
-    path: &Path,
-    name: &str,
-    options: &ExportOptions<'_>,
-) -> Result<u64> {
-    let mut file = open_device(path, name)?;
-    let room = file.seek(std::io::SeekFrom::End(0)).map_err(|error| Error::io("measure", name, error))?;
-    if room < device.size() {
-        return Err(Error::Limit {
-            what: "size of the disk for this block device",
-            found: device.size(),
-            max: room,
-        });
-    }
+fn export_to_device(device: &dyn BlockDevice, target: &Target, options: &ExportOptions<'_>) -> Result<u64> {
+    let (file, name) = (target.open_device(options.force, device.size())?, target.name());
     for_each_run(device, |start, run| {
         if run.kind == RunKind::Zero { clear(&file, name, start, run.len) } else { Ok(()) }
     })?;
     write_data(device, &file, name, options)?;
     file.sync_all().map_err(|error| Error::io("sync", name, error))?;
+    Ok(device.size())
+}
+
+/// Writes `device` to a regular file that is open and empty, whatever its position; zeros become
+/// holes. Nothing is synced. `name` is for messages. Memory: 2 MiB a thread.
+///
+/// # Errors
+/// [`Error::NoSpace`]; what writing and reading give.
+pub fn export_into(
+    device: &dyn BlockDevice,
+    file: &File,
+    name: &str,
+    options: &ExportOptions<'_>,
+) -> Result<u64> {
+    file.set_len(device.size()).map_err(|error| Error::io("extend", name, error))?;
+    write_data(device, file, name, options)?;
     Ok(device.size())
 }
 

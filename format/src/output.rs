@@ -2,15 +2,16 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{DeviceState, Error, Result};
+use crate::signature;
 
 /// Where something is written to.
 pub(crate) struct Target {
@@ -19,6 +20,8 @@ pub(crate) struct Target {
     /// As it was given, for messages.
     name: String,
     is_block_device: bool,
+    /// Whether a link was given that leads to nothing yet: the name is taken, by the link.
+    is_link: bool,
 }
 
 impl Target {
@@ -28,8 +31,8 @@ impl Target {
     /// [`Error::Invalid`], saying what was `expected`, for everything else.
     pub(crate) fn find(path: &Path, expected: &'static str) -> Result<Self> {
         let name = path.display().to_string();
-        // A link stands for the file that it leads to.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let (path, is_link) = followed(path).map_err(|error| Error::io("follow the link", &name, error))?;
+        let name = if is_link { format!("{name} (a link to {})", path.display()) } else { name };
         let is_block_device = match std::fs::metadata(&path).map(|metadata| metadata.file_type()) {
             Ok(kind) if kind.is_block_device() => true,
             Ok(kind) if !kind.is_file() => {
@@ -37,7 +40,7 @@ impl Target {
             }
             _ => false,
         };
-        Ok(Self { path, name, is_block_device })
+        Ok(Self { path, name, is_block_device, is_link })
     }
 
     /// What `path` leads to, for formats that only a file can hold.
@@ -57,11 +60,6 @@ impl Target {
         self.is_block_device
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// What to call it in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -70,15 +68,51 @@ impl Target {
     /// Has `fill` write a block device as it is, or a file as [`Target::create`] does.
     ///
     /// # Errors
-    /// As [`Target::create`].
+    /// As [`Target::create`] and [`Target::open_device`].
     pub(crate) fn write<T>(&self, force: bool, fill: impl FnOnce(&OutputFile<'_>) -> Result<T>) -> Result<T> {
         if !self.is_block_device {
             return self.create(force, fill);
         }
-        let out = OutputFile { file: open_device(&self.path, &self.name)?, name: &self.name };
+        let out = OutputFile { file: self.open_device(force, 0)?, name: &self.name };
         let filled = fill(&out)?;
         out.sync()?;
         Ok(filled)
+    }
+
+    /// Opens the block device for reading and writing. Exclusively: the kernel refuses one that is
+    /// mounted or otherwise in use.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it cannot be written, is smaller than `needed_bytes`, or, unless
+    /// `force` is set, holds something; those of the system.
+    pub(crate) fn open_device(&self, force: bool, needed_bytes: u64) -> Result<File> {
+        let state = |state| Error::Device { device: self.name.clone(), state };
+        let failed = |operation| move |error| Error::io(operation, &self.name, error);
+        let flags = rustix::fs::OFlags::EXCL.bits().cast_signed();
+        let opened = File::options().read(true).write(true).custom_flags(flags).open(&self.path);
+        let mut file = opened.map_err(|error| match refusal(&self.path, &error) {
+            Some(refused) => state(refused),
+            None => failed("open")(error),
+        })?;
+        // The kernel opens some of these all the same, and refuses the first write.
+        if is_read_only(&self.path) {
+            return Err(state(DeviceState::ReadOnly));
+        }
+        let room_bytes = file.seek(SeekFrom::End(0)).map_err(failed("measure"))?;
+        file.rewind().map_err(failed("measure"))?;
+        if room_bytes < needed_bytes {
+            return Err(state(DeviceState::TooSmall { room_bytes, needed_bytes }));
+        }
+        if !force {
+            let read = |offset, buf: &mut [u8]| {
+                let read = file.read_exact_at(buf, offset);
+                read.map_err(|error| Error::io("read", format!("{} at byte {offset}", self.name), error))
+            };
+            if let Some(held) = signature::find(room_bytes, read)? {
+                return Err(state(DeviceState::Holds(held)));
+            }
+        }
+        Ok(file)
     }
 
     /// The last part of the path.
@@ -97,10 +131,10 @@ impl Target {
         force: bool,
         fill: impl FnOnce(&OutputFile<'_>) -> Result<T>,
     ) -> Result<T> {
-        if !force && self.path.symlink_metadata().is_ok() {
+        if !force && (self.is_link || self.path.symlink_metadata().is_ok()) {
             return Err(Error::Exists { what: "file", name: self.name.clone() });
         }
-        let (file, path) = create_temporary(&self.path)?;
+        let (file, path) = create_temporary(&self.path, &self.name)?;
         let mut temporary = Temporary { path, is_there: true };
         let out = OutputFile { file, name: &self.name };
         let filled = fill(&out)?;
@@ -176,7 +210,7 @@ const NAMES_TRIED: u64 = 1 << 16;
 
 /// A new file beside the target, so that it can be renamed to it. Its name is short and not made
 /// from the target's, which may be as long as names can be.
-fn create_temporary(target: &Path) -> Result<(File, PathBuf)> {
+fn create_temporary(target: &Path, name: &str) -> Result<(File, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut tried = 0;
     loop {
@@ -186,7 +220,7 @@ fn create_temporary(target: &Path) -> Result<(File, PathBuf)> {
         match File::create_new(&path) {
             Ok(file) => return Ok((file, path)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && tried < NAMES_TRIED => {}
-            Err(error) => return Err(Error::io("create", target.display().to_string(), error)),
+            Err(error) => return Err(Error::io("create", name, error)),
         }
     }
 }
@@ -235,12 +269,43 @@ fn sync_folder(opened: io::Result<File>) -> io::Result<()> {
     }
 }
 
-/// Opens a block device for reading and writing. Exclusively: the kernel refuses one that is mounted
-/// or otherwise in use.
-pub(crate) fn open_device(path: &Path, name: &str) -> Result<File> {
-    let flags = rustix::fs::OFlags::EXCL.bits().cast_signed();
-    let opened = File::options().read(true).write(true).custom_flags(flags).open(path);
-    opened.map_err(|error| Error::io("open", name, error))
+/// Why the system refused to open a block device for writing, where that tells something about it.
+fn refusal(path: &Path, error: &io::Error) -> Option<DeviceState> {
+    match error.kind() {
+        ErrorKind::ResourceBusy => Some(DeviceState::Busy),
+        ErrorKind::ReadOnlyFilesystem => Some(DeviceState::ReadOnly),
+        // A device that is read-only is refused with the same word as one of another user.
+        ErrorKind::PermissionDenied if is_read_only(path) => Some(DeviceState::ReadOnly),
+        _ => None,
+    }
+}
+
+/// Whether the kernel says that a block device is read-only.
+fn is_read_only(path: &Path) -> bool {
+    let Ok(device) = std::fs::metadata(path).map(|metadata| metadata.rdev()) else { return false };
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let told = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/ro"));
+    told.is_ok_and(|told| told.trim() == "1")
+}
+
+/// As many links are followed as the system would follow.
+const LINKS_MAX: usize = 40;
+
+/// The file that `path` leads to, and whether it is a link that leads to nothing yet: then the file
+/// that it names.
+fn followed(path: &Path) -> io::Result<(PathBuf, bool)> {
+    let mut path = path.to_owned();
+    for links in 0..LINKS_MAX {
+        match path.canonicalize() {
+            Ok(there) => return Ok((there, false)),
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Ok((path, links > 0)),
+            Err(_) => {}
+        }
+        let Ok(named) = std::fs::read_link(&path) else { return Ok((path, links > 0)) };
+        path = path.parent().unwrap_or(Path::new("")).join(named);
+    }
+    Err(Errno::LOOP.into())
 }
 
 #[cfg(test)]
@@ -251,7 +316,7 @@ mod tests {
     fn a_temporary_name_that_is_taken_is_passed_over_and_fits_beside_the_longest() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x".repeat(255));
-        let (_, first) = create_temporary(&path).expect("a file");
+        let (_, first) = create_temporary(&path, "x").expect("a file");
         let name = first.file_name().and_then(OsStr::to_str).expect("a name");
         let digits = name.strip_suffix(".part").and_then(|name| name.rsplit('-').next()).expect("a number");
         let number: u64 = digits.parse().expect("a number");
@@ -260,7 +325,7 @@ mod tests {
             let name = format!(".melv-{}-{taken}.part", std::process::id());
             drop(File::create_new(folder.path().join(name)));
         }
-        let (_, second) = create_temporary(&path).expect("a file");
+        let (_, second) = create_temporary(&path, "x").expect("a file");
         assert_ne!(first, second);
         let target = Target::find(&path, "a file").expect("a target");
         target.create(false, |out| out.set_len(1)).expect("a file of the longest name");
@@ -277,6 +342,24 @@ mod tests {
         assert_eq!(std::fs::read(&there).expect("read"), b"there");
         rename_to_new(&new, &folder.path().join("free"), "free").expect("a free name");
         assert!(!new.exists());
+    }
+
+    #[test]
+    fn a_link_that_leads_to_nothing_stands_for_the_file_that_it_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (link, second) = (folder.path().join("link"), folder.path().join("second"));
+        std::fs::create_dir(folder.path().join("big")).expect("a folder");
+        std::os::unix::fs::symlink("big/disk", &second).expect("a link");
+        std::os::unix::fs::symlink("second", &link).expect("a link");
+        let target = Target::find(&link, "a file").expect("a target");
+        assert!(matches!(target.create(false, |_| Ok(())), Err(Error::Exists { .. })), "the link is there");
+        target.create(true, |out| out.set_len(1)).expect("a file");
+        assert!(link.is_symlink() && second.is_symlink());
+        assert_eq!(std::fs::metadata(folder.path().join("big/disk")).expect("the file").len(), 1);
+        let loops = folder.path().join("loops");
+        std::os::unix::fs::symlink("loops", &loops).expect("a link");
+        let refused = Target::find(&loops, "a file").and_then(|target| target.create(true, |_| Ok(())));
+        assert!(refused.is_err() && loops.is_symlink());
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl RawFile {
     }
 
     /// Bytes in the file, without padding.
-    pub(crate) fn file_size(&self) -> u64 {
+    #[must_use]
+    pub fn file_size(&self) -> u64 {
         self.file_size
     }
 

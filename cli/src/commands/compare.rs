@@ -1,81 +1,227 @@
-//! `melv compare`: are an image and another disk the same?
+//! `melv compare`: are two disks the same?
 
 use std::path::Path;
 
+use melv::limits::SPAN_LEN;
 use melv::source::RawFile;
-use melv::{BlockDevice, Comparison, Error, compare};
+use melv::vmdk::Warning;
+use melv::{BlockDevice, Comparison, Error, compare, first_data};
+use rayon::prelude::*;
 use serde_json::json;
 
 use crate::disk::{Disk, say_warnings};
 use crate::exit::{Exit, Failure};
 use crate::format::{Format, read_format};
-use crate::operand::{Found, Operand, blame, metadata};
+use crate::incoming::{Incoming, Span};
+use crate::operand::{self, Operand, metadata};
 use crate::session::Session;
+use crate::stdin::{self, Pipe};
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv compare web disk.raw
-  $ melv compare web disk.vmdk
+  $ melv compare disk.raw disk.vmdk
   $ melv compare web.melv web:latest
+  $ melv export web - | melv compare web -
 
-Exits with 0 where they are the same, with 5 where they differ.";
+Exits with 0 where they are the same, with 5 where they differ. Of disks of unequal size it tells
+whether all of the shorter one is the same, and whether the longer one goes on with zeros or data.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store or of a bundle
-    #[arg(value_name = "REF")]
-    image: String,
     /// Image of the store or of a bundle, else a disk file or block device
-    #[arg(value_name = "FILE|REF")]
+    #[arg(value_name = "REF|FILE")]
+    one: String,
+    /// The same, or - for standard input
+    #[arg(value_name = "REF|FILE")]
     other: String,
-    /// Take the file as raw, vmdk or bundle [default: what it looks like]
+    /// Take files as raw, vmdk or bundle [default: what their content says]
     #[arg(long, value_name = "F")]
     format: Option<String>,
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let format = read_format(args.format.as_deref())?;
-    let one = Found::of(&args.image, session)?;
-    // A format asked for makes a path to a bundle a file.
-    let is_file = matches!(format, Some(Format::Raw | Format::Vmdk)) && Path::new(&args.other).exists();
-    let operand = match Operand::find_named(&args.other, is_file, session)? {
-        Operand::Image(other) => Disk::Image(other, None),
-        Operand::File(path) => Disk::open(&path, format, true, session)?,
+    if args.one == "-" {
+        let text = "standard input is the second disk: `melv compare REF -`";
+        return Err(Failure::Usage(text.into()));
+    }
+    let one = Side::open(&args.one, format, session)?;
+    let (found, warnings) = if args.other == "-" {
+        let pipe = Pipe::stdin(session.cancel()?)?;
+        let mut other = Incoming::open(pipe, stdin::NAME, format)?;
+        let found = compare_incoming(&one, &mut other, session)?;
+        (found, [one.disk.warnings(), &other.warnings()].concat())
+    } else {
+        let other = Side::open(&args.other, format, session)?;
+        (compare_sides(&one, &other, session)?, [one.disk.warnings(), other.disk.warnings()].concat())
     };
-    let found = compare(&one.image, operand.device(), Some(session.cancel()?));
-    let found = found.map_err(|error| tell(error, &one, &operand))?;
-    operand.check_unchanged()?;
-    let found = match &operand {
-        Disk::Raw(raw) => at_end_of_file(found, raw, Path::new(&args.other))?,
-        Disk::Vmdk(_) | Disk::Image(..) => found,
-    };
-    let (offset, text, exit) = match found {
-        Comparison::Same => (None, "same\n".into(), Exit::Done),
-        Comparison::Differ { offset } => (Some(offset), format!("differ at byte {offset}\n"), Exit::Differ),
-    };
-    let warnings = say_warnings(operand.warnings(), session);
-    let json = json!({ "same": offset.is_none(), "offset": offset, "warnings": warnings });
-    session.out().summary(&json, &text)?;
-    Ok(exit)
+    one.disk.check_unchanged()?;
+    tell(args, &found, &warnings, session)
 }
 
-/// What went wrong, told of the one that it went wrong with.
-fn tell(error: Error, one: &Found, other: &Disk) -> Failure {
-    match other {
-        Disk::Image(other, _) => blame(error, &[one, other]),
-        Disk::Raw(_) | Disk::Vmdk(_) => blame(error, &[one]),
+/// One of the disks.
+struct Side {
+    disk: Disk,
+    /// Its bytes as the file has them: a file that is no whole number of sectors long is read as if
+    /// zeros followed, and ends where it ends.
+    len: u64,
+}
+
+impl Side {
+    fn open(text: &str, format: Option<Format>, session: &Session<'_>) -> Result<Self, Failure> {
+        // A format asked for makes a path to a bundle a file.
+        let is_file = matches!(format, Some(Format::Raw | Format::Vmdk)) && Path::new(text).exists();
+        let disk = match Operand::find_named(text, is_file, session)? {
+            Operand::Image(found) => Disk::Image(found, None),
+            Operand::File(path) => Disk::open(&path, format, true, session)?,
+        };
+        let len = match &disk {
+            Disk::Raw(raw) => len_of_file(raw, Path::new(text))?,
+            Disk::Vmdk(_) | Disk::Image(..) => disk.device().size(),
+        };
+        Ok(Self { disk, len })
+    }
+
+    fn device(&self) -> &dyn BlockDevice {
+        self.disk.device()
     }
 }
 
-/// A file that is no whole number of sectors long is compared as if zeros followed, and then
-/// differs where it ends: it is not the disk.
-fn at_end_of_file(found: Comparison, raw: &RawFile, path: &Path) -> Result<Comparison, Failure> {
-    let attributes = metadata(path)?;
-    let end = if attributes.is_file() { attributes.len() } else { raw.size() };
-    Ok(match found {
-        Comparison::Same if end < raw.size() => Comparison::Differ { offset: end },
-        Comparison::Same => Comparison::Same,
-        Comparison::Differ { offset } => Comparison::Differ { offset: offset.min(end) },
-    })
+fn len_of_file(raw: &RawFile, path: &Path) -> Result<u64, Failure> {
+    Ok(if metadata(path)?.is_file() { raw.file_size() } else { raw.size() })
+}
+
+/// The result of a comparison.
+#[derive(Debug, Default)]
+struct Found {
+    /// Bytes of each.
+    sizes: [u64; 2],
+    /// The first byte that differs; where one is the beginning of the other, its end.
+    offset: Option<u64>,
+    /// Behind the end of the shorter one: the first byte of the longer one that is not zero.
+    data_behind: Option<u64>,
+}
+
+impl Found {
+    /// Whether one is the beginning of the other.
+    fn is_beginning(&self) -> bool {
+        self.sizes[0] != self.sizes[1] && self.offset == Some(self.sizes[0].min(self.sizes[1]))
+    }
+}
+
+fn compare_sides(one: &Side, other: &Side, session: &Session<'_>) -> Result<Found, Failure> {
+    let cancel = session.cancel()?;
+    let found = compare(one.device(), other.device(), Some(cancel));
+    let end = one.len.min(other.len);
+    let offset = match found.map_err(|error| blame(error, &one.disk, Some(&other.disk)))? {
+        Comparison::Differ { offset } => Some(offset.min(end)),
+        Comparison::Same => (one.len != other.len).then_some(end),
+    };
+    let mut found = Found { sizes: [one.len, other.len], offset, data_behind: None };
+    if found.is_beginning() {
+        let longer = if one.len > other.len { one } else { other };
+        let behind = first_data(longer.device(), end, longer.len, Some(cancel));
+        found.data_behind = behind.map_err(|error| blame(error, &longer.disk, None))?;
+    }
+    other.disk.check_unchanged()?;
+    Ok(found)
+}
+
+/// Compares with a disk that arrives, to its end: only there its size is known, and perhaps its format.
+fn compare_incoming(one: &Side, other: &mut Incoming<'_>, session: &Session<'_>) -> Result<Found, Failure> {
+    let cancel = session.cancel()?;
+    let mut offset = None;
+    let mut data_behind: Option<u64> = None;
+    let mut next = 0;
+    let zeros = |start: u64, end: u64| {
+        let looked = first_data(one.device(), start.min(one.len), end.min(one.len), Some(cancel));
+        looked.map_err(|error| blame(error, &one.disk, None))
+    };
+    let len = other.for_each_batch(stdin::NAME, &mut |batch| {
+        let compared: Vec<melv::Result<Option<u64>>> =
+            batch.par_iter().map(|span| compare_span(one, span)).collect();
+        for ((number, data), compared) in batch.iter().zip(compared) {
+            let start = number * SPAN_LEN as u64;
+            if offset.is_none() {
+                offset = zeros(next, start)?.or(compared.map_err(|error| blame(error, &one.disk, None))?);
+            }
+            next = start + data.len() as u64;
+            let behind = one.len.saturating_sub(start).min(data.len() as u64) as usize;
+            let at = data[behind..].iter().position(|byte| *byte != 0);
+            data_behind = data_behind.or(at.map(|at| start + (behind + at) as u64));
+        }
+        Ok(())
+    })?;
+    let end = one.len.min(len);
+    if offset.is_none() {
+        offset = zeros(next, end)?.or((one.len != len).then_some(end));
+    }
+    if one.len > len && offset == Some(len) {
+        data_behind = zeros(len, one.len)?;
+    }
+    Ok(Found { sizes: [one.len, len], offset, data_behind })
+}
+
+/// The first byte at which a span differs from the disk, as far as the disk goes.
+fn compare_span(one: &Side, (number, data): &Span<'_>) -> melv::Result<Option<u64>> {
+    let start = number * SPAN_LEN as u64;
+    let len = one.len.saturating_sub(start).min(data.len() as u64) as usize;
+    if len == 0 {
+        return Ok(None);
+    }
+    let mut held = vec![0; len];
+    one.device().read_at(start, &mut held)?;
+    let differs = held.iter().zip(*data).position(|(left, right)| left != right);
+    Ok(differs.map(|at| start + at as u64))
+}
+
+fn tell(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
+    let behind = match found.data_behind {
+        _ if !found.is_beginning() => None,
+        Some(_) => Some("data"),
+        None => Some("zeros"),
+    };
+    let [one, other] = found.sizes;
+    let text = match found.offset {
+        None => "same\n".into(),
+        Some(offset) if !found.is_beginning() && one == other => format!("differ at byte {offset}\n"),
+        Some(offset) if !found.is_beginning() => {
+            format!("differ at byte {offset}; {} has {one} bytes, {} {other}\n", args.one, args.other)
+        }
+        Some(offset) => {
+            let (shorter, longer) =
+                if one < other { (&args.one, &args.other) } else { (&args.other, &args.one) };
+            let rest = match found.data_behind {
+                None => "zeros only".into(),
+                Some(at) => format!("data, first at byte {at}"),
+            };
+            format!(
+                "differ in size: {} has {one} bytes, {} {other}\n\
+                 all {offset} bytes of {shorter} are the same; {longer} goes on with {rest}\n",
+                args.one, args.other
+            )
+        }
+    };
+    let json = json!({
+        "same": found.offset.is_none(),
+        "offset": found.offset,
+        "sizes": found.sizes,
+        "behind": behind,
+        "data_behind": found.data_behind.filter(|_| behind.is_some()),
+        "warnings": say_warnings(warnings, session),
+    });
+    session.out().summary(&json, &text)?;
+    Ok(if found.offset.is_none() { Exit::Done } else { Exit::Differ })
+}
+
+/// A failure told of the image that it is about.
+fn blame(error: Error, one: &Disk, other: Option<&Disk>) -> Failure {
+    let image = |disk| match disk {
+        &Disk::Image(ref found, _) => Some(found.as_ref()),
+        Disk::Raw(_) | Disk::Vmdk(_) => None,
+    };
+    let images: Vec<_> = std::iter::once(one).chain(other).filter_map(image).collect();
+    operand::blame(error, &images)
 }

@@ -1,41 +1,42 @@
 //! `melv digest`: the content id of any disk, without a store.
 
-use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
-use melv::content::{ContentHasher, span_of_bytes};
+use melv::content::ContentHasher;
 use melv::limits::SPAN_LEN;
 use melv::ondisk::manifest::Geometry;
-use melv::source::{ArrivedSpan, SpanStream, padded_size};
-use melv::{Digest, Error, content_of, vmdk};
-use rayon::prelude::*;
+use melv::source::padded_size;
+use melv::vmdk::Warning;
+use melv::{Digest, Error, content_of};
 use serde_json::json;
 
 use crate::disk::{Disk, say_warnings};
 use crate::exit::{Exit, Failure};
 use crate::format::{Format, read_format};
+use crate::incoming::{self, Incoming};
+use crate::operand::Operand;
 use crate::progress::{Progress, Unit};
 use crate::session::Session;
-use crate::stdin::{self, Stdin};
+use crate::stdin::{self, Pipe};
 
 const EXAMPLES: &str = "\
 Examples:
   $ melv digest disk.raw
   $ melv digest disk.vmdk
   $ melv digest web.melv
-  $ melv export web - | melv digest -";
+  $ melv digest web
+  $ melv export web - | melv digest -
 
-/// Spans read before they are hashed together, for each thread.
-const SPANS_PER_THREAD: usize = 4;
+A line is as sha256sum prints it. A file comes before an image of the same name.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Disk file, block device or bundle; - reads standard input
-    #[arg(value_name = "FILE")]
+    /// Disk file, block device, bundle or image of the store; - reads standard input
+    #[arg(value_name = "FILE|REF")]
     file: PathBuf,
-    /// Take the file as raw, vmdk or bundle [default: what it looks like; raw for -]
+    /// Take the file as raw, vmdk or bundle [default: what its content says]
     #[arg(long, value_name = "F")]
     format: Option<String>,
     /// Add zeros to a size that is no multiple of 512
@@ -47,21 +48,10 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let format = read_format(args.format.as_deref())?;
     let bar = session.progress("digest", Unit::Bytes);
     let (content, size, warnings) = if args.file == Path::new("-") {
-        let cancel = session.cancel()?;
-        match format {
-            None | Some(Format::Raw) => {
-                let (mut raw, looks_like) = Stdin::open_raw(cancel)?;
-                if format.is_none() && !session.globals.quiet {
-                    stdin::note_format(looks_like);
-                }
-                let (content, size) = content_of_stdin(&mut raw, args.pad, &bar)?;
-                (content, size, Vec::new())
-            }
-            Some(Format::Vmdk) => content_of_stream(cancel, &bar)?,
-            Some(Format::Bundle) => return Err(Failure::Usage(stdin::NO_BUNDLE.into())),
-        }
+        let pipe = Pipe::stdin(session.cancel()?)?;
+        content_of_pipe(Incoming::open(pipe, stdin::NAME, format)?, args.pad, &bar)?
     } else {
-        let disk = Disk::open(&args.file, format, args.pad, session)?;
+        let disk = open(args, format, session)?;
         let progress = |done, size| bar.update(done, Some(size));
         let content = disk.told(content_of(disk.device(), Some(session.cancel()?), Some(&progress)))?;
         disk.check_unchanged()?;
@@ -71,63 +61,76 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     drop(bar);
     let warnings = say_warnings(&warnings, session);
     let json = json!({ "content": content.to_string(), "size": size, "warnings": warnings });
-    session.out().data(&json, &format!("{content}  {}\n", args.file.display()))?;
+    session.out().data_bytes(&json, &line(&content, &args.file))?;
     Ok(Exit::Done)
 }
 
-/// The content id of a VMDK that arrives: spans are decoded and hashed side by side.
-fn content_of_stream(
-    cancel: &AtomicBool,
-    bar: &Progress,
-) -> Result<(Digest, u64, Vec<vmdk::Warning>), Failure> {
-    let mut stream = vmdk::Stream::open(Stdin::open(cancel)?, stdin::NAME).map_err(Failure::of_vmdk)?;
-    let size = stream.size();
-    let mut content = ContentHasher::new(size, Geometry::of_size(size).spans());
-    let digest = |span: ArrivedSpan| {
-        let start = span.number * SPAN_LEN as u64;
-        let mut data = vec![0; (size - start).min(SPAN_LEN as u64) as usize];
-        (span.fill)(&mut data)?;
-        Ok((span.number, span_of_bytes(&data)))
-    };
-    loop {
-        let mut batch = Vec::new();
-        while batch.len() < rayon::current_num_threads() * SPANS_PER_THREAD {
-            let Some(span) = stream.next_span()? else { break };
-            batch.push(span);
-        }
-        let Some(last) = batch.last().map(|span| span.number) else { break };
-        let digests = batch.into_par_iter().map(digest).collect::<melv::Result<Vec<_>>>()?;
-        for (number, digest) in digests {
-            if let Some(digest) = digest {
-                content.span(number, &digest);
+/// The file of that name, if there is one; else the image.
+fn open(args: &Args, format: Option<Format>, session: &Session<'_>) -> Result<Disk, Failure> {
+    match (Disk::open(&args.file, format, args.pad, session), args.file.to_str()) {
+        (Err(Failure::NoFile { path }), Some(text)) if !text.contains('/') => {
+            match Operand::find(text, session) {
+                Ok(Operand::Image(found)) => Ok(Disk::Image(found, None)),
+                Err(Failure::Melv(Error::NoStore { .. })) => Err(Failure::NoFile { path }),
+                Ok(Operand::File(path)) => Disk::open(&path, format, args.pad, session),
+                Err(failure) => Err(failure),
             }
         }
-        bar.update(((last + 1) * SPAN_LEN as u64).min(size), Some(size));
+        (opened, _) => opened,
     }
-    Ok((content.finish(), size, stream.warnings().to_vec()))
 }
 
-/// The size comes last but is hashed first, so the digests of the spans are kept: 40 bytes for
-/// each MiB that is not zero.
-fn content_of_stdin(stdin: &mut impl Read, pad: bool, bar: &Progress) -> Result<(Digest, u64), Failure> {
-    let batch_len = (rayon::current_num_threads() * SPANS_PER_THREAD * SPAN_LEN) as u64;
-    let mut batch = Vec::new();
-    let mut spans: Vec<(u64, Digest)> = Vec::new();
-    let mut size = 0;
-    loop {
-        batch.clear();
-        let read = stdin.take(batch_len).read_to_end(&mut batch);
-        read.map_err(|error| Error::io("read", format!("{} at byte {size}", stdin::NAME), error))?;
-        let is_last = (batch.len() as u64) < batch_len;
-        let first = size / SPAN_LEN as u64;
-        let digests: Vec<_> = batch.par_chunks(SPAN_LEN).map(span_of_bytes).collect();
-        spans.extend((first..).zip(digests).filter_map(|(number, digest)| Some((number, digest?))));
-        size += batch.len() as u64;
-        bar.update(size, None);
-        if is_last {
-            break;
+/// A line as `sha256sum` prints it: a name that would break it is escaped, which a backslash in front
+/// of the line tells.
+fn line(content: &Digest, file: &Path) -> Vec<u8> {
+    let name = file.as_os_str().as_bytes();
+    let mut escaped = Vec::with_capacity(name.len());
+    for byte in name {
+        match byte {
+            b'\\' => escaped.extend(b"\\\\"),
+            b'\n' => escaped.extend(b"\\n"),
+            b'\r' => escaped.extend(b"\\r"),
+            other => escaped.push(*other),
         }
     }
+    let begin: &[u8] = if escaped == name { b"" } else { b"\\" };
+    [begin, content.to_string().as_bytes(), b"  ", &escaped, b"\n"].concat()
+}
+
+/// The content id of a disk that arrives. Its size may come last but is hashed first, so the digests
+/// of the spans are kept: 40 bytes for each MiB that is not zero.
+fn content_of_pipe(
+    mut disk: Incoming<'_>,
+    pad: bool,
+    bar: &Progress,
+) -> Result<(Digest, u64, Vec<Warning>), Failure> {
+    let known = disk.size();
+    let mut spans: Vec<(u64, Digest)> = Vec::new();
+    let size = disk.for_each_batch(stdin::NAME, &mut |batch| {
+        spans.extend(incoming::digests(batch));
+        let end = batch.last().map_or(0, |(number, data)| number * SPAN_LEN as u64 + data.len() as u64);
+        bar.update(end, known);
+        Ok(())
+    })?;
     let size = padded_size(size, pad, stdin::NAME)?;
-    Ok((ContentHasher::of_spans(size, Geometry::of_size(size).spans(), spans), size))
+    let content = ContentHasher::of_spans(size, Geometry::of_size(size).spans(), spans);
+    Ok((content, size, disk.warnings()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_as_sha256sum_does() {
+        let content: Digest = "ab".repeat(32).parse().expect("a digest");
+        let line = |name: &[u8]| line(&content, Path::new(OsStr::from_bytes(name)));
+        let plain = format!("{content}  ").into_bytes();
+        assert_eq!(line(b"disk.raw"), [&plain[..], b"disk.raw\n"].concat());
+        assert_eq!(line(b"a\nb\\c\r"), [b"\\", &plain[..], b"a\\nb\\\\c\\r\n"].concat());
+        // Any other byte is a file's own affair.
+        assert_eq!(line(b"\xff\t"), [&plain[..], b"\xff\t\n"].concat());
+    }
 }

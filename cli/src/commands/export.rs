@@ -1,10 +1,12 @@
 //! `melv export`: a disk out of the store or a bundle.
 
-use std::io::{ErrorKind, IsTerminal};
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use melv::{BlockDevice, Error, ExportOptions, Image, export, export_stream, vmdk};
+use melv::{BlockDevice, Error, ExportOptions, Image, export, export_into, export_stream, vmdk};
 use serde_json::json;
 
 use crate::bundle_ref::BundleRef;
@@ -24,7 +26,11 @@ Examples:
   $ melv export web - --format vmdk-stream >stream.vmdk
 
 Formats: raw; vmdk, a file that a virtual machine runs from (monolithicSparse); vmdk-stream,
-compressed and written front to back, as an OVA carries it (streamOptimized).";
+compressed and written front to back, as an OVA carries it (streamOptimized).
+
+Zeros become holes, also where standard output is a new file. A block device that holds a file system,
+a partition table, a part of a volume group or RAID, or swap, is written only with --force; what lies
+behind the end of the disk is left as it was.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,7 +44,7 @@ pub struct Args {
     /// Format to write: raw, vmdk or vmdk-stream [default: raw]
     #[arg(long, value_name = "F")]
     format: Option<String>,
-    /// Replace a file that exists
+    /// Replace a file that exists, or whatever is on a block device
     #[arg(long)]
     force: bool,
 }
@@ -71,9 +77,25 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
         bar.update(found.image.size(), Some(found.image.size()));
         drop(bar);
         let text = format!("{}: {} ({bytes} bytes)\n", args.out.display(), human(bytes));
-        session.out().summary(&json!({ "bytes": bytes }), &text)?;
+        let left = note_rest(&args.out, bytes, session);
+        session.out().summary(&json!({ "bytes": bytes, "left_bytes": left }), &text)?;
     }
     Ok(Exit::Done)
+}
+
+/// Tells the bytes of a block device behind those that were written, and gives their number; `None` for
+/// files and for devices that were filled.
+pub fn note_rest(out: &Path, written: u64, session: &Session<'_>) -> Option<u64> {
+    std::fs::metadata(out).ok().filter(|metadata| metadata.file_type().is_block_device())?;
+    let room = File::open(out).and_then(|mut device| device.seek(SeekFrom::End(0))).ok()?;
+    let left = room.checked_sub(written).filter(|left| *left > 0)?;
+    if !session.globals.quiet {
+        let (device, human) = (out.display(), human(left));
+        note(&format!(
+            "melv: note: {device} has {left} bytes ({human}) more; what lies there was left as it was"
+        ));
+    }
+    Some(left)
 }
 
 fn write_file(
@@ -90,12 +112,29 @@ fn write_file(
 }
 
 fn write_stdout(image: &Image, format: OutFormat, options: &vmdk::WriteOptions<'_>) -> melv::Result<u64> {
+    if format == OutFormat::Raw
+        && let Some(mut file) = new_stdout()
+    {
+        let written = export_into(image, &file, STDOUT, &options.export)?;
+        // Who writes there next goes on behind the disk.
+        file.seek(SeekFrom::End(0)).map_err(|error| Error::io("seek in", STDOUT, error))?;
+        return Ok(written);
+    }
     let mut out = std::io::stdout().lock();
     match format {
         OutFormat::VmdkStream => vmdk::export_stream(image, &mut out, STDOUT, options),
         // Any other VMDK was refused.
         OutFormat::Raw | OutFormat::Vmdk => export_stream(image, &mut out, STDOUT, &options.export),
     }
+}
+
+/// Standard output, where that is a regular file that is empty and written from its beginning.
+fn new_stdout() -> Option<File> {
+    let mut file = File::from(std::io::stdout().as_fd().try_clone_to_owned().ok()?);
+    let is_appended = rustix::fs::fcntl_getfl(&file).ok()?.contains(rustix::fs::OFlags::APPEND);
+    let metadata = file.metadata().ok()?;
+    let is_new = metadata.is_file() && metadata.len() == 0 && file.stream_position().ok()? == 0;
+    (is_new && !is_appended).then_some(file)
 }
 
 fn check_stdout(format: OutFormat) -> Result<(), Failure> {

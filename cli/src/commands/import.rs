@@ -1,25 +1,31 @@
 //! `melv import`: a disk into the store.
 
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use melv::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, LEVEL_DEFAULT};
+use melv::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
 use melv::source::{ArrivedSpan, SpanStream};
-use melv::vmdk::{self, Warning};
-use melv::{Error, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source};
+use melv::vmdk::Warning;
+use melv::{Digest, Error, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source};
 use serde_json::json;
 
 use crate::args::size;
-use crate::disk::{Disk, say_warnings};
+use crate::disk::{Disk, is_empty, say_warnings};
 use crate::exit::{Exit, Failure};
 use crate::format::{Format, read_format};
+use crate::heard;
+use crate::incoming::{self, Incoming};
+use crate::memory::Needs;
 use crate::naming::new_name;
 use crate::operand::stored_ref;
+use crate::producer::Producer;
 use crate::progress::Unit;
 use crate::report::human;
 use crate::session::Session;
-use crate::stdin::{self, Stdin};
+use crate::stdin::{self, Pipe};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,23 +34,36 @@ Examples:
   $ melv import new.raw --name web --replace
   $ melv import - --name web:3 --json <disk.raw
   $ melv import disk.vmdk --name db
-  $ melv import - --format vmdk --name db <stream.vmdk
+  $ melv import - --name db <stream.vmdk
+  $ melv import --from-command --name web:5 -- gunzip -c disk.raw.gz
+  $ melv import - --name web:6 --size 3696128 <disk.raw
   $ melv import web.melv --name web:4
 
 FILE is raw, a VMDK (its extents beside it), or a bundle, which may have #NAME[:TAG] behind it.
 Other than with `melv load`, every 4 KiB block that the store has is shared; the image id may be
-another, the content id is kept. From a pipe, a VMDK must be a stream (streamOptimized).";
+another, the content id is kept. A pipe is taken for what its content says, as a file is: raw, or a
+VMDK, which must be a stream (streamOptimized).
+
+An empty input is refused. A pipe does not tell whether its writer came to a good end: --from-command
+runs CMD without a shell, takes what it writes, and stores nothing unless CMD ends with 0. --size and
+--expect hold the disk against what is known of it: exit code 1 or 17, and nothing is stored.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Disk file, block device or bundle; - reads standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present_any = ["from_command", "command"])]
+    file: Option<PathBuf>,
+    /// Take what CMD writes to standard output; nothing is stored unless it ends with 0
+    #[arg(long, conflicts_with = "file", requires = "command")]
+    from_command: bool,
+    /// With --from-command: a program and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
     /// Name of the image [default: its name in the bundle, else made from the file's]
     #[arg(long, value_name = "N[:T]")]
     name: Option<String>,
-    /// Take the file as raw, vmdk or bundle [default: what it looks like; raw for -]
+    /// Take the file as raw, vmdk or bundle [default: what its content says]
     #[arg(long, value_name = "F")]
     format: Option<String>,
     /// The image that this disk is a later version of
@@ -66,32 +85,75 @@ pub struct Args {
     /// Add zeros to a size that is no multiple of 512
     #[arg(long)]
     pad: bool,
+    /// Fail unless the disk has so many bytes
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    size: Option<u64>,
+    /// Fail unless the disk has this content id, as `melv digest` tells it
+    #[arg(long, value_name = "CONTENT-ID", value_parser = content_id)]
+    expect: Option<Digest>,
+}
+
+impl Args {
+    /// The memory that an import takes: chunks at every stage, the compressor's tables, new blocks.
+    pub fn needs(&self) -> Needs {
+        let chunks = self.chunk.min(CHUNK_BLOCKS_MAX as u64 * BLOCK_LEN as u64).saturating_mul(20);
+        Needs { base_bytes: (28 << 20) + self.block_bytes(), thread_bytes: (12 << 20) + chunks }
+    }
+
+    /// The memory for the blocks that the disk brings: those of a pipe may be any number.
+    fn block_bytes(&self) -> u64 {
+        const BYTES_MAX: u64 = 60 << 20;
+        let file = self.file.as_ref().and_then(|file| std::fs::metadata(file).ok());
+        match file.filter(std::fs::Metadata::is_file) {
+            Some(file) => (file.blocks() * 512 / BLOCK_LEN as u64).saturating_mul(64).min(BYTES_MAX),
+            None => BYTES_MAX,
+        }
+    }
+}
+
+fn content_id(text: &str) -> Result<Digest, String> {
+    text.parse().map_err(|_| "expected 64 hexadecimal digits, as `melv digest` prints them".into())
 }
 
 const fn default_chunk() -> u64 {
     CHUNK_BLOCKS_DEFAULT as u64 * BLOCK_LEN as u64
 }
 
+/// The origin of the disk.
+enum From<'a> {
+    File(&'a Path),
+    Stdin,
+    Command(&'a [OsString]),
+}
+
+impl Args {
+    fn from(&self) -> Result<From<'_>, Failure> {
+        match (&self.file, self.command.as_slice()) {
+            (None, command) if self.from_command => Ok(From::Command(command)),
+            // A file whose name begins as an option does.
+            (None, [file]) => Ok(From::File(Path::new(file))),
+            (Some(file), []) if file == Path::new("-") => Ok(From::Stdin),
+            (Some(file), []) => Ok(From::File(file)),
+            _ => Err(Failure::Usage(
+                "a command is run with --from-command; without it, one FILE is taken".into(),
+            )),
+        }
+    }
+}
+
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let format = read_format(args.format.as_deref())?;
-    let is_stdin = args.file == Path::new("-");
     let name = args.name.as_deref().map(new_name).transpose()?;
     let job = Job { args, session, parent: args.parent.as_deref().map(parent_ref).transpose()? };
     chunk_blocks(args.chunk)?;
-    if is_stdin {
-        let text = "a disk from standard input needs a name; give it with --name";
-        return job.import_stdin(format, name.ok_or_else(|| Failure::Usage(text.into()))?);
+    let named = |name: Option<RefName>, what: &str| {
+        name.ok_or_else(|| Failure::Usage(format!("a disk from {what} needs a name; give it with --name")))
+    };
+    match args.from()? {
+        From::Stdin => job.import_stdin(format, named(name, "standard input")?),
+        From::Command(command) => job.import_command(command, format, named(name, "a command")?),
+        From::File(path) => job.import_file(path, format, name),
     }
-    // The input first: no store is made for one that is not there.
-    let disk = Disk::open(&args.file, format, args.pad, session)?;
-    let name = name.or_else(|| disk.default_name(&args.file)).ok_or_else(|| {
-        Failure::Usage(format!("no name can be made of {:?}; give one with --name", args.file.display()))
-    })?;
-    let unchanged = || disk.check_unchanged();
-    let options = ImportOptions { before_commit: Some(&unchanged), ..job.options(name)? };
-    let tell = |imported| disk.told(imported);
-    let done = job.import(Source::device(disk.device()), options, session.cancel()?, &tell)?;
-    done.say(disk.warnings(), session)
 }
 
 /// The parent must be in the store: its pages are used again.
@@ -126,31 +188,85 @@ impl Job<'_> {
             chunk_blocks: chunk_blocks(self.args.chunk)?,
             check_shared: self.args.check_shared,
             pad: self.args.pad,
+            size_bytes: self.args.size,
+            content: self.args.expect,
             ..ImportOptions::named(name)
         })
     }
 
+    fn import_file(
+        &self,
+        path: &Path,
+        format: Option<Format>,
+        name: Option<RefName>,
+    ) -> Result<Exit, Failure> {
+        // The input first: no store is made for one that is not there.
+        let empty = || Failure::Empty { name: path.display().to_string() };
+        if is_empty(path) {
+            return Err(empty());
+        }
+        let disk = Disk::open(path, format, self.args.pad, self.session)?;
+        if disk.len() == 0 {
+            return Err(empty());
+        }
+        disk.check_len(self.args.size)?;
+        let name = name.or_else(|| disk.default_name(path)).ok_or_else(|| {
+            Failure::Usage(format!("no name can be made of {:?}; give one with --name", path.display()))
+        })?;
+        let unchanged = || disk.check_unchanged();
+        // The size was checked: the file's, without what pads it.
+        let options =
+            ImportOptions { before_commit: Some(&unchanged), size_bytes: None, ..self.options(name)? };
+        let tell = |imported| disk.told(imported);
+        let done = self.import(Source::device(disk.device()), options, self.session.cancel()?, &tell)?;
+        done.say(disk.warnings(), self.session)
+    }
+
     fn import_stdin(&self, format: Option<Format>, name: RefName) -> Result<Exit, Failure> {
-        let (session, cancel) = (self.session, self.session.cancel()?);
         let options = self.options(name)?;
-        let tell = |imported: melv::Result<ImportReport>| Ok(imported?);
-        match format {
-            None | Some(Format::Raw) => {
-                let (raw, looks_like) = Stdin::open_raw(cancel)?;
-                if format.is_none() && !session.globals.quiet {
-                    stdin::note_format(looks_like);
-                }
-                let source = Source::stream(raw, stdin::NAME);
-                self.import(source, options, cancel, &tell)?.say(&[], session)
+        self.import_pipe(Pipe::stdin(self.session.cancel()?)?, stdin::NAME, format, options)
+    }
+
+    fn import_command(
+        &self,
+        command: &[OsString],
+        format: Option<Format>,
+        name: RefName,
+    ) -> Result<Exit, Failure> {
+        let options = self.options(name)?;
+        let (producer, pipe) = Producer::start(command, self.session.cancel()?)?;
+        let ended_well = || producer.finish();
+        let options = ImportOptions { before_commit: Some(&ended_well), ..options };
+        let imported = self.import_pipe(pipe, producer.name(), format, options);
+        match imported {
+            Ok(exit) => {
+                producer.done();
+                Ok(exit)
             }
-            Some(Format::Vmdk) => {
-                let stdin = Stdin::open(cancel)?;
-                let mut stream = vmdk::Stream::open(stdin, stdin::NAME).map_err(Failure::of_vmdk)?;
-                let source = Source::spans(Lent(&mut stream), stdin::NAME);
+            Err(failure) => Err(producer.blame(failure)),
+        }
+    }
+
+    fn import_pipe(
+        &self,
+        pipe: Pipe<'_>,
+        from: &str,
+        format: Option<Format>,
+        options: ImportOptions<'_>,
+    ) -> Result<Exit, Failure> {
+        let cancel = self.session.cancel()?;
+        let tell =
+            |imported: melv::Result<ImportReport>| imported.map_err(|error| incoming::refusal(error, from));
+        match Incoming::open_some(pipe, from, format)? {
+            Incoming::Raw(raw) => {
+                self.import(Source::stream(raw, from), options, cancel, &tell)?.say(&[], self.session)
+            }
+            Incoming::Vmdk(stream) if stream.size() == 0 => Err(Failure::Empty { name: from.into() }),
+            Incoming::Vmdk(mut stream) => {
+                let source = Source::spans(Lent(stream.as_mut()), from);
                 let done = self.import(source, options, cancel, &tell)?;
-                done.say(stream.warnings(), session)
+                done.say(stream.warnings(), self.session)
             }
-            Some(Format::Bundle) => Err(Failure::Usage(stdin::NO_BUNDLE.into())),
         }
     }
 
@@ -193,6 +309,7 @@ impl<S: SpanStream> SpanStream for Lent<'_, S> {
 impl Done {
     fn say(&self, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
         let Self { report, seconds } = self;
+        let warnings = [say_warnings(warnings, session), heard::take()].concat();
         let json = json!({
             "image": report.image.to_string(),
             "content": report.content.to_string(),
@@ -202,7 +319,7 @@ impl Done {
             "new_bytes": report.new_bytes,
             "stored_bytes": report.stored_bytes,
             "seconds": seconds,
-            "warnings": say_warnings(warnings, session),
+            "warnings": warnings,
         });
         let text = format!(
             "{}  @{}\n{} disk, {} data, {} of it new, stored in {}; {seconds:.1} s\n",

@@ -1,16 +1,17 @@
 //! `melv load`: a bundle's images into the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use melv::{Error, LoadOptions, LoadReport, Store};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, names_text};
+use crate::bundle_ref::{BundleRef, held, names_text};
 use crate::exit::{Exit, Failure};
 use crate::naming;
 use crate::progress::Unit;
 use crate::report::{human, table};
 use crate::session::Session;
+use crate::stdin;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +34,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
+    if args.file == Path::new("-") {
+        stdin::check_no_terminal()?;
+        return Err(Failure::Usage(stdin::NO_BUNDLE.into()));
+    }
     let wanted = BundleRef::of_bundle(&args.file)?;
     // The bundle first: no store is made for one that is not there.
     let bundle = wanted.open(session)?;
@@ -53,6 +58,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
         Failure::of_bundle(path, error)
     })?;
     drop(bar);
+    let report = in_order(report, &bundle)?;
     tell(&report, session)?;
     Ok(Exit::Done)
 }
@@ -63,6 +69,13 @@ fn is_only_in(error: &Error, bundle: &Store, store: &Store) -> bool {
     let Error::Corrupt { object, .. } = error else { return false };
     let has = |place: &Store| place.storage().open(object).is_ok();
     has(bundle) && !has(store)
+}
+
+/// The images in the order in which the bundle lists them: by their names there.
+fn in_order(mut report: LoadReport, bundle: &Store) -> Result<LoadReport, Failure> {
+    let order = held(bundle)?;
+    report.images.sort_by_key(|loaded| order.iter().position(|held| held.image == loaded.image));
+    Ok(report)
 }
 
 fn tell(report: &LoadReport, session: &Session<'_>) -> melv::Result<()> {

@@ -19,24 +19,43 @@ pub mod tooling;
 pub mod umount;
 pub mod verify;
 
-use melv::Error;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Cli, Command};
 use crate::exit::{self, Exit, Failure};
+use crate::heard::Heard;
+use crate::memory::Needs;
 use crate::session::Session;
+use crate::threads;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Result<Exit, Failure> {
     start_log(cli);
     let session = Session::new(&cli.globals);
-    let command = || dispatch(&cli.command, &session);
-    match cli.globals.threads {
-        None => command(),
-        Some(threads) => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build();
-            let failed = |error| Error::io("start", "threads", std::io::Error::other(error));
-            pool.map_err(failed)?.install(command)
+    match needs(&cli.command) {
+        None => dispatch(&cli.command, &session),
+        Some(needs) => {
+            // The thread that waits for signals, before others take those that are allowed.
+            session.cancel()?;
+            threads::run(cli.globals.threads, needs, || dispatch(&cli.command, &session))
         }
+    }
+}
+
+/// The memory that a command's threads take; `None` for commands that work on one.
+fn needs(command: &Command) -> Option<Needs> {
+    match command {
+        Command::Import(args) => Some(args.needs()),
+        Command::Digest(_)
+        | Command::Export(_)
+        | Command::Compare(_)
+        | Command::Save(_)
+        | Command::Load(_)
+        | Command::Verify(_) => Some(Needs { base_bytes: 24 << 20, thread_bytes: 12 << 20 }),
+        _ => None,
     }
 }
 
@@ -72,13 +91,14 @@ fn start_log(cli: &Cli) {
         (false, 1) => tracing::Level::INFO,
         (false, _) => tracing::Level::DEBUG,
     };
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // A log that nobody reads any more is no reason to panic.
         .log_internal_errors(false)
         .with_ansi(exit::is_colored(globals.color))
         .with_target(false)
-        .with_max_level(level)
         .without_time()
-        .init();
+        .with_filter(LevelFilter::from_level(level));
+    let heard = globals.json.then(|| Heard.with_filter(LevelFilter::WARN));
+    tracing_subscriber::registry().with(lines).with(heard).init();
 }

@@ -11,9 +11,10 @@ use signal_hook::iterator::Signals;
 
 use crate::args::size;
 use crate::exit::{Exit, Failure};
+use crate::memory::Needs;
 use crate::report::note;
 use crate::session::Session;
-use crate::{catalog, daemon, stats};
+use crate::{catalog, daemon, memory, stats, threads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +24,9 @@ Examples:
 
 The images are files DIR/NAME/TAG.raw, which cannot be written. Without REF they are those of the store, and
 new ones appear by themselves. A loop device mounts a disk: `losetup -rPf --show --direct-io=on FILE`.";
+
+/// A thread has a buffer for the longest request that the kernel makes.
+const NEEDS: Needs = Needs { base_bytes: 24 << 20, thread_bytes: 24 << 20 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -66,19 +70,21 @@ fn serve(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     if is_daemon {
         daemon::detach()?;
     }
-    let session = &session.for_serving(Cache::new(args.cache));
+    let session = &session.for_serving(Cache::new(memory::cache_bytes(args.cache)));
     catalog::raise_open_files();
     let catalog = Arc::new(catalog::of(&args.images, session)?);
     // From here on a signal waits until there is something to unmount.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]);
     let signals = signals.map_err(|source| Error::io("catch", "the signals that unmount", source))?;
-    let threads = session.globals.threads.map(usize::from);
-    let options = MountOptions { allow_other: args.allow_other, threads };
+    let threads = session.globals.threads.map_or_else(melv_fuse::default_threads, usize::from);
+    // One more heeds signals.
+    let threads = threads::available(NEEDS.threads(threads)? + 1).saturating_sub(1).max(1);
+    let options = MountOptions { allow_other: args.allow_other, threads: Some(threads) };
     let mounted = Mounted::new(catalog.clone(), &args.dir, &options)?;
     let unmounter = mounted.unmounter();
     let (cache, is_json) = (session.cache().clone(), session.globals.json);
     let print = move || stats::print(&catalog, &cache, is_json);
-    std::thread::spawn(move || heed(signals, &unmounter, print));
+    threads::spawn(move || heed(signals, &unmounter, print))?;
     if is_daemon {
         daemon::ready()?;
     } else {

@@ -7,6 +7,7 @@ use melv::{BlockDevice, ImageRef, SaveOptions, SaveReport, Store};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::{BundleRef, SUFFIX, names_text};
+use crate::commands::export::note_rest;
 use crate::exit::{Exit, Failure};
 use crate::progress::Unit;
 use crate::report::{human, table};
@@ -33,7 +34,7 @@ pub struct Args {
     /// Leave out what this image holds; may be given several times
     #[arg(long, value_name = "REF")]
     without: Vec<String>,
-    /// Replace a file that exists
+    /// Replace a file that exists, or whatever is on a block device
     #[arg(long)]
     force: bool,
 }
@@ -53,6 +54,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let saved = store.save_file(&images, file, args.force, &options);
     let report = saved.map_err(|error| Failure::of_bundle(bundle.as_deref(), error))?;
     drop(bar);
+    let report = in_order(report, &images, &store)?;
     tell(&report, &store, file, session)?;
     Ok(Exit::Done)
 }
@@ -120,6 +122,13 @@ fn file_and_images(operands: &[String]) -> Result<(&Path, &[String]), Failure> {
     Ok((Path::new(file), images))
 }
 
+/// The images in the order in which they were given.
+fn in_order(mut report: SaveReport, given: &[ImageRef], store: &Store) -> melv::Result<SaveReport> {
+    let ids = given.iter().map(|image| store.resolve(image)).collect::<melv::Result<Vec<_>>>()?;
+    report.images.sort_by_key(|(image, _)| ids.iter().position(|id| id == image));
+    Ok(report)
+}
+
 fn tell(report: &SaveReport, store: &Store, file: &Path, session: &Session<'_>) -> Result<(), Failure> {
     let mut images: Vec<Value> = Vec::new();
     let mut rows = Vec::new();
@@ -140,6 +149,7 @@ fn tell(report: &SaveReport, store: &Store, file: &Path, session: &Session<'_>) 
         human(report.bytes),
         report.bytes
     );
-    let json = json!({ "images": images, "bytes": report.bytes });
+    let left = note_rest(file, report.bytes, session);
+    let json = json!({ "images": images, "bytes": report.bytes, "left_bytes": left });
     Ok(session.out().summary(&json, &text)?)
 }

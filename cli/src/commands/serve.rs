@@ -18,9 +18,10 @@ use signal_hook::iterator::{Handle, Signals};
 use crate::args::size;
 use crate::catalog;
 use crate::exit::{Exit, Failure};
+use crate::memory::Needs;
 use crate::report::note;
 use crate::session::Session;
-use crate::stats;
+use crate::{memory, stats, threads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -123,8 +124,11 @@ impl Drop for TemporaryFolder {
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     // A request costs more than huge pages save, and a read that waits for one is a slow one.
-    let session = session.for_serving(Cache::with_memory(args.cache, MemoryPages::Small));
+    let session =
+        session.for_serving(Cache::with_memory(memory::cache_bytes(args.cache), MemoryPages::Small));
     let options = server_options(args)?;
+    // A client may ask for 32 MiB at once.
+    Needs { base_bytes: 16 << 20, thread_bytes: 40 << 20 }.threads(1)?;
     let is_tls = options.policy != TlsPolicy::Off;
     // Before there are threads, and before anything that might wait.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
@@ -136,19 +140,19 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let handle = signals.handle();
     for listener in places.listeners {
         let (server, handle) = (server.clone(), handle.clone());
-        thread::spawn(move || {
+        threads::spawn(move || {
             if let Err(error) = server.listen(&listener) {
                 tracing::error!(%error, "listening failed");
                 handle.close();
             }
-        });
+        })?;
     }
     let mut running = None;
     if args.stdio {
-        thread::spawn(move || {
+        threads::spawn(move || {
             server.connection(Socket::Stdio);
             handle.close();
-        });
+        })?;
     } else {
         // What the command writes to standard output is its own, and who passed a socket knows it.
         if args.run.is_none() && !places.uris.is_empty() {
@@ -329,13 +333,17 @@ impl Running {
         let child = Command::new("sh").args(["-c", command]).env("uri", uri).spawn();
         let child = Arc::new(Mutex::new(child.map_err(|error| Error::io("run", "sh", error))?));
         let waited = child.clone();
-        let waiter = thread::spawn(move || {
+        let waiter = threads::spawn(move || {
             // Not waited for under the lock: who ends the server must be able to end the command.
             while matches!(waited.lock().unwrap_or_else(PoisonError::into_inner).try_wait(), Ok(None)) {
                 thread::sleep(std::time::Duration::from_millis(5));
             }
             server.close();
         });
+        let waiter = waiter.inspect_err(|_| {
+            let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = child.kill().and_then(|()| child.wait());
+        })?;
         Ok(Self { child, waiter })
     }
 

@@ -132,6 +132,13 @@ impl Ran {
     }
 }
 
+/// An image of no bytes, `empty`: the library makes one, the command does not.
+pub fn import_empty(bed: &Bed) {
+    let store = melv::Store::create_folder(bed.store(), melv::StoreOptions::default()).unwrap();
+    let options = melv::ImportOptions::named("empty".parse().unwrap());
+    store.import(melv::Source::stream(std::io::empty(), "nothing"), &options).unwrap();
+}
+
 /// Bytes that no compressor makes smaller, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
+use super::options::ImportOptions;
 use crate::device::{BlockDevice, RunKind};
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
-use crate::source::{ArrivedSpan, SourceKind, SpanStream, padded_size};
+use crate::source::{ArrivedSpan, Source, SourceKind, SpanStream, padded_size};
 
 /// Bytes that are read and then hashed: less than half of what a processor's own cache holds.
 const PIECE_LEN: usize = 128 << 10;
@@ -46,19 +47,27 @@ pub(super) enum Feed<'a> {
         name: String,
         offset: u64,
         pad: bool,
+        /// The bytes that there must be.
+        expected: Option<u64>,
         ended: bool,
         size_max: u64,
     },
 }
 
 impl<'a> Feed<'a> {
-    pub fn new(kind: SourceKind<'a>, name: String, pad: bool, size_max: u64) -> Self {
-        match kind {
+    pub fn new(source: Source<'a>, options: &ImportOptions<'_>, size_max: u64) -> Self {
+        match source.kind {
             SourceKind::Device(device) => Self::Device { device, offset: 0, pending: None },
             SourceKind::Spans(spans) => Self::Spans { spans, offset: 0 },
-            SourceKind::Stream(stream) => {
-                Self::Stream { stream, name, offset: 0, pad, ended: false, size_max }
-            }
+            SourceKind::Stream(stream) => Self::Stream {
+                stream,
+                name: source.name,
+                offset: 0,
+                pad: options.pad,
+                expected: options.size_bytes,
+                ended: false,
+                size_max,
+            },
         }
     }
 
@@ -74,7 +83,7 @@ impl<'a> Feed<'a> {
         match self {
             Self::Device { device, offset, pending } => next_of_device(*device, offset, pending),
             Self::Spans { spans, offset } => next_of_spans(spans.as_mut(), offset),
-            Self::Stream { stream, name, offset, pad, ended, size_max } => {
+            Self::Stream { stream, name, offset, pad, expected, ended, size_max } => {
                 if *ended {
                     return Ok(None);
                 }
@@ -86,7 +95,9 @@ impl<'a> Feed<'a> {
                 if *offset > *size_max {
                     return Err(Error::Limit { what: "bytes of a stream", found: *offset, max: *size_max });
                 }
-                if len < SPAN_LEN {
+                let is_last = len < SPAN_LEN;
+                check_size(name, *offset, is_last, *expected)?;
+                if is_last {
                     *ended = true;
                     let size = padded_size(*offset, *pad, name)?;
                     data.resize(len + (size - *offset) as usize, 0);
@@ -96,6 +107,17 @@ impl<'a> Feed<'a> {
                 Ok((len > 0).then_some(Ticket { span, data: TicketData::Read(data), len }))
             }
         }
+    }
+}
+
+/// Fails where a stream has ended before the bytes that it must have, or goes on behind them.
+fn check_size(name: &str, found: u64, is_last: bool, expected: Option<u64>) -> Result<()> {
+    match expected {
+        Some(expected) if found > expected || is_last && found < expected => {
+            let found = is_last.then_some(found);
+            Err(Error::SizeMismatch { object: name.into(), expected, found })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -272,7 +294,8 @@ mod tests {
             5 * span + 512,
             vec![(4096, 8192), (12288, 16384), (span - 4096, span + 4096), (4 * span, 5 * span + 512)],
         );
-        let mut feed = Feed::new(SourceKind::Device(&disk), "sparse".into(), false, u64::MAX);
+        let options = ImportOptions::named("sparse".parse().unwrap());
+        let mut feed = Feed::new(Source::device(&disk), &options, u64::MAX);
         let mut spans = Vec::new();
         while let Some(ticket) = feed.next(Vec::new).unwrap() {
             let span = ticket.span;

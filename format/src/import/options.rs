@@ -35,6 +35,10 @@ pub struct ImportOptions<'a> {
     pub check_shared: bool,
     /// Accept a size that is no multiple of 512, adding zeros.
     pub pad: bool,
+    /// The bytes that the disk must have, those that `pad` adds to a stream not counted.
+    pub size_bytes: Option<u64>,
+    /// The content id that the disk must have.
+    pub content: Option<Digest>,
     /// Keys and values for the manifest; keys that begin with `melv.` are this library's.
     pub metadata: BTreeMap<String, String>,
     /// Called now and then.
@@ -68,6 +72,8 @@ impl ImportOptions<'_> {
             chunk_blocks: CHUNK_BLOCKS_DEFAULT,
             check_shared: false,
             pad: false,
+            size_bytes: None,
+            content: None,
             metadata: BTreeMap::new(),
             progress: None,
             cancel: None,
@@ -88,6 +94,26 @@ impl ImportOptions<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Fails where the disk `name` has another size than it must have.
+    pub(super) fn check_size(&self, name: &str, found: u64) -> Result<()> {
+        match self.size_bytes {
+            Some(expected) if expected != found => {
+                Err(Error::SizeMismatch { object: name.into(), expected, found: Some(found) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails where the disk `name` has another content id than it must have.
+    pub(super) fn check_content(&self, name: &str, found: Digest) -> Result<()> {
+        match self.content {
+            Some(expected) if expected != found => {
+                Err(Error::ContentMismatch { object: name.into(), expected, found })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn check_cancel(&self) -> Result<()> {

@@ -38,7 +38,8 @@ impl Store {
     /// bytes for each block in the store: 235 MiB for a TiB.
     ///
     /// # Errors
-    /// [`Error::Exists`] for a name in use; [`Error::Changed`] where a file was written to
+    /// [`Error::Exists`] for a name in use; [`Error::SizeMismatch`] and [`Error::ContentMismatch`]
+    /// for a disk that is not the one that the options describe; [`Error::Changed`] where a file was written to
     /// meanwhile; [`Error::NoSpace`]; [`Error::Interrupted`]; what reading the disk gives.
     pub fn import(&self, source: Source<'_>, options: &ImportOptions<'_>) -> Result<ImportReport> {
         options.check()?;
@@ -73,7 +74,9 @@ fn run(
         SourceKind::Spans(spans) => spans.sector_bits(),
         SourceKind::Stream(_) => SectorBits::default(),
     };
-    let feed = Feed::new(source.kind, source.name, options.pad, STREAM_SIZE_MAX);
+    let name = source.name.clone();
+    size.map_or(Ok(()), |size| options.check_size(&name, size))?;
+    let feed = Feed::new(source, options, STREAM_SIZE_MAX);
     let sequencer = begin_sequencer(stage, committed, parent, size, &health, options)?;
     let packer = Packer::new(stage, options.chunk_blocks);
     let (feed, sequencer, packer) = Pipeline::new(options, device, size, feed, sequencer, packer).run()?;
@@ -82,7 +85,10 @@ fn run(
         progress(Progress { done_bytes: size_bytes, size_bytes: size });
     }
 
-    finish(stage, sequencer.into_parts(), packer, (size_bytes, sectors), parent, health, options)
+    let finished =
+        finish(stage, sequencer.into_parts(), packer, (size_bytes, sectors), parent, health, options)?;
+    options.check_content(&name, finished.report.content)?;
+    Ok(finished)
 }
 
 /// The index over what is committed. Lists that are damaged are made again, if that can be; else their blocks

@@ -148,34 +148,42 @@ struct Syncer {
     shared: Arc<Shared>,
     jobs: Option<Sender<(String, Arc<dyn Append>)>>,
     thread: Option<JoinHandle<SyncResult>>,
+    /// The first failure of syncing here, where no thread could be had.
+    failed: SyncResult,
 }
 
 impl Syncer {
     fn start(shared: &Arc<Shared>) -> Self {
-        Self { shared: shared.clone(), jobs: None, thread: None }
+        Self { shared: shared.clone(), jobs: None, thread: None, failed: Ok(()) }
     }
 
     fn sync(&mut self, object: &Arc<dyn Append>, name: &str) {
-        let jobs = self.jobs.get_or_insert_with(|| {
+        if self.jobs.is_none() {
             let (jobs, queue) = channel::<(String, Arc<dyn Append>)>();
             // Ends at the first failure: what comes after it is not worth waiting for.
             let work = move || {
                 queue.iter().try_for_each(|(name, object)| object.sync().map_err(|error| (name, error)))
             };
-            self.thread = Some(std::thread::spawn(work));
-            jobs
-        });
-        // The thread is gone only after a failure, which `finish` reports.
-        let _ = jobs.send((name.into(), object.clone()));
+            if let Ok(thread) = std::thread::Builder::new().spawn(work) {
+                (self.thread, self.jobs) = (Some(thread), Some(jobs));
+            }
+        }
+        match &self.jobs {
+            // The thread is gone only after a failure, which `finish` reports.
+            Some(jobs) => drop(jobs.send((name.into(), object.clone()))),
+            None if self.failed.is_ok() => self.failed = object.sync().map_err(|error| (name.into(), error)),
+            None => {}
+        }
     }
 
     /// Waits for all syncs. Whoever asks, and for whatever reason: once one has failed, the handle
     /// writes no more.
     fn finish(&mut self) -> SyncResult {
         self.jobs = None;
+        let failed = std::mem::replace(&mut self.failed, Ok(()));
         let result = match self.thread.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => result,
+            None => failed,
+            Some(Ok(result)) => failed.and(result),
             Some(Err(_)) => Err(("pack".into(), std::io::Error::other("the syncing thread panicked"))),
         };
         if result.is_err() {

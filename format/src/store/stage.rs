@@ -111,9 +111,19 @@ impl Stage {
             let sync = |(name, object): &(String, Arc<dyn Append>)| self.sync(object.as_ref(), name);
             let threads: Vec<_> = objects
                 .chunks(objects.len().div_ceil(8).max(1))
-                .map(|some| scope.spawn(move || some.iter().try_for_each(sync)))
+                .map(|some| {
+                    let work = move || some.iter().try_for_each(sync);
+                    // Without a thread, this one does it.
+                    std::thread::Builder::new().spawn_scoped(scope, work).map_err(|_| work)
+                })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Interrupted))).collect()
+            threads
+                .into_iter()
+                .map(|begun| match begun {
+                    Ok(thread) => thread.join().unwrap_or(Err(Error::Interrupted)),
+                    Err(work) => work(),
+                })
+                .collect()
         });
         results.into_iter().collect()
     }

@@ -1,0 +1,67 @@
+//! Threads for the work, fewer where the system does not give as many.
+
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use melv::Error;
+use rayon::ThreadPoolBuilder;
+
+use crate::exit::Failure;
+use crate::memory::{self, Needs};
+
+/// Does `work` on a pool of `wanted` threads, or one for each core. Where threads or memory do not
+/// suffice for as many, there are fewer; in the end this thread does all of it.
+pub fn run<T: Send>(
+    wanted: Option<u16>,
+    needs: Needs,
+    work: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let wanted = wanted.map_or_else(cores, usize::from);
+    let mut threads = wanted;
+    while threads > 1 {
+        if memory::has(needs.bytes(threads))
+            && let Ok(pool) = ThreadPoolBuilder::new().num_threads(threads).build()
+        {
+            tell(threads, wanted);
+            return pool.install(work);
+        }
+        threads /= 2;
+    }
+    memory::check(needs.bytes(1))?;
+    tell(1, wanted);
+    let pool = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+    pool.map_err(|error| refused(std::io::Error::other(error)))?.install(work)
+}
+
+fn tell(threads: usize, wanted: usize) {
+    if threads < wanted {
+        tracing::info!(threads, wanted, "threads or memory are limited");
+    }
+}
+
+/// Begins a thread of its own.
+///
+/// # Errors
+/// The refusal of the system.
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Failure> {
+    thread::Builder::new().spawn(work).map_err(refused)
+}
+
+/// Counts the threads that can be begun at once, up to `wanted`: tried, since no limit tells.
+pub fn available(wanted: usize) -> usize {
+    let mut waiting = Vec::new();
+    let mut threads = Vec::new();
+    for _ in 0..wanted {
+        let (go_on, wait) = mpsc::channel::<()>();
+        let Ok(thread) = thread::Builder::new().spawn(move || wait.recv().is_ok()) else { break };
+        waiting.push(go_on);
+        threads.push(thread);
+    }
+    drop(waiting);
+    threads.into_iter().map(JoinHandle::join).filter(Result::is_ok).count()
+}
+
+fn refused(error: std::io::Error) -> Failure {
+    Error::io("start", "a thread", error).into()
+}

@@ -1,0 +1,40 @@
+//! Looking for data where zeros are expected.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::device::{BlockDevice, RunKind};
+use crate::error::{Error, Result};
+use crate::limits::SPAN_LEN;
+
+/// The first byte from `start` to `end` that is not zero. Holes are not read. Memory: 1 MiB.
+///
+/// # Errors
+/// Those of reading the disk, and [`Error::Interrupted`].
+pub fn first_data(
+    device: &dyn BlockDevice,
+    start: u64,
+    end: u64,
+    cancel: Option<&AtomicBool>,
+) -> Result<Option<u64>> {
+    let mut buffer = Vec::new();
+    let mut offset = start;
+    while offset < end {
+        if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            return Err(Error::Interrupted);
+        }
+        let run = device.map(offset, end - offset)?;
+        let len = run.len.min(end - offset);
+        if run.kind == RunKind::Zero {
+            offset += len;
+            continue;
+        }
+        let len = len.min(SPAN_LEN as u64);
+        buffer.resize(len as usize, 0);
+        device.read_at(offset, &mut buffer)?;
+        if let Some(at) = buffer.iter().position(|byte| *byte != 0) {
+            return Ok(Some(offset + at as u64));
+        }
+        offset += len;
+    }
+    Ok(None)
+}
