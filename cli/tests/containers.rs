@@ -30,19 +30,21 @@ fn compressed_files_are_unpacked_by_the_command_of_their_hint() {
     let bed = bed();
     bed.write("disk.raw", &disk());
     bed.melv(&["import", "disk.raw", "--name", "raw"]).exits(0);
-    bed.sh("gzip -k disk.raw && xz -0k disk.raw && xz -0k --format=lzma disk.raw && bzip2 -k disk.raw")
-        .exits(0);
-    bed.sh("zstd -q -k disk.raw && lz4 -q disk.raw disk.raw.lz4 && lz4 -q -l disk.raw disk.raw.old.lz4")
-        .exits(0);
-    for (file, name) in [
-        ("disk.raw.gz", "gzip"),
-        ("disk.raw.xz", "xz"),
-        ("disk.raw.lzma", "lzma"),
-        ("disk.raw.bz2", "bzip2"),
-        ("disk.raw.zst", "zstd"),
-        ("disk.raw.lz4", "lz4"),
-        ("disk.raw.old.lz4", "lz4"),
+    for (line, file, name) in [
+        ("gzip -k disk.raw", "disk.raw.gz", "gzip"),
+        ("xz -0k disk.raw", "disk.raw.xz", "xz"),
+        ("xz -0k --format=lzma disk.raw", "disk.raw.lzma", "lzma"),
+        ("bzip2 -k disk.raw", "disk.raw.bz2", "bzip2"),
+        ("zstd -q -k disk.raw", "disk.raw.zst", "zstd"),
+        ("lz4 -q disk.raw disk.raw.lz4", "disk.raw.lz4", "lz4"),
+        ("lz4 -q -l disk.raw disk.raw.old.lz4", "disk.raw.old.lz4", "lz4"),
     ] {
+        // Of the programs, only gzip is on every machine.
+        let program = line.split(' ').next().unwrap();
+        if program != "gzip" && !bed.sh(&format!("command -v {program}")).output.status.success() {
+            continue;
+        }
+        bed.sh(line).exits(0);
         let line = command(&hint(&bed, file, name), file, "out");
         bed.sh(&format!("{line} --replace")).exits(0);
         bed.melv(&["compare", "raw", "out"]).exits(0);
@@ -131,15 +133,10 @@ fn plain_disks_are_taken_for_nothing_else() {
         ("xfs", "mkfs.xfs -q -f disk.img"),
         ("btrfs", "mkfs.btrfs -q -f disk.img"),
         ("fat", "mkfs.vfat disk.img"),
-        ("mbr", "sh -c 'echo 2048,,83 | sfdisk -q disk.img'"),
-        ("gpt", "sh -c '{ echo label: gpt; echo 2048; } | sfdisk -q disk.img'"),
-        ("random", "dd if=/dev/urandom of=disk.img bs=1M count=48 status=none"),
+        ("random", "dd if=/dev/urandom of=disk.img bs=1M count=48 conv=notrunc status=none"),
     ];
     let made: Vec<_> = made.iter().filter(|(name, line)| make(name, line)).map(|(name, _)| *name).collect();
-    assert!(
-        ["zeros", "ext4", "swap", "mbr", "gpt", "random"].iter().all(|name| made.contains(name)),
-        "{made:?}"
-    );
+    assert!(["zeros", "ext4", "swap", "random"].iter().all(|name| made.contains(name)), "{made:?}");
     // First sectors of what no tool here makes: boot code, LUKS, LVM, ISO 9660 with a boot sector, squashfs.
     for first in [
         &b"\xeb\x63\x90\x10\x8e\xd0\xbc\0\xb0"[..],
@@ -152,13 +149,18 @@ fn plain_disks_are_taken_for_nothing_else() {
         b"hsqs\x07\0\0\0",
         b"\xe2\xe1\xf5\xe0",
         b"MZ\x07\xc0\x8c\xd8",
+        b"\0\0\0\0",
         b"XFSB\0\0\x10\0",
     ] {
         let mut bytes = vec![0; 8192];
         bytes[..first.len()].copy_from_slice(first);
         bytes[510..512].copy_from_slice(b"\x55\xaa");
-        bytes[512..520].copy_from_slice(b"LABELONE");
-        bed.write("disk.img", &bytes);
-        assert_eq!(bed.json(&["inspect", "./disk.img"])["format"], "raw", "{first:?}");
+        // A partition, and what the sector behind an MBR, a GPT's own and a volume of LVM hold.
+        bytes[446..462].copy_from_slice(b"\x80\x20\x21\0\x83\x15\x50\x05\0\x08\0\0\0\x78\x01\0");
+        for second in [&[0; 8], b"EFI PART", b"LABELONE"] {
+            bytes[512..520].copy_from_slice(second);
+            bed.write("disk.img", &bytes);
+            assert_eq!(bed.json(&["inspect", "./disk.img"])["format"], "raw", "{first:?} {second:?}");
+        }
     }
 }
