@@ -50,8 +50,11 @@ struct Place<F: Fs> {
     root: Mutex<Option<Arc<F::Folder>>>,
     /// Folders whose own names are durable, by path; "" is the root. They are held open, so that
     /// another one of the same path is told from them.
-    durable: Mutex<BTreeMap<String, Arc<F::Folder>>>,
+    durable: Mutex<BTreeMap<String, Durable<F>>>,
 }
+
+/// A folder that is held open, and which one it is.
+type Durable<F> = ((u64, u64), Arc<<F as Fs>::Folder>);
 
 impl FileStorage {
     /// Storage in the folder `root`, which is made when the first object is.
@@ -95,7 +98,7 @@ impl<F: Fs> FileStorage<F> {
         &self.place.fs
     }
 
-    fn durable(&self) -> MutexGuard<'_, BTreeMap<String, Arc<F::Folder>>> {
+    fn durable(&self) -> MutexGuard<'_, BTreeMap<String, Durable<F>>> {
         self.place.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -214,7 +217,7 @@ impl<F: Fs> FileStorage<F> {
     fn settled(&self, path: &str) -> io::Result<Arc<F::Folder>> {
         let folder = self.made(path)?;
         let id = self.fs().stat_folder(&folder)?.id;
-        if let Some(known) = self.known(path, id)? {
+        if let Some(known) = self.known(path, id) {
             return Ok(known);
         }
         if path.is_empty() {
@@ -224,7 +227,7 @@ impl<F: Fs> FileStorage<F> {
             let above = self.settled(above_path)?;
             self.sync_folder(&above, above_path, SyncPoint::Chain)?;
         }
-        Ok(self.remember(path, folder))
+        Ok(self.remember(path, id, folder))
     }
 
     /// Makes folders and their names in the folder `above_path` durable, all by one sync.
@@ -232,32 +235,32 @@ impl<F: Fs> FileStorage<F> {
         let mut unknown = Vec::new();
         for path in paths {
             let folder = self.made(path)?;
-            if self.known(path, self.fs().stat_folder(&folder)?.id)?.is_none() {
-                unknown.push((path, folder));
+            let id = self.fs().stat_folder(&folder)?.id;
+            if self.known(path, id).is_none() {
+                unknown.push((path, id, folder));
             }
         }
         if unknown.is_empty() {
             return Ok(());
         }
         self.sync_folder(self.settled(above_path)?.as_ref(), above_path, SyncPoint::Chain)?;
-        unknown.into_iter().for_each(|(path, folder)| drop(self.remember(path, folder)));
+        unknown.into_iter().for_each(|(path, id, folder)| drop(self.remember(path, id, folder)));
         Ok(())
     }
 
     /// The folder `path` if it is known to be durable and still is the one with `id`.
-    fn known(&self, path: &str, id: (u64, u64)) -> io::Result<Option<Arc<F::Folder>>> {
-        let known = self.durable().get(path).cloned();
-        let Some(known) = known else { return Ok(None) };
-        Ok((self.fs().stat_folder(&known)?.id == id).then_some(known))
+    fn known(&self, path: &str, id: (u64, u64)) -> Option<Arc<F::Folder>> {
+        let durable = self.durable();
+        durable.get(path).filter(|(known, _)| *known == id).map(|(_, folder)| folder.clone())
     }
 
-    fn remember(&self, path: &str, folder: F::Folder) -> Arc<F::Folder> {
+    fn remember(&self, path: &str, id: (u64, u64), folder: F::Folder) -> Arc<F::Folder> {
         let folder = Arc::new(folder);
         let mut durable = self.durable();
         if durable.len() >= FOLDERS_MAX {
             durable.clear();
         }
-        durable.insert(path.into(), folder.clone());
+        durable.insert(path.into(), (id, folder.clone()));
         folder
     }
 
@@ -497,8 +500,12 @@ impl<F: Fs> Storage for FileStorage<F> {
 
     fn prepare(&self, names: &[String]) -> io::Result<()> {
         let mut inner: BTreeSet<&str> = BTreeSet::new();
-        for name in names.iter().take(FOLDERS_MAX / 2) {
+        for name in names {
             let mut path = split(name)?.0;
+            // Those beyond are made durable when names are given in them.
+            if inner.len() >= FOLDERS_MAX / 2 {
+                break;
+            }
             while !path.is_empty() && inner.insert(path) {
                 path = split(path)?.0;
             }

@@ -195,14 +195,15 @@ impl Run<'_> {
         let objects = objects(store.storage().as_ref());
         let found = |name: &String| read(store, name).ok().and_then(|bytes| self.disks.which(&bytes));
         self.history.change(|promise| {
-            let at = promise.begun.iter().position(|begun| begun == values).expect("it was begun");
-            promise.begun.remove(at);
+            if let Some(at) = promise.begun.iter().position(|begun| begun == values) {
+                promise.begun.remove(at);
+            }
             promise.settled.extend(values.clone());
             promise.unsettled.retain(|name, _| !values.contains_key(name));
             if !is_doubtful {
                 promise.doubtful.retain(|name| !values.contains_key(name));
             }
-            promise.is_made = true;
+            promise.is_made |= !values.is_empty();
             for (name, disk) in promise.begun.drain(..).flatten().collect::<Vec<_>>() {
                 let now = found(&name);
                 let before = promise.settled.insert(name.clone(), now).flatten();
@@ -241,6 +242,12 @@ impl Run<'_> {
     }
 
     fn tag(&mut self) -> Result<()> {
+        // Which image a name has that a dead writer was giving, the next writer settles.
+        if !self.history.promise().begun.is_empty() {
+            let store = self.store()?;
+            let _ = store.remove(&name("nobody"));
+            self.done(&store, &Values::new(), false);
+        }
         let Some(source) = self.some_name() else { return self.step(Step::Import) };
         let disk = self.history.promise().settled[&source];
         let text = if self.rng.below(2) == 0 { self.new_name() } else { "tagged:latest".into() };
