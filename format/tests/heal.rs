@@ -1,6 +1,8 @@
 //! Damage is healed or told: whoever brings a disk, or a bundle, again puts back what was damaged of it,
 //! for every image that uses it; and nobody is told that all is well where it is not.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod common;
 #[path = "heal/place.rs"]
 mod place;

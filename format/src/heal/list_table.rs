@@ -69,7 +69,7 @@ fn page_len(shape: &ListShape, page: u64) -> u64 {
 /// has: the id tells whether a guess is right.
 fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListRoot>> {
     let digest_len = DIGEST_LEN as u64;
-    if log.len() % digest_len != 0 {
+    if !log.len().is_multiple_of(digest_len) {
         return Ok(None);
     }
     let blocks = log.len() / digest_len;
