@@ -1,5 +1,7 @@
 //! What is refused, with which exit code and which words.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod common;
 
 use std::time::{Duration, Instant};
