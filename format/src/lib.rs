@@ -51,6 +51,9 @@ pub mod digest;
 mod error;
 mod export;
 pub mod fault;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 pub mod image;
 mod import;

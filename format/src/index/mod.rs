@@ -43,6 +43,8 @@
 mod committed;
 mod entry;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod log;
 mod pending;
 mod segment;

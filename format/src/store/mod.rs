@@ -31,6 +31,8 @@
 //! The store does not know what an extent or a guest is beyond the pages it hands out.
 
 mod bundle;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod carry;
 pub(crate) mod commit;
 pub(crate) mod frames;

@@ -32,6 +32,8 @@ mod encoding;
 mod extent;
 mod fault;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grain;
 pub mod header;
 mod layout;
