@@ -117,6 +117,18 @@ fn stores(seeds: &Seeds) {
         let options = ImportOptions { chunk_blocks, ..ImportOptions::named(name) };
         store.import(Source::stream(&disk[..], "seed"), &options).expect("an import");
     }
+    // Keys that fill a page of the index, and more than one.
+    for blocks in [340, 341, 1100] {
+        let block = |n: u32| format!("{n:08} of {blocks}\n").into_bytes().into_iter().cycle().take(4096);
+        let disk: Vec<u8> = (0..blocks).flat_map(block).collect();
+        let other = MemoryStorage::new();
+        let store = Store::create(other.clone(), StoreOptions::default()).expect("a store");
+        let options = ImportOptions::named("many".parse().expect("a name"));
+        store.import(Source::stream(&disk[..], "seed"), &options).expect("an import");
+        for (name, bytes) in other.contents().into_iter().filter(|(name, _)| name.contains("/segments/")) {
+            storage.put(&format!("{name}-{blocks}"), bytes);
+        }
+    }
     for (name, bytes) in storage.contents() {
         if name.starts_with("index/segments/") {
             seeds.put("segment", &[&[0], &bytes[64..72], &bytes].concat());

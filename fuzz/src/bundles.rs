@@ -13,7 +13,8 @@ use crate::input::Input;
 
 /// Larger ones cost more than they find.
 const BUNDLE_LEN_MAX: usize = 64 << 10;
-const CHANGES_MAX: usize = 6;
+/// Changes of each sort, and one more.
+const CHANGES_MAX: u8 = 5;
 
 struct Forgeable {
     sound: Sound,
@@ -36,7 +37,7 @@ pub fn count() -> usize {
 
 /// A bundle of the vectors, changed: opened, read, verified and loaded.
 ///
-/// Input: which bundle; then changes, each a kind and what it needs. What is promised: errors are typed; an image
+/// Input: which bundle; then changes of structures, of the table, and of the file. What is promised: errors are typed; an image
 /// that has its id reads the bytes that it always read; where `verify` finds nothing, all can be read; what was
 /// loaded with success reads in the store as it did in the bundle.
 pub fn bundle(data: &[u8]) {
@@ -51,64 +52,59 @@ pub fn bundle(data: &[u8]) {
     };
     let all_read = read_all(&store, sound);
     let options = VerifyOptions { full: true, ..Default::default() };
-    match store.verify(&[], &options) {
-        Ok(report) => assert!(all_read || !report.damaged.is_empty(), "verify finds nothing wrong"),
-        Err(error) => assert_typed(&error),
-    }
-    load(&store, sound);
+    let is_clean = match store.verify(&[], &options) {
+        Ok(report) => report.damaged.is_empty(),
+        Err(error) => {
+            assert_typed(&error);
+            false
+        }
+    };
+    assert!(all_read || !is_clean, "verify finds nothing wrong");
+    load(&store, sound, is_clean);
 }
 
 fn forged(forgeable: &Forgeable, input: &mut Input<'_>) -> Vec<u8> {
     let Forgeable { sound, sites } = forgeable;
     let mut model = sound.model.clone();
-    let mut plain = Vec::new();
-    for _ in 0..CHANGES_MAX {
-        if input.is_empty() {
-            break;
-        }
-        match input.u8() % 8 {
-            // Bytes of a structure.
-            0..=3 => {
-                let site = &sites[input.below(sites.len())];
-                let object = model.table.objects[site.object].clone();
-                let at = input.below(site.len.clamp(1, 1 << 16) as usize) as u64;
-                let len = 1 + input.below(8);
-                model.scatter(&object, site.at + at, input.bytes(len));
-            }
-            // An entry of the table, as a table can say it.
-            4 => {
-                let number = input.below(model.table.objects.len());
-                change_object(&mut model.table.objects[number], input);
-            }
-            5 => {
-                let count = model.table.objects.len();
-                let (one, other) = (input.below(count), input.below(count));
-                match input.u8() % 3 {
-                    0 => model.table.objects.swap(one, other),
-                    1 => model.table.objects[one].id = model.table.objects[other].id,
-                    _ => {
-                        let moved = model.table.objects[other].pieces.clone();
-                        model.table.objects[one].pieces = moved;
-                    }
-                }
-            }
-            6 => model.put_right(&sound.model, sites),
-            // Bytes of the file, with nothing put right.
-            _ => plain.push((input.u32(), input.u8())),
+    let counts = input.u8();
+    // Bytes of structures, and every digest that follows from them put right, now and then in between.
+    for _ in 0..counts % CHANGES_MAX {
+        let site = &sites[input.below(sites.len())];
+        let object = model.table.objects[site.object].clone();
+        let at = input.below(site.len.clamp(1, 1 << 16) as usize) as u64;
+        let choice = input.u8();
+        model.scatter(&object, site.at + at, input.bytes(1 + usize::from(choice % 8)));
+        if choice / 8 % 8 == 0 {
+            model.put_right(&sound.model, sites);
         }
     }
-    if input.u8() % 8 != 7 {
+    if counts / CHANGES_MAX % 8 != 7 {
         model.put_right(&sound.model, sites);
     }
+    // Entries of the table, as a table can say them.
+    let objects = &mut model.table.objects;
+    for _ in 0..input.u8() % CHANGES_MAX {
+        let (one, other) = (input.below(objects.len()), input.below(objects.len()));
+        match input.u8() % 6 {
+            0 => objects.swap(one, other),
+            1 => objects[one].id = objects[other].id,
+            2 => objects[one].pieces = objects[other].pieces.clone(),
+            _ => change_object(&mut objects[one], input),
+        }
+    }
     let mut bytes = model.bytes();
-    for (at, change) in plain {
-        let at = at as usize % bytes.len();
-        bytes[at] ^= change;
+    // Bytes of the file, with nothing put right.
+    while !input.is_empty() {
+        let at = input.u32() as usize % bytes.len();
+        bytes[at] ^= input.u8();
     }
     bytes
 }
 
 fn change_object(object: &mut Object, input: &mut Input<'_>) {
+    if object.pieces.is_empty() {
+        return;
+    }
     let number = input.below(object.pieces.len());
     let choice = input.u8();
     let small = i64::from(input.u8() as i8);
@@ -174,11 +170,12 @@ fn assert_known(sound: &Sound, id: Digest, bytes: &[u8]) {
     assert!(is_right, "image {id} reads other bytes than it always did");
 }
 
-fn load(bundle: &Store, sound: &Sound) {
+fn load(bundle: &Store, sound: &Sound, was_clean: bool) {
     let storage = MemoryStorage::new();
     let options = StoreOptions { cache: Cache::new(1 << 20), ..StoreOptions::default() };
     let store = Store::create(storage, options).expect("a store in memory");
-    let report = match store.load(bundle, &LoadOptions::default()) {
+    let name = Some("forged".parse().expect("a name"));
+    let report = match store.load(bundle, &LoadOptions { name, ..LoadOptions::default() }) {
         Ok(report) => report,
         Err(error) => return assert_typed(&error),
     };
@@ -193,5 +190,7 @@ fn load(bundle: &Store, sound: &Sound) {
     }
     let options = VerifyOptions { full: true, ..Default::default() };
     let verified = store.verify(&[], &options).expect("verify");
-    assert!(verified.damaged.is_empty(), "loaded with success: {:?}", verified.damaged);
+    // A forger may have spans and content id wrong in an image that is his own: they say nothing about where bytes
+    // are, and are looked at on demand alone. What the bundle had right is right in the store.
+    assert!(verified.damaged.is_empty() || !was_clean, "loaded with success: {:?}", verified.damaged);
 }

@@ -47,11 +47,8 @@ struct Tally {
 fn conversation(bench: &Bench, seed: u64, talked: &mut Talked) -> Result<(), Wrong> {
     let mut rng = Rng::new(seed);
     let said = script::conversation(&mut rng, &bench.places);
-    let policy = if rng.one_in(12) {
-        TlsPolicy::Required
-    } else {
-        rng.pick(&[TlsPolicy::Off, TlsPolicy::Allowed])
-    };
+    let policy =
+        if rng.one_in(12) { TlsPolicy::Required } else { rng.pick(&[TlsPolicy::Off, TlsPolicy::Allowed]) };
     bench.talk(&said, policy, &mut rng, talked)
 }
 
@@ -88,6 +85,15 @@ fn changed_conversations_get_no_reply_that_the_protocol_forbids() {
     assert!(tally.slowest < CASE_TIME_MAX, "a conversation took {:?}", tally.slowest);
     assert!(resident_bytes() < MEMORY_MAX, "{} bytes of memory", resident_bytes());
     // They were worth it: most of them got to their requests, which came to all there is.
-    assert!(tally.talked.begun > cases / 4 && tally.talked.requests > cases / 4, "{} {}", tally.talked.begun, tally.talked.requests);
-    assert!([0, 1, 5, 22].iter().all(|errno| tally.talked.errors.contains_key(errno)), "{:?}", tally.talked.errors);
+    assert!(
+        tally.talked.begun > cases / 4 && tally.talked.requests > cases / 4,
+        "{} {}",
+        tally.talked.begun,
+        tally.talked.requests
+    );
+    assert!(
+        [0, 1, 5, 22].iter().all(|errno| tally.talked.errors.contains_key(errno)),
+        "{:?}",
+        tally.talked.errors
+    );
 }

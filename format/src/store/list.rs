@@ -117,6 +117,23 @@ impl List {
         Ok(self.root.get_or_init(|| root))
     }
 
+    /// The root in its own bytes, in which a later minor version may say more than is understood here.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn root_bytes(&self) -> Result<bytes::Bytes> {
+        let name = self.object_name();
+        let object = self.shared().open_object(&name)?;
+        let (offset, len) = (self.shape.root_offset(), self.shape.root_len());
+        let bytes = read_range(object.as_ref(), &name, offset, len)?;
+        let found = object_digest(&bytes);
+        if found == self.id {
+            return Ok(bytes);
+        }
+        let fault = Fault::PageDigest { expected: self.id.to_string(), found: found.to_string() };
+        Err(Error::corrupt(name, offset, fault))
+    }
+
     /// The number under which its store's cache has its chunks.
     pub fn number(&self, cache: &Cache) -> ListNumber {
         *self.number.get_or_init(|| cache.list_number(&self.id))

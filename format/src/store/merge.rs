@@ -156,7 +156,7 @@ fn merge_lists(
         return Ok(None);
     }
     let name = format!("merged-list-{}", list.id);
-    write_list(stage, &name, &root, |number| match read(own.as_ref(), number)? {
+    write_list(stage, &name, &root.shape, &list.root_bytes()?, |number| match read(own.as_ref(), number)? {
         None => read(new.as_ref(), number),
         page => Ok(page),
     })?;

@@ -31,11 +31,11 @@
 //! The store does not know what an extent or a guest is beyond the pages it hands out.
 
 mod bundle;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 pub(crate) mod carry;
 pub(crate) mod commit;
 pub(crate) mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod list_writer;
