@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::args::{Color, Globals};
 use crate::bundle_ref::HeldImage;
 use crate::hint::hint_of;
+use crate::log::{self, Urgency};
 use crate::report::{human, note, table};
 use crate::stdin::Cancelled;
 
@@ -154,6 +155,11 @@ impl Failure {
                 Exit::Unsupported
             }
             Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,
+            Self::Fuse(melv_fuse::Error::NoDevice { source })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                Exit::Failure
+            }
             Self::Fuse(melv_fuse::Error::NoDevice { .. }) => Exit::Unsupported,
             Self::Fuse(_) | Self::Daemon(_) | Self::ReaderGone => Exit::Failure,
         }
@@ -230,12 +236,12 @@ fn tell(globals: &Globals, failure: &Failure) {
         if let Failure::SeveralImages { images, .. } = failure {
             json["images"] = images.iter().map(HeldImage::json).collect();
         }
-        note(&json.to_string());
+        log::write(Urgency::Error, &json.to_string());
         return;
     }
     let (strong, faint, plain) =
         if is_colored(globals.color) { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
-    note(&format!("{strong}melv:{plain} {text}"));
+    log::write(Urgency::Error, &format!("{strong}melv:{plain} {text}"));
     if let Failure::SeveralImages { images, .. } = failure {
         let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
         note(table(&images.iter().map(row).collect::<Vec<_>>(), &[2]).trim_end());

@@ -16,6 +16,7 @@
 //! | `progress` | how far long work is |
 //! | `exit` | failures: exit codes, messages |
 //! | `hint` | what to do next |
+//! | `log` | the log as its readers want it: people, a service manager, the system's log |
 //! | `commands` | one module a command: its options, its help, what it does |
 //!
 //! A new command is a module in `commands`, a line in `args::Command` and one in `commands::run`.
@@ -29,6 +30,7 @@ mod disk;
 mod exit;
 mod format;
 mod hint;
+mod log;
 mod operand;
 mod progress;
 mod report;

@@ -22,12 +22,13 @@ pub mod verify;
 use melv::Error;
 
 use crate::args::{Cli, Command};
-use crate::exit::{self, Exit, Failure};
+use crate::exit::{Exit, Failure};
+use crate::log;
 use crate::session::Session;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Result<Exit, Failure> {
-    start_log(cli);
+    log::start(cli);
     let session = Session::new(&cli.globals);
     let command = || dispatch(&cli.command, &session);
     match cli.globals.threads {
@@ -61,24 +62,4 @@ fn dispatch(command: &Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Completions(args) => tooling::completions(args, session),
         Command::Man(args) => tooling::man(args),
     }
-}
-
-/// Sends the library's log to standard error.
-fn start_log(cli: &Cli) {
-    let globals = &cli.globals;
-    let level = match (globals.quiet, globals.verbose) {
-        (true, _) => tracing::Level::ERROR,
-        (false, 0) => tracing::Level::WARN,
-        (false, 1) => tracing::Level::INFO,
-        (false, _) => tracing::Level::DEBUG,
-    };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        // A log that nobody reads any more is no reason to panic.
-        .log_internal_errors(false)
-        .with_ansi(exit::is_colored(globals.color))
-        .with_target(false)
-        .with_max_level(level)
-        .without_time()
-        .init();
 }
