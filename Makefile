@@ -1,9 +1,12 @@
 # Every target sets up what it needs: see benches/setup.
 
 CARGO ?= cargo
+# The harness in fuzz/ is a workspace of its own; what it has in common with the project is built once.
+FUZZ = CARGO_TARGET_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)) $(CARGO)
 export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
 
-.PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-serve check-hostile clean
+.PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-serve check-hostile \
+	check-bare fuzz clean
 
 all: build
 
@@ -12,25 +15,30 @@ build:
 	$(CARGO) build --release --locked -p melv-cli
 
 # All tests: promises of the library and of the command, vectors, examples in the docs; then the
-# second reader over the vectors.
+# second reader over the vectors; then everything that fuzzing keeps and ever found.
 test:
 	benches/setup test
 	spec/reader/setup
 	$(CARGO) test --workspace --locked
 	spec/reader/check
+	$(FUZZ) test --locked --manifest-path fuzz/Cargo.toml
 
 # The main job on real input: disks from this machine's own files, shared, read back, compared.
 demo: build
 	benches/setup demo
 	benches/demo/run
 
-# The gate's other half: format, lints, docs, and that examples and benches build.
+# The gate's other half: format, lints, docs, dependencies, and that examples and benches build.
 lint:
 	benches/setup test
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
+	benches/check-dependencies --self-test
+	benches/check-dependencies
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --lib --no-deps --locked
 	$(CARGO) build --workspace --examples --benches --locked
+	$(FUZZ) clippy --locked --manifest-path fuzz/Cargo.toml --lib --tests --examples -- -D warnings
 
 # All figures beside their floors, in target/bench/report.html: root, loop devices, memory cgroups, about
 # 35 minutes, 20 of them for the block index at a TiB.
@@ -63,6 +71,17 @@ check-hostile:
 	benches/setup test
 	MELV_CASES=1000000 $(CARGO) test --locked -p melv --test bundle_hostile --test vmdk_hostile -- --nocapture
 	MELV_CASES=5000000 $(CARGO) test --locked -p melv-nbd --test fuzz -- --nocapture
+
+# `make demo` and `make test` from a fresh clone on a bare Debian 12 and 13: root, 15 GB of disk, an hour.
+check-bare:
+	benches/setup bare
+	benches/check-bare
+
+# Coverage-guided fuzzing, SECONDS for each target (more options: fuzz/all), a row each.
+SECONDS ?= 60
+fuzz:
+	benches/setup fuzz
+	fuzz/all $(SECONDS)
 
 clean:
 	$(CARGO) clean

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use melv::Error;
 
 use crate::exit::{Exit, Failure};
+use crate::log;
 
 /// Set for the second process.
 const VARIABLE: &str = "MELV_DAEMON";
@@ -69,12 +70,13 @@ pub fn detach() -> Result<(), Failure> {
 pub fn ready() -> Result<(), Failure> {
     let refused = |source| Error::io("leave", "the standard streams", source);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(refused)?;
-    let log = UnixDatagram::unbound().and_then(|log| log.connect(LOG).map(|()| log));
-    let stderr = match &log {
-        Ok(log) => rustix::stdio::dup2_stderr(log),
+    let socket = UnixDatagram::unbound().and_then(|socket| socket.connect(LOG).map(|()| socket));
+    let stderr = match &socket {
+        Ok(socket) => rustix::stdio::dup2_stderr(socket),
         Err(_) => rustix::stdio::dup2_stderr(&null),
     };
     stderr.map_err(|errno| refused(errno.into()))?;
+    log::is_syslog_now();
     std::env::set_current_dir("/").map_err(refused)?;
     let mut out = std::io::stdout();
     out.write_all(READY).and_then(|()| out.flush()).map_err(refused)?;

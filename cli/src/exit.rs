@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::args::{Color, Globals};
 use crate::bundle_ref::{HeldImage, names_text};
 use crate::hint::hint_of;
+use crate::log::{self, Urgency};
 use crate::report::{human, note};
 use crate::session::in_store;
 use crate::stdin::Cancelled;
@@ -202,6 +203,11 @@ impl Failure {
             | Self::NotBundle { .. }
             | Self::PipedBundle { .. } => Exit::Unsupported,
             Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,
+            Self::Fuse(melv_fuse::Error::NoDevice { source })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                Exit::Failure
+            }
             Self::Fuse(melv_fuse::Error::NoDevice { .. }) => Exit::Unsupported,
             Self::Fuse(_) | Self::Daemon(_) | Self::ReaderGone | Self::OutOfMemory { .. } => Exit::Failure,
         }
@@ -296,12 +302,12 @@ fn tell(globals: &Globals, failure: &Failure) {
             }
             _ => {}
         }
-        note(&json.to_string());
+        log::write(Urgency::Error, &json.to_string());
         return;
     }
     let (strong, faint, plain) =
         if is_colored(globals.color) { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
-    note(&format!("{strong}melv:{plain} {text}"));
+    log::write(Urgency::Error, &format!("{strong}melv:{plain} {text}"));
     let rows = choices(failure);
     if !rows.is_empty() {
         note(table(&rows, &[2], width::of_stderr()).trim_end());

@@ -71,6 +71,9 @@ fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
         Mount::Dead { .. } => Some("`melv umount DIR` clears it away"),
         Mount::NotMounted { .. } => Some("`findmnt -t fuse.melv` lists what melv has mounted"),
         Mount::Busy { .. } => Some("`fuser -vm DIR` lists the programs, `losetup` the loop devices"),
+        Mount::NoDevice { source } if source.kind() == ErrorKind::PermissionDenied => Some(
+            "`ls -l /dev/fuse` shows who may open it (mode 0666 lets everybody); a container needs --device /dev/fuse",
+        ),
         Mount::NoDevice { .. } => Some("`modprobe fuse` brings it; a container needs --device /dev/fuse"),
         Mount::Helper { said, .. } if said.contains("user_allow_other") => {
             Some("root permits --allow-other with the line user_allow_other in /etc/fuse.conf")
@@ -203,6 +206,14 @@ fn of_error(error: &Error) -> Option<&'static str> {
         }
         Error::Io { operation: "start", source, .. } if memory::is_refused(source) => {
             Some("`ulimit -u` shows how many processes and threads are allowed, `ulimit -v` how much memory")
+        }
+        Error::Io { operation: "listen at the port", source, .. }
+            if source.kind() == ErrorKind::PermissionDenied =>
+        {
+            Some(
+                "ports below 1024 are root's: choose a higher one, let systemd open it (a .socket unit), or \
+                 lower net.ipv4.ip_unprivileged_port_start",
+            )
         }
         Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             Some("look at who owns it and at its mode")

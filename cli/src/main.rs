@@ -23,6 +23,7 @@
 //! | `progress` | how far long work is |
 //! | `exit` | failures: exit codes, messages |
 //! | `hint` | what to do next |
+//! | `log` | the log as its readers want it: people, a service manager, the system's log |
 //! | `commands` | one module a command: its options, its help, what it does |
 //!
 //! A new command is a module in `commands`, a line in `args::Command` and one in `commands::run`.
@@ -38,6 +39,7 @@ mod format;
 mod heard;
 mod hint;
 mod incoming;
+mod log;
 mod memory;
 mod naming;
 mod operand;

@@ -91,7 +91,7 @@ pub fn write_failed(error: io::Error) -> Error {
 
 /// A line on standard error. Nobody is left to be told where that is closed.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    crate::log::write(crate::log::Urgency::Info, line);
 }
 
 /// A number of bytes for people: three significant digits or more.

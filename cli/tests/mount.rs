@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Bed, MELV, bed, disk, later_disk, noise};
+use common::{Bed, MELV, bed, disk, later_disk, noise, send_signal};
 use serde_json::Value;
 
 /// Two images in a store and an empty folder; where nothing can be mounted, that is said.
@@ -48,7 +48,7 @@ fn is_running(process: &Value) -> bool {
 }
 
 fn kill(process: &Value, signal: &str) {
-    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+    send_signal(u32::try_from(process.as_u64().unwrap()).unwrap(), signal);
 }
 
 #[track_caller]

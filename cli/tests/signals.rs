@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Bed, MELV, bed, disk, noise};
+use common::{Bed, MELV, bed, disk, noise, send_signal};
 
 /// Begins a command that reads a disk from a pipe, and lets it have some of it.
 fn begin(bed: &Bed, arguments: &[&str]) -> Child {
@@ -20,8 +20,7 @@ fn begin(bed: &Bed, arguments: &[&str]) -> Child {
 }
 
 fn send(child: &Child, signal: &str) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+    send_signal(child.id(), signal);
 }
 
 /// The exit code, soon, while standard input stays open.

@@ -54,6 +54,9 @@ mod error;
 mod export;
 pub mod fault;
 mod folder_sync;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod heal;
 pub mod image;

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
+
+/// Keys that are taken.
+const KEYS: &str = "RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519";
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +53,13 @@ pub enum Clients {
 pub fn config(folder: &Path, clients: Clients) -> Result<Arc<ServerConfig>, TlsError> {
     let certificates = certificates(folder.join("server-cert.pem"), "the server's certificate")?;
     let path = folder.join("server-key.pem");
-    let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| TlsError::File {
-        path,
-        expected: "the server's private key",
-        why: error.to_string(),
-    })?;
+    let key_error =
+        |why: String| TlsError::File { path: path.clone(), expected: "the server's private key", why };
+    let key = PrivateKeyDer::from_pem_file(&path).map_err(|error| key_error(error.to_string()))?;
     let failed = |why: String| TlsError::Config { folder: folder.into(), why };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = provider.key_provider.load_private_key(key);
+    let key = key.map_err(|error| key_error(format!("{error} ({KEYS})")))?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?;
@@ -70,8 +74,15 @@ pub fn config(folder: &Path, clients: Clients) -> Result<Arc<ServerConfig>, TlsE
             builder.with_client_cert_verifier(verifier.map_err(|error| failed(error.to_string()))?)
         }
     };
-    let config = builder.with_single_cert(certificates, key);
-    config.map(Arc::new).map_err(|error| failed(error.to_string()))
+    let own = CertifiedKey::new(certificates, key);
+    match own.keys_match() {
+        // A key whose public half cannot be told is taken for the right one, as every server does.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(error) => {
+            return Err(failed(format!("server-key.pem is not the key of server-cert.pem: {error}")));
+        }
+    }
+    Ok(Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)))))
 }
 
 fn certificates(path: PathBuf, expected: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -16,7 +16,7 @@ use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::tls::{Clients, config};
 use melv_nbd::wire::{command, export, option, reply};
 use melv_nbd::{Server, ServerOptions, TlsPolicy};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -28,42 +28,88 @@ struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        Self::with(KeyPair::generate().unwrap())
+    }
+
+    fn with(key: KeyPair) -> Self {
+        Self(CertifiedIssuer::self_signed(authority_params("the authority"), key).unwrap())
+    }
+
+    /// An authority whose own certificate this one has signed.
+    fn authorises(&self, key: KeyPair) -> Self {
+        Self(CertifiedIssuer::signed_by(authority_params("one below it"), key, &self.0).unwrap())
     }
 
     /// A certificate and its key, as PEM.
     fn signs(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+        (self.signs_key(name, &key), key.serialize_pem())
+    }
+
+    /// The certificate of a key, as PEM.
+    fn signs_key(&self, name: &str, key: &KeyPair) -> String {
+        CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(key, &self.0).unwrap().pem()
     }
 
     /// A folder as servers want it.
     fn folder(&self) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = self.signs("localhost");
+        self.folder_with(&certificate, &key)
+    }
+
+    /// The same, with this certificate (perhaps a chain) and key of the server.
+    fn folder_with(&self, certificate: &str, key: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("ca-cert.pem", &self.0.pem());
-        write("server-cert.pem", &certificate);
-        write("server-key.pem", &key);
+        write("server-cert.pem", certificate);
+        write("server-key.pem", key);
         folder
     }
 
     /// A client that trusts this authority and shows a certificate of `own`'s, or none.
     fn client(&self, own: Option<&Self>) -> Arc<ClientConfig> {
+        self.client_with(own.map(|own| own.signs("client")))
+    }
+
+    /// The same, with this certificate (perhaps a chain) and key, as PEM.
+    fn client_with(&self, own: Option<(String, String)>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.0.pem().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.unwrap().with_root_certificates(roots);
-        let Some(own) = own else { return Arc::new(builder.with_no_client_auth()) };
-        let (certificate, key) = own.signs("client");
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let Some((certificates, key)) = own else { return Arc::new(builder.with_no_client_auth()) };
+        let chain = CertificateDer::pem_slice_iter(certificates.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         Arc::new(builder.with_client_auth_cert(chain, key).unwrap())
     }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// Bits of RSA keys that QEMU and nbdkit take; between those that everybody has there are odd ones, as certtool
+/// makes them.
+const RSA_BITS: [u32; 9] = [2048, 2432, 2560, 3072, 3248, 4096, 5120, 7680, 8192];
+
+/// A key of `tests/keys` in PKCS#1, that of 2432 bits with certtool's text before it.
+fn rsa_pem(bits: u32) -> String {
+    key_file(&format!("rsa-{bits}.pem"))
+}
+
+fn key_file(name: &str) -> String {
+    let path = format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn rsa(bits: u32) -> KeyPair {
+    KeyPair::from_pem(&rsa_pem(bits)).unwrap()
 }
 
 fn tls_server(folder: &Path, policy: TlsPolicy, clients: Clients) -> Server {
@@ -296,4 +342,63 @@ fn files_that_are_missing_or_wrong_are_named() {
         // Whoever lets everybody in needs no authority.
         assert_eq!(config(folder.path(), Clients::Any).is_ok(), name == "ca-cert.pem");
     }
+}
+
+#[test]
+fn a_servers_rsa_key_may_have_any_size_that_others_take() {
+    let authority = Authority::new();
+    for bits in RSA_BITS {
+        let key = rsa(bits);
+        let certificate = authority.signs_key("localhost", &key);
+        for (form, pem) in [("PKCS#1", rsa_pem(bits)), ("PKCS#8", key_file(&format!("rsa-{bits}.pkcs8.pem")))] {
+            let folder = authority.folder_with(&certificate, &pem);
+            let server = tls_server(folder.path(), TlsPolicy::Required, Clients::Known);
+            assert!(is_let_in(&server, &authority.client(Some(&authority))), "{bits} bits, {form}");
+        }
+    }
+}
+
+#[test]
+fn rsa_keys_of_any_size_are_known_in_clients_and_in_chains() {
+    for bits in RSA_BITS {
+        let (authority, key) = (Authority::with(rsa(bits)), rsa(bits));
+        let below = authority.authorises(rsa(2560));
+        let server = tls_server(authority.folder().path(), TlsPolicy::Required, Clients::Known);
+        let own = (authority.signs_key("client", &key), rsa_pem(bits));
+        assert!(is_let_in(&server, &authority.client_with(Some(own))), "{bits} bits");
+        let chain = [below.signs_key("client", &key), below.0.pem()].concat();
+        assert!(is_let_in(&server, &authority.client_with(Some((chain, rsa_pem(bits))))), "{bits} bits, a chain");
+        let other = Authority::with(rsa(bits));
+        let forged = (other.signs_key("client", &rsa(3248)), rsa_pem(3248));
+        let trusted = Authority::new();
+        let server = tls_server(trusted.folder().path(), TlsPolicy::Required, Clients::Known);
+        assert!(!is_let_in(&server, &trusted.client_with(Some(forged))), "{bits} bits, of another authority");
+    }
+    // The server's own chain.
+    let authority = Authority::new();
+    let below = authority.authorises(rsa(3248));
+    let chain = [below.signs_key("localhost", &rsa(2432)), below.0.pem()].concat();
+    let folder = authority.folder_with(&chain, &rsa_pem(2432));
+    let server = tls_server(folder.path(), TlsPolicy::Required, Clients::Known);
+    assert!(is_let_in(&server, &authority.client(Some(&authority))));
+}
+
+#[test]
+fn rsa_keys_that_are_too_short_or_too_long_are_named() {
+    let authority = Authority::new();
+    let (certificate, _) = authority.signs("localhost");
+    for bits in [1024, 9216] {
+        let folder = authority.folder_with(&certificate, &rsa_pem(bits));
+        let error = config(folder.path(), Clients::Any).unwrap_err().to_string();
+        assert!(error.contains("server-key.pem") && error.contains("2048 to 8192 bits"), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_the_certificates_is_refused() {
+    let authority = Authority::new();
+    let (certificate, _) = authority.signs("localhost");
+    let folder = authority.folder_with(&certificate, &rsa_pem(2432));
+    let error = config(folder.path(), Clients::Any).unwrap_err().to_string();
+    assert!(error.contains("server-cert.pem") && error.contains("server-key.pem"), "{error}");
 }

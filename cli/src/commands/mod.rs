@@ -19,21 +19,17 @@ pub mod tooling;
 pub mod umount;
 pub mod verify;
 
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Cli, Command};
-use crate::exit::{self, Exit, Failure};
-use crate::heard::Heard;
+use crate::exit::{Exit, Failure};
+use crate::log;
 use crate::memory::Needs;
 use crate::session::Session;
 use crate::threads;
 
 /// Does what the command line asks for.
 pub fn run(cli: &Cli) -> Result<Exit, Failure> {
-    start_log(cli);
+    log::start(cli);
     let session = Session::new(&cli.globals);
     match needs(&cli.command) {
         None => dispatch(&cli.command, &session),
@@ -80,25 +76,4 @@ fn dispatch(command: &Command, session: &Session<'_>) -> Result<Exit, Failure> {
         Command::Completions(args) => tooling::completions(args, session),
         Command::Man(args) => tooling::man(args),
     }
-}
-
-/// Sends the library's log to standard error.
-fn start_log(cli: &Cli) {
-    let globals = &cli.globals;
-    let level = match (globals.quiet, globals.verbose) {
-        (true, _) => tracing::Level::ERROR,
-        (false, 0) => tracing::Level::WARN,
-        (false, 1) => tracing::Level::INFO,
-        (false, _) => tracing::Level::DEBUG,
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        // A log that nobody reads any more is no reason to panic.
-        .log_internal_errors(false)
-        .with_ansi(exit::is_colored(globals.color))
-        .with_target(false)
-        .without_time()
-        .with_filter(LevelFilter::from_level(level));
-    let heard = globals.json.then(|| Heard.with_filter(LevelFilter::WARN));
-    tracing_subscriber::registry().with(lines).with(heard).init();
 }

@@ -22,8 +22,11 @@ Examples:
   $ melv mount disks web base --cache 256M && ls -l disks/*; melv umount disks
   $ melv mount disks web.melv && getfattr -d disks/web/latest.raw; melv umount disks
 
-The images are files DIR/NAME/TAG.raw, which cannot be written. Without REF they are those of the store, and
-new ones appear by themselves. A loop device mounts a disk: `losetup -rPf --show --direct-io=on FILE`.";
+The images are files DIR/NAME/TAG.raw, which cannot be written. Without REF they are those of the
+store, and new ones appear by themselves. A loop device mounts a disk:
+`losetup -rPf --show --direct-io=on FILE`.
+
+Once it is ready it logs to the system's log, as melv; SIGUSR1 makes it tell what was done so far.";
 
 /// A thread has a buffer for the longest request that the kernel makes.
 const NEEDS: Needs = Needs { base_bytes: 24 << 20, thread_bytes: 24 << 20 };
@@ -49,6 +52,13 @@ pub struct Args {
     /// Memory for decoded data
     #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
     cache: u64,
+}
+
+impl Args {
+    /// Whether the command stays, as a service does.
+    pub fn is_foreground(&self) -> bool {
+        self.foreground
+    }
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
@@ -96,7 +106,17 @@ fn serve(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
 
 fn tell(dir: &str, process: u32, session: &Session<'_>) -> melv::Result<()> {
     let json = json!({ "mountpoint": dir, "pid": process });
-    session.out().summary(&json, &format!("mounted at {dir}; `melv umount {dir}` ends it\n"))
+    let end = format!("melv umount {}", quoted(dir));
+    session.out().summary(&json, &format!("mounted at {dir}; `{end}` ends it\n"))
+}
+
+/// The word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+,:@%".contains(char);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Does what signals ask for, until the process ends.

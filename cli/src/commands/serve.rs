@@ -37,8 +37,9 @@ that one. New images of the store appear by themselves. A client reads one image
 when it is replaced or removed meanwhile.
 
 TLS reads server-cert.pem, server-key.pem and ca-cert.pem, as QEMU and nbdkit do; clients need a
-certificate of that authority. SIGUSR1 prints what was done so far on standard error, as JSON with
---json.";
+certificate of that authority. RSA keys may have 2048 to 8192 bits. SIGUSR1 prints what was done so
+far on standard error, as JSON with --json. Under systemd what is logged says how urgent it is, so
+that `journalctl -p err` finds what failed.";
 
 /// Port of NBD.
 const PORT: u16 = 10809;
@@ -77,7 +78,7 @@ pub struct Args {
     #[arg(long)]
     insecure: bool,
     /// TLS: off, on (for clients that ask for it), require [default: require with --tls-certificates]
-    #[arg(long, value_name = "T", value_enum, hide_possible_values = true, requires = "tls_certificates")]
+    #[arg(long, value_name = "T", value_enum, hide_possible_values = true)]
     tls: Option<Tls>,
     /// Folder with server-cert.pem, server-key.pem and ca-cert.pem
     #[arg(long, value_name = "DIR")]
@@ -196,6 +197,10 @@ fn server_options(args: &Args) -> Result<ServerOptions, Failure> {
                     everybody read who reaches the address";
         return Err(Failure::Usage(text.into()));
     }
+    if policy != TlsPolicy::Off && args.tls_certificates.is_none() {
+        let text = "--tls on and --tls require need --tls-certificates DIR, with server-cert.pem and server-key.pem";
+        return Err(Failure::Usage(text.into()));
+    }
     let clients = if args.tls_any_client { Clients::Any } else { Clients::Known };
     let folder = args.tls_certificates.as_deref().filter(|_| policy != TlsPolicy::Off);
     let tls = folder.map(|folder| tls::config(folder, clients)).transpose();
@@ -249,7 +254,13 @@ impl Places {
             (false, true) => format!("[{text}]:{PORT}"),
             (false, false) => format!("{text}:{PORT}"),
         };
-        let failed = |error| Error::io("listen at", address.clone(), error);
+        let failed = |error: std::io::Error| {
+            let port = address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+            let is_refused = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let is_low = port.is_some_and(|port| port < 1024);
+            let operation = if is_refused && is_low { "listen at the port" } else { "listen at" };
+            Error::io(operation, address.clone(), error)
+        };
         let listener = std::net::TcpListener::bind(&address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         self.uris.push(listen::tcp_uri(bound, is_tls));

@@ -11,6 +11,24 @@ use serde_json::Value;
 
 pub const MELV: &str = env!("CARGO_BIN_EXE_melv");
 
+/// Sends a signal, by its name as `kill` takes it, to a process that is there.
+#[track_caller]
+pub fn send_signal(process: u32, name: &str) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let signal = match name.trim_start_matches('-') {
+        "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
+        "HUP" => Signal::HUP,
+        "KILL" => Signal::KILL,
+        "USR1" => Signal::USR1,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        other => panic!("{other} is not among the signals that tests send"),
+    };
+    let process = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    kill_process(process, signal).unwrap();
+}
+
 pub struct Bed {
     folder: tempfile::TempDir,
 }

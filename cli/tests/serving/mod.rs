@@ -13,7 +13,7 @@ use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{Take, option, reply};
 use serde_json::Value;
 
-use crate::common::{Bed, MELV, bed, disk, later_disk};
+use crate::common::{Bed, MELV, bed, disk, later_disk, send_signal};
 use crate::nbd::{Client, SOON, go_data};
 
 /// Where servers listen unless a test says otherwise.
@@ -75,7 +75,7 @@ impl Served {
     }
 
     pub fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
+        send_signal(self.pid(), signal);
     }
 
     /// The next line on standard error that has this.

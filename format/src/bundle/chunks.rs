@@ -17,7 +17,7 @@ use crate::guard::guard;
 use crate::image::{ChunkBlocks, ListBlocks};
 use crate::limits::{PACK_FRAMES_MAX, PACK_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::bundle::ObjectKind;
-use crate::ondisk::list::{ListRoot, ListShape, with_trailer};
+use crate::ondisk::list::{ListShape, with_trailer};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
 use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord};
 use crate::store::Shared;
@@ -47,7 +47,8 @@ struct ClosedPack {
 /// A list whose chunks were all written.
 struct WrittenList {
     id: Digest,
-    root: ListRoot,
+    shape: ListShape,
+    root: bytes::Bytes,
     list_pieces: Pieces,
     locator_pieces: Pieces,
     /// The locator's pages, and its packs by their numbers in this bundle.
@@ -102,7 +103,8 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         let mut table = PlaceTable::new(blocks.shape);
         let mut written = WrittenList {
             id: *id,
-            root: list.root()?.clone(),
+            shape: list.root()?.shape,
+            root: list.root_bytes()?,
             list_pieces: Pieces::default(),
             locator_pieces: Pieces::default(),
             locator_pages: Vec::new(),
@@ -225,8 +227,8 @@ impl Roots {
     }
 
     fn list(&self, mut list: WrittenList, writer: &mut BundleWriter<'_>) -> Result<()> {
-        let shape = list.root.shape;
-        let root = with_trailer(list.root.encode());
+        let shape = list.shape;
+        let root = with_trailer(list.root.to_vec());
         let offset = writer.append(&root)?;
         list.list_pieces.add(shape.root_offset(), offset, root.len() as u64);
         writer.object(ObjectKind::List, list.id, shape.file_len(), list.list_pieces);

@@ -254,7 +254,7 @@ impl<'a> Load<'a> {
     ) -> Result<Option<(LocatorWriter, StagedList)>> {
         let from = self.bundle.shared.list(id, Some(blocks.shape))?;
         // The shape is the list's own from here on, not what a manifest says.
-        let root = from.root()?;
+        let (root, shape) = (from.root_bytes()?, from.root()?.shape);
         let own = self.seen.lists.get(id);
         let over = own.map(|own| own.locator.digest);
         let (list, locator) = (format!("list-{number}"), format!("locator-{number}"));
@@ -285,7 +285,7 @@ impl<'a> Load<'a> {
         writer.skip(&self.stage, blocks.shape.chunks() - writer.position())?;
         writer.flush(&self.stage)?;
         let page = |page: u64| pages.contains(&page).then(|| from.page(page)).transpose();
-        write_list(&self.stage, &list, root, page)?;
+        write_list(&self.stage, &list, &shape, &root, page)?;
         let (list, locator) = (self.stage.staged(&list), self.stage.staged(&locator));
         let suspects = self.health.suspects_of(id);
         Ok(Some((writer, StagedList { id: *id, list, locator, over: Some(over), suspects })))

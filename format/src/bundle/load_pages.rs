@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Image;
-use crate::ondisk::digest_table::{self, Entry};
-use crate::ondisk::header::Kind;
+use crate::ondisk::digest_table::Entry;
 use crate::ondisk::record::{self, PagePlace, Places};
 use crate::store::commit::Publication;
 use crate::store::names;
@@ -37,20 +36,17 @@ impl<'a> StagedPages<'a> {
     /// Stages pages and records; gives the page files of the store that they use.
     pub fn write(mut self, images: &[Image], publication: &mut Publication) -> Result<Vec<Digest>> {
         let mut placed: Vec<TreePlaces> = Vec::new();
-        let mut spans = Vec::new();
         for image in images {
             let root = image.record.span_root()?;
             let map = self.tree(image, Tree::Map, &image.record.map_root)?;
             placed.push((map, self.tree(image, Tree::Span, root)?));
-            spans.push(root);
         }
         let new_file = self.writer.finish(&mut publication.objects);
         let mut used = Vec::new();
-        for ((image, spans), places) in images.iter().zip(&spans).zip(placed) {
+        for (image, places) in images.iter().zip(placed) {
             let places = resolve(places, new_file.unwrap_or_default(), &mut used);
-            let map = digest_table::encode_root(Kind::MapRoot, &image.record.map_root);
-            let span = digest_table::encode_root(Kind::SpanRoot, spans);
-            let bytes = record::encode(&image.manifest().encode(), &places, &map, &span);
+            let [manifest, map, span] = image.record.own_bytes()?;
+            let bytes = record::encode(&manifest, &places, &map, &span);
             let staged = format!("record-{}", image.id());
             self.stage.put(&staged, &bytes)?;
             publication

@@ -10,7 +10,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::Result;
 use crate::image::Image;
 use crate::ondisk::bundle::ObjectKind;
-use crate::ondisk::digest_table::{self, Entry};
+use crate::ondisk::digest_table::Entry;
 use crate::ondisk::header::{self, HEADER_LEN, Kind};
 use crate::ondisk::record::{self, PagePlace, Places};
 use crate::store::record::Tree;
@@ -115,9 +115,8 @@ impl PlacedPages<'_> {
             if places.map.iter().chain(&places.span).any(own) {
                 places.files.extend(file);
             }
-            let map = digest_table::encode_root(Kind::MapRoot, &image.record.map_root);
-            let span = digest_table::encode_root(Kind::SpanRoot, image.record.span_root()?);
-            let bytes = record::encode(&image.manifest().encode(), &places, &map, &span);
+            let [manifest, map, span] = image.record.own_bytes()?;
+            let bytes = record::encode(&manifest, &places, &map, &span);
             let mut pieces = Pieces::default();
             pieces.add(0, writer.append(&bytes)?, bytes.len() as u64);
             writer.object(ObjectKind::Record, image.id(), bytes.len() as u64, pieces);

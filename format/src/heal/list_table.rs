@@ -26,7 +26,7 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     let Some(root) = root_of_log(log.as_ref(), &name, id)? else { return Ok(false) };
     let stage = Stage::begin(shared)?;
     let mut ids = Vec::new();
-    write_list(&stage, "list", &root, |page| {
+    write_list(&stage, "list", &root.shape, &root.encode(), |page| {
         read_ids(log.as_ref(), &name, &root.shape, page, &mut ids)?;
         Ok(Some(ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>().into()))
     })?;

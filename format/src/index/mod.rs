@@ -47,6 +47,8 @@
 mod committed;
 mod entry;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod log;
 mod notes;

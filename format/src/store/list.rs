@@ -120,6 +120,15 @@ impl List {
         Ok(self.root.get_or_init(|| root))
     }
 
+    /// The root in its own bytes: see [`root_bytes`].
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn root_bytes(&self) -> Result<Bytes> {
+        let name = self.object_name();
+        root_bytes(self.shared().open_object(&name)?.as_ref(), &name, &self.id, &self.shape)
+    }
+
     /// The number under which its store's cache has its chunks.
     pub fn number(&self, cache: &Cache) -> ListNumber {
         *self.number.get_or_init(|| cache.list_number(&self.id))
@@ -417,6 +426,18 @@ pub(crate) fn load_root_by_trailer(object: &dyn ReadAt, name: &str, id: &Digest)
     let tail = read_range(object, name, len - tail_len, tail_len)?;
     let root_len = trailer(&tail, name, len, LIST_ROOT_LEN_MAX)?;
     load_root(object, name, id, len - TRAILER_LEN - root_len, root_len)
+}
+
+/// A root in its own bytes, in which a later minor version may say more than is understood here.
+pub(crate) fn root_bytes(object: &dyn ReadAt, name: &str, id: &Digest, shape: &ListShape) -> Result<Bytes> {
+    let offset = shape.root_offset();
+    let bytes = read_range(object, name, offset, shape.root_len())?;
+    let found = object_digest(&bytes);
+    if found == *id {
+        return Ok(bytes);
+    }
+    let fault = Fault::PageDigest { expected: id.to_string(), found: found.to_string() };
+    Err(Error::corrupt(name, offset, fault))
 }
 
 fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListRoot> {

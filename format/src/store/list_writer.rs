@@ -233,12 +233,13 @@ impl ListWriter {
 pub(crate) fn write_list(
     stage: &Stage,
     name: &str,
-    root: &ListRoot,
+    shape: &ListShape,
+    root: &[u8],
     mut page: impl FnMut(u64) -> Result<Option<bytes::Bytes>>,
 ) -> Result<()> {
     let object = stage.create(name)?;
-    let chunks = root.shape.chunks();
-    for number in 0..root.shape.pages() {
+    let chunks = shape.chunks();
+    for number in 0..shape.pages() {
         match page(number)? {
             Some(bytes) => stage.append(object.as_ref(), name, &bytes)?,
             None => {
@@ -247,5 +248,5 @@ pub(crate) fn write_list(
             }
         }
     }
-    stage.append(object.as_ref(), name, &with_trailer(root.encode()))
+    stage.append(object.as_ref(), name, &with_trailer(root.to_vec()))
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::list::{List, Locator, load_root_by_trailer};
+use super::list::{List, Locator, load_root_by_trailer, root_bytes};
 use super::list_writer::{LocatedFrame, LocatorWriter, write_list};
 use super::names;
 use super::open::Shared;
@@ -230,7 +230,8 @@ pub(crate) fn merge_lists(
         return Ok(None);
     }
     let merged = format!("merged-list-{}-{try_number}", staged.id);
-    write_list(stage, &merged, &root, |number| match read(own.as_ref(), number)? {
+    let root_bytes = root_bytes(new.as_ref(), &staged.list, &staged.id, &root.shape)?;
+    write_list(stage, &merged, &root.shape, &root_bytes, |number| match read(own.as_ref(), number)? {
         None => read(new.as_ref(), number),
         page => Ok(page),
     })?;

@@ -38,6 +38,8 @@ mod bundle;
 pub(crate) mod carry;
 pub(crate) mod commit;
 pub(crate) mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod list_writer;

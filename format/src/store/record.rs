@@ -152,6 +152,35 @@ impl Record {
             .map_err(|fault| Error::corrupt(&self.name, offset, fault))
     }
 
+    /// The manifest, the map root and the span root in their own bytes. A later minor version may say more in them
+    /// than is understood here, and their digests cover all of it: encoded anew they would be others.
+    ///
+    /// # Errors
+    /// Those of reading the record again, and damage that came to it meanwhile.
+    pub fn own_bytes(&self) -> Result<[Bytes; 3]> {
+        let head = &self.head;
+        let object = self.shared.open_object(&self.name)?;
+        let digests = [self.id, self.manifest.map_root, self.manifest.span_root];
+        let places = [
+            (HEAD_LEN, head.manifest_len),
+            (head.map_root_offset(), head.map_root_len),
+            (head.span_root_offset(), head.span_root_len),
+        ];
+        let mut parts = [Bytes::new(), Bytes::new(), Bytes::new()];
+        for (part, ((offset, len), expected)) in parts.iter_mut().zip(places.into_iter().zip(digests)) {
+            if len == 0 {
+                continue;
+            }
+            *part = read_range(object.as_ref(), &self.name, offset, u64::from(len))?;
+            let found = object_digest(part);
+            if found != expected {
+                let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
+                return Err(Error::corrupt(&self.name, offset, fault));
+            }
+        }
+        Ok(parts)
+    }
+
     /// Calls `read` with the map leaf of entry `slot` of the map root.
     #[inline]
     pub fn with_leaf<R>(&self, slot: usize, read: impl FnOnce(LeafOf<'_>) -> R) -> Result<R> {

@@ -35,6 +35,8 @@ mod encoding;
 mod extent;
 mod fault;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grain;
 pub mod header;
 mod layout;

@@ -1,0 +1,181 @@
+//! The log as its readers want it: plain for people, with `<N>` in front for a service manager, as syslog messages
+//! for the system's log.
+//!
+//! A journal and a syslog know how urgent a message is only if it says so in front; then the word for it is left
+//! out of the text. A message is one line there: what a file's name or a client brings into it cannot begin another.
+
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::args::{Cli, Command};
+use crate::exit;
+use crate::heard::Heard;
+
+/// Numbers of syslog (RFC 5424, section 6.2.1), which journals know, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Urgency {
+    /// Something failed.
+    Error = 3,
+    /// Something is odd.
+    Warning = 4,
+    /// Good to know.
+    Info = 6,
+    /// For who looks for a fault.
+    Debug = 7,
+}
+
+/// The facility of system services, as syslog shifts it.
+const DAEMON: u8 = 3 << 3;
+
+/// How messages are written, beginning with how they are at first.
+static FORM: AtomicU8 = AtomicU8::new(PLAIN);
+const PLAIN: u8 = 0;
+const MANAGED: u8 = 1;
+const SYSLOG: u8 = 2;
+
+/// Sends the library's log to standard error, as much of it as the command line asks for.
+pub fn start(cli: &Cli) {
+    let globals = &cli.globals;
+    if is_service(&cli.command) && !globals.json && is_managed() {
+        FORM.store(MANAGED, Ordering::Relaxed);
+    }
+    let level = match (globals.quiet, globals.verbose) {
+        (true, _) => Level::ERROR,
+        (false, 0) => Level::WARN,
+        (false, 1) => Level::INFO,
+        (false, _) => Level::DEBUG,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // A log that nobody reads any more is no reason to panic.
+        .log_internal_errors(false)
+        .with_ansi(exit::is_colored(globals.color))
+        .event_format(Lines)
+        .with_filter(LevelFilter::from_level(level));
+    let heard = globals.json.then(|| Heard.with_filter(LevelFilter::WARN));
+    tracing_subscriber::registry().with(lines).with(heard).init();
+}
+
+/// From here on standard error is the system's log, which takes one message a write.
+pub fn is_syslog_now() {
+    FORM.store(SYSLOG, Ordering::Relaxed);
+}
+
+/// What a service manager runs: the standard error of any other command is for whoever called it.
+fn is_service(command: &Command) -> bool {
+    match command {
+        Command::Serve(_) => true,
+        Command::Mount(args) => args.is_foreground(),
+        _ => false,
+    }
+}
+
+/// Whether standard error goes to a service manager's log.
+fn is_managed() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let is_journal = stream.is_some_and(|stream| {
+        rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+    });
+    let is_unit = std::env::var_os("INVOCATION_ID").is_some_and(|id| !id.is_empty());
+    is_journal || is_unit && !std::io::stderr().is_terminal()
+}
+
+/// Writes lines to standard error; nothing else can be done where that fails.
+pub fn write(urgency: Urgency, text: &str) {
+    let form = FORM.load(Ordering::Relaxed);
+    if form == PLAIN {
+        let _ = writeln!(std::io::stderr(), "{text}");
+        return;
+    }
+    for line in text.lines() {
+        // The program's name is in front already where a log says who speaks.
+        let line = line.strip_prefix("melv: ").filter(|_| form == SYSLOG).unwrap_or(line);
+        let _ = std::io::stderr().write_all(framed(form, urgency, line).as_bytes());
+    }
+}
+
+/// One message as a log takes it.
+fn framed(form: u8, urgency: Urgency, text: &str) -> String {
+    let text = one_line(text);
+    match form {
+        SYSLOG => format!("<{}>melv[{}]: {text}", DAEMON | urgency as u8, std::process::id()),
+        _ => format!("<{}>{text}\n", urgency as u8),
+    }
+}
+
+/// The text with every control character but tabs written out.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for char in text.trim_end().chars() {
+        match char {
+            '\t' => line.push(char),
+            char if char.is_control() => line.extend(char.escape_default()),
+            char => line.push(char),
+        }
+    }
+    line
+}
+
+/// The library's messages.
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let format = Format::default().without_time().with_target(false);
+        let form = FORM.load(Ordering::Relaxed);
+        if form == PLAIN {
+            return format.format_event(context, writer, event);
+        }
+        let urgency = match *event.metadata().level() {
+            Level::ERROR => Urgency::Error,
+            Level::WARN => Urgency::Warning,
+            Level::INFO => Urgency::Info,
+            _ => Urgency::Debug,
+        };
+        let mut text = String::new();
+        format.with_level(false).format_event(context, Writer::new(&mut text), event)?;
+        writer.write_str(&framed(form, urgency, &text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_that_says_how_urgent_it_is() {
+        assert_eq!(framed(MANAGED, Urgency::Error, "a read failed"), "<3>a read failed\n");
+        assert_eq!(framed(MANAGED, Urgency::Warning, "odd\n"), "<4>odd\n");
+        let syslog = framed(SYSLOG, Urgency::Error, "a read failed\n");
+        assert_eq!(syslog, format!("<27>melv[{}]: a read failed", std::process::id()));
+        assert!(framed(SYSLOG, Urgency::Info, "x").starts_with("<30>melv["));
+        assert!(framed(SYSLOG, Urgency::Debug, "x").starts_with("<31>melv["));
+    }
+
+    #[test]
+    fn nothing_in_a_message_can_begin_another() {
+        let name = "disk\n<0>kernel: panic\r\x1b[31m\0";
+        assert_eq!(framed(MANAGED, Urgency::Error, name), "<3>disk\\n<0>kernel: panic\\r\\u{1b}[31m\\u{0}\n");
+        assert!(!framed(SYSLOG, Urgency::Error, name).contains(['\n', '\r', '\x1b', '\0']));
+    }
+}

@@ -1,0 +1,78 @@
+//! Objects of a later minor version, whose header says more than this one understands and may ignore: they are
+//! carried as they are, since their ids and digests cover every byte.
+
+mod common;
+
+mod hostile {
+    //! Taking bundles apart, and forging them.
+    #![allow(dead_code, reason = "the tests of bundles use all of it")]
+
+    pub mod forge;
+    pub mod model;
+}
+
+use std::collections::BTreeSet;
+
+use hostile::forge::{What, sites};
+use hostile::model::{Model, Sound, open, read, sound};
+use melv::ondisk::bundle::ObjectKind;
+use melv::{Digest, ImageRef, LoadOptions, MemoryStorage, SaveOptions, Store, StoreOptions, VerifyOptions};
+
+/// Where a header has its minor version and its ignore mask.
+const MINOR_AT: u64 = 9;
+const IGNORE_AT: u64 = 16;
+
+/// The bundle as a later version might have written it: every object of this kind says so, all digests follow.
+fn later(sound: &Sound, what: What) -> Vec<u8> {
+    let mut model = sound.model.clone();
+    let sites = sites(&sound.model);
+    for site in sites.iter().filter(|site| site.what == what) {
+        let object = model.table.objects[site.object].clone();
+        model.scatter(&object, site.at + MINOR_AT, &[7]);
+        model.scatter(&object, site.at + IGNORE_AT, &[0, 0, 1, 0]);
+    }
+    model.put_right(&sound.model, &sites);
+    model.bytes()
+}
+
+/// Both have the same images, and these read the same.
+fn assert_same(found: &Store, expected: &Store, what: &str) {
+    let ids = |store: &Store| -> BTreeSet<Digest> {
+        let images = store.image_refs().expect("the images");
+        images.iter().map(|image| store.image(image).expect(what).id()).collect()
+    };
+    let all = ids(expected);
+    assert!(!all.is_empty() && ids(found) == all, "{what}");
+    for id in all {
+        let image = |store: &Store| read(&store.image(&ImageRef::Id(id)).expect(what)).expect(what);
+        assert!(image(found) == image(expected), "{what}");
+    }
+    let verified = found.verify(&[], &VerifyOptions { full: true, ..Default::default() }).expect(what);
+    assert!(verified.damaged.is_empty(), "{what}: {:?}", verified.damaged);
+}
+
+fn lists(bytes: &[u8]) -> Vec<Digest> {
+    let table = Model::of(bytes).table;
+    table.objects.iter().filter(|object| object.kind == ObjectKind::List).map(|object| object.id).collect()
+}
+
+#[test]
+fn what_a_later_minor_version_wrote_is_loaded_and_saved_as_it_is() {
+    // What is left to a base is not in a bundle.
+    for sound in sound().iter().filter(|sound| sound.base.is_none()) {
+        for what in [What::Manifest, What::Root, What::ListRoot] {
+            let text = format!("{what:?} of {}", sound.name);
+            let bytes = later(sound, what);
+            let bundle = open(bytes.clone(), None).expect(&text);
+            let store = Store::create(MemoryStorage::new(), StoreOptions::default()).expect("a store");
+            let options = LoadOptions { name: Some("it".parse().expect("a name")), ..LoadOptions::default() };
+            store.load(&bundle, &options).expect(&text);
+            assert_same(&store, &bundle, &text);
+            let mut saved = Vec::new();
+            let images = store.image_refs().expect("the images");
+            store.save(&images, &mut saved, &SaveOptions::default()).expect(&text);
+            assert_same(&open(saved.clone(), None).expect(&text), &bundle, &text);
+            assert_eq!(lists(&saved), lists(&bytes), "{text}");
+        }
+    }
+}

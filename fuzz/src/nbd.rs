@@ -1,0 +1,69 @@
+//! NBD conversations: the server says nothing that the protocol forbids, whatever it is told.
+
+use std::cell::OnceCell;
+
+use melv_nbd::TlsPolicy;
+use melv_nbd::wire::{OPTION_MAGIC, Put, option};
+
+use crate::common::Rng;
+use crate::talk::bench::{Bench, Talked};
+use crate::talk::script;
+
+/// All of a conversation.
+fn talk(said: &[u8], policy: TlsPolicy, seed: u64) {
+    thread_local! {
+        // A socket pair and a disk: made once, and nothing of them is changed.
+        static BENCH: OnceCell<Bench> = const { OnceCell::new() };
+    }
+    BENCH.with(|bench| {
+        let bench = bench.get_or_init(Bench::new);
+        let done = bench.talk(said, policy, &mut Rng::new(seed), &mut Talked::default());
+        assert!(done.is_ok(), "{done:?}");
+    });
+}
+
+/// Handshakes, and what follows. Input: who must use TLS, how the bytes come in pieces, then all that a client says.
+pub fn nbd_handshake(data: &[u8]) {
+    let Some((&first, said)) = data.split_first() else { return };
+    let policies = [TlsPolicy::Off, TlsPolicy::Allowed, TlsPolicy::Required];
+    talk(said, policies[usize::from(first) % 3], u64::from(first));
+}
+
+/// Requests after a sound handshake. Input: what is agreed on, then the bytes of the requests.
+pub fn nbd_requests(data: &[u8]) {
+    let Some((&first, requests)) = data.split_first() else { return };
+    talk(&[&handshake(first), requests].concat(), TlsPolicy::Off, u64::from(first));
+}
+
+/// The client's part of a handshake for the disk: reply mode and contexts by `choice`.
+fn handshake(choice: u8) -> Vec<u8> {
+    let mut said = Vec::new();
+    let mut put = |number: u32, data: &[u8]| {
+        said.put_u64(OPTION_MAGIC);
+        said.put_u32(number);
+        said.put_u32(data.len() as u32);
+        said.put(data);
+    };
+    match choice % 3 {
+        1 => put(option::STRUCTURED_REPLY, &[]),
+        2 => put(option::EXTENDED_HEADERS, &[]),
+        _ => {}
+    }
+    let text = |text: &str| [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat();
+    let contexts = [&["base:allocation"][..], &["x-melv:depth"], &["base:allocation", "x-melv:depth"]];
+    if let Some(contexts) = contexts.get(usize::from(choice / 3 % 4)).filter(|_| choice % 3 != 0) {
+        let names: Vec<u8> = contexts.iter().flat_map(|name| text(name)).collect();
+        put(
+            option::SET_META_CONTEXT,
+            &[&text("disk")[..], &(contexts.len() as u32).to_be_bytes(), &names].concat(),
+        );
+    }
+    put(option::GO, &[&text("disk")[..], &[0, 0]].concat());
+    [&3u32.to_be_bytes(), &said[..]].concat()
+}
+
+/// A conversation that a test would try, by number: all that a client says.
+#[must_use]
+pub fn scripted(seed: u64) -> Vec<u8> {
+    script::conversation(&mut Rng::new(seed), &Bench::new().places)
+}

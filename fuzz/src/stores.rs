@@ -1,0 +1,332 @@
+//! Whole stores in memory: a script of operations beside a map of names to disks, and a scribbled index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use melv::{
+    BlockDevice, BundleOptions, Cache, Error, ImageRef, ImportOptions, ImportReport, LoadOptions,
+    MemoryStorage, RefName, SaveOptions, Source, Store, StoreOptions, VerifyOptions,
+};
+
+use crate::input::Input;
+use crate::places::Memory;
+use crate::seal;
+
+const BLOCK: usize = 4096;
+/// Names that a script uses.
+const NAMES: [&str; 4] = ["a", "b:old", "c.1", "a:x"];
+/// Different blocks that a script's disks are made of: few, so that they share.
+const POOL: u8 = 12;
+/// Operations of a script: each costs a millisecond or so.
+const OPERATIONS_MAX: usize = 12;
+
+fn options() -> StoreOptions {
+    StoreOptions { cache: Cache::new(1 << 20), ..StoreOptions::default() }
+}
+
+fn opened(storage: &MemoryStorage) -> Store {
+    Store::open(storage.clone(), options()).expect("a store that was made")
+}
+
+fn made(storage: &MemoryStorage) -> Store {
+    Store::create(storage.clone(), options()).expect("a store in memory")
+}
+
+/// A block of the pool: 0 is zeros, every third is noise, the others compress.
+fn block(number: u8) -> Vec<u8> {
+    match number {
+        0 => vec![0; BLOCK],
+        n if n % 3 == 0 => {
+            let mut rng = crate::common::Rng::new(u64::from(n));
+            (0..BLOCK / 8).flat_map(|_| rng.next().to_le_bytes()).collect()
+        }
+        n => format!("{n:03} and so on\n").into_bytes().into_iter().cycle().take(BLOCK).collect(),
+    }
+}
+
+/// A disk of up to 16 runs of blocks, and perhaps a part of one at its end.
+fn disk(input: &mut Input<'_>) -> Vec<u8> {
+    let mut disk = Vec::new();
+    let shape = input.u8();
+    for _ in 0..shape % 16 {
+        let run = input.u8();
+        let block = block(run % POOL);
+        (0..=run / POOL / 4).for_each(|_| disk.extend_from_slice(&block));
+    }
+    disk.extend_from_slice(&block(1)[..usize::from(shape / 32) * 512]);
+    disk
+}
+
+fn name(input: &mut Input<'_>) -> RefName {
+    NAMES[input.below(NAMES.len())].parse().expect("a name")
+}
+
+fn import(store: &Store, disk: &[u8], options: &ImportOptions<'_>) -> Result<ImportReport, Error> {
+    store.import(Source::stream(disk, "script"), options)
+}
+
+/// A store in work and what it must be.
+struct Shadowed {
+    storage: MemoryStorage,
+    store: Store,
+    disks: BTreeMap<RefName, Vec<u8>>,
+    /// Non-zero blocks that some import brought.
+    blocks: BTreeSet<Vec<u8>>,
+}
+
+/// A store does as a map of names to disks does, whatever the order of imports, names, removals, bundles,
+/// restarts and losses of power.
+pub fn store_ops(data: &[u8]) {
+    let storage = MemoryStorage::new();
+    let store = made(&storage);
+    let mut shadowed = Shadowed { storage, store, disks: BTreeMap::new(), blocks: BTreeSet::new() };
+    let mut input = Input(data);
+    for _ in 0..OPERATIONS_MAX {
+        if input.is_empty() {
+            break;
+        }
+        shadowed.step(&mut input);
+    }
+    shadowed.check();
+}
+
+impl Shadowed {
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.u8() % 10 {
+            0..=3 => self.import(input),
+            4 => self.tag(input),
+            5 => self.remove(input),
+            6 => self.through_a_bundle(input),
+            7 => self.store = opened(&self.storage),
+            8 => {
+                // All that was acknowledged is there; no writer is at work.
+                self.storage = self.storage.power_loss(input.u64());
+                self.store = opened(&self.storage);
+            }
+            _ => self.check(),
+        }
+    }
+
+    fn import(&mut self, input: &mut Input<'_>) {
+        let choice = input.u8();
+        let name = name(input);
+        let disk = disk(input);
+        let parent = (choice & 2 != 0).then(|| self.disks.keys().next().cloned()).flatten();
+        let options = ImportOptions {
+            replace: choice & 1 != 0,
+            parent: parent.map(ImageRef::Name),
+            chunk_blocks: 1 << (choice >> 2 & 3),
+            level: 1 + i32::from(choice >> 4 & 3),
+            ..ImportOptions::named(name.clone())
+        };
+        let taken = self.disks.contains_key(&name) && !options.replace;
+        match import(&self.store, &disk, &options) {
+            Ok(report) => {
+                assert!(!taken, "{name} was taken");
+                let blocks: Vec<Vec<u8>> = disk
+                    .chunks(BLOCK)
+                    .map(|block| [block, &vec![0; BLOCK - block.len()]].concat())
+                    .filter(|block| block.iter().any(|&byte| byte != 0))
+                    .collect();
+                assert_eq!(report.data_bytes, (blocks.len() * BLOCK) as u64);
+                let before = self.blocks.len();
+                self.blocks.extend(blocks);
+                assert_eq!(report.new_bytes, ((self.blocks.len() - before) * BLOCK) as u64, "sharing is exact");
+                self.disks.insert(name, disk);
+            }
+            Err(Error::Exists { .. }) => assert!(taken),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn tag(&mut self, input: &mut Input<'_>) {
+        let (from, to, replace) = (name(input), name(input), input.u8() % 2 == 0);
+        let done = self.store.tag(&ImageRef::Name(from.clone()), &to, replace);
+        let disk = self.disks.get(&from).cloned();
+        match (done, disk) {
+            (Ok(_), Some(disk)) => {
+                let before = self.disks.insert(to, disk.clone());
+                assert!(replace || before.is_none_or(|before| before == disk), "a name was taken away");
+            }
+            (Err(Error::NotFound { .. }), None) => {}
+            (Err(Error::Exists { .. }), Some(_)) => assert!(!replace && self.disks.contains_key(&to)),
+            (done, disk) => panic!("{from} to {to}: {done:?}, there: {}", disk.is_some()),
+        }
+    }
+
+    fn remove(&mut self, input: &mut Input<'_>) {
+        let name = name(input);
+        match (self.store.remove(&name), self.disks.remove(&name)) {
+            (Ok(()), Some(_)) | (Err(Error::NotFound { .. }), None) => {}
+            (done, was) => panic!("{name}: {done:?}, was there: {}", was.is_some()),
+        }
+    }
+
+    /// All images go into a bundle and, into another store, out of it.
+    fn through_a_bundle(&mut self, input: &mut Input<'_>) {
+        let images: Vec<ImageRef> = self.disks.keys().cloned().map(ImageRef::Name).collect();
+        if images.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        self.store.save(&images, &mut bytes, &SaveOptions::default()).expect("a save");
+        let bundle_options = BundleOptions { store: options(), base: None };
+        let bundle = Store::open_bundle_reader(Memory(bytes), "bundle", bundle_options).expect("a bundle");
+        for (name, disk) in &self.disks {
+            assert_reads(&bundle, name, disk);
+        }
+        let storage = MemoryStorage::new();
+        let store = made(&storage);
+        if input.u8() % 2 == 0 {
+            // Some blocks are there already.
+            import(&store, &disk(input), &ImportOptions::named("before".parse().expect("a name")))
+                .expect("an import");
+            store.remove(&"before".parse().expect("a name")).expect("a removal");
+        }
+        store.load(&bundle, &LoadOptions::default()).expect("a load");
+        (self.storage, self.store) = (storage, store);
+        // What the other store has of blocks is not told; what it has of names is.
+        self.blocks.clear();
+        self.forget_sharing();
+    }
+
+    /// Counts anew which blocks the store has: every image again brings nothing.
+    fn forget_sharing(&mut self) {
+        let report = self.store.space().expect("space");
+        for disk in self.disks.values() {
+            let blocks = disk.chunks(BLOCK).map(|block| [block, &vec![0; BLOCK - block.len()]].concat());
+            self.blocks.extend(blocks.filter(|block| block.iter().any(|&byte| byte != 0)));
+        }
+        assert!(report.unique_bytes >= (self.blocks.len() * BLOCK) as u64, "{report:?}");
+        // Blocks beyond those of the images are known to the store alone: begin with all of the pool.
+        let mut whole: Vec<u8> = (1..POOL).flat_map(block).collect();
+        whole.extend((1..8).flat_map(|part| [&block(1)[..part * 512], &vec![0; BLOCK - part * 512]].concat()));
+        let options = ImportOptions::named("pool".parse().expect("a name"));
+        import(&self.store, &whole, &options).expect("an import");
+        self.store.remove(&options.name).expect("a removal");
+        self.blocks.extend(whole.chunks(BLOCK).map(<[u8]>::to_vec));
+    }
+
+    fn check(&self) {
+        let found: BTreeSet<RefName> =
+            self.store.references().expect("the names").into_iter().map(|(name, _)| name).collect();
+        assert!(found.iter().eq(self.disks.keys()), "{found:?}");
+        for (name, disk) in &self.disks {
+            assert_reads(&self.store, name, disk);
+        }
+        let report = self.store.verify(&[], &VerifyOptions { full: true, ..Default::default() });
+        assert!(report.as_ref().is_ok_and(|report| report.damaged.is_empty()), "{report:?}");
+    }
+}
+
+fn assert_reads(store: &Store, name: &RefName, disk: &[u8]) {
+    let image = store.image(&ImageRef::Name(name.clone())).expect("an image that is there");
+    let mut bytes = vec![0x5a; disk.len()];
+    assert_eq!(image.size(), disk.len() as u64);
+    image.read_at(0, &mut bytes).expect("a read");
+    assert!(bytes == disk, "{name} reads other bytes");
+}
+
+// ---- the index ----------------------------------------------------------------------------
+
+/// A store with an index, a disk to import, and what that comes to.
+struct Indexed {
+    contents: BTreeMap<String, Vec<u8>>,
+    index: Vec<String>,
+    next: Vec<u8>,
+    new_bytes: u64,
+    expected: BTreeMap<String, Vec<u8>>,
+}
+
+fn committed(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
+    let mut contents = storage.contents();
+    contents.retain(|name, _| !name.starts_with("refs/") && !name.starts_with("index/"));
+    contents
+}
+
+fn next_options() -> ImportOptions<'static> {
+    ImportOptions::named("next".parse().expect("a name"))
+}
+
+fn indexed() -> &'static Indexed {
+    static INDEXED: OnceLock<Indexed> = OnceLock::new();
+    INDEXED.get_or_init(|| {
+        let storage = MemoryStorage::new();
+        let store = made(&storage);
+        // The second list has many blocks, so that keys fill more than a page.
+        let disks = [(1..8).flat_map(block).collect::<Vec<u8>>(), numbered(0..400)];
+        for (number, disk) in disks.iter().enumerate() {
+            let name = format!("disk-{number}").parse().expect("a name");
+            import(&store, disk, &ImportOptions::named(name)).expect("an import");
+        }
+        let next = [numbered(20..30), (3..POOL).flat_map(block).collect(), numbered(396..404)].concat();
+        let contents = storage.contents();
+        let report = import(&store, &next, &next_options()).expect("an import");
+        let index = contents.keys().filter(|name| name.starts_with("index/")).cloned().collect();
+        Indexed { contents, index, next, new_bytes: report.new_bytes, expected: committed(&storage) }
+    })
+}
+
+/// Blocks that differ and compress.
+fn numbered(numbers: std::ops::Range<u32>) -> Vec<u8> {
+    let block = |n: u32| format!("{n:08} of many\n").into_bytes().into_iter().cycle().take(BLOCK);
+    numbers.flat_map(block).collect()
+}
+
+/// A scribbled index changes nothing of what an import stores, nor how much of it is new. One that is forged, with
+/// its digests put right, may cost sharing; it never costs a byte of a disk.
+///
+/// Input: changes, each a file and what becomes of it: removed, another's, cut, longer, sealed, or written over.
+pub fn index(data: &[u8]) {
+    let indexed = indexed();
+    let storage = MemoryStorage::new();
+    indexed.contents.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+    let mut files: BTreeMap<&String, Option<Vec<u8>>> =
+        indexed.index.iter().map(|name| (name, Some(indexed.contents[name].clone()))).collect();
+    let mut input = Input(data);
+    let mut is_forged = false;
+    while !input.is_empty() {
+        let name = &indexed.index[input.below(indexed.index.len())];
+        let choice = input.u8();
+        let other = indexed.contents[&indexed.index[usize::from(choice) % indexed.index.len()]].clone();
+        let Some(file) = files.get_mut(name) else { continue };
+        match (choice % 8, file.as_mut()) {
+            (0, _) => *file = None,
+            (1, _) => *file = Some(other),
+            (2, Some(bytes)) => bytes.truncate(usize::from(input.u16()) % (bytes.len() + 1)),
+            (3, Some(bytes)) => bytes.extend_from_slice(input.bytes(usize::from(choice))),
+            (4, Some(bytes)) if name.contains("segments") => {
+                seal::segment(bytes);
+                is_forged = true;
+            }
+            (_, Some(bytes)) if !bytes.is_empty() => {
+                let at = usize::from(input.u16()) % bytes.len();
+                let len = 1 + usize::from(choice / 8 % 8);
+                bytes[at..].iter_mut().zip(input.bytes(len)).for_each(|(byte, new)| *byte = *new);
+            }
+            _ => {}
+        }
+    }
+    let mut gone = Vec::new();
+    for (name, file) in files {
+        match file {
+            Some(bytes) => storage.put(name, bytes),
+            None => gone.push(name.clone()),
+        }
+    }
+    melv::Storage::remove(&storage, &gone).expect("a removal");
+    let store = opened(&storage);
+    let report = import(&store, &indexed.next, &next_options()).expect("an import beside a bad index");
+    if is_forged {
+        assert!(report.new_bytes >= indexed.new_bytes, "shared with what is not there");
+    } else {
+        assert_eq!(report.new_bytes, indexed.new_bytes, "sharing depends on the index");
+        let found = committed(&storage);
+        let differs = |name: &&String| found.get(*name) != indexed.expected.get(*name);
+        let different: Vec<&String> = found.keys().chain(indexed.expected.keys()).filter(differs).collect();
+        assert!(different.is_empty(), "{different:?}");
+    }
+    assert_reads(&store, &"next".parse().expect("a name"), &indexed.next);
+    let verified = store.verify(&[], &VerifyOptions { full: true, ..Default::default() });
+    assert!(verified.as_ref().is_ok_and(|report| report.damaged.is_empty()), "{verified:?}");
+}
