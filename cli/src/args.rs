@@ -8,8 +8,8 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, Valu
 use serde_json::json;
 
 use crate::commands::{
-    compare, df, digest, export, import, inspect, load, ls, map, mount, rm, save, serve, tag, tooling, umount,
-    verify,
+    compare, df, digest, export, import, inspect, load, ls, map, mount, rm, save, serve, tag, tooling,
+    umount, verify,
 };
 use crate::exit::Exit;
 use crate::report::note;

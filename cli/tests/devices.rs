@@ -1,6 +1,8 @@
 //! Block devices that are written: what is on them is not lost unasked, and what refuses them is said.
 //! Needs root and loop devices; says so where it has none.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod common;
 
 use std::os::unix::fs::FileExt;

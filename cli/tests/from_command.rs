@@ -1,6 +1,8 @@
 //! A disk that a command writes is taken only where the command ends well; and a disk that is not the
 //! one that was expected is not taken at all.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod common;
 
 use std::process::{Command, Stdio};

@@ -19,7 +19,6 @@ pub mod tooling;
 pub mod umount;
 pub mod verify;
 
-
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
 use crate::log;

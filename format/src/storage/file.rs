@@ -303,10 +303,11 @@ impl<F: Fs> FileStorage<F> {
                     }
                 }
                 // A file may be removed between the listing and the look at it.
-                Kind::File => match self.fs().stat(folder, part) {
-                    Ok(Stat { kind: Kind::File, len, .. }) => found.push(Listed { name: path, len }),
-                    _ => {}
-                },
+                Kind::File => {
+                    if let Ok(Stat { kind: Kind::File, len, .. }) = self.fs().stat(folder, part) {
+                        found.push(Listed { name: path, len });
+                    }
+                }
                 _ => {}
             }
         }
