@@ -1,6 +1,8 @@
 //! Block devices that are written: what is on them is not lost unasked, and what refuses them is said.
 //! Needs root and loop devices; says so where it has none.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod common;
 
 use std::os::unix::fs::FileExt;
