@@ -117,17 +117,12 @@ fn formats_are_told_as_from_any_pipe() {
     bed.sh("melv import --from-command --name w -- head -c 70000 s.vmdk").exits(4).says("cut off");
 }
 
-/// Whether a process of this name runs: each test gives its own one.
-fn runs(name: &str) -> bool {
-    let listed = Command::new("pgrep").args(["-f", name]).output();
-    match listed {
-        Ok(listed) => !listed.stdout.is_empty(),
-        // Without pgrep, by hand.
-        Err(_) => std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(name)
-        }),
-    }
+/// Whether a process with these arguments runs: each test gives its own ones.
+fn runs(arguments: &str) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").trim() == arguments
+    })
 }
 
 #[test]
