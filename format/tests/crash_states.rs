@@ -97,7 +97,7 @@ fn crash(
                 continue;
             }
             states += 1;
-            if let Err(fault) = check(&machine, &promise, disks, seed % 16 == 0) {
+            if let Err(fault) = check(&machine, &promise, disks, seed.is_multiple_of(16)) {
                 tally.add(&fault, &format!("{workload:?}, moment {number}, crash {seed:#x}, {promise:?}"));
                 return Some(states);
             }
@@ -157,7 +157,7 @@ fn three_operations_survive_a_loss_of_power_at_any_moment() {
     let tally = Tally::default();
     let depth = Depth { every: 6, states: 1 };
     on_both_cores(1024, |number| {
-        let names = if number % 2 == 0 { Names::Ordered } else { Names::Loose };
+        let names = if number.is_multiple_of(2) { Names::Ordered } else { Names::Loose };
         crash(&of_three(number / 2, names, 0), &disks, depth, |fs| fs, &tally);
         true
     });
@@ -177,7 +177,7 @@ fn check_crash() {
     let began = Instant::now();
     let depth = Depth { every: 1, states: 2 };
     let exhaustive = AtomicU64::new(0);
-    let names = |number: usize| if number % 2 == 0 { Names::Ordered } else { Names::Loose };
+    let names = |number: usize| if number.is_multiple_of(2) { Names::Ordered } else { Names::Loose };
     on_both_cores(1024, |number| {
         let found = crash(&of_three(number / 2, names(number), 1), &disks, depth, |fs| fs, &tally);
         exhaustive.fetch_add(u64::from(found.is_none()), Ordering::Relaxed);
@@ -219,7 +219,7 @@ fn a_store_that_a_dead_process_began_lasts_once_something_is_acknowledged() {
     let disks = Disks::new();
     let tally = Tally::default();
     on_both_cores(280, |number| {
-        let names = if number % 2 == 0 { Names::Ordered } else { Names::Loose };
+        let names = if number.is_multiple_of(2) { Names::Ordered } else { Names::Loose };
         let workload = firsts(names).nth(number / 2).expect("one of them");
         crash(&workload, &disks, Depth { every: 3, states: 1 }, |fs| fs, &tally);
         true
@@ -248,7 +248,7 @@ fn every_sync_is_missed_if_it_is_left_out() {
         on_both_cores(4000, |number| {
             let workload = match number {
                 0..140 => firsts(Names::Loose).nth(number).expect("one of them"),
-                _ if number % 2 == 0 => of_three(number % 512, Names::Loose, number as u64 / 512),
+                _ if number.is_multiple_of(2) => of_three(number % 512, Names::Loose, number as u64 / 512),
                 _ => at_random(number as u64, Names::Loose),
             };
             begun.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! A store in a folder: no link in it is followed, and the folder is held, not its name.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -48,13 +48,10 @@ struct Place<F: Fs> {
     path: PathBuf,
     fs: F,
     root: Mutex<Option<Arc<F::Folder>>>,
-    /// Folders whose own names are durable, by path; "" is the root. They are held open, so that
-    /// another one of the same path is told from them.
-    durable: Mutex<BTreeMap<String, Durable<F>>>,
+    /// Folders whose own names are durable, by path; "" is the root. They are held open: one that was
+    /// removed since has no link any more, whatever has its path now.
+    durable: Mutex<BTreeMap<String, Arc<F::Folder>>>,
 }
-
-/// A folder that is held open, and which one it is.
-type Durable<F> = ((u64, u64), Arc<<F as Fs>::Folder>);
 
 impl FileStorage {
     /// Storage in the folder `root`, which is made when the first object is.
@@ -98,7 +95,7 @@ impl<F: Fs> FileStorage<F> {
         &self.place.fs
     }
 
-    fn durable(&self) -> MutexGuard<'_, BTreeMap<String, Durable<F>>> {
+    fn durable(&self) -> MutexGuard<'_, BTreeMap<String, Arc<F::Folder>>> {
         self.place.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,11 +124,15 @@ impl<F: Fs> FileStorage<F> {
         is_forgotten
     }
 
-    /// Does `work` again while a folder is not there that somebody removed since it was made.
+    /// Does `work` again while a folder is not there that somebody removed since it was made. Not every
+    /// file system tells of a folder that is held open that it was removed.
     fn retried<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         for _ in 1..FOLDER_TRIES {
             match work() {
-                Err(error) if error.kind() == ErrorKind::NotFound => drop(self.forget_removed_root()),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.forget_removed_root();
+                    self.durable().clear();
+                }
                 done => return done,
             }
         }
@@ -195,31 +196,35 @@ impl<F: Fs> FileStorage<F> {
     }
 
     /// Opens the folder `path`, which is there.
-    fn existing(&self, path: &str) -> io::Result<F::Folder> {
-        self.fs().folder(self.root()?.as_ref(), path)
+    fn existing(&self, path: &str) -> io::Result<Arc<F::Folder>> {
+        let root = self.root()?;
+        if path.is_empty() { Ok(root) } else { self.fs().folder(&root, path).map(Arc::new) }
     }
 
     /// Opens the folder `path`, made where it is not there.
-    fn made(&self, path: &str) -> io::Result<F::Folder> {
+    fn made(&self, path: &str) -> io::Result<Arc<F::Folder>> {
         let root = self.root_made()?;
+        if path.is_empty() {
+            return Ok(root);
+        }
         match self.fs().folder(&root, path) {
-            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_empty() => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let (above, name) = split(path)?;
-                self.make_folder(&self.made(above)?, OsStr::new(name))?;
+                self.make_folder(self.made(above)?.as_ref(), OsStr::new(name))?;
                 self.fs().folder(&root, path)
             }
             other => other,
         }
+        .map(Arc::new)
     }
 
     /// Opens the folder `path`, made where it is not there; its name and those above it are durable
     /// on return.
     fn settled(&self, path: &str) -> io::Result<Arc<F::Folder>> {
-        let folder = self.made(path)?;
-        let id = self.fs().stat_folder(&folder)?.id;
-        if let Some(known) = self.known(path, id) {
+        if let Some(known) = self.known(path) {
             return Ok(known);
         }
+        let folder = self.made(path)?;
         if path.is_empty() {
             self.sync_above(&folder, SyncPoint::AboveRoot)?;
         } else {
@@ -227,41 +232,33 @@ impl<F: Fs> FileStorage<F> {
             let above = self.settled(above_path)?;
             self.sync_folder(&above, above_path, SyncPoint::Chain)?;
         }
-        Ok(self.remember(path, id, folder))
+        self.remember(path, &folder);
+        Ok(folder)
     }
 
     /// Makes folders and their names in the folder `above_path` durable, all by one sync.
     fn settle_all(&self, above_path: &str, paths: &[&str]) -> io::Result<()> {
-        let mut unknown = Vec::new();
-        for path in paths {
-            let folder = self.made(path)?;
-            let id = self.fs().stat_folder(&folder)?.id;
-            if self.known(path, id).is_none() {
-                unknown.push((path, id, folder));
-            }
+        let unknown = paths.iter().filter(|path| self.known(path).is_none());
+        let unknown: Vec<_> = unknown.map(|path| Ok((path, self.made(path)?))).collect::<io::Result<_>>()?;
+        if !unknown.is_empty() {
+            self.sync_folder(self.settled(above_path)?.as_ref(), above_path, SyncPoint::Chain)?;
+            unknown.iter().for_each(|(path, folder)| self.remember(path, folder));
         }
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        self.sync_folder(self.settled(above_path)?.as_ref(), above_path, SyncPoint::Chain)?;
-        unknown.into_iter().for_each(|(path, id, folder)| drop(self.remember(path, id, folder)));
         Ok(())
     }
 
-    /// The folder `path` if it is known to be durable and still is the one with `id`.
-    fn known(&self, path: &str, id: (u64, u64)) -> Option<Arc<F::Folder>> {
-        let durable = self.durable();
-        durable.get(path).filter(|(known, _)| *known == id).map(|(_, folder)| folder.clone())
+    /// The folder `path` if it is known to be durable and was not removed since.
+    fn known(&self, path: &str) -> Option<Arc<F::Folder>> {
+        let known = self.durable().get(path).cloned()?;
+        self.fs().stat_folder(&known).is_ok_and(|stat| stat.links > 0).then_some(known)
     }
 
-    fn remember(&self, path: &str, id: (u64, u64), folder: F::Folder) -> Arc<F::Folder> {
-        let folder = Arc::new(folder);
+    fn remember(&self, path: &str, folder: &Arc<F::Folder>) {
         let mut durable = self.durable();
         if durable.len() >= FOLDERS_MAX {
             durable.clear();
         }
-        durable.insert(path.into(), (id, folder.clone()));
-        folder
+        durable.insert(path.into(), folder.clone());
     }
 
     /// The first entry of the folder that is not one of `ours`; `None` where there is none, or no
@@ -317,11 +314,12 @@ impl<F: Fs> FileStorage<F> {
     /// Names objects whose folders together are no more than may be held open.
     fn publish_some(&self, moves: &[(String, String)]) -> io::Result<()> {
         let mut targets: BTreeMap<&str, Arc<F::Folder>> = BTreeMap::new();
-        let mut source: Option<(&str, F::Folder)> = None;
+        let mut source: Option<(&str, Arc<F::Folder>)> = None;
         for (from, to) in moves {
             let ((from_path, from), (to_path, to)) = (split(from)?, split(to)?);
             if source.as_ref().is_none_or(|(path, _)| *path != from_path) {
-                source = Some((from_path, self.existing(from_path)?));
+                let known = self.known(from_path).map_or_else(|| self.existing(from_path), Ok);
+                source = Some((from_path, known?));
             }
             let Some((_, source)) = &source else { continue };
             let target = self.retried(|| {
@@ -541,7 +539,7 @@ impl<F: Fs> Storage for FileStorage<F> {
     fn link(&self, name: &str, second: &str) -> io::Result<()> {
         let ((from_path, from), (to_path, to)) = (split(name)?, split(second)?);
         let source = self.existing(from_path)?;
-        self.retried(|| self.fs().link((&source, from), (&self.made(to_path)?, to)))
+        self.retried(|| self.fs().link((&source, from), (self.made(to_path)?.as_ref(), to)))
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
@@ -556,7 +554,7 @@ impl<F: Fs> Storage for FileStorage<F> {
 
     fn remove(&self, names: &[String]) -> io::Result<()> {
         let mut folders = BTreeSet::new();
-        let mut open: Option<(&str, Option<F::Folder>)> = None;
+        let mut open: Option<(&str, Option<Arc<F::Folder>>)> = None;
         for name in names {
             let (path, last) = split(name)?;
             if open.as_ref().is_none_or(|(known, _)| *known != path) {

@@ -40,8 +40,6 @@ pub struct Stat {
     pub links: u64,
     /// When its content last changed, in nanoseconds since 1970.
     pub modified_nanos: Option<u64>,
-    /// Which one it is; no other one is as long as it is held open.
-    pub id: (u64, u64),
     /// Its owner, where that is neither root nor the user of this process.
     pub foreign_owner: Option<u32>,
 }

@@ -119,7 +119,6 @@ fn stat_of(stat: &rustix::fs::Stat) -> Stat {
         len: u64::try_from(stat.st_size).unwrap_or(0),
         links: u64::from(stat.st_nlink),
         modified_nanos: nanos(i64::from(stat.st_mtime), stat.st_mtime_nsec as u64),
-        id: (stat.st_dev as u64, stat.st_ino as u64),
         foreign_owner: foreign(stat.st_uid),
     }
 }

@@ -132,7 +132,7 @@ impl State {
             Body::Folder { .. } => (Kind::Folder, 0),
         };
         let modified_nanos = Some(node.modified_nanos);
-        Ok(Stat { kind, len, links: node.links, modified_nanos, id: (1, ino), foreign_owner: None })
+        Ok(Stat { kind, len, links: node.links, modified_nanos, foreign_owner: None })
     }
 
     pub fn content(&self, ino: Ino) -> io::Result<&Arc<Content>> {
