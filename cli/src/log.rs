@@ -79,7 +79,8 @@ fn is_service(command: &Command) -> bool {
 fn is_managed() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").ok();
     let is_journal = stream.is_some_and(|stream| {
-        rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+        rustix::fs::fstat(std::io::stderr())
+            .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
     });
     let is_unit = std::env::var_os("INVOCATION_ID").is_some_and(|id| !id.is_empty());
     is_journal || is_unit && !std::io::stderr().is_terminal()

@@ -84,8 +84,14 @@ fn manifest_len(len: u64) -> Option<Fault> {
 }
 
 fn locator(field: usize, value: u64) -> Option<Fault> {
-    let root =
-        LocatorRoot { in_part: false, list: Digest::ZERO, chunks: 0, records: 0, packs: vec![], pages: vec![] };
+    let root = LocatorRoot {
+        in_part: false,
+        list: Digest::ZERO,
+        chunks: 0,
+        records: 0,
+        packs: vec![],
+        pages: vec![],
+    };
     let mut bytes = root.encode();
     let (at, len) = [(64, 8), (72, 8), (80, 4)][field];
     bytes[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
@@ -98,7 +104,8 @@ fn locator(field: usize, value: u64) -> Option<Fault> {
 
 fn frame_len(len: u64) -> Option<Fault> {
     let packs = vec![Digest::ZERO];
-    let root = LocatorRoot { in_part: false, list: Digest::ZERO, chunks: 1, records: 1, packs, pages: vec![] };
+    let root =
+        LocatorRoot { in_part: false, list: Digest::ZERO, chunks: 1, records: 1, packs, pages: vec![] };
     let mut page = Vec::new();
     FramePlace { pack: 0, offset: 48, len: len as u32, partial: false, next: 0, guard: 0 }.encode(&mut page);
     FramePlace::decode(&page, 0, &root).err()

@@ -350,7 +350,8 @@ fn a_servers_rsa_key_may_have_any_size_that_others_take() {
     for bits in RSA_BITS {
         let key = rsa(bits);
         let certificate = authority.signs_key("localhost", &key);
-        for (form, pem) in [("PKCS#1", rsa_pem(bits)), ("PKCS#8", key_file(&format!("rsa-{bits}.pkcs8.pem")))] {
+        for (form, pem) in [("PKCS#1", rsa_pem(bits)), ("PKCS#8", key_file(&format!("rsa-{bits}.pkcs8.pem")))]
+        {
             let folder = authority.folder_with(&certificate, &pem);
             let server = tls_server(folder.path(), TlsPolicy::Required, Clients::Known);
             assert!(is_let_in(&server, &authority.client(Some(&authority))), "{bits} bits, {form}");
@@ -367,7 +368,10 @@ fn rsa_keys_of_any_size_are_known_in_clients_and_in_chains() {
         let own = (authority.signs_key("client", &key), rsa_pem(bits));
         assert!(is_let_in(&server, &authority.client_with(Some(own))), "{bits} bits");
         let chain = [below.signs_key("client", &key), below.0.pem()].concat();
-        assert!(is_let_in(&server, &authority.client_with(Some((chain, rsa_pem(bits))))), "{bits} bits, a chain");
+        assert!(
+            is_let_in(&server, &authority.client_with(Some((chain, rsa_pem(bits))))),
+            "{bits} bits, a chain"
+        );
         let other = Authority::with(rsa(bits));
         let forged = (other.signs_key("client", &rsa(3248)), rsa_pem(3248));
         let trusted = Authority::new();

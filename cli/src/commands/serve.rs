@@ -194,7 +194,8 @@ fn server_options(args: &Args) -> Result<ServerOptions, Failure> {
         return Err(Failure::Usage(text.into()));
     }
     if policy != TlsPolicy::Off && args.tls_certificates.is_none() {
-        let text = "--tls on and --tls require need --tls-certificates DIR, with server-cert.pem and server-key.pem";
+        let text =
+            "--tls on and --tls require need --tls-certificates DIR, with server-cert.pem and server-key.pem";
         return Err(Failure::Usage(text.into()));
     }
     let clients = if args.tls_any_client { Clients::Any } else { Clients::Known };
