@@ -4,7 +4,6 @@
 //! usage: cargo run --example seeds -- FOLDER    writes FOLDER/NAME/… for each target
 
 #[path = "../../format/tests/common/vmdk_made.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
 mod vmdk_made;
 
 use std::fs;
@@ -66,7 +65,8 @@ fn vectors_below(folder: &Path, seeds: &Seeds) {
         }
         let bytes = fs::read(&path).expect("a vector");
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+        let folder =
+            path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
         object(seeds, name.rsplit('.').next().unwrap_or_default(), folder, &bytes);
     }
 }
@@ -136,7 +136,8 @@ fn stores(seeds: &Seeds) {
         } else if !name.starts_with("index/") && bytes.len() <= 16 << 10 {
             object(seeds, "", name.split('/').next().unwrap_or_default(), &bytes);
         }
-        let leaf = bytes.windows(8).position(|magic| magic == b"melvmapl").filter(|_| name.starts_with("pages/"));
+        let leaf =
+            bytes.windows(8).position(|magic| magic == b"melvmapl").filter(|_| name.starts_with("pages/"));
         if let Some(at) = leaf {
             let end = at + 32 + u64::from_le_bytes(bytes[at + 24..at + 32].try_into().expect("8")) as usize;
             seeds.put("map_leaf", &[&[5], &bytes[at..end.min(bytes.len())]].concat());
@@ -159,7 +160,9 @@ fn scripts(seeds: &Seeds) {
 }
 
 fn texts(seeds: &Seeds) {
-    for name in ["web", "web:v1.2", "a_b-c.d:latest", "refs/web/latest", "My Disk (1)", "..web__server--", "@"] {
+    for name in
+        ["web", "web:v1.2", "a_b-c.d:latest", "refs/web/latest", "My Disk (1)", "..web__server--", "@"]
+    {
         seeds.put("names", name.as_bytes());
     }
     seeds.put("names", format!("@{}", object_digest(b"id")).as_bytes());
@@ -201,7 +204,8 @@ fn vmdks(seeds: &Seeds) {
             }
         }
     }
-    let lines = ["RW 3 FLAT \"flat.bin\" 1", "RW 9 FLAT \"flat.bin\" 4", "NOACCESS 7 ZERO"].map(str::to_owned);
+    let lines =
+        ["RW 3 FLAT \"flat.bin\" 1", "RW 9 FLAT \"flat.bin\" 4", "NOACCESS 7 ZERO"].map(str::to_owned);
     for create_type in ["custom", "monolithicFlat", "vmfs", "twoGbMaxExtentFlat"] {
         let text = descriptor(create_type, &lines);
         seeds.put("vmdk_sparse", text.as_bytes());

@@ -74,7 +74,7 @@ fn forged(forgeable: &Forgeable, input: &mut Input<'_>) -> Vec<u8> {
         let at = input.below(site.len.clamp(1, 1 << 16) as usize) as u64;
         let choice = input.u8();
         model.scatter(&object, site.at + at, input.bytes(1 + usize::from(choice % 8)));
-        if choice / 8 % 8 == 0 {
+        if (choice / 8).is_multiple_of(8) {
             model.put_right(&sound.model, sites);
         }
     }

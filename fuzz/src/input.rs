@@ -44,7 +44,13 @@ impl<'a> Input<'a> {
 
     /// A number below `end`, which is not zero, of as few bytes as it needs.
     pub fn below(&mut self, end: usize) -> usize {
-        let len = if end <= 1 << 8 { 1 } else if end <= 1 << 16 { 2 } else { 4 };
+        let len = if end <= 1 << 8 {
+            1
+        } else if end <= 1 << 16 {
+            2
+        } else {
+            4
+        };
         self.number(len) as usize % end
     }
 }

@@ -51,7 +51,7 @@ fn handshake(choice: u8) -> Vec<u8> {
     }
     let text = |text: &str| [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat();
     let contexts = [&["base:allocation"][..], &["x-melv:depth"], &["base:allocation", "x-melv:depth"]];
-    if let Some(contexts) = contexts.get(usize::from(choice / 3 % 4)).filter(|_| choice % 3 != 0) {
+    if let Some(contexts) = contexts.get(usize::from(choice / 3 % 4)).filter(|_| !choice.is_multiple_of(3)) {
         let names: Vec<u8> = contexts.iter().flat_map(|name| text(name)).collect();
         put(
             option::SET_META_CONTEXT,

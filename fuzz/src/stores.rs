@@ -131,7 +131,11 @@ impl Shadowed {
                 assert_eq!(report.data_bytes, (blocks.len() * BLOCK) as u64);
                 let before = self.blocks.len();
                 self.blocks.extend(blocks);
-                assert_eq!(report.new_bytes, ((self.blocks.len() - before) * BLOCK) as u64, "sharing is exact");
+                assert_eq!(
+                    report.new_bytes,
+                    ((self.blocks.len() - before) * BLOCK) as u64,
+                    "sharing is exact"
+                );
                 self.disks.insert(name, disk);
             }
             Err(Error::Exists { .. }) => assert!(taken),
@@ -140,7 +144,7 @@ impl Shadowed {
     }
 
     fn tag(&mut self, input: &mut Input<'_>) {
-        let (from, to, replace) = (name(input), name(input), input.u8() % 2 == 0);
+        let (from, to, replace) = (name(input), name(input), input.u8().is_multiple_of(2));
         let done = self.store.tag(&ImageRef::Name(from.clone()), &to, replace);
         let disk = self.disks.get(&from).cloned();
         match (done, disk) {
@@ -177,7 +181,7 @@ impl Shadowed {
         }
         let storage = MemoryStorage::new();
         let store = made(&storage);
-        if input.u8() % 2 == 0 {
+        if input.u8().is_multiple_of(2) {
             // Some blocks are there already.
             import(&store, &disk(input), &ImportOptions::named("before".parse().expect("a name")))
                 .expect("an import");
@@ -200,7 +204,8 @@ impl Shadowed {
         assert!(report.unique_bytes >= (self.blocks.len() * BLOCK) as u64, "{report:?}");
         // Blocks beyond those of the images are known to the store alone: begin with all of the pool.
         let mut whole: Vec<u8> = (1..POOL).flat_map(block).collect();
-        whole.extend((1..8).flat_map(|part| [&block(1)[..part * 512], &vec![0; BLOCK - part * 512]].concat()));
+        whole
+            .extend((1..8).flat_map(|part| [&block(1)[..part * 512], &vec![0; BLOCK - part * 512]].concat()));
         let options = ImportOptions::named("pool".parse().expect("a name"));
         import(&self.store, &whole, &options).expect("an import");
         self.store.remove(&options.name).expect("a removal");

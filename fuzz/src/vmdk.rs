@@ -30,7 +30,7 @@ pub fn vmdk_text(data: &[u8]) {
     assert!(descriptor.sectors < SECTORS_MAX);
     let sum: u64 = descriptor.extents.iter().map(|extent| extent.sectors).sum();
     assert_eq!(descriptor.sectors, sum);
-    let mut text = format!("createType=\"custom\"\n");
+    let mut text = String::from("createType=\"custom\"\n");
     for extent in &descriptor.extents {
         let access = match extent.access {
             melv::vmdk::Access::ReadWrite => "RW",

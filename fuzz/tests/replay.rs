@@ -94,9 +94,7 @@ mod found {
         replay(target, &here("found").join(file));
     }
 
-    const FOUND: &[&str] = &[
-        "bundle-root-of-a-later-minor-version",
-    ];
+    const FOUND: &[&str] = &["bundle-root-of-a-later-minor-version"];
 
     #[test]
     fn a_root_of_a_later_minor_version_is_loaded_as_it_is() {
