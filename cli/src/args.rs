@@ -59,10 +59,10 @@ pub struct Globals {
     #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
     pub wait: u64,
     /// Clear away writers of other machines, and those that cannot be undone: right only once none is at work
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub break_locks: bool,
     /// Treat a store that another user owns as your own
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub trust_owner: bool,
     /// How to show progress
     #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]

@@ -98,6 +98,14 @@ pub enum Failure {
         /// The place.
         path: PathBuf,
     },
+    /// A store was to be made in a folder that holds other things.
+    #[error("{} holds other files ({entry} is one), so no store is made there", path.display())]
+    FolderNotEmpty {
+        /// The folder.
+        path: PathBuf,
+        /// One of the things.
+        entry: String,
+    },
     /// A file that was to be a bundle does not begin as one.
     #[error("{} holds no melv bundle, or one that was broken off while it was written", path.display())]
     NotBundle {
@@ -196,7 +204,7 @@ impl Failure {
             Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
             Self::InBundle { error, .. } | Self::InOneOf { error, .. } => exit_of(error),
             Self::Usage(_) | Self::SeveralImages { .. } | Self::Empty { .. } => Exit::Usage,
-            Self::StoreNotFolder { .. } => Exit::NoStore,
+            Self::StoreNotFolder { .. } | Self::FolderNotEmpty { .. } => Exit::NoStore,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
             Self::ForeignFile { .. }
             | Self::ForeignFormat { .. }

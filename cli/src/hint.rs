@@ -33,6 +33,9 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::StoreNotFolder { path } if path.to_string_lossy().ends_with(SUFFIX) => {
             Some("a bundle needs no store: `melv inspect FILE.melv`, `melv export FILE.melv OUT`")
         }
+        Failure::FolderNotEmpty { .. } => {
+            Some("name an empty folder, or one to be made, with --store DIR or $MELV_STORE")
+        }
         Failure::StoreNotFolder { .. } => Some("name a folder with --store DIR or $MELV_STORE"),
         Failure::NoFile { path } if path.to_string_lossy().ends_with(SUFFIX) => {
             Some("a bundle is meant, by its ending; an image of that name is NAME.melv:TAG, with its tag")
@@ -176,10 +179,7 @@ fn of_error(error: &Error) -> Option<&'static str> {
         return Some("`melv verify --full` lists all that is damaged and whom it hurts");
     }
     match error {
-        Error::NoStore { entry: Some(_), .. } => {
-            Some("name an empty folder, or one to be made, with --store DIR or $MELV_STORE")
-        }
-        Error::NoStore { entry: None, .. } => Some("--store DIR or $MELV_STORE names another place"),
+        Error::NoStore { .. } => Some("--store DIR or $MELV_STORE names another place"),
         Error::Locked { .. } => Some("--wait SECONDS waits longer"),
         Error::NotFound { .. } => Some("`melv ls` lists the images"),
         Error::BaseMissing { .. } => Some(

@@ -27,6 +27,14 @@ fn opened(path: &Path, store: melv::Result<Store>) -> Result<Store, Failure> {
     })
 }
 
+/// Why no store was made in a folder: it holds something else than a store that is being made.
+fn not_made(path: &Path) -> Option<Failure> {
+    let names = std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name());
+    let mut names = names.map(|name| name.to_string_lossy().into_owned());
+    let entry = names.find(|name| !["lock", "tmp"].contains(&name.as_str()))?;
+    Some(Failure::FolderNotEmpty { path: path.into(), entry })
+}
+
 /// An error, which names the store where it is about an object of it: that of the store which this process has
 /// opened. A file that the command line names is never an object, whatever it is called.
 pub fn in_store(error: Error) -> Error {
@@ -119,7 +127,10 @@ impl<'a> Session<'a> {
     pub fn store_or_new(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening or making");
-        opened(path, Store::create_folder(path, self.store_options()))
+        opened(path, Store::create_folder(path, self.store_options())).map_err(|failure| match failure {
+            Failure::Melv(Error::NoStore { .. }) => not_made(path).unwrap_or(failure),
+            other => other,
+        })
     }
 
     /// The flag that a signal sets from the first call on: a second signal ends the process at once.

@@ -52,12 +52,10 @@ pub enum Error {
         source: io::Error,
     },
     /// There is no store at this place.
-    #[error("{path} {}", no_store(entry.as_deref()))]
+    #[error("{path} is not a melv store; the first import creates one")]
     NoStore {
         /// Where it was looked for.
         path: String,
-        /// Where one was to be made: one of the other things that the place holds.
-        entry: Option<String>,
     },
     /// Another process held the lock for longer than the caller would wait.
     #[error("{object} is locked by another process (waited {waited_seconds} s); try again or wait longer")]
@@ -258,13 +256,6 @@ pub struct Candidate {
     pub image: Digest,
     /// Its names, `NAME:TAG`.
     pub names: Vec<String>,
-}
-
-fn no_store(entry: Option<&str>) -> String {
-    match entry {
-        None => "is not a melv store; the first import creates one".into(),
-        Some(entry) => format!("holds other files ({entry} is one), so no store is made there"),
-    }
 }
 
 /// Why a block device is not written.

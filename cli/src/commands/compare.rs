@@ -218,10 +218,13 @@ fn tell(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>)
 
 /// A failure told of the image that it is about.
 fn blame(error: Error, one: &Disk, other: Option<&Disk>) -> Failure {
-    let image = |disk| match disk {
-        &Disk::Image(ref found, _) => Some(found.as_ref()),
-        Disk::Raw(_) | Disk::Vmdk(_) => None,
-    };
-    let images: Vec<_> = std::iter::once(one).chain(other).filter_map(image).collect();
+    let images: Vec<_> = std::iter::once(one).chain(other).filter_map(image_of).collect();
     operand::blame(error, &images)
+}
+
+fn image_of(disk: &Disk) -> Option<&operand::Found> {
+    match disk {
+        Disk::Image(found, _) => Some(found.as_ref()),
+        Disk::Raw(_) | Disk::Vmdk(_) => None,
+    }
 }

@@ -11,7 +11,7 @@ use crate::bundle_ref::{BundleRef, names_text};
 use crate::exit::{Exit, Failure, chain};
 use crate::progress::Unit;
 use crate::report::{human, note, table};
-use crate::session::Session;
+use crate::session::{Session, in_store};
 use crate::width::{fit_lines, of_stdout};
 
 const EXAMPLES: &str = "\
@@ -149,7 +149,11 @@ impl Found {
                 names.entry(named.image).or_default().push(name);
             }
         }
-        let VerifyReport { damaged, objects, .. } = report;
+        let VerifyReport { mut damaged, objects, .. } = report;
+        if target.bundle.is_none() {
+            let named = |damage: Damage| Damage { error: in_store(damage.error), ..damage };
+            damaged = damaged.into_iter().map(named).collect();
+        }
         self.hurt.push(Hurt { bundle: target.bundle.clone(), names, damaged, objects });
     }
 

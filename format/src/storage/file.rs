@@ -578,7 +578,8 @@ impl<F: Fs> Storage for FileStorage<F> {
 
     fn foreign_owner(&self, name: &str) -> Option<u32> {
         let (path, last) = split(name).ok()?;
-        self.fs().stat(&self.existing(path).ok()?, last).ok()?.foreign_owner
+        let folder = self.existing(path).ok()?;
+        self.fs().stat(&folder, last).ok()?.foreign_owner
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {

@@ -155,7 +155,9 @@ impl Store {
         if let Some(foreign) = foreign
             && folder.open(names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
-            return Err(Error::NoStore { path: folder.place(), entry: Some(foreign) });
+            return Err(Error::NoStore {
+                path: format!("{} (which holds other files, as {foreign})", folder.place()),
+            });
         }
         Self::create(FileStorage::new(path.as_ref()), options)
     }
@@ -171,9 +173,7 @@ impl Store {
         bundle: Option<Bundle>,
     ) -> Result<Self> {
         let bytes = match read_object(storage.as_ref(), names::STORE, 4096) {
-            Err(error) if error.is_not_found() => {
-                return Err(Error::NoStore { path: storage.place(), entry: None });
-            }
+            Err(error) if error.is_not_found() => return Err(Error::NoStore { path: storage.place() }),
             other => other?,
         };
         let object = format!("{}/{}", storage.place(), names::STORE);
@@ -218,7 +218,7 @@ impl Shared {
         match self.storage.open(names::STORE) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::NoStore { path: self.storage.place(), entry: None })
+                Err(Error::NoStore { path: self.storage.place() })
             }
             Err(error) => Err(Error::io("open", names::STORE, error)),
         }
@@ -233,8 +233,8 @@ fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
         return Ok(0);
     }
     let ours = |name: &str| name == names::LOCK || name.starts_with("tmp/");
-    if let Some(foreign) = listed.iter().find(|object| !ours(&object.name)) {
-        return Err(Error::NoStore { path: storage.place(), entry: Some(foreign.name.clone()) });
+    if listed.iter().any(|object| !ours(&object.name)) {
+        return Err(Error::NoStore { path: format!("{} (which holds other files)", storage.place()) });
     }
     let temporary = format!("{}/{}", names::TMP, names::STORE);
     let failed = |operation| move |error| Error::io(operation, names::STORE, error);
