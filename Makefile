@@ -6,7 +6,7 @@ FUZZ = CARGO_TARGET_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)) $(CARGO)
 export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
 
 .PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-serve check-hostile \
-	check-bare fuzz clean
+	check-bare check-crash check-scale check-speed fuzz clean
 
 all: build
 
@@ -71,6 +71,24 @@ check-hostile:
 	benches/setup test
 	MELV_CASES=1000000 $(CARGO) test --locked -p melv --test bundle_hostile --test vmdk_hostile -- --nocapture
 	MELV_CASES=5000000 $(CARGO) test --locked -p melv-nbd --test fuzz -- --nocapture
+
+# 300,000 different states after a loss of power, beneath the folder; about 15 minutes of one core.
+STATES ?= 300000
+check-crash:
+	benches/setup test
+	MELV_CRASH_STATES=$(STATES) $(CARGO) test --release --locked -p melv --test crash_states check_crash \
+		-- --ignored --nocapture
+
+# How costs grow with images, names, generations and the size of sparse disks: root, /dev/fuse, about 25
+# minutes and 4 GB.
+check-scale: build
+	benches/setup scale
+	MELV=$(abspath $(MELV)) benches/check-scale
+
+# This build beside that of commit BASE, by instructions and by interleaved pairs: about 15 minutes.
+check-speed:
+	benches/setup speed
+	benches/check-speed $(BASE)
 
 # `make demo` and `make test` from a fresh clone on a bare Debian 12 and 13: root, 15 GB of disk, an hour.
 check-bare:

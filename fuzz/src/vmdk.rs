@@ -86,7 +86,11 @@ fn with_file<R>(bytes: &[u8], look: impl FnOnce(&Path) -> R) -> R {
 
 fn is_typed(error: &Error) -> bool {
     match error {
-        Error::Vmdk { .. } | Error::Unsupported { .. } | Error::Limit { .. } | Error::Invalid { .. } => true,
+        Error::Vmdk { .. }
+        | Error::Difference { .. }
+        | Error::Unsupported { .. }
+        | Error::Limit { .. }
+        | Error::Invalid { .. } => true,
         // A name that is no file's.
         Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
         _ => false,

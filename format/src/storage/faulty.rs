@@ -167,6 +167,10 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         self.inner.remove(names)
     }
 
+    fn foreign_owner(&self, name: &str) -> Option<u32> {
+        self.inner.foreign_owner(name)
+    }
+
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
         self.inner.lock(name, mode, wait)
     }

@@ -39,7 +39,7 @@ pub const STEPS: [Step; 8] = [
 
 /// Whether importing a disk again heals packs that were damaged otherwise than by losing them.
 /// Else their images may stay unreadable, but are never wrong.
-const HEALS_EVERY_DAMAGE: bool = false;
+const HEALS_EVERY_DAMAGE: bool = true;
 
 /// What is run.
 #[derive(Debug, Clone)]
