@@ -190,7 +190,7 @@ impl Fs for RealFs {
 
     fn entries(&self, folder: &RealFolder) -> io::Result<Vec<(OsString, Kind)>> {
         let mut found = Vec::new();
-        for entry in Dir::read_from(&folder.file)? {
+        for entry in folder.with_readable(|file| Ok(Dir::read_from(file)?))? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
