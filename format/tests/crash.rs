@@ -466,7 +466,9 @@ fn an_interrupted_import_leaves_nothing<M: Machine>() {
     let refused = store
         .import(Source::device(&disk), &ImportOptions { before_commit: Some(&refuse), ..options("new") });
     assert!(matches!(refused, Err(Error::Changed { .. })), "{refused:?}");
-    assert_same_objects(&storage.contents(), &fixture.before, "what is left");
+    // It may have looked at a pack, and remembers that the pack is sound.
+    let left = storage.contents().into_iter().filter(|(name, _)| !name.starts_with("index/stamps/"));
+    assert_same_objects(&left.collect(), &fixture.before, "what is left");
     assert_eq!(image(&store, "old:0").id(), fixture.ids[0]);
 }
 
