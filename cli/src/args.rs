@@ -22,6 +22,8 @@ const WAIT_MAX: u64 = 365 * 24 * 3600;
 #[command(name = "melv", version, max_term_width = 100)]
 #[command(
     after_help = "REF: NAME[:TAG], @IMAGE-ID, 6 or more of its first digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
+                  `melv COMMAND --help` has examples; tooling: `melv completions SHELL`, `melv man DIR`",
+    after_long_help = "REF: NAME[:TAG], @IMAGE-ID, 6 or more of its first digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
                   Exit codes: 0 done, 1 failure, 2 usage, 4 damage, 5 disks differ, 10 no store, 11 locked, \
                   13 not found, 14 unsupported, 15 no space, 17 wrong digest, 130 interrupted\n\
                   `melv COMMAND --help` has examples; tooling: `melv completions SHELL`, `melv man DIR`"

@@ -95,11 +95,16 @@ fn the_main_help_names_the_exit_codes() {
 
 #[test]
 fn the_short_help_fits_a_screen_and_names_every_command() {
-    let help = bed().melv(&["--help"]).exits(0).stdout();
+    let help = bed().melv(&["-h"]).exits(0).stdout();
     for command in COMMANDS {
         assert!(help.contains(command), "{command}");
     }
     assert!(help.lines().count() <= 40, "{help}");
+    let long = bed().melv(&["--help"]).exits(0).stdout();
+    assert!(
+        ["130 interrupted", "--trust-owner", "--break-locks"].iter().all(|word| long.contains(word)),
+        "{long}"
+    );
     assert!(help.lines().all(|line| line.len() <= 100), "{help}");
 }
 
