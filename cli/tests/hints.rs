@@ -125,7 +125,19 @@ const NOT_TRIED: [(&str, &str); 9] = [
 ];
 
 /// Hints whose commands another file of tests runs.
-const TRIED_ELSEWHERE: [(&str, &str); 12] = [
+const TRIED_ELSEWHERE: [(&str, &str); 15] = [
+    (
+        "with the parent where the file names it, `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes one disk of both, which can be imported; so does deleting the machine's snapshots",
+        "hints.rs",
+    ),
+    (
+        "raise the limit, which `ulimit -v` shows, or take less: --threads 1, and for an import a lower --level and a smaller --chunk",
+        "few_resources.rs",
+    ),
+    (
+        "write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk",
+        "stdin.rs",
+    ),
     ("QEMU reads it: `nbdcopy -- [ qemu-nbd -r ", "containers.rs"),
     (" ] - | melv import - --name N`; ", "containers.rs"),
     ("`", "containers.rs"),
