@@ -6,7 +6,7 @@ use super::names::RefName;
 /// Reads a journal and gives it written anew; `None` where it is not believed.
 #[must_use]
 pub fn journal(bytes: &[u8]) -> Option<Vec<u8>> {
-    Journal::decode(bytes).map(|journal| journal.encode())
+    Journal::decode(bytes).ok().map(|journal| journal.encode())
 }
 
 /// The name whose reference lies in the object `name`.
