@@ -60,7 +60,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
     pub wait: u64,
-    /// Clear away writers of other machines, and those that cannot be undone: right only once none is at work
+    /// Clear away what writers on other machines left, or cannot be undone, once none is at work
     #[arg(long, global = true, hide_short_help = true)]
     pub break_locks: bool,
     /// Treat a store that another user owns as your own
