@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use melv::{BlockDevice, Error, Run, RunKind};
+use melv::{BlockDevice, BlockError, Error, Run, RunKind};
 
 use crate::BLOCK_LEN;
 
@@ -106,7 +106,7 @@ fn first_block(offset: u64, buf: &[u8], size: u64) -> melv::Result<u64> {
     if offset.is_multiple_of(block_len) && offset.saturating_add(len) <= size {
         Ok(offset / block_len)
     } else {
-        Err(Error::OutOfRange { offset, len, size })
+        Err(BlockError::OutOfRange { offset, len, size }.into())
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use melv::{BundleOptions, Digest, Error, ImageRef, RefName, Store};
+use melv::{BlockError, BundleOptions, Digest, Error, ErrorKind, ImageRef, RefName, Store, StoreError};
 
 use crate::exit::Failure;
 use crate::naming;
@@ -81,7 +81,9 @@ impl BundleRef {
         let kind = metadata(&self.path)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             let expected = "a regular file or a block device";
-            return Err(Error::Invalid { what: "bundle", found: self.shown(), expected }.into());
+            return Err(
+                Error::from(BlockError::Invalid { what: "bundle", found: self.shown(), expected }).into()
+            );
         }
         if !self.path.to_string_lossy().ends_with(SUFFIX) && !begins_as_bundle(&self.path) {
             return Err(Failure::NotBundle { path: self.path.clone() });
@@ -90,9 +92,10 @@ impl BundleRef {
         let open =
             |base| Store::open_bundle(&self.path, BundleOptions { store: session.bundle_options(), base });
         match open(None) {
-            Err(missing @ Error::BaseMissing { .. }) => match session.store() {
+            Err(missing) if is_base_missing(&missing) => match session.store() {
                 Ok(store) => self.told(open(Some(store))),
-                Err(Failure::Usage(_) | Failure::Melv(Error::NoStore { .. })) => Err(missing.into()),
+                Err(Failure::Usage(_)) => Err(missing.into()),
+                Err(Failure::Melv(error)) if error.kind() == ErrorKind::NoStore => Err(missing.into()),
                 Err(failure) => Err(failure),
             },
             opened => self.told(opened),
@@ -138,9 +141,11 @@ impl BundleRef {
     /// What came of looking for an image: one that is not there is missing from this bundle, not
     /// from the store.
     pub fn check_held<T>(&self, opened: melv::Result<T>) -> Result<T, Failure> {
-        opened.map_err(|error| match error {
-            Error::NotFound { name, .. } => Failure::NotInBundle { path: self.path.clone(), name },
-            error => Failure::of_bundle(Some(&self.path), error),
+        opened.map_err(|error| match error.detail() {
+            Some(StoreError::NotFound { name, .. }) => {
+                Failure::NotInBundle { path: self.path.clone(), name: name.clone() }
+            }
+            _ => Failure::of_bundle(Some(&self.path), error),
         })
     }
 
@@ -261,6 +266,11 @@ pub fn held(store: &Store) -> Result<Vec<HeldImage>, Failure> {
         });
     }
     Ok(found)
+}
+
+/// Whether a bundle lacks the image that it builds on.
+fn is_base_missing(error: &Error) -> bool {
+    matches!(error.detail(), Some(StoreError::BaseMissing { .. }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use melv::source::RawFile;
 use melv::vmdk::{self, Warning};
-use melv::{BlockDevice, Container, RefName};
+use melv::{BlockDevice, Container, RefName, StoreError};
 
 use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
@@ -93,11 +93,12 @@ impl Disk {
     /// Fails where the disk has another length than it must have.
     pub fn check_len(&self, expected: Option<u64>) -> melv::Result<()> {
         match expected {
-            Some(expected) if expected != self.len() => Err(melv::Error::SizeMismatch {
+            Some(expected) if expected != self.len() => Err(StoreError::SizeMismatch {
                 object: self.device().name(),
                 expected,
                 found: Some(self.len()),
-            }),
+            }
+            .into()),
             _ => Ok(()),
         }
     }

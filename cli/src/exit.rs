@@ -1,11 +1,11 @@
 //! How a run ends: exit codes, and failures as text for people or JSON for programs.
 
-use std::io::{ErrorKind, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use melv::{Candidate, Error};
+use melv::{BlockError, Candidate, Error, ErrorKind, StoreError, StoreErrors};
 use serde_json::json;
 
 use crate::args::{Color, Globals};
@@ -14,7 +14,6 @@ use crate::hint::hint_of;
 use crate::log::{self, Urgency};
 use crate::report::{human, note};
 use crate::session::in_store;
-use crate::stdin::Cancelled;
 use crate::table::table;
 use crate::width;
 
@@ -166,6 +165,32 @@ pub enum Failure {
     /// Images cannot be mounted or unmounted.
     #[error(transparent)]
     Fuse(#[from] melv_fuse::Error),
+    /// A program cannot be run.
+    #[error("cannot run {program}")]
+    Run {
+        /// The program.
+        program: String,
+        /// The refusal.
+        source: std::io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start {what}")]
+    Start {
+        /// The thread.
+        what: &'static str,
+        /// The refusal.
+        source: std::io::Error,
+    },
+    /// An address cannot be listened at.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Its port.
+        port: Option<u16>,
+        /// The refusal.
+        source: std::io::Error,
+    },
     /// The process that was to serve ended without a word.
     #[error("the process that was to serve the images ended at once: {0}")]
     Daemon(std::process::ExitStatus),
@@ -177,7 +202,11 @@ pub enum Failure {
 impl Failure {
     /// The library's word about a VMDK; one that merely is of another kind is told apart.
     pub fn of_vmdk(error: Error) -> Self {
-        if matches!(error, Error::Unsupported { .. }) { Self::ForeignVmdk(error) } else { error.into() }
+        if matches!(error.detail(), Some(BlockError::Unsupported { .. })) {
+            Self::ForeignVmdk(error)
+        } else {
+            error.into()
+        }
     }
 
     /// The library's word; damage of a bundle, or an object of it that cannot be read, is told as that.
@@ -212,43 +241,39 @@ impl Failure {
             | Self::PipedBundle { .. } => Exit::Unsupported,
             Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,
             Self::Fuse(melv_fuse::Error::NoDevice { source })
-                if source.kind() == ErrorKind::PermissionDenied =>
+                if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Exit::Failure
             }
             Self::Fuse(melv_fuse::Error::NoDevice { .. }) => Exit::Unsupported,
+            Self::Run { .. } | Self::Start { .. } | Self::Listen { .. } => Exit::Failure,
             Self::Fuse(_) | Self::Daemon(_) | Self::ReaderGone | Self::OutOfMemory { .. } => Exit::Failure,
         }
     }
 }
 
+/// The exit code that the contract has for a kind of error.
 fn exit_of(error: &Error) -> Exit {
-    match error {
-        Error::Corrupt { .. } | Error::Vmdk { .. } => Exit::Damage,
-        error if is_lost_object(error) => Exit::Damage,
-        error if is_lost_extent(error) => Exit::NotFound,
-        Error::DigestMismatch { .. } | Error::ContentMismatch { .. } => Exit::DigestMismatch,
-        Error::NotFound { .. } | Error::BaseMissing { .. } => Exit::NotFound,
-        Error::Ambiguous { .. } | Error::Invalid { .. } => Exit::Usage,
-        Error::NoStore { .. } => Exit::NoStore,
-        Error::Locked { .. } => Exit::Locked,
-        Error::Unsupported { .. } | Error::Difference { .. } => Exit::Unsupported,
-        Error::NoSpace { .. } => Exit::NoSpace,
-        Error::Interrupted => Exit::Interrupted,
-        Error::Io { source, .. } if Cancelled::caused(source) => Exit::Interrupted,
+    match error.kind() {
+        ErrorKind::NotFound if is_lost_object(error) => Exit::Damage,
+        // Input files are looked at first: this is the folder of an output.
+        ErrorKind::NotFound if matches!(error.detail(), Some(BlockError::Io { .. })) => Exit::Failure,
+        ErrorKind::Damaged => Exit::Damage,
+        ErrorKind::Mismatch => Exit::DigestMismatch,
+        ErrorKind::NotFound => Exit::NotFound,
+        ErrorKind::Invalid => Exit::Usage,
+        ErrorKind::NoStore => Exit::NoStore,
+        ErrorKind::Busy => Exit::Locked,
+        ErrorKind::Unsupported => Exit::Unsupported,
+        ErrorKind::NoSpace => Exit::NoSpace,
+        ErrorKind::Interrupted => Exit::Interrupted,
         _ => Exit::Failure,
     }
 }
 
-/// Whether the store lacks a file that another of its files names. Input files do not come here:
-/// they are looked at first.
+/// Whether the store lacks a file that another of its files names.
 pub fn is_lost_object(error: &Error) -> bool {
-    matches!(error, Error::Io { operation: "open", source, .. } if source.kind() == ErrorKind::NotFound)
-}
-
-/// Whether a VMDK's descriptor names a file that is not there.
-pub fn is_lost_extent(error: &Error) -> bool {
-    matches!(error, Error::Io { operation: "open the extent", source, .. } if source.kind() == ErrorKind::NotFound)
+    matches!(error.detail(), Some(StoreError::Gone { .. }))
 }
 
 /// An error and its causes, with the bundle's path unless it names that itself.
@@ -303,10 +328,12 @@ fn tell(globals: &Globals, failure: &Failure) {
             Failure::SeveralImages { images, .. } => {
                 json["images"] = images.iter().map(HeldImage::json).collect();
             }
-            Failure::Melv(Error::Ambiguous { candidates, .. }) => {
-                let image =
-                    |image: &Candidate| json!({ "image": image.image.to_string(), "names": image.names });
-                json["images"] = candidates.iter().map(image).collect();
+            Failure::Melv(error) => {
+                if let Some(StoreError::Ambiguous { candidates, .. }) = error.detail() {
+                    let image =
+                        |image: &Candidate| json!({ "image": image.image.to_string(), "names": image.names });
+                    json["images"] = candidates.iter().map(image).collect();
+                }
             }
             _ => {}
         }
@@ -332,7 +359,10 @@ fn choices(failure: &Failure) -> Vec<Vec<String>> {
             let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
             images.iter().map(row).collect()
         }
-        Failure::Melv(Error::Ambiguous { candidates, count, .. }) => {
+        Failure::Melv(error) => {
+            let Some(StoreError::Ambiguous { candidates, count, .. }) = error.detail() else {
+                return Vec::new();
+            };
             let row = |image: &Candidate| vec![names_text(&image.names), format!("@{}", image.image)];
             let mut rows: Vec<_> = candidates.iter().map(row).collect();
             if *count > candidates.len() {

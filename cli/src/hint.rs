@@ -1,12 +1,12 @@
 //! What to do next, where the message of a failure does not say it.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::Path;
 
-use melv::{Container, DeviceState, Error, vmdk};
+use melv::{BlockError, Container, DeviceState, DiskError, Error, StoreError, StoreErrors, vmdk};
 
 use crate::bundle_ref::SUFFIX;
-use crate::exit::{Failure, is_lost_extent, is_lost_object};
+use crate::exit::{Failure, is_lost_object};
 use crate::memory;
 
 /// The hint for a failure.
@@ -50,14 +50,31 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::Empty { .. } => {
             Some("if a command was to write it, --from-command runs that command and sees how it ends")
         }
+        Failure::Run { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Some("it is run without a shell; `-- sh -c 'COMMAND'` runs a line for the shell")
+        }
+        Failure::Start { source, .. } if memory::is_refused(source) => {
+            Some("`ulimit -u` shows how many processes and threads are allowed, `ulimit -v` how much memory")
+        }
+        Failure::Listen { port: Some(..1024), source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Some(
+                "ports below 1024 are root's: choose a higher one, let systemd open it (a .socket unit), or \
+                 lower net.ipv4.ip_unprivileged_port_start",
+            )
+        }
+        Failure::Run { source, .. } | Failure::Start { source, .. } | Failure::Listen { source, .. } => {
+            of_refusal(source)
+        }
         Failure::Daemon(_) | Failure::Usage(_) | Failure::NoFile { .. } | Failure::ReaderGone => None,
     }
 }
 
 /// What to do with a bundle that is damaged, in it or as a whole.
 fn of_bundle(path: &Path, error: &Error) -> &'static str {
-    match error {
-        Error::Corrupt { object, .. } if *object == path.display().to_string() => {
+    match error.detail() {
+        Some(StoreError::Corrupt { object, .. }) if *object == path.display().to_string() => {
             "nothing can be read of it; get the file again from where it came"
         }
         _ => "`melv verify FILE.melv --full` tells what is hurt; get the file again from where it came",
@@ -74,7 +91,7 @@ fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
         Mount::Dead { .. } => Some("`melv umount DIR` clears it away"),
         Mount::NotMounted { .. } => Some("`findmnt -t fuse.melv` lists what melv has mounted"),
         Mount::Busy { .. } => Some("`fuser -vm DIR` lists the programs, `losetup` the loop devices"),
-        Mount::NoDevice { source } if source.kind() == ErrorKind::PermissionDenied => Some(
+        Mount::NoDevice { source } if source.kind() == io::ErrorKind::PermissionDenied => Some(
             "`ls -l /dev/fuse` shows who may open it (mode 0666 lets everybody); a container needs --device /dev/fuse",
         ),
         Mount::NoDevice { .. } => Some("`modprobe fuse` brings it; a container needs --device /dev/fuse"),
@@ -166,60 +183,62 @@ pub fn of_container(container: Container) -> &'static str {
 }
 
 fn of_error(error: &Error) -> Option<&'static str> {
-    if is_lost_extent(error) {
-        return Some("a VMDK may be several files: bring all of them into one folder");
+    if let Some(failure) = error.detail() {
+        return of_store(error, failure);
     }
-    if matches!(error, Error::ForeignOwner { .. }) {
-        return Some("--trust-owner writes to it as to your own; do so only where you trust who wrote it");
+    match error.detail() {
+        Some(DiskError::Vmdk { fault, .. }) => return Some(of_vmdk(fault)),
+        Some(DiskError::Difference { parent, .. }) => return Some(of_parent(parent)),
+        Some(DiskError::MissingExtent { .. }) => {
+            return Some("a VMDK may be several files: bring all of them into one folder");
+        }
+        _ => {}
     }
-    if matches!(error, Error::Corrupt { object, .. } if object.ends_with("/melv.store")) {
-        return Some("every new store has the same header: `cp OTHER/melv.store STORE` puts it right");
+    match error.detail()? {
+        BlockError::FileExists { .. } => Some("--force replaces it"),
+        BlockError::Unsupported { .. } => Some("a newer version of melv may have it"),
+        BlockError::NoSpace { .. } => Some("free some space there and try again; the store is as it was"),
+        BlockError::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
+        BlockError::Device { state, .. } => of_device(state),
+        BlockError::Io { source, .. } => of_refusal(source),
+        _ => None,
     }
-    if error.is_damage() || is_lost_object(error) {
-        return Some("`melv verify --full` lists all that is damaged and whom it hurts");
-    }
-    match error {
-        Error::NoStore { .. } => Some("--store DIR or $MELV_STORE names another place"),
-        Error::Locked { .. } => Some("--wait SECONDS waits longer"),
-        Error::NotFound { .. } => Some("`melv ls` lists the images"),
-        Error::BaseMissing { .. } => Some(
-            "bring that image into the store with `melv load`, or name the store that has it with --store",
-        ),
-        Error::ReadOnly { .. } => Some("`melv load FILE.melv` brings its images into the store"),
-        Error::Exists { what: "file", .. } => Some("--force replaces it"),
-        Error::Exists { .. } => Some("--replace takes the name from the image that has it"),
-        Error::Vmdk { fault, .. } => Some(of_vmdk(fault)),
-        Error::Difference { parent, .. } => Some(of_parent(parent)),
-        Error::Unsupported { .. } => Some("a newer version of melv may have it"),
-        Error::NoSpace { .. } => Some("free some space there and try again; the store is as it was"),
-        Error::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
-        Error::OutcomeUnknown { .. } => Some("look with `melv ls`, and at the medium: it fails"),
-        Error::Io { operation: "lock", source, .. } if source.kind() == ErrorKind::Unsupported => {
+}
+
+const LIST_DAMAGE: &str = "`melv verify --full` lists all that is damaged and whom it hurts";
+
+/// What to do where the store, or a bundle, is not as the command needs it.
+fn of_store(error: &Error, failure: &StoreError) -> Option<&'static str> {
+    match failure {
+        StoreError::ForeignOwner { .. } => {
+            Some("--trust-owner writes to it as to your own; do so only where you trust who wrote it")
+        }
+        StoreError::Corrupt { object, .. } if object.ends_with("/melv.store") => {
+            Some("every new store has the same header: `cp OTHER/melv.store STORE` puts it right")
+        }
+        _ if error.is_damage() || is_lost_object(error) => Some(LIST_DAMAGE),
+        StoreError::NoStore { .. } => Some("--store DIR or $MELV_STORE names another place"),
+        StoreError::Locked { .. } => Some("--wait SECONDS waits longer"),
+        StoreError::NoLocks { .. } => {
             Some("put the store elsewhere with --store DIR, or mount that file system with locks")
         }
-        Error::Device { state, .. } => of_device(state),
-        Error::SizeMismatch { .. } | Error::ContentMismatch { .. } => {
+        StoreError::NotFound { .. } => Some("`melv ls` lists the images"),
+        StoreError::BaseMissing { .. } => Some(
+            "bring that image into the store with `melv load`, or name the store that has it with --store",
+        ),
+        StoreError::ReadOnly { .. } => Some("`melv load FILE.melv` brings its images into the store"),
+        StoreError::Exists { .. } => Some("--replace takes the name from the image that has it"),
+        StoreError::OutcomeUnknown { .. } => Some("look with `melv ls`, and at the medium: it fails"),
+        StoreError::SizeMismatch { .. } | StoreError::ContentMismatch { .. } => {
             Some("the disk is not the one that was expected; get it again from where it came")
-        }
-        Error::Io { operation: "run", source, .. } if source.kind() == ErrorKind::NotFound => {
-            Some("it is run without a shell; `-- sh -c 'COMMAND'` runs a line for the shell")
-        }
-        Error::Io { operation: "start", source, .. } if memory::is_refused(source) => {
-            Some("`ulimit -u` shows how many processes and threads are allowed, `ulimit -v` how much memory")
-        }
-        Error::Io { operation: "listen at the port", source, .. }
-            if source.kind() == ErrorKind::PermissionDenied =>
-        {
-            Some(
-                "ports below 1024 are root's: choose a higher one, let systemd open it (a .socket unit), or \
-                 lower net.ipv4.ip_unprivileged_port_start",
-            )
-        }
-        Error::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            Some("look at who owns it and at its mode")
         }
         _ => None,
     }
+}
+
+/// What to do about a refusal of the system.
+fn of_refusal(refusal: &io::Error) -> Option<&'static str> {
+    (refusal.kind() == io::ErrorKind::PermissionDenied).then_some("look at who owns it and at its mode")
 }
 
 /// The way to a whole disk from a difference: each program finds only the parents that it wrote.

@@ -8,7 +8,7 @@ use melv::content::span_of_bytes;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{self, Warning};
-use melv::{Container, Digest, Error};
+use melv::{BlockError, Container, Digest, Error};
 use rayon::prelude::*;
 
 use crate::exit::Failure;
@@ -222,7 +222,7 @@ impl Read for Checked<'_> {
 
 /// Tells the end of a disk in another format from other errors.
 pub fn refusal(error: Error, name: &str) -> Failure {
-    if let Error::Io { source, .. } = &error
+    if let Some(BlockError::Io { source, .. }) = error.detail()
         && let Some(Foreign(format)) = source.get_ref().and_then(|inner| inner.downcast_ref())
     {
         return Failure::ForeignFile { path: name.into(), format: *format };

@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-use melv::{Error, Image, ImageRef, Store};
+use melv::{Error, ErrorKind, Image, ImageRef, Store, StoreError, StoreErrors};
 
 use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
@@ -106,7 +106,10 @@ impl Operand {
             Err(_) if text.contains('/') => metadata(path).map(|_| Self::File(path.into())),
             Err(failure) if !means_absent(&failure) => Err(failure),
             Err(_) if path.exists() => Ok(Self::File(path.into())),
-            Err(Failure::Melv(Error::NotFound { .. } | Error::Invalid { .. })) if !text.starts_with('@') => {
+            Err(Failure::Melv(error))
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid)
+                    && !text.starts_with('@') =>
+            {
                 Err(Failure::NoOperand { text: text.into() })
             }
             Err(failure) => Err(failure),
@@ -116,21 +119,19 @@ impl Operand {
 
 /// Whether a reference was not found, rather than found and bad.
 fn means_absent(failure: &Failure) -> bool {
+    let Failure::Melv(error) = failure else { return false };
     matches!(
-        failure,
-        Failure::Melv(
-            Error::NotFound { .. }
-                | Error::Invalid { .. }
-                | Error::NoStore { .. }
-                | Error::Unsupported { .. }
-        )
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::NoStore | ErrorKind::Unsupported
     )
 }
 
 /// The reference of an image that must be in the store, because something about it is written there.
 pub fn stored_ref(text: &str) -> Result<ImageRef, Failure> {
     match BundleRef::of_reference(text)? {
-        Some(bundle) => Err(Error::ReadOnly { object: bundle.path.display().to_string() }.into()),
+        Some(bundle) => {
+            Err(Error::from(StoreError::ReadOnly { object: bundle.path.display().to_string() }).into())
+        }
         None => Ok(text.parse()?),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It runs in a process group of its own, so that its children can be ended with it.
 
+use melv::{BlockError, ErrorKind};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
@@ -61,7 +62,7 @@ impl<'a> Producer<'a> {
         let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
         let mut prepared = Command::new(program);
         prepared.args(arguments).stdin(stdin).stdout(Stdio::piped()).process_group(0);
-        let mut child = prepared.spawn().map_err(|error| Error::io("run", &name, error))?;
+        let mut child = prepared.spawn().map_err(|source| Failure::Run { program: name.clone(), source })?;
         let output = child.stdout.take();
         let process = Process(Pid::from_child(&child));
         GROUP.store(process.0.as_raw_nonzero().get(), Ordering::Relaxed);
@@ -90,7 +91,7 @@ impl<'a> Producer<'a> {
     /// Waits for the end of the command, which must be a good one.
     ///
     /// # Errors
-    /// [`Error::Io`] with [`Ended`] in it; [`Error::Interrupted`].
+    /// [`BlockError::Io`] with [`Ended`] in it; [`BlockError::Interrupted`].
     pub fn finish(&self) -> melv::Result<()> {
         self.wait(None)
     }
@@ -100,7 +101,7 @@ impl<'a> Producer<'a> {
         let failed = |error| Error::io("take", &self.name, error);
         loop {
             if self.cancel.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
+                return Err(BlockError::Interrupted.into());
             }
             match self.process.status() {
                 Ok(Some(status)) => return self.process.ended(&status).map_err(failed),
@@ -126,7 +127,7 @@ impl<'a> Producer<'a> {
             return failure;
         }
         match self.wait(Some(GRACE)) {
-            Err(error @ Error::Io { .. }) => error.into(),
+            Err(error) if error.kind() != ErrorKind::Interrupted => error.into(),
             _ => failure,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use melv::limits::CACHE_BYTES_DEFAULT;
-use melv::{Cache, Error, Store, StoreOptions, VerifyMode};
+use melv::{Cache, Error, ErrorKind, Store, StoreErrors, StoreOptions, VerifyMode};
 
 use crate::args::Globals;
 use crate::exit::{Exit, Failure};
@@ -128,7 +128,9 @@ impl<'a> Session<'a> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening or making");
         opened(path, Store::create_folder(path, self.store_options())).map_err(|failure| match failure {
-            Failure::Melv(Error::NoStore { .. }) => not_made(path).unwrap_or(failure),
+            Failure::Melv(ref error) if error.kind() == ErrorKind::NoStore => {
+                not_made(path).unwrap_or(failure)
+            }
             other => other,
         })
     }
@@ -159,7 +161,7 @@ impl<'a> Session<'a> {
                     ctrlc::Error::System(source) => source,
                     other => std::io::Error::other(other),
                 };
-                Err(Error::io("start", "the thread that waits for signals", source).into())
+                Err(Failure::Start { what: "the thread that waits for signals", source })
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Pipes that a disk comes from: standard input, and the output of a command. A read ends with an
 //! error once the user wants to stop, even while nothing arrives.
 
+use melv::{BlockError, Deferred};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,19 +20,6 @@ pub const NAME: &str = "standard input";
 
 /// Why a bundle does not come from it.
 pub const NO_BUNDLE: &str = "a bundle is read by position, and a pipe has none; write it to a file first";
-
-/// The error that a cancelled read ends with. Not of the kind `Interrupted`: readers try again
-/// after that.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
-pub struct Cancelled;
-
-impl Cancelled {
-    /// Whether this is why `error` came about.
-    pub fn caused(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
-    }
-}
 
 /// Looks, while nothing arrives, whether anything ever will.
 pub type Watch<'a> = Box<dyn Fn() -> io::Result<()> + Send + 'a>;
@@ -86,7 +74,8 @@ impl Read for Pipe<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.cancel.load(Ordering::Relaxed) {
-                return Err(io::Error::other(Cancelled));
+                // Not of the kind `Interrupted`: readers try again after that.
+                return Err(Deferred::io_error(|_| BlockError::Interrupted.into()));
             }
             match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&PATIENCE)) {
                 Ok(0) => self.watch.as_ref().map_or(Ok(()), |watch| watch())?,

@@ -3,7 +3,6 @@
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use melv::Error;
 use rayon::ThreadPoolBuilder;
 
 use crate::exit::Failure;
@@ -62,6 +61,6 @@ pub fn available(wanted: usize) -> usize {
     threads.into_iter().map(JoinHandle::join).filter(Result::is_ok).count()
 }
 
-fn refused(error: std::io::Error) -> Failure {
-    Error::io("start", "a thread", error).into()
+fn refused(source: std::io::Error) -> Failure {
+    Failure::Start { what: "a thread", source }
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::content::{ContentHasher, span_blocks, span_digest};
 use crate::device::{BlockDevice, RunKind};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 use crate::ondisk::manifest::Geometry;
 
@@ -199,7 +199,7 @@ pub fn compare(
 
 fn check(cancel: Option<&AtomicBool>) -> Result<()> {
     match cancel {
-        Some(cancel) if cancel.load(Ordering::Relaxed) => Err(Error::Interrupted),
+        Some(cancel) if cancel.load(Ordering::Relaxed) => Err(BlockError::Interrupted.into()),
         _ => Ok(()),
     }
 }
@@ -208,7 +208,7 @@ fn check(cancel: Option<&AtomicBool>) -> Result<()> {
 /// and not much beyond that.
 ///
 /// # Errors
-/// What reading it gives, and [`Error::Interrupted`].
+/// What reading it gives, and [`BlockError::Interrupted`].
 pub fn content_of(
     device: &dyn BlockDevice,
     cancel: Option<&AtomicBool>,

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 
 /// What a run of a disk holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub trait BlockDevice: Send + Sync + Debug {
     /// Fills `buf` from byte `offset`.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] past the end; damage and refusals of the medium otherwise. After an
+    /// [`BlockError::OutOfRange`] past the end; damage and refusals of the medium otherwise. After an
     /// error the content of `buf` is not specified.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
 
@@ -122,7 +122,7 @@ pub struct DepthRun {
 pub(crate) fn check_range(offset: u64, len: u64, size: u64) -> Result<()> {
     match offset.checked_add(len) {
         Some(end) if end <= size => Ok(()),
-        _ => Err(Error::OutOfRange { offset, len, size }),
+        _ => Err(BlockError::OutOfRange { offset, len, size }.into()),
     }
 }
 

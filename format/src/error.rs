@@ -1,56 +1,17 @@
-//! What can go wrong, sorted by what the caller will do about it.
+//! The failures of a store, a bundle and what they hold.
 
 use std::io;
+
+pub use melv_block::{BlockError, Deferred, DeviceState, Error, ErrorKind, Result, ResultExt};
+use melv_block::{Detail, Position};
 
 use crate::digest::Digest;
 use crate::fault::Fault;
 
-/// The result of almost every fallible call of this library.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Everything that a call of this library can fail with.
-///
-/// Variants are divided by what a caller does next: retry, free space, wait, correct the call,
-/// report damage, or upgrade. Texts say what, where, what was expected; the cause is kept as
-/// the source and never repeated.
+/// A failure of a store or a bundle.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
-    /// The operating system or the storage refused an operation.
-    #[error("cannot {operation} {object}")]
-    Io {
-        /// What was tried: `read`, `append to`, `sync`, …
-        operation: &'static str,
-        /// The object or file, with its offset where there is one.
-        object: String,
-        /// The refusal.
-        #[source]
-        source: io::Error,
-    },
-    /// The storage is full. A store is as it was before.
-    #[error("no space left to {operation} {object}")]
-    NoSpace {
-        /// What was tried.
-        operation: &'static str,
-        /// The object or file.
-        object: String,
-        /// The refusal.
-        #[source]
-        source: io::Error,
-    },
-    /// The last step of a change was taken, and the storage failed to make it last: it may be there
-    /// after the next loss of power or not, whole in any case. Whoever writes to the store next settles
-    /// it.
-    #[error("{what} {name} was changed, and it is not known whether that lasts")]
-    OutcomeUnknown {
-        /// What kind of thing was changed.
-        what: &'static str,
-        /// Its name.
-        name: String,
-        /// The failure.
-        #[source]
-        source: io::Error,
-    },
+pub enum StoreError {
     /// There is no store at this place.
     #[error("{path} is not a melv store; the first import creates one")]
     NoStore {
@@ -65,6 +26,15 @@ pub enum Error {
         /// How long was waited.
         waited_seconds: u64,
     },
+    /// The file system of the store has no locks.
+    #[error("cannot lock {object}")]
+    NoLocks {
+        /// The lock.
+        object: String,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
     /// No such image, reference or object.
     #[error("{what} {name} is not in this store")]
     NotFound {
@@ -72,6 +42,15 @@ pub enum Error {
         what: &'static str,
         /// Its name.
         name: String,
+    },
+    /// An object is missing.
+    #[error("cannot open {object}")]
+    Gone {
+        /// The object.
+        object: String,
+        /// The refusal.
+        #[source]
+        source: io::Error,
     },
     /// A short image id fits several images.
     #[error("{prefix} is short for {count} images; give more digits")]
@@ -123,35 +102,6 @@ pub enum Error {
         /// The image id.
         base: Digest,
     },
-    /// An argument is not acceptable.
-    #[error("{what} {found:?} is not acceptable: {expected}")]
-    Invalid {
-        /// Which argument.
-        what: &'static str,
-        /// What was given.
-        found: String,
-        /// What would be right.
-        expected: &'static str,
-    },
-    /// Sound, but of a kind or version that this release cannot handle.
-    #[error("{object} needs a feature that this version of melv does not have: {feature}")]
-    Unsupported {
-        /// The file or object.
-        object: String,
-        /// What it needs.
-        feature: String,
-    },
-    /// A disk that holds only what was changed over another one, its parent, which is not read.
-    #[error(
-        "{object} is a difference to the parent {parent}: without it, it is no disk, and this version of \
-         melv does not read the two together"
-    )]
-    Difference {
-        /// The file.
-        object: String,
-        /// The disk that it is a difference to.
-        parent: Box<crate::vmdk::Parent>,
-    },
     /// Bytes break a rule of the format.
     #[error("{object} is damaged at byte {offset}{} (rule {})", of_chunk(*chunk), fault.rule())]
     Corrupt {
@@ -164,18 +114,6 @@ pub enum Error {
         /// The broken rule.
         #[source]
         fault: Fault,
-    },
-    /// A disk in VMware's format is damaged, breaks the rules of the format, or asks for what no
-    /// reader should do.
-    #[error("{object} is not sound at byte {offset}")]
-    Vmdk {
-        /// The file.
-        object: String,
-        /// Where in it.
-        offset: u64,
-        /// What is wrong.
-        #[source]
-        fault: crate::vmdk::Fault,
     },
     /// Content does not have the digest under which it was asked for.
     #[error("{what} has digest {found}, expected {expected}")]
@@ -207,43 +145,27 @@ pub enum Error {
         /// The one that it has.
         found: Digest,
     },
-    /// A block device cannot be written, or not without being forced.
-    #[error("{device} {state}")]
-    Device {
-        /// The device.
-        device: String,
-        /// Why not.
-        state: DeviceState,
-    },
-    /// The input changed while it was read.
-    #[error("{object} changed while it was read; nothing was stored")]
-    Changed {
-        /// The input.
-        object: String,
-    },
-    /// A range lies outside the disk.
-    #[error("range {offset}+{len} is outside the disk of {size} bytes")]
-    OutOfRange {
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        len: u64,
-        /// The disk's size in bytes.
-        size: u64,
-    },
-    /// A limit of the format or of this implementation.
-    #[error("{what} is {found}, the limit is {max}")]
-    Limit {
-        /// Of what.
+    /// The last step of a change was taken, and the storage failed to make it last: it may be there
+    /// after the next loss of power or not, whole in any case. Whoever writes to the store next settles
+    /// it.
+    #[error("{what} {name} was changed, and it is not known whether that lasts")]
+    OutcomeUnknown {
+        /// What kind of thing was changed.
         what: &'static str,
-        /// How much was wanted.
-        found: u64,
-        /// How much is possible.
-        max: u64,
+        /// Its name.
+        name: String,
+        /// The failure.
+        #[source]
+        source: io::Error,
     },
-    /// The caller asked to stop.
-    #[error("interrupted")]
-    Interrupted,
+    /// Chunks of a list cannot be read.
+    #[error("cannot read chunks of {object}: {reason}")]
+    Unreadable {
+        /// The list.
+        object: String,
+        /// The first reason found.
+        reason: String,
+    },
     /// An earlier sync of this store handle failed, so nothing more may be written through it.
     #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
     Poisoned,
@@ -258,39 +180,6 @@ pub struct Candidate {
     pub names: Vec<String>,
 }
 
-/// Why a block device is not written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeviceState {
-    /// The kernel lets nobody write to it.
-    ReadOnly,
-    /// It is mounted, or a part of another device.
-    Busy,
-    /// It has fewer bytes than what is to be written.
-    TooSmall {
-        /// Its bytes.
-        room_bytes: u64,
-        /// The bytes to be written.
-        needed_bytes: u64,
-    },
-    /// Something is on it that would be lost: a file system, a partition table, a part of a volume
-    /// group. Only a caller who forces the writing overwrites it.
-    Holds(String),
-}
-
-impl std::fmt::Display for DeviceState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::ReadOnly => f.write_str("is read-only"),
-            Self::Busy => f.write_str("is in use: it is mounted, or a part of another device"),
-            Self::TooSmall { room_bytes, needed_bytes } => {
-                write!(f, "has {room_bytes} bytes, too few for the {needed_bytes} bytes to be written")
-            }
-            Self::Holds(what) => write!(f, "holds {what}, which would be overwritten"),
-        }
-    }
-}
-
 fn of_size(object: &str, expected: u64, found: Option<u64>) -> String {
     match found {
         Some(found) => format!("{object} has {found} bytes, expected {expected}"),
@@ -302,66 +191,140 @@ fn of_chunk(chunk: Option<u64>) -> String {
     chunk.map_or_else(String::new, |number| format!(", chunk {number}"))
 }
 
-impl Error {
-    /// Wraps a refusal of the operating system, telling a full disk from the rest.
-    pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
-        let object = object.into();
-        // Storage that is laid out by the format, as a bundle is, may find a rule broken.
-        if let Some(fault) = source.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
-            return Self::corrupt(object, 0, fault.clone());
-        }
+impl StoreError {
+    /// The refusal to open an object of the store.
+    pub(crate) fn unopened(object: impl Into<String>, source: io::Error) -> Error {
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::NoSpace { operation, object, source }
-            }
-            _ => Self::Io { operation, object, source },
+            io::ErrorKind::NotFound => Self::Gone { object: object.into(), source }.into(),
+            _ => Error::io("open", object, source),
         }
     }
 
-    /// Wraps a broken rule with its place; what merely needs a newer reader is told apart.
-    pub fn corrupt(object: impl Into<String>, offset: u64, fault: Fault) -> Self {
+    /// A broken rule with its place; a fault that merely needs a newer reader becomes
+    /// [`BlockError::Unsupported`].
+    pub fn corrupt(object: impl Into<String>, offset: u64, fault: Fault) -> Error {
         let object = object.into();
         if fault.is_unsupported() {
-            Self::Unsupported { object, feature: fault.to_string() }
+            BlockError::Unsupported { object, feature: fault.to_string() }.into()
         } else {
-            Self::Corrupt { object, offset, chunk: None, fault }
+            Self::Corrupt { object, offset, chunk: None, fault }.into()
+        }
+    }
+}
+
+impl Detail for StoreError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoStore { .. } => ErrorKind::NoStore,
+            Self::Locked { .. } => ErrorKind::Busy,
+            Self::NoLocks { .. } => ErrorKind::Io,
+            Self::NotFound { .. } | Self::Gone { .. } | Self::BaseMissing { .. } => ErrorKind::NotFound,
+            Self::Ambiguous { .. } => ErrorKind::Invalid,
+            Self::Exists { .. } => ErrorKind::Exists,
+            Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::ReadOnly { .. } | Self::ForeignOwner { .. } | Self::Poisoned => ErrorKind::ReadOnly,
+            Self::Corrupt { .. } | Self::Unreadable { .. } => ErrorKind::Damaged,
+            Self::DigestMismatch { .. } | Self::ContentMismatch { .. } => ErrorKind::Mismatch,
+            Self::SizeMismatch { .. } => ErrorKind::Changed,
+            Self::OutcomeUnknown { .. } => ErrorKind::Unknown,
         }
     }
 
-    /// The same, of what chunk `number` of a list is decoded from.
+    fn object(&self) -> Option<&str> {
+        match self {
+            Self::NoStore { path: object }
+            | Self::Locked { object, .. }
+            | Self::NoLocks { object, .. }
+            | Self::Conflict { object }
+            | Self::ReadOnly { object }
+            | Self::ForeignOwner { store: object, .. }
+            | Self::BaseMissing { bundle: object, .. }
+            | Self::Corrupt { object, .. }
+            | Self::Gone { object, .. }
+            | Self::Unreadable { object, .. }
+            | Self::DigestMismatch { what: object, .. }
+            | Self::SizeMismatch { object, .. }
+            | Self::ContentMismatch { object, .. } => Some(object),
+            _ => None,
+        }
+    }
+
+    fn object_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Conflict { object }
+            | Self::Corrupt { object, .. }
+            | Self::Gone { object, .. }
+            | Self::DigestMismatch { what: object, .. } => Some(object),
+            _ => None,
+        }
+    }
+
+    fn position(&self) -> Option<Position> {
+        match self {
+            Self::Corrupt { chunk: Some(chunk), .. } => Some(Position::Chunk(*chunk)),
+            Self::Corrupt { offset, .. } => Some(Position::Byte(*offset)),
+            _ => None,
+        }
+    }
+}
+
+/// The questions that a store and its callers ask of an error.
+pub trait StoreErrors {
+    /// Whether the error says that stored bytes are damaged.
+    fn is_damage(&self) -> bool;
+
+    /// The broken rule of the format, if the error is one.
+    fn fault(&self) -> Option<&Fault>;
+
+    /// The object of a store that the error is about, with its offset where the text has one; `None` for
+    /// errors about anything else.
+    fn store_object(&self) -> Option<&str>;
+
+    /// The same error, whose object is named with the place of its store before it, as a path. An error that
+    /// is not about an object of a store is returned as it is.
     #[must_use]
-    pub(crate) fn in_chunk(mut self, number: u64) -> Self {
-        if let Self::Corrupt { chunk, .. } = &mut self {
+    fn in_store(self, place: &str) -> Self;
+}
+
+impl StoreErrors for Error {
+    fn is_damage(&self) -> bool {
+        matches!(self.detail(), Some(StoreError::Corrupt { .. } | StoreError::DigestMismatch { .. }))
+    }
+
+    fn fault(&self) -> Option<&Fault> {
+        match self.detail() {
+            Some(StoreError::Corrupt { fault, .. }) => Some(fault),
+            _ => None,
+        }
+    }
+
+    fn store_object(&self) -> Option<&str> {
+        crate::store::place::store_object(self)
+    }
+
+    fn in_store(self, place: &str) -> Self {
+        crate::store::place::in_store(self, place)
+    }
+}
+
+/// The same for the crate alone.
+pub(crate) trait InStore: Sized {
+    /// The same error about the objects from which chunk `number` of a list is decoded.
+    fn in_chunk(self, number: u64) -> Self;
+
+    /// Whether the error is a missing object or file, even one that another object names.
+    fn is_absent(&self) -> bool;
+}
+
+impl InStore for Error {
+    fn in_chunk(mut self, number: u64) -> Self {
+        if let Some(StoreError::Corrupt { chunk, .. }) = self.detail_mut() {
             *chunk = Some(number);
         }
         self
     }
 
-    /// Whether the error says that stored bytes are damaged.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::DigestMismatch { .. })
-    }
-
-    /// Whether the storage refused what it may give at the next try. Damage stays, and can be
-    /// worked around; what depends on the moment must end the work that met it.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::NoSpace { .. } | Self::Interrupted) && !self.is_not_found()
-    }
-
-    /// Whether the error is a missing object or file, be it that something names it.
-    pub(crate) fn is_absent(&self) -> bool {
-        self.is_not_found() || matches!(self, Self::Corrupt { fault: Fault::Missing, .. })
-    }
-
-    /// Whether the error is a missing object or file.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        match self {
-            Self::NotFound { .. } => true,
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            _ => false,
-        }
+    fn is_absent(&self) -> bool {
+        self.is_not_found() || matches!(self.fault(), Some(Fault::Missing))
     }
 }

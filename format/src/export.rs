@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use rustix::fs::FallocateFlags;
 
 use crate::device::{BlockDevice, RunKind, for_each_run};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 use crate::output::Target;
 
 /// Data is read and written in pieces of this size, one to a thread.
@@ -41,7 +41,7 @@ impl ExportOptions<'_> {
     /// Fails once the caller has asked to stop.
     pub(crate) fn check(&self) -> Result<()> {
         match self.cancel {
-            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(Error::Interrupted),
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(BlockError::Interrupted.into()),
             _ => Ok(()),
         }
     }
@@ -52,8 +52,8 @@ impl ExportOptions<'_> {
 /// finished is removed. Memory: 2 MiB a thread.
 ///
 /// # Errors
-/// [`Error::Exists`] for a file that is there; [`Error::Device`] for a block device that cannot be
-/// written, or not without `force`; [`Error::NoSpace`]; what reading the disk gives.
+/// [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there; [`BlockError::Device`] for a block device that cannot be
+/// written, or not without `force`; [`BlockError::NoSpace`]; what reading the disk gives.
 pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
     let target = Target::find(path, "a file, a block device, or - for standard output")?;
     if target.is_block_device() {
@@ -80,7 +80,7 @@ fn export_to_device(device: &dyn BlockDevice, target: &Target, options: &ExportO
 /// holes. Nothing is synced. `name` is for messages. Memory: 2 MiB a thread.
 ///
 /// # Errors
-/// [`Error::NoSpace`]; what writing and reading give.
+/// [`BlockError::NoSpace`]; what writing and reading give.
 pub fn export_into(
     device: &dyn BlockDevice,
     file: &File,

@@ -84,7 +84,10 @@ pub use compare::{Comparison, compare, content_of};
 pub use container::Container;
 pub use device::{BlockDevice, Run, RunKind, SectorBits};
 pub use digest::Digest;
-pub use error::{Candidate, DeviceState, Error, Result};
+pub use error::{
+    BlockError, Candidate, Deferred, DeviceState, Error, ErrorKind, Result, ResultExt, StoreError,
+    StoreErrors,
+};
 pub use export::{ExportOptions, export, export_into, export_stream};
 pub use fault::Fault;
 pub use image::Image;
@@ -95,4 +98,5 @@ pub use space::Space;
 pub use storage::{FileStorage, MemoryStorage, Storage};
 pub use store::{BundleOptions, ImageRef, NamedImage, RefName, Store, StoreOptions, VerifyMode};
 pub use verify::{Damage, DamagedObject, VerifyOptions, VerifyReport};
+pub use vmdk::DiskError;
 pub use zeros::first_data;

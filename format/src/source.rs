@@ -9,7 +9,7 @@ use rustix::fs::SeekFrom;
 
 use crate::container::{Container, FIRST_LEN, LAST_LEN};
 use crate::device::{BlockDevice, Run, RunKind, SectorBits, check_range};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 use crate::vmdk::{self, Warning};
 
 /// A disk to import.
@@ -102,7 +102,7 @@ impl RawFile {
     /// of 512 is made one with zeros; without, it is refused.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for other kinds of files and for odd sizes.
+    /// [`BlockError::Invalid`] for other kinds of files and for odd sizes.
     pub fn open(path: &Path, pad: bool) -> Result<Self> {
         let name = path.display().to_string();
         // Without waiting: opening a named pipe for reading would hang for a writer.
@@ -123,7 +123,7 @@ impl RawFile {
         let is_regular = metadata.is_file();
         if !is_regular && !metadata.file_type().is_block_device() {
             let expected = "a regular file or a block device (a pipe is read as -)";
-            return Err(Error::Invalid { what: "disk", found: name, expected });
+            return Err(BlockError::Invalid { what: "disk", found: name, expected }.into());
         }
         let file_size = if is_regular {
             metadata.len()
@@ -162,7 +162,7 @@ impl RawFile {
     /// it; a block device has neither.
     ///
     /// # Errors
-    /// [`Error::Changed`].
+    /// [`BlockError::Changed`].
     pub fn check_unchanged(&self) -> Result<()> {
         if !self.is_regular {
             return Ok(());
@@ -171,7 +171,7 @@ impl RawFile {
         if metadata.len() == self.file_size && stamp(&metadata) == self.stamp {
             Ok(())
         } else {
-            Err(Error::Changed { object: self.name.clone() })
+            Err(BlockError::Changed { object: self.name.clone() }.into())
         }
     }
 
@@ -202,18 +202,19 @@ fn stamp(metadata: &std::fs::Metadata) -> (i64, i64, i64, i64) {
 /// The size of a disk of `size` bytes: itself, or with `pad` the next multiple of 512.
 ///
 /// # Errors
-/// [`Error::Invalid`], naming `name`, where it is no multiple of 512 and `pad` is not set.
+/// [`BlockError::Invalid`], naming `name`, where it is no multiple of 512 and `pad` is not set.
 pub fn padded_size(size: u64, pad: bool, name: &str) -> Result<u64> {
     if size.is_multiple_of(512) {
         Ok(size)
     } else if pad {
         Ok(size.next_multiple_of(512))
     } else {
-        Err(Error::Invalid {
+        Err(BlockError::Invalid {
             what: "disk size",
             found: format!("{size} bytes of {name}"),
             expected: "a multiple of 512 (--pad adds zeros up to the next one)",
-        })
+        }
+        .into())
     }
 }
 
@@ -228,7 +229,7 @@ impl BlockDevice for RawFile {
         let (data, padding) = buf.split_at_mut(there);
         padding.fill(0);
         self.file.read_exact_at(data, offset).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Error::Changed { object: self.name.clone() },
+            io::ErrorKind::UnexpectedEof => Error::from(BlockError::Changed { object: self.name.clone() }),
             _ => Error::io("read", format!("{} at byte {offset}", self.name), error),
         })
     }
@@ -247,13 +248,13 @@ impl BlockDevice for RawFile {
             Ok(data) if data > offset => Ok(Run { kind: RunKind::Zero, len: (data - offset).min(len) }),
             Ok(_) => match seek(SeekFrom::Hole(offset)) {
                 Ok(hole) => Ok(Run { kind: RunKind::Data, len: (hole - offset).clamp(1, len) }),
-                Err(rustix::io::Errno::NXIO) => Err(Error::Changed { object: self.name.clone() }),
+                Err(rustix::io::Errno::NXIO) => Err(BlockError::Changed { object: self.name.clone() }.into()),
                 Err(error) => Err(failed(error)),
             },
             // No data from here to the end, or the end is no longer where it was.
             Err(rustix::io::Errno::NXIO) => match self.file.metadata() {
                 Ok(metadata) if metadata.len() < self.file_size => {
-                    Err(Error::Changed { object: self.name.clone() })
+                    Err(BlockError::Changed { object: self.name.clone() }.into())
                 }
                 _ => Ok(Run { kind: RunKind::Zero, len }),
             },

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::device::{BlockDevice, RunKind};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 use crate::limits::SPAN_LEN;
 
 /// The first byte from `start` to `end` that is not zero. Holes are not read. Memory: 1 MiB.
 ///
 /// # Errors
-/// Those of reading the disk, and [`Error::Interrupted`].
+/// Those of reading the disk, and [`BlockError::Interrupted`].
 pub fn first_data(
     device: &dyn BlockDevice,
     start: u64,
@@ -20,7 +20,7 @@ pub fn first_data(
     let mut offset = start;
     while offset < end {
         if cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-            return Err(Error::Interrupted);
+            return Err(BlockError::Interrupted.into());
         }
         let run = device.map(offset, end - offset)?;
         let len = run.len.min(end - offset);

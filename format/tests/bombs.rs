@@ -18,8 +18,8 @@ use melv::ondisk::map_leaf::{Extent, MapLeaf};
 use melv::ondisk::record::{self, PagePlace, Places};
 use melv::storage::ReadAt;
 use melv::{
-    BundleOptions, Digest, Error, ImageRef, LoadOptions, MemoryStorage, SaveOptions, Store, StoreOptions,
-    VerifyOptions,
+    BlockError, BundleOptions, Digest, Error, ImageRef, LoadOptions, MemoryStorage, ResultExt, SaveOptions,
+    Store, StoreErrors, StoreOptions, VerifyOptions,
 };
 
 const MEMORY_MAX_KIB: u64 = 256 << 10;
@@ -212,7 +212,9 @@ fn verify(what: &str, store: &Store, leaves: u64, full: bool) {
     let report = step(&format!("{what}: verify, full {full}"), || store.verify(&[], &options));
     let report = report.expect("damage is reported");
     assert!(!report.damaged.is_empty() && report.damaged.len() < 20_000, "{}", report.damaged.len());
-    let hurt = |damage: &melv::Damage| damage.image.is_some() && matches!(damage.error, Error::Io { .. });
+    let hurt = |damage: &melv::Damage| {
+        damage.image.is_some() && matches!(damage.error.detail(), Some(BlockError::Io { .. }))
+    };
     let hurt: Vec<_> = report.damaged.iter().filter(|damage| hurt(damage)).collect();
     println!("  {} damaged, {} of them unreadable", report.damaged.len(), hurt.len());
     let leaf_len = Geometry::of_size(SIZE).leaf_blocks() * 4096;

@@ -23,7 +23,7 @@ use hostile::model::{Model, Sound, open, read, sound};
 use melv::digest::object_digest;
 use melv::ondisk::bundle::{HEAD_LEN, Object, ObjectKind, Piece};
 use melv::ondisk::list::{ListRoot, ListShape};
-use melv::{BlockDevice, Digest, Error, Store, VerifyOptions};
+use melv::{BlockDevice, Digest, Error, ErrorKind, ResultExt, Store, StoreError, StoreErrors, VerifyOptions};
 
 const CASES: u64 = 20_000;
 const CASE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -47,24 +47,20 @@ struct Tally {
 fn is_typed(error: &Error) -> bool {
     error.is_damage()
         || error.is_not_found()
-        || matches!(
-            error,
-            Error::Unsupported { .. }
-                | Error::BaseMissing { .. }
-                | Error::Invalid { .. }
-                | Error::Limit { .. }
-        )
+        || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Limit)
 }
 
 fn outcome_of(error: &Error) -> Result<String, String> {
-    match error {
-        error if !is_typed(error) => Err(format!("not typed: {error:?}")),
-        Error::Corrupt { fault, .. } => Ok(fault.rule().to_owned()),
-        Error::Unsupported { .. } => Ok("unsupported".into()),
-        Error::DigestMismatch { .. } => Ok("chunk-id".into()),
-        Error::BaseMissing { .. } => Ok("base-missing".into()),
-        other => Ok(format!("{other:?}").chars().take_while(|char| char.is_alphanumeric()).collect()),
+    if !is_typed(error) {
+        return Err(format!("not typed: {error:?}"));
     }
+    Ok(match error.detail() {
+        Some(StoreError::Corrupt { fault, .. }) => fault.rule().to_owned(),
+        Some(StoreError::DigestMismatch { .. }) => "chunk-id".into(),
+        Some(StoreError::BaseMissing { .. }) => "base-missing".into(),
+        _ if error.kind() == ErrorKind::Unsupported => "unsupported".into(),
+        _ => format!("{error:?}").chars().take_while(|char| char.is_alphanumeric()).collect(),
+    })
 }
 
 /// Opens a bundle, and reads and verifies all that is in it. What went wrong as it must not is the

@@ -14,8 +14,8 @@ use melv::digest::block_digest;
 use melv::limits::BLOCK_LEN;
 use melv::storage::ReadAt;
 use melv::{
-    BlockDevice, BundleOptions, Digest, Error, Image, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
-    SaveOptions, Source, Storage, Store, StoreOptions, VerifyOptions,
+    BlockDevice, BlockError, BundleOptions, Digest, Error, Image, ImageRef, ImportOptions, LoadOptions,
+    MemoryStorage, ResultExt, SaveOptions, Source, Storage, Store, StoreError, StoreOptions, VerifyOptions,
 };
 
 /// A disk of `blocks` blocks; block *n* is made from the *n*th seed, zero for zeros.
@@ -175,7 +175,9 @@ fn a_bundle_without_its_base_needs_that_very_image() {
     let bytes = save(&store, &["apart"], &["base"]);
     assert!(bytes.len() < save(&store, &["apart"], &[]).len());
     let base = store.image(&"base".parse().unwrap()).unwrap().id();
-    assert!(matches!(open_with(&bytes, None), Err(Error::BaseMissing { base: found, .. }) if found == base));
+    assert!(
+        matches!(open_with(&bytes, None).detail(), Some(StoreError::BaseMissing { base: found, .. }) if found == base)
+    );
     let bundle = open_with(&bytes, Some(store.clone())).unwrap();
     assert_eq!(read(&bundle, "apart"), other);
     assert_sound(&bundle);
@@ -184,7 +186,7 @@ fn a_bundle_without_its_base_needs_that_very_image() {
     let options = ImportOptions { level: 7, ..ImportOptions::named("base".parse().unwrap()) };
     let disk = read(&store, "base");
     twin.import(Source::stream(&disk[..], "base"), &options).unwrap();
-    assert!(matches!(open_with(&bytes, Some(twin)), Err(Error::BaseMissing { .. })));
+    assert!(matches!(open_with(&bytes, Some(twin)).detail(), Some(StoreError::BaseMissing { .. })));
 }
 
 #[test]
@@ -297,13 +299,16 @@ fn names_in_use_are_not_taken_unless_asked() {
     import(&target, "apart", &disk(1..=3));
     let bundle = open(&save(&source, &["apart"], &[]));
     let refused = target.load(&bundle, &LoadOptions::default());
-    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(StoreError::Exists { .. })), "{refused:?}");
     target.load(&bundle, &LoadOptions { replace: true, ..LoadOptions::default() }).unwrap();
     assert_eq!(read(&target, "apart"), read(&source, "apart"));
     // An image without a name gets the one that is given.
     let id = source.image(&"apart".parse().unwrap()).unwrap().id();
     let nameless = open(&save(&source, &[&format!("@{id}")], &[]));
-    assert!(matches!(store().1.load(&nameless, &LoadOptions::default()), Err(Error::Invalid { .. })));
+    assert!(matches!(
+        store().1.load(&nameless, &LoadOptions::default()).detail(),
+        Some(BlockError::Invalid { .. })
+    ));
     let named = LoadOptions { name: Some("given".parse().unwrap()), ..LoadOptions::default() };
     let (_, third) = store();
     third.load(&nameless, &named).unwrap();
@@ -330,10 +335,10 @@ fn nothing_is_written_to_a_bundle() {
     let (source, ..) = apart();
     let bundle = open(&save(&source, &["apart"], &[]));
     assert!(matches!(
-        bundle.tag(&"apart".parse().unwrap(), &"x".parse().unwrap(), false),
-        Err(Error::ReadOnly { .. })
+        bundle.tag(&"apart".parse().unwrap(), &"x".parse().unwrap(), false).detail(),
+        Some(StoreError::ReadOnly { .. })
     ));
-    assert!(matches!(bundle.remove(&"apart".parse().unwrap()), Err(Error::ReadOnly { .. })));
+    assert!(matches!(bundle.remove(&"apart".parse().unwrap()).detail(), Some(StoreError::ReadOnly { .. })));
 }
 
 #[test]
@@ -434,7 +439,7 @@ fn a_name_that_was_given_meanwhile_is_not_taken() {
     };
     let options = LoadOptions { progress: Some(&progress), ..LoadOptions::default() };
     let refused = target.load(&bundle, &options);
-    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(StoreError::Exists { .. })), "{refused:?}");
     assert_eq!(read(&target, "apart"), disk(1..=3));
 }
 

@@ -12,8 +12,8 @@ use common::{
 };
 use melv::storage::LockMode;
 use melv::{
-    BlockDevice, Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, Source, Storage, Store,
-    StoreOptions,
+    BlockDevice, Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, ResultExt, Source, Storage,
+    Store, StoreError, StoreOptions,
 };
 
 const KIB: usize = 1 << 10;
@@ -124,7 +124,7 @@ fn one_name_for_several_imports_goes_to_exactly_one() {
         let disk = VecDisk(disk(thread));
         match store.import(Source::device(&disk), &options("prize")) {
             Ok(_) => winners.lock().expect("lock").push(thread),
-            Err(error) => assert!(matches!(error, Error::Exists { .. }), "{error:?}"),
+            Err(error) => assert!(matches!(error.detail(), Some(StoreError::Exists { .. })), "{error:?}"),
         }
     });
     let winners = winners.into_inner().expect("lock");
@@ -250,7 +250,9 @@ fn a_lock_that_is_held_is_waited_for_as_long_as_was_asked() {
     let tag_refused = store.tag(&base, &name("tag"), false).map(drop);
     let remove_refused = store.remove(&name("disk"));
     for refused in [import_refused, tag_refused, remove_refused] {
-        let Err(Error::Locked { object, waited_seconds: 0 }) = &refused else { panic!("{refused:?}") };
+        let Some(StoreError::Locked { object, waited_seconds: 0 }) = refused.detail() else {
+            panic!("{refused:?}")
+        };
         assert!(object.ends_with("store/lock"), "{object}");
     }
     // Reading takes no lock.
@@ -259,7 +261,7 @@ fn a_lock_that_is_held_is_waited_for_as_long_as_was_asked() {
 
     let began = Instant::now();
     let refused = with_wait(Duration::from_millis(300)).tag(&base, &name("tag"), false);
-    assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(StoreError::Locked { .. })), "{refused:?}");
     assert!(began.elapsed() >= Duration::from_millis(300));
 
     std::thread::scope(|scope| {

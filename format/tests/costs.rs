@@ -8,8 +8,8 @@ use common::{Op, SeedDisk, VecDisk, Watched, full, import, name, noise, options,
 use melv::limits::SPAN_LEN;
 use melv::source::RawFile;
 use melv::{
-    BlockDevice, Catalog, Comparison, Error, MemoryStorage, RefName, Result, Run, Source, Storage, Store,
-    StoreOptions, compare, content_of,
+    BlockDevice, BlockError, Catalog, Comparison, Error, MemoryStorage, RefName, Result, ResultExt, Run,
+    Source, Storage, Store, StoreError, StoreErrors, StoreOptions, compare, content_of,
 };
 
 const SPAN: u64 = SPAN_LEN as u64;
@@ -290,8 +290,8 @@ fn digest_and_compare_can_be_stopped_between_scattered_blocks() {
     let mut disk = SeedDisk { size: 1 << 40, ..SeedDisk::default() };
     (0..20_000).for_each(|number| disk.write(number * 1000, 1, 1));
     let stop = std::sync::atomic::AtomicBool::new(true);
-    assert!(matches!(content_of(&disk, Some(&stop), None), Err(Error::Interrupted)));
-    assert!(matches!(compare(&disk, &disk, Some(&stop)), Err(Error::Interrupted)));
+    assert!(matches!(content_of(&disk, Some(&stop), None).detail(), Some(BlockError::Interrupted)));
+    assert!(matches!(compare(&disk, &disk, Some(&stop)).detail(), Some(BlockError::Interrupted)));
 }
 
 #[test]
@@ -337,5 +337,5 @@ fn names_given_and_taken_by_others_are_seen_at_once() {
     assert_eq!(one.untag(&name("bad")).expect("removed"), None);
     // Nothing is taken for missing because the store is.
     storage.remove(&storage.contents().into_keys().collect::<Vec<_>>()).expect("erased");
-    assert!(matches!(catalog.tag_of("web", None), Err(Error::NoStore { .. })));
+    assert!(matches!(catalog.tag_of("web", None).detail(), Some(StoreError::NoStore { .. })));
 }

@@ -17,8 +17,9 @@ use common::{
 use machine::{Contents, Machine, Modelled, committed_on, store_on};
 use melv::storage::{FaultMode, FaultyStorage, Operation, ReadAt};
 use melv::{
-    BlockDevice, BundleOptions, Digest, Error, FileStorage, ImageRef, ImportOptions, LoadOptions,
-    MemoryStorage, Result, Run, SaveOptions, Source, Storage, Store, StoreOptions, VerifyOptions,
+    BlockDevice, BlockError, BundleOptions, Digest, Error, FileStorage, ImageRef, ImportOptions, LoadOptions,
+    MemoryStorage, Result, ResultExt, Run, SaveOptions, Source, Storage, Store, StoreError, StoreOptions,
+    VerifyOptions,
 };
 
 const SEEDS: u64 = 5;
@@ -254,7 +255,9 @@ fn a_store_is_made_or_not<M: Machine>() {
             let what = format!("operation {operation}, remains {seed}: {made:?}");
             match Store::open(remains.clone(), StoreOptions::default()) {
                 Ok(_) => {}
-                Err(Error::NoStore { .. }) => assert!(made.is_err(), "{what}"),
+                Err(error) if matches!(error.detail(), Some(StoreError::NoStore { .. })) => {
+                    assert!(made.is_err(), "{what}")
+                }
                 Err(error) => panic!("{what}: {error:?}"),
             }
             let store = store_on(&remains);
@@ -291,27 +294,27 @@ fn one_failing_operation_leaves_nothing_half_done<M: Machine>() {
         fixture.check_old(&store);
         assert_clean(&store);
         let again = ImportOptions { replace: true, ..options("new") };
-        match &done {
-            Ok(_) => assert_image(&store, "new", &fixture.new),
-            Err(Error::Io { operation: "sync" | "publish", source, .. }) => {
+        match done.detail() {
+            None if done.is_ok() => assert_image(&store, "new", &fixture.new),
+            Some(BlockError::Io { operation: "sync" | "publish", source, .. }) => {
                 assert!(source.to_string().contains("injected"), "{what}");
                 poisoned += 1;
                 // Nobody knows what is on the disk: this handle reads on and writes no more.
                 let refused = store.import(Source::device(&disk), &again);
-                assert!(matches!(refused, Err(Error::Poisoned)), "{what}, then {refused:?}");
+                assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{what}, then {refused:?}");
                 let refused = store.tag(&ImageRef::Id(fixture.ids[0]), &name("tag"), true);
-                assert!(matches!(refused, Err(Error::Poisoned)), "{what}, then {refused:?}");
+                assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{what}, then {refused:?}");
                 let refused = store.remove(&name("old:0"));
-                assert!(matches!(refused, Err(Error::Poisoned)), "{what}, then {refused:?}");
+                assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{what}, then {refused:?}");
                 fixture.check_old(&store);
             }
-            Err(Error::Io { source, .. }) => {
+            Some(BlockError::Io { source, .. }) => {
                 assert!(source.to_string().contains("injected"), "{what}");
                 assert_same_objects(&committed_on(&storage), &before, &what);
                 // No sync failed: the same handle goes on.
                 store.import(Source::device(&disk), &again).expect(&what);
             }
-            Err(error) => panic!("{what}: {error:?}"),
+            _ => panic!("{what}"),
         }
         drop(store);
         let store = store_on(&storage);
@@ -461,11 +464,11 @@ fn an_interrupted_import_leaves_nothing<M: Machine>() {
     let disk = VecDisk(fixture.new.clone());
     let stopped =
         store.import(Source::device(&disk), &ImportOptions { cancel: Some(&cancel), ..options("new") });
-    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
-    let refuse = || Err(Error::Changed { object: "disk".into() });
+    assert!(matches!(stopped.detail(), Some(BlockError::Interrupted)), "{stopped:?}");
+    let refuse = || Err(BlockError::Changed { object: "disk".into() }.into());
     let refused = store
         .import(Source::device(&disk), &ImportOptions { before_commit: Some(&refuse), ..options("new") });
-    assert!(matches!(refused, Err(Error::Changed { .. })), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(BlockError::Changed { .. })), "{refused:?}");
     // It may have looked at a pack, and remembers that the pack is sound.
     let left = storage.contents().into_iter().filter(|(name, _)| !name.starts_with("index/stamps/"));
     assert_same_objects(&left.collect(), &fixture.before, "what is left");

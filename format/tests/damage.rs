@@ -15,8 +15,8 @@ use melv::ondisk::list::ListRoot;
 use melv::ondisk::locator::{self, FramePlace, LocatorRoot};
 use melv::ondisk::pack::{self, FrameRecord};
 use melv::{
-    BlockDevice, Digest, Error, Fault, ImageRef, ImportOptions, MemoryStorage, Store, StoreOptions,
-    VerifyMode, VerifyOptions,
+    BlockDevice, BlockError, Digest, Error, Fault, ImageRef, ImportOptions, MemoryStorage, ResultExt, Store,
+    StoreError, StoreErrors, StoreOptions, VerifyMode, VerifyOptions,
 };
 
 type Contents = BTreeMap<String, Vec<u8>>;
@@ -132,11 +132,15 @@ impl Fixture {
 
 /// Damage with its place, or what a newer melv may read.
 fn is_typed(error: &Error) -> bool {
-    match error {
-        Error::Corrupt { object, fault, .. } => !object.is_empty() && !fault.rule().is_empty(),
-        Error::DigestMismatch { what, expected, found } => !what.is_empty() && expected != found,
-        Error::Unsupported { object, feature } => !object.is_empty() && !feature.is_empty(),
-        error => error.is_not_found(),
+    match (error.detail(), error.detail()) {
+        (Some(StoreError::Corrupt { object, fault, .. }), _) => {
+            !object.is_empty() && !fault.rule().is_empty()
+        }
+        (Some(StoreError::DigestMismatch { what, expected, found }), _) => {
+            !what.is_empty() && expected != found
+        }
+        (_, Some(BlockError::Unsupported { object, feature })) => !object.is_empty() && !feature.is_empty(),
+        _ => error.is_not_found(),
     }
 }
 
@@ -399,12 +403,14 @@ fn a_frame_of_other_content_is_found_by_its_chunk_id() {
     for block in 0..16 {
         match read_block(&store, block) {
             Ok(bytes) => assert_equal(&bytes, &parts.disk[block as usize * BLOCK..][..BLOCK], "full"),
-            Err(Error::DigestMismatch { what, expected, .. }) => {
+            Err(error) => {
+                let Some(StoreError::DigestMismatch { what, expected, .. }) = error.detail() else {
+                    panic!("block {block}: {error:?}")
+                };
                 assert!((8..12).contains(&block), "{what}");
-                assert_eq!(expected, parts.ids[2]);
+                assert_eq!(*expected, parts.ids[2]);
                 assert!(what.contains("chunk 2") && what.contains("packs/"), "{what}");
             }
-            Err(error) => panic!("block {block}: {error:?}"),
         }
         assert_eq!(read_block(&store, block).is_err(), (8..12).contains(&block));
     }
@@ -426,7 +432,9 @@ fn swapped_places_never_yield_another_frame() {
             let store = open(&storage, verify);
             for chunk in [one, other] {
                 let found = read_block(&store, chunk as u64 * 4);
-                let Err(Error::Corrupt { fault: Fault::FrameGuard { .. }, chunk: of, .. }) = &found else {
+                let Some(StoreError::Corrupt { fault: Fault::FrameGuard { .. }, chunk: of, .. }) =
+                    found.detail()
+                else {
                     panic!("chunk {chunk}: {found:?}")
                 };
                 assert_eq!(*of, Some(chunk as u64));
@@ -501,11 +509,11 @@ fn frames_outside_the_profile_are_refused_before_they_are_decoded() {
         frames[1] = frame;
         let storage = parts.with_frames(&frames);
         let found = read_block(&open(&storage, VerifyMode::Guard), 4);
-        match &found {
-            Err(Error::Corrupt { object, fault, .. }) => {
+        match (found.detail(), found.detail()) {
+            (Some(StoreError::Corrupt { object, fault, .. }), _) => {
                 assert!(object.starts_with("packs/") && !fault.is_unsupported(), "{what}: {found:?}")
             }
-            Err(Error::Unsupported { object, .. }) => {
+            (_, Some(BlockError::Unsupported { object, .. })) => {
                 assert!(["codec 2", "transform"].contains(&what) && object.starts_with("packs/"), "{what}")
             }
             _ => panic!("{what}: {found:?}"),
@@ -574,7 +582,7 @@ fn partial_frames_give_the_blocks_that_they_hold_and_no_others() {
     wrong[6] ^= 1;
     frames[1] = wrong;
     let found = read_block(&open(&parts.with_frames(&frames), VerifyMode::Full), 4);
-    assert!(matches!(found, Err(Error::DigestMismatch { .. })), "{found:?}");
+    assert!(matches!(found.detail(), Some(StoreError::DigestMismatch { .. })), "{found:?}");
 }
 
 // ---- the future --------------------------------------------------------------------------
@@ -600,13 +608,19 @@ fn what_a_newer_melv_wrote_is_unsupported_and_not_damage() {
             let storage = put_all(&contents);
             let found = Store::open(storage, StoreOptions::default())
                 .and_then(|store| store.image(&"disk".parse().expect("a name")).map(drop));
-            assert!(matches!(&found, Err(Error::Unsupported { .. })), "{name} byte {at}: {found:?}");
+            assert!(
+                matches!(found.detail(), Some(BlockError::Unsupported { .. })),
+                "{name} byte {at}: {found:?}"
+            );
         }
         let mut contents = parts.contents.clone();
         let root_at = 4 * locator::RECORD_LEN;
         contents.get_mut(&parts.locator).expect("locator")[root_at + at] ^= 0x80;
         let found = read_block(&open(&put_all(&contents), VerifyMode::Guard), 0);
-        assert!(matches!(&found, Err(Error::Unsupported { .. })), "locator byte {at}: {found:?}");
+        assert!(
+            matches!(found.detail(), Some(BlockError::Unsupported { .. })),
+            "locator byte {at}: {found:?}"
+        );
     }
     // The domain of keyed digests.
     let mut bytes = parts.contents["melv.store"].clone();
@@ -614,7 +628,7 @@ fn what_a_newer_melv_wrote_is_unsupported_and_not_damage() {
     let mut contents = parts.contents.clone();
     contents.insert("melv.store".into(), refix(bytes));
     let found = Store::open(put_all(&contents), StoreOptions::default()).map(drop);
-    assert!(matches!(&found, Err(Error::Unsupported { .. })), "{found:?}");
+    assert!(matches!(found.detail(), Some(BlockError::Unsupported { .. })), "{found:?}");
 }
 
 #[test]
@@ -633,7 +647,7 @@ fn a_store_for_newer_writers_is_read_and_not_written() {
     };
     let import = store.import(melv::Source::device(&disk), &options("new")).map(drop);
     for refused in [import, tag(&store), store.remove(&common::name("disk"))] {
-        assert!(matches!(&refused, Err(Error::Unsupported { .. })), "{refused:?}");
+        assert!(matches!(refused.detail(), Some(BlockError::Unsupported { .. })), "{refused:?}");
     }
     assert_same_objects(&storage.contents(), &contents, "refused");
 }
@@ -657,8 +671,8 @@ fn files_that_are_no_store_are_told_apart() {
     let storage = MemoryStorage::new();
     storage.put("notes.txt", b"mine".to_vec());
     let opened = Store::open(storage.clone(), StoreOptions::default()).map(drop);
-    assert!(matches!(opened, Err(Error::NoStore { .. })), "{opened:?}");
+    assert!(matches!(opened.detail(), Some(StoreError::NoStore { .. })), "{opened:?}");
     let made = Store::create(storage.clone(), StoreOptions::default()).map(drop);
-    assert!(matches!(made, Err(Error::NoStore { .. })), "{made:?}");
+    assert!(matches!(made.detail(), Some(StoreError::NoStore { .. })), "{made:?}");
     assert_eq!(storage.contents().len(), 1, "nothing was put beside it");
 }

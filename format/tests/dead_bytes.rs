@@ -21,8 +21,8 @@ use melv::ondisk::reference::Reference;
 use melv::ondisk::{digest_table, pack};
 use melv::storage::ReadAt;
 use melv::{
-    BundleOptions, Codec, Digest, Error, ImageRef, ImportOptions, LoadOptions, MemoryStorage, SaveOptions,
-    Source, Store, StoreOptions,
+    BundleOptions, Codec, Digest, Error, ErrorKind, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
+    ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions,
 };
 
 /// A frame: its pack, and its first byte there.
@@ -350,7 +350,7 @@ impl Scene {
             SaveOptions { without: without.map(ImageRef::Name).into_iter().collect(), ..Default::default() };
         match self.stores[from].save(&images, &mut bytes, &save) {
             // Both images may be the base under other names.
-            Err(Error::Invalid { .. } | Error::NotFound { .. }) => return,
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) => return,
             saved => drop(saved.unwrap()),
         }
         let (base, options) = (Some(self.stores[0].clone()), StoreOptions::default());
@@ -360,7 +360,7 @@ impl Scene {
         self.names += 1;
         let load = LoadOptions { replace: self.rng.below(2) == 0, ..Default::default() };
         match self.stores[0].load(&bundle, &load) {
-            Err(Error::Exists { .. }) => {}
+            Err(error) if matches!(error.detail(), Some(StoreError::Exists { .. })) => {}
             loaded => drop(loaded.unwrap()),
         }
     }

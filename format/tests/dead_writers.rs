@@ -13,8 +13,8 @@ use melv::digest::object_digest;
 use melv::storage::Machine;
 use melv::storage::model::{ModelFs, Names, SyncPoint};
 use melv::{
-    BlockDevice, Error, ImportOptions, MemoryStorage, Result, Run, RunKind, Source, Storage, Store,
-    StoreOptions,
+    BlockDevice, BlockError, Error, ImportOptions, MemoryStorage, Result, ResultExt, Run, RunKind, Source,
+    Storage, Store, StoreError, StoreOptions,
 };
 
 const KIB: usize = 1 << 10;
@@ -60,11 +60,11 @@ fn a_journal_of_a_later_version_forbids_every_change_and_keeps_everything() {
         machine.put("tmp/0/old-0", b"the only copy".to_vec());
         let before = machine.contents();
         let word = line.split(' ').next().expect("a word");
-        let refused = |done: Result<()>| match done {
-            Err(Error::Unsupported { object, feature }) => {
+        let refused = |done: Result<()>| match done.detail() {
+            Some(BlockError::Unsupported { object, feature }) => {
                 assert!(object.ends_with("tmp/0/journal") && feature.contains(word), "{object}: {feature}");
             }
-            other => panic!("{line}: {other:?}"),
+            _ => panic!("{line}: {done:?}"),
         };
         for break_locks in [false, true] {
             let options = StoreOptions { break_locks, ..StoreOptions::default() };
@@ -182,10 +182,13 @@ fn a_name_that_may_not_last_is_not_reported_as_not_given() {
     let failing = fs.failing(&[SyncPoint::Target], 5, 1);
     let store = open(&failing);
     let done = store.tag(&"web".parse().expect("a name"), &name("tag"), false);
-    assert!(matches!(&done, Err(Error::OutcomeUnknown { name, .. }) if name == "tag:latest"), "{done:?}");
+    assert!(
+        matches!(done.detail(), Some(StoreError::OutcomeUnknown { name, .. }) if name == "tag:latest"),
+        "{done:?}"
+    );
     assert_image(&store, "tag", &disk);
     let refused = store.tag(&"web".parse().expect("a name"), &name("more"), false);
-    assert!(matches!(refused, Err(Error::Poisoned)), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{refused:?}");
     drop(store);
     // The power goes: it is there or not, and whole.
     for seed in 0..64 {
@@ -214,10 +217,10 @@ fn a_removal_that_may_not_last_is_not_reported_as_failed() {
     let store = open(&fs.failing(&[SyncPoint::Removal], 5, 0));
     let removed = store.remove(&name("web"));
     assert!(
-        matches!(&removed, Err(Error::OutcomeUnknown { name, .. }) if name == "web:latest"),
+        matches!(removed.detail(), Some(StoreError::OutcomeUnknown { name, .. }) if name == "web:latest"),
         "{removed:?}"
     );
-    assert!(matches!(store.remove(&name("web")), Err(Error::Poisoned)));
+    assert!(matches!(store.remove(&name("web")).detail(), Some(StoreError::Poisoned)));
 }
 
 #[test]
@@ -320,9 +323,9 @@ fn a_pack_whose_sync_fails_in_an_import_that_fails_anyway_ends_all_writing() {
     // The objects of the store are synced; packs are, now and then, while they are written.
     let store = open(&fs.failing(&[SyncPoint::Object], 5, 0));
     let failed = store.import(Source::device(&disk), &options("new"));
-    assert!(matches!(&failed, Err(Error::Io { object, .. }) if object == "disk"), "{failed:?}");
+    assert!(matches!(failed.detail(), Some(BlockError::Io { object, .. }) if object == "disk"), "{failed:?}");
     let refused = store.tag(&"web".parse().expect("a name"), &name("tag"), true);
-    assert!(matches!(refused, Err(Error::Poisoned)), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{refused:?}");
 }
 
 #[test]
@@ -346,9 +349,12 @@ fn a_medium_that_fails_to_sync_a_folder_fails_the_work() {
         import(&open(&fs), &random_disk(1, 64 * KIB), &options("web"));
         let store = open(&fs.failing(&[point], 5, 0));
         let failed = try_import(&store, &random_disk(2, 64 * KIB), "new");
-        assert!(matches!(failed, Err(Error::Io { .. })), "{point:?}: {failed:?}");
+        assert!(matches!(failed.detail(), Some(BlockError::Io { .. })), "{point:?}: {failed:?}");
         assert!(
-            matches!(try_import(&store, &random_disk(2, 64 * KIB), "new"), Err(Error::Poisoned)),
+            matches!(
+                try_import(&store, &random_disk(2, 64 * KIB), "new").detail(),
+                Some(StoreError::Poisoned)
+            ),
             "{point:?}"
         );
         let store = open(&fs.process());

@@ -2,7 +2,10 @@
 
 use std::io::Read;
 
-use melv::{BlockDevice, Digest, Error, ImportOptions, MemoryStorage, Result, Run, RunKind, Source, Store};
+use melv::{
+    BlockDevice, BlockError, Digest, Error, ImportOptions, MemoryStorage, Result, ResultExt, Run, RunKind,
+    Source, Store, StoreError,
+};
 use melv::{StoreOptions, first_data};
 
 /// Bytes as a disk, zeros as holes of 4 KiB.
@@ -69,8 +72,7 @@ fn another_size_is_refused_and_nothing_stays() {
         let by_device = store.import(Source::device(&Bytes(bytes.clone())), &options());
         let by_stream = store.import(Source::stream(&bytes[..], "stream"), &options());
         for refused in [by_device, by_stream] {
-            let is_so =
-                matches!(refused, Err(Error::SizeMismatch { expected: said, .. }) if said == expected);
+            let is_so = matches!(refused.detail(), Some(StoreError::SizeMismatch { expected: said, .. }) if said == expected);
             assert!(is_so, "{expected}: {refused:?}");
         }
     }
@@ -90,7 +92,7 @@ fn a_stream_that_goes_on_too_long_is_given_up_at_once() {
     let read = std::sync::atomic::AtomicUsize::new(0);
     let options = ImportOptions { size_bytes: Some(512), ..options() };
     let refused = store.import(Source::stream(Counted(&bytes, &read), "stream"), &options);
-    assert!(matches!(refused, Err(Error::SizeMismatch { found: None, .. })), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(StoreError::SizeMismatch { found: None, .. })), "{refused:?}");
     assert!(read.into_inner() <= 2 << 20);
 }
 
@@ -100,7 +102,10 @@ fn padding_is_not_counted_of_a_stream() {
     let bytes = noise(1000);
     let padded = |size| ImportOptions { size_bytes: Some(size), pad: true, ..options() };
     let refused = store.import(Source::stream(&bytes[..], "stream"), &padded(1024));
-    assert!(matches!(refused, Err(Error::SizeMismatch { found: Some(1000), .. })), "{refused:?}");
+    assert!(
+        matches!(refused.detail(), Some(StoreError::SizeMismatch { found: Some(1000), .. })),
+        "{refused:?}"
+    );
     assert_eq!(
         store.import(Source::stream(&bytes[..], "stream"), &padded(1000)).expect("import").size_bytes,
         1024
@@ -115,7 +120,7 @@ fn another_content_is_refused_also_where_all_of_it_is_shared() {
     let other: Digest = "ab".repeat(32).parse().expect("a digest");
     let expecting = |content| ImportOptions { content: Some(content), replace: true, ..options() };
     let refused = store.import(Source::stream(&bytes[..], "stream"), &expecting(other));
-    let is_so = matches!(refused, Err(Error::ContentMismatch { expected, found, .. }) if (expected, found) == (other, content));
+    let is_so = matches!(refused.detail(), Some(StoreError::ContentMismatch { expected, found, .. }) if (expected, found) == (other, content));
     assert!(is_so, "{refused:?}");
     assert_eq!(store.references().expect("references").len(), 1);
     store.import(Source::stream(&bytes[..], "stream"), &expecting(content)).expect("import");
@@ -138,5 +143,5 @@ fn the_first_data_in_a_range_is_found() {
         bytes[at as usize] = 0;
     }
     let stop = std::sync::atomic::AtomicBool::new(true);
-    assert!(matches!(first_data(&disk(&bytes), 0, len, Some(&stop)), Err(Error::Interrupted)));
+    assert!(matches!(first_data(&disk(&bytes), 0, len, Some(&stop)).detail(), Some(BlockError::Interrupted)));
 }

@@ -11,7 +11,9 @@ use common::{
     import, name, options, put_all, random_disk, read_all, store_in,
 };
 use melv::storage::{FaultMode, FaultyStorage, Operation};
-use melv::{Error, ImageRef, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
+use melv::{
+    BlockError, Error, ImageRef, ImportOptions, MemoryStorage, ResultExt, Source, Store, StoreOptions,
+};
 
 const KIB: usize = 1 << 10;
 
@@ -45,8 +47,8 @@ impl Fixture {
 
 /// What failed is the injected fault itself, with what was tried and where.
 fn assert_typed(error: &Error, what: &str) {
-    match error {
-        Error::Io { operation, object, source } => {
+    match error.detail() {
+        Some(BlockError::Io { operation, object, source }) => {
             assert!(!operation.is_empty() && !object.is_empty(), "{what}: {error:?}");
             assert!(source.to_string().contains("injected fault"), "{what}: {error:?}");
         }
@@ -199,7 +201,7 @@ fn a_full_disk_is_told_apart_and_harms_nothing() {
             let done = store.import(Source::device(&disk), &options("new"));
             match &done {
                 Ok(_) => assert_image(&store, "new", &fixture.new),
-                Err(Error::NoSpace { .. }) => full += 1,
+                Err(error) if matches!(error.detail(), Some(BlockError::NoSpace { .. })) => full += 1,
                 Err(error) => panic!("{what}: {error:?}"),
             }
             assert_image(&store, "old", &fixture.old);
@@ -231,8 +233,12 @@ fn a_full_disk_that_has_room_again_needs_no_new_handle_but_after_a_sync() {
         let store = Store::open(faulty.clone(), StoreOptions::default()).expect("store");
         match store.import(Source::device(&disk), &options("new")) {
             Ok(_) => {}
-            Err(Error::NoSpace { operation: "sync" | "publish", .. }) => {}
-            Err(Error::NoSpace { .. }) => {
+            Err(error)
+                if matches!(
+                    error.detail(),
+                    Some(BlockError::NoSpace { operation: "sync" | "publish", .. })
+                ) => {}
+            Err(error) if matches!(error.detail(), Some(BlockError::NoSpace { .. })) => {
                 assert_same_objects(&committed(&storage), &before, &what);
                 store.import(Source::device(&disk), &options("new")).expect(&what);
                 assert_image(&store, "new", &fixture.new);

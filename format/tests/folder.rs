@@ -7,7 +7,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use melv::storage::FileStorage;
-use melv::{BlockDevice, Error, ImportOptions, Result, Source, Storage, Store, StoreOptions};
+use melv::{
+    BlockDevice, Error, ImportOptions, Result, ResultExt, Source, Storage, Store, StoreError, StoreOptions,
+};
 
 fn disk(seed: u8) -> Vec<u8> {
     (0..64u32 << 10).map(|at| (at / 4096) as u8 ^ seed).collect()
@@ -132,7 +134,7 @@ fn a_store_that_is_renamed_meanwhile_stays_the_store() {
     store.remove(&"web".parse().unwrap()).unwrap();
     let moved = Store::open_folder(&new, StoreOptions::default()).unwrap();
     assert_eq!(read(&moved, "tag").unwrap(), disk(2));
-    assert!(matches!(read(&moved, "web"), Err(Error::NotFound { .. })));
+    assert!(matches!(read(&moved, "web").detail(), Some(StoreError::NotFound { .. })));
     let other = Store::open_folder(&old, StoreOptions::default()).unwrap();
     assert_eq!(read(&other, "web").unwrap(), disk(9));
 }

@@ -9,8 +9,8 @@ mod place;
 
 use common::{Rng, VecDisk, full, import, name, noise, on_threads, options, random_disk, read_all, text};
 use melv::{
-    BundleOptions, Error, ImageRef, ImportOptions, LoadOptions, Result, SaveOptions, Source, Store,
-    StoreOptions, VerifyOptions,
+    BlockError, BundleOptions, Error, ImageRef, ImportOptions, LoadOptions, Result, ResultExt, SaveOptions,
+    Source, Store, StoreError, StoreErrors, StoreOptions, VerifyOptions,
 };
 use place::{Harm, Place};
 
@@ -360,7 +360,7 @@ mod rounds {
                     // A flipped bit of a header may say that a newer melv wrote it.
                     let is_typed = error.is_damage() || error.is_not_found();
                     assert!(
-                        is_typed || matches!(error, Error::Unsupported { .. }),
+                        is_typed || matches!(error.detail(), Some(BlockError::Unsupported { .. })),
                         "{what}: {image}: {error}"
                     );
                     false
@@ -413,7 +413,8 @@ mod rounds {
                     }
                     Err(error) => {
                         assert!(
-                            error.is_damage() || matches!(error, Error::Unsupported { .. }),
+                            error.is_damage()
+                                || matches!(error.detail(), Some(BlockError::Unsupported { .. })),
                             "{what}: {error}"
                         );
                         told = true;
@@ -469,7 +470,7 @@ fn errors_of_the_medium_are_no_damage() {
     );
     let store = Store::open(storage, StoreOptions::default()).unwrap();
     let error = bring(&store, &disk, &options("again")).unwrap_err();
-    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert!(matches!(error.detail(), Some(BlockError::Io { .. })), "{error}");
     let after = place.contents();
     let packs = |contents: &std::collections::BTreeMap<String, Vec<u8>>| {
         contents
@@ -556,10 +557,13 @@ fn a_store_of_another_user_is_only_read() {
     let store = place.open();
     assert!(read(&store, "d").unwrap() == disk);
     let error = bring(&store, &disk, &options("again")).unwrap_err();
-    assert!(matches!(error, Error::ForeignOwner { owner: 12345, .. }), "{error}");
+    assert!(matches!(error.detail(), Some(StoreError::ForeignOwner { owner: 12345, .. })), "{error}");
     // A frame that was forged under its guard is not served.
     forge_frame(&place);
-    assert!(matches!(read(&place.open(), "d"), Err(Error::DigestMismatch { .. } | Error::Corrupt { .. })));
+    assert!(matches!(
+        read(&place.open(), "d").detail(),
+        Some(StoreError::DigestMismatch { .. } | StoreError::Corrupt { .. })
+    ));
     let trusting = StoreOptions { trust_owner: true, ..StoreOptions::default() };
     let store = Store::open_folder(place.root(), trusting).unwrap();
     assert!(read(&store, "d").unwrap() != disk, "the guard alone lets the forger through");

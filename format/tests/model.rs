@@ -8,8 +8,8 @@ use common::{
 };
 use melv::device::for_each_run;
 use melv::{
-    BlockDevice, Comparison, Error, ExportOptions, Image, ImportOptions, MemoryStorage, RunKind, Source,
-    Store, StoreOptions, compare, export, export_stream,
+    BlockDevice, BlockError, Comparison, Error, ExportOptions, Image, ImportOptions, MemoryStorage,
+    ResultExt, RunKind, Source, Store, StoreError, StoreOptions, compare, export, export_stream,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -52,7 +52,10 @@ fn assert_is(image: &Image, disk: &[u8], seed: u64) {
     }
     for (offset, len) in [(disk.len() as u64, 1), (0, disk.len() + 1), (u64::MAX, 1), (u64::MAX - 4, 512)] {
         let outside = image.read_at(offset, &mut vec![0; len]);
-        assert!(matches!(outside, Err(Error::OutOfRange { .. })), "{offset}+{len}: {outside:?}");
+        assert!(
+            matches!(outside.detail(), Some(BlockError::OutOfRange { .. })),
+            "{offset}+{len}: {outside:?}"
+        );
     }
     assert_map(image, disk);
 
@@ -60,7 +63,10 @@ fn assert_is(image: &Image, disk: &[u8], seed: u64) {
     let path = folder.path().join("disk.raw");
     assert_eq!(export(image, &path, &ExportOptions::default()).expect("export"), disk.len() as u64);
     assert_equal(&std::fs::read(&path).expect("exported"), disk, "export");
-    assert!(matches!(export(image, &path, &ExportOptions::default()), Err(Error::Exists { .. })));
+    assert!(matches!(
+        export(image, &path, &ExportOptions::default()).detail(),
+        Some(StoreError::Exists { .. })
+    ));
     let mut streamed = Vec::new();
     export_stream(image, &mut streamed, "vec", &ExportOptions::default()).expect("stream");
     assert_equal(&streamed, disk, "stream");
@@ -295,12 +301,18 @@ fn odd_sizes_are_refused_and_padded_on_request() {
     for len in [1, 511, 513, 5000] {
         let disk = random_disk(len as u64, len);
         let refused = store.import(Source::stream(&disk[..], "pipe"), &options("odd"));
-        assert!(matches!(refused, Err(Error::Invalid { what: "disk size", .. })), "{refused:?}");
+        assert!(
+            matches!(refused.detail(), Some(BlockError::Invalid { what: "disk size", .. })),
+            "{refused:?}"
+        );
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("odd.raw");
         std::fs::write(&path, &disk).expect("file");
         let refused = melv::source::RawFile::open(&path, false).map(|_| ());
-        assert!(matches!(refused, Err(Error::Invalid { what: "disk size", .. })), "{refused:?}");
+        assert!(
+            matches!(refused.detail(), Some(BlockError::Invalid { what: "disk size", .. })),
+            "{refused:?}"
+        );
 
         let mut padded = disk.clone();
         padded.resize(len.next_multiple_of(512), 0);
@@ -358,7 +370,7 @@ fn a_disk_that_shrinks_or_changes_under_an_import_is_refused() {
     let check = || file.check_unchanged();
     let shrunk = ImportOptions { before_commit: Some(&check), ..options("shrunk") };
     let refused = store.import(Source::device(&file), &shrunk);
-    assert!(matches!(refused, Err(Error::Changed { .. })), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(BlockError::Changed { .. })), "{refused:?}");
 
     std::fs::write(&path, &disk).expect("file");
     let file = melv::source::RawFile::open(&path, false).expect("open");
@@ -373,7 +385,7 @@ fn a_disk_that_shrinks_or_changes_under_an_import_is_refused() {
     };
     let options = ImportOptions { before_commit: Some(&check), ..options("changed") };
     let refused = store.import(Source::device(&file), &options);
-    assert!(matches!(refused, Err(Error::Changed { .. })), "{refused:?}");
+    assert!(matches!(refused.detail(), Some(BlockError::Changed { .. })), "{refused:?}");
     assert_eq!(stored(&store), before, "nothing is left of either");
     assert!(store.references().expect("references").is_empty());
 }
@@ -384,30 +396,30 @@ fn names_are_refused_replaced_and_shortened_as_the_contract_says() {
     let (one, two) = (random_disk(1, 1 << 20), random_disk(2, 1 << 20));
     let first = import(&store, &one, &options("web"));
     let taken = store.import(Source::device(&VecDisk(two.clone())), &options("web"));
-    assert!(matches!(taken, Err(Error::Exists { .. })), "{taken:?}");
+    assert!(matches!(taken.detail(), Some(StoreError::Exists { .. })), "{taken:?}");
     assert_image(&store, "web", &one);
     import(&store, &two, &ImportOptions { replace: true, ..options("web") });
     assert_image(&store, "web", &two);
     assert_image(&store, &format!("@{}", first.image), &one);
     assert_image(&store, &first.image.to_string()[..6], &one);
     let missing = store.resolve(&"ffffffffffff".parse().expect("a name"));
-    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
+    assert!(matches!(missing.detail(), Some(StoreError::NotFound { .. })), "{missing:?}");
 
     let tag = |text: &str, replace| {
         store.tag(&format!("@{}", first.image).parse().expect("id"), &common::name(text), replace)
     };
     tag("old:v1", false).expect("tag");
-    assert!(matches!(tag("web", false), Err(Error::Exists { .. })));
+    assert!(matches!(tag("web", false).detail(), Some(StoreError::Exists { .. })));
     assert_image(&store, "web", &two);
     tag("web", true).expect("tag");
     assert_image(&store, "web", &one);
     assert_image(&store, "old:v1", &one);
     store.remove(&common::name("web")).expect("remove");
-    assert!(matches!(store.remove(&common::name("web")), Err(Error::NotFound { .. })));
+    assert!(matches!(store.remove(&common::name("web")).detail(), Some(StoreError::NotFound { .. })));
     assert_image(&store, "old:v1", &one);
     let nothing = melv::Digest([7; 32]);
     let missing = store.tag(&melv::ImageRef::Id(nothing), &common::name("none"), false);
-    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
+    assert!(matches!(missing.detail(), Some(StoreError::NotFound { .. })), "{missing:?}");
     for bad in ["../web", "web\0", "Web", "a/b", "", &"w".repeat(300), "a:b:c", "web:", "-web"] {
         assert!(bad.parse::<melv::RefName>().is_err(), "{bad:?}");
     }

@@ -5,8 +5,8 @@ mod common;
 
 use common::{BLOCK, Rng, Watched, assert_equal, image, import, options, store_in};
 use melv::{
-    BlockDevice, BundleOptions, Image, LoadOptions, MemoryStorage, SaveOptions, Storage, Store, StoreOptions,
-    VerifyMode,
+    BlockDevice, BundleOptions, Image, LoadOptions, MemoryStorage, SaveOptions, Storage, Store, StoreErrors,
+    StoreOptions, VerifyMode,
 };
 
 const MIB: usize = 1 << 20;

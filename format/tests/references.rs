@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use melv::{
-    Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, RefName, Source, Storage, Store, StoreOptions,
+    Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, RefName, ResultExt, Source, Storage, Store,
+    StoreError, StoreOptions,
 };
 
 fn store_in(storage: MemoryStorage) -> Store {
@@ -41,7 +42,7 @@ fn the_first_digits_of_an_id_stand_for_its_image_with_and_without_the_sign() {
     }
     let missing = store.resolve(&reference("@0123456789ab")).unwrap_err();
     assert_eq!(missing.to_string(), "image @0123456789ab is not in this store");
-    assert!(matches!(missing, Error::NotFound { .. }));
+    assert!(matches!(missing.detail(), Some(StoreError::NotFound { .. })));
 }
 
 #[test]
@@ -63,19 +64,18 @@ fn digits_of_many_images_name_the_first_few_and_count_all() {
     store.tag(&reference("one"), &"more:1".parse().unwrap(), false).unwrap();
     let digits = &id[..10];
     add_twins(&storage, digits, 1);
-    let Err(Error::Ambiguous { prefix, count, candidates }) =
-        store.resolve(&reference(&format!("@{digits}")))
-    else {
+    let found = store.resolve(&reference(&format!("@{digits}")));
+    let Some(StoreError::Ambiguous { prefix, count, candidates }) = found.detail() else {
         panic!("two images begin so");
     };
-    assert_eq!((prefix.as_str(), count, candidates.len()), (digits, 2, 2));
+    assert_eq!((prefix.as_str(), *count, candidates.len()), (digits, 2, 2));
     assert!(candidates[0].image < candidates[1].image);
     let named = candidates.iter().find(|candidate| candidate.image.to_string() == id).unwrap();
     assert_eq!(named.names, ["more:1", "one:latest"]);
     add_twins(&storage, &id[..8], 50);
     let found = store.resolve(&reference(&id[..8]));
     assert!(
-        matches!(&found, Err(Error::Ambiguous { count: 52, candidates, .. }) if candidates.len() == 16),
+        matches!(found.detail(), Some(StoreError::Ambiguous { count: 52, candidates, .. }) if candidates.len() == 16),
         "{found:?}"
     );
 }
@@ -108,8 +108,11 @@ fn no_store_is_made_among_other_things() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("thesis.txt"), b"precious").unwrap();
     let created = Store::create_folder(folder.path(), StoreOptions::default());
-    assert!(matches!(&created, Err(Error::NoStore { path }) if path.contains("thesis.txt")), "{created:?}");
+    assert!(
+        matches!(created.detail(), Some(StoreError::NoStore { path }) if path.contains("thesis.txt")),
+        "{created:?}"
+    );
     let created = Store::create(FileStorage::new(folder.path()), StoreOptions::default());
-    assert!(matches!(&created, Err(Error::NoStore { .. })), "{created:?}");
+    assert!(matches!(created.detail(), Some(StoreError::NoStore { .. })), "{created:?}");
     assert!(!folder.path().join("melv.store").exists());
 }

@@ -15,7 +15,7 @@ use melv::device::for_each_run;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{Disk, Fault, Oddity, Stream, looks_like};
-use melv::{BlockDevice, Error, Result, content_of};
+use melv::{BlockDevice, BlockError, DiskError, Error, Result, ResultExt, content_of};
 use tempfile::TempDir;
 use vmdk_made::{
     Grains, Habits, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream,
@@ -51,17 +51,19 @@ fn from_pipe(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn fault<T>(result: Result<T>) -> (u64, Fault) {
-    match result.map(drop) {
-        Err(Error::Vmdk { offset, fault, .. }) => (offset, fault),
+    let error = result.err().expect("it is refused");
+    match error.into_detail() {
+        Ok(DiskError::Vmdk { offset, fault, .. }) => (offset, fault),
         other => panic!("{other:?}"),
     }
 }
 
 fn feature<T>(result: Result<T>) -> String {
-    match result.map(drop) {
-        Err(Error::Unsupported { feature, .. }) => feature,
-        Err(error @ Error::Difference { .. }) => error.to_string(),
-        other => panic!("{other:?}"),
+    let error = result.err().expect("it is refused");
+    match (error.detail(), error.detail()) {
+        (Some(BlockError::Unsupported { feature, .. }), _) => feature.clone(),
+        (_, Some(DiskError::Difference { .. })) => error.to_string(),
+        _ => panic!("{error:?}"),
     }
 }
 
@@ -347,7 +349,10 @@ fn the_descriptor_says_where_the_disk_ends_in_the_last_grain() {
             let folder = folder();
             let disk = Disk::open(&put(folder.path(), "disk.vmdk", &vmdk)).unwrap();
             assert_eq!(disk.size(), expected.len() as u64);
-            assert!(matches!(disk.read_at(disk.size(), &mut [0]), Err(Error::OutOfRange { .. })));
+            assert!(matches!(
+                disk.read_at(disk.size(), &mut [0]).detail(),
+                Some(BlockError::OutOfRange { .. })
+            ));
             let id = content_of(&VecDisk(expected.to_vec()), None, None).unwrap();
             assert_eq!(content_of(&disk, None, None).unwrap(), id);
             if matches!(grains, Grains::Marked(_)) {
@@ -636,9 +641,10 @@ fn of_hundreds_of_extents_few_are_open_and_all_are_the_same_later() {
     });
     opened.check_unchanged().unwrap();
     // The last ones are open now, the first ones closed: another file, none, a link, another length.
-    let changed = |number: usize| match opened.read_at((number * 16 * SECTOR) as u64, &mut [0; 512]) {
-        Err(Error::Changed { object }) => assert!(object.ends_with(&format!("/{number}.bin")), "{object}"),
-        other => panic!("{number}: {other:?}"),
+    let changed = |number: usize| {
+        let read = opened.read_at((number * 16 * SECTOR) as u64, &mut [0; 512]);
+        let Some(BlockError::Changed { object }) = read.detail() else { panic!("{number}: {read:?}") };
+        assert!(object.ends_with(&format!("/{number}.bin")), "{object}");
     };
     fs::copy(place.join("1.bin"), place.join("copy")).unwrap();
     fs::rename(place.join("copy"), place.join("1.bin")).unwrap();
@@ -647,7 +653,7 @@ fn of_hundreds_of_extents_few_are_open_and_all_are_the_same_later() {
     std::os::unix::fs::symlink("away", place.join("3.bin")).unwrap();
     fs::File::options().write(true).open(place.join("4.bin")).unwrap().set_len(20 * SECTOR as u64).unwrap();
     (1..5).for_each(changed);
-    assert!(matches!(opened.check_unchanged(), Err(Error::Changed { .. })));
+    assert!(matches!(opened.check_unchanged().detail(), Some(BlockError::Changed { .. })));
 }
 
 #[test]
@@ -658,7 +664,9 @@ fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
     let opened = Disk::open(&put(folder.path(), "disk.vmdk", descriptor("custom", &lines))).unwrap();
     opened.check_unchanged().unwrap();
     put(folder.path(), "0.bin", [2; SECTOR]);
-    assert!(matches!(opened.check_unchanged(), Err(Error::Changed { object }) if object.ends_with("/0.bin")));
+    assert!(
+        matches!(opened.check_unchanged().detail(), Some(BlockError::Changed { object }) if object.ends_with("/0.bin"))
+    );
 }
 
 // ---- what lies beside, and what is left out ------------------------------------------------
@@ -759,12 +767,9 @@ fn a_missing_extent_of_almost_the_same_name_is_named() {
             "encoding=\"UTF-8\"\n{}",
             descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{wanted}\" 0")])
         );
-        match Disk::open(&put(folder.path(), "disk.vmdk", format!("# Disk DescriptorFile\n{text}"))) {
-            Err(Error::Io { operation: "open the extent", object, source }) => {
-                assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
-                assert!(object.contains("almost this name") && object.contains(shown), "{object}");
-            }
-            other => panic!("{other:?}"),
-        }
+        let opened = Disk::open(&put(folder.path(), "disk.vmdk", format!("# Disk DescriptorFile\n{text}")));
+        let Some(DiskError::MissingExtent { object, source }) = opened.detail() else { panic!("{opened:?}") };
+        assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+        assert!(object.contains("almost this name") && object.contains(shown), "{object}");
     }
 }

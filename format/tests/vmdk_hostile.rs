@@ -21,7 +21,7 @@ use melv::device::for_each_run;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{Disk, Stream, looks_like};
-use melv::{BlockDevice, Error, Result};
+use melv::{BlockDevice, Error, ErrorKind, Result};
 use vmdk_made::{FIELDS, Grains, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32};
 
 const CASES_DEFAULT: u64 = 20_000;
@@ -322,14 +322,11 @@ fn read_piped(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
 }
 
 fn is_typed(error: &Error) -> bool {
-    match error {
-        Error::Vmdk { .. } | Error::Unsupported { .. } | Error::Difference { .. } | Error::Limit { .. } => {
-            true
-        }
-        // A name that is no file's.
-        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-        _ => false,
-    }
+    // Not found: a name that is no file's.
+    matches!(
+        error.kind(),
+        ErrorKind::Damaged | ErrorKind::Unsupported | ErrorKind::Limit | ErrorKind::NotFound
+    )
 }
 
 /// One thread's folder, where the files of each base lie unchanged.

@@ -16,7 +16,10 @@ use std::process::Command;
 use common::{VecDisk, assert_equal, noise, options, random_disk, read_all, store_in};
 use melv::device::for_each_run;
 use melv::vmdk::{Access, Disk, ExtentKind, Fault, Oddity, Stream};
-use melv::{BlockDevice, Digest, Error, MemoryStorage, Result, Run, RunKind, Source, content_of};
+use melv::{
+    BlockDevice, BlockError, Digest, DiskError, Error, MemoryStorage, Result, ResultExt, Run, RunKind,
+    Source, content_of,
+};
 use tempfile::TempDir;
 use vmdk_made::{
     FIELDS, Grains, Layout, SECTOR, Sparse, deflate, descriptor, embedded, get32, get64, put32, put64, stream,
@@ -63,18 +66,20 @@ fn import_stream(bytes: &[u8]) -> Result<Digest> {
     Ok(store.import(Source::spans(stream, "standard input"), &options("streamed"))?.content)
 }
 
-fn fault<T: std::fmt::Debug>(result: Result<T>) -> (u64, Fault) {
-    match result {
-        Err(Error::Vmdk { offset, fault, .. }) => (offset, fault),
+fn fault<T>(result: Result<T>) -> (u64, Fault) {
+    let error = result.err().expect("it is refused");
+    match error.into_detail() {
+        Ok(DiskError::Vmdk { offset, fault, .. }) => (offset, fault),
         other => panic!("{other:?}"),
     }
 }
 
-fn feature<T: std::fmt::Debug>(result: Result<T>) -> String {
-    match result {
-        Err(Error::Unsupported { feature, .. }) => feature,
-        Err(error @ Error::Difference { .. }) => error.to_string(),
-        other => panic!("{other:?}"),
+fn feature<T>(result: Result<T>) -> String {
+    let error = result.err().expect("it is refused");
+    match (error.detail(), error.detail()) {
+        (Some(BlockError::Unsupported { feature, .. }), _) => feature.clone(),
+        (_, Some(DiskError::Difference { .. })) => error.to_string(),
+        _ => panic!("{error:?}"),
     }
 }
 
@@ -164,10 +169,13 @@ fn unequal_flat_extents_join_without_a_seam() {
         opened.read_at(offset as u64, &mut bytes).unwrap();
         assert_equal(&bytes, &expected[offset..offset + len], "over a seam");
     }
-    assert!(matches!(opened.read_at(expected.len() as u64, &mut [0]), Err(Error::OutOfRange { .. })));
+    assert!(matches!(
+        opened.read_at(expected.len() as u64, &mut [0]).detail(),
+        Some(BlockError::OutOfRange { .. })
+    ));
     fs::write(folder.path("two.bin"), vec![1; 4 << 20]).unwrap();
     assert!(
-        matches!(opened.check_unchanged(), Err(Error::Changed { object }) if object.ends_with("two.bin"))
+        matches!(opened.check_unchanged().detail(), Some(BlockError::Changed { object }) if object.ends_with("two.bin"))
     );
 }
 
@@ -521,13 +529,10 @@ fn nothing_but_a_plain_file_beside_the_descriptor_is_opened() {
 #[test]
 fn a_missing_extent_is_named() {
     let folder = Folder::new();
-    match folder.open("monolithicFlat", &["RW 1 FLAT \"gone-flat.vmdk\" 0"]) {
-        Err(Error::Io { object, source, .. }) => {
-            assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
-            assert!(object.ends_with("/gone-flat.vmdk"), "{object}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let opened = folder.open("monolithicFlat", &["RW 1 FLAT \"gone-flat.vmdk\" 0"]);
+    let Some(DiskError::MissingExtent { object, source }) = opened.detail() else { panic!("{opened:?}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+    assert!(object.ends_with("/gone-flat.vmdk"), "{object}");
 }
 
 #[test]
@@ -711,12 +716,12 @@ fn a_file_cut_anywhere_is_never_filled_with_zeros() {
                     assert!(is_stream && vmdk.len() - end < 1024, "{end} of {}", vmdk.len());
                     assert_equal(&bytes, &disk, "cut in its padding");
                 }
-                Err(Error::Vmdk { .. }) => {}
+                Err(error) if matches!(error.detail(), Some(DiskError::Vmdk { .. })) => {}
                 Err(other) => panic!("{end}: {other:?}"),
             }
             if is_stream {
                 match import_stream(&vmdk[..end]) {
-                    Err(Error::Vmdk { .. }) => {}
+                    Err(error) if matches!(error.detail(), Some(DiskError::Vmdk { .. })) => {}
                     // The patched layout needs no end marker: the directory came last.
                     Ok(_) if end == vmdk.len() - 512 => {}
                     other => panic!("{end}: {other:?}"),
@@ -918,9 +923,12 @@ fn a_pipe_that_fails_is_an_io_error() {
         }
     }
     let (vmdk, _) = sparse_vmdk(stream(Layout::True));
-    assert!(matches!(Stream::open(Fails(&vmdk[..100]), "pipe"), Err(Error::Io { .. })));
+    assert!(matches!(Stream::open(Fails(&vmdk[..100]), "pipe").detail(), Some(BlockError::Io { .. })));
     let store = store_in(&MemoryStorage::new());
     let stream = Stream::open(Fails(&vmdk[..200_000]), "pipe").unwrap();
-    assert!(matches!(store.import(Source::spans(stream, "pipe"), &options("failed")), Err(Error::Io { .. })));
+    assert!(matches!(
+        store.import(Source::spans(stream, "pipe"), &options("failed")).detail(),
+        Some(BlockError::Io { .. })
+    ));
     assert!(store.image(&"failed".parse().unwrap()).is_err());
 }

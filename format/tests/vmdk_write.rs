@@ -18,7 +18,10 @@ use common::{
 };
 use melv::device::for_each_run;
 use melv::vmdk::{WriteOptions, export_sparse, export_stream, export_stream_file};
-use melv::{BlockDevice, Digest, Error, ExportOptions, Result, Run, RunKind, Source};
+use melv::{
+    BlockDevice, BlockError, Digest, Error, ExportOptions, Result, ResultExt, Run, RunKind, Source,
+    StoreError,
+};
 use rayon::prelude::*;
 use vmdk_layout::{GRAIN, Grains, check_sparse, check_stream, descriptor};
 
@@ -344,7 +347,7 @@ fn a_disk_that_fails_leaves_no_file() {
         for threads in [1, 3] {
             let failing = Touchy { fails: block(40 * 256 + 41), ..Touchy::new() };
             let error = on_threads(threads, || kind.write(&failing, &path, &WriteOptions::default()));
-            assert!(matches!(error, Err(Error::Io { operation: "read", .. })), "{error:?}");
+            assert!(matches!(error.detail(), Some(BlockError::Io { operation: "read", .. })), "{error:?}");
             let panicking = Touchy { panics: block(17 * 256 + 18), ..Touchy::new() };
             let write = || kind.write(&panicking, &path, &WriteOptions::default());
             let caught =
@@ -377,7 +380,7 @@ fn a_full_stream_says_where() {
     export_stream(&disk, &mut whole, "-", &WriteOptions::default()).expect("export");
     for room in [0, 100, 1 << 16, whole.len() / 2, whole.len() - 513, whole.len() - 1] {
         let error = export_stream(&disk, &mut Full(room), "the pipe", &WriteOptions::default());
-        let Err(Error::NoSpace { operation: "write", object, .. }) = error else {
+        let Some(BlockError::NoSpace { operation: "write", object, .. }) = error.detail() else {
             panic!("{room} bytes: {error:?}");
         };
         assert!(object.starts_with("the pipe at byte "), "{object}");
@@ -404,7 +407,7 @@ fn a_full_file_system_leaves_no_file() {
     for kind in KINDS {
         let path = Path::new(&folder).join("out.vmdk");
         let error = kind.write(&disk, &path, &WriteOptions::default());
-        assert!(matches!(error, Err(Error::NoSpace { .. })), "{error:?}");
+        assert!(matches!(error.detail(), Some(BlockError::NoSpace { .. })), "{error:?}");
     }
 }
 
@@ -418,7 +421,7 @@ fn who_asks_to_stop_is_heard() {
         let export = ExportOptions { cancel: Some(&cancel), progress: Some(&progress), ..Default::default() };
         let options = WriteOptions { content: None, export };
         let error = kind.write(&disk, &folder.path().join("out.vmdk"), &options);
-        assert!(matches!(error, Err(Error::Interrupted)), "{error:?}");
+        assert!(matches!(error.detail(), Some(BlockError::Interrupted)), "{error:?}");
         assert_eq!(files_in(folder.path()), Vec::<PathBuf>::new());
     }
 }
@@ -450,7 +453,7 @@ fn a_file_that_exists_is_replaced_only_by_force() {
         std::os::unix::fs::symlink(&path, &link).expect("link");
         for path in [&path, &link] {
             let error = kind.write(&disk, path, &WriteOptions::default());
-            assert!(matches!(error, Err(Error::Exists { what: "file", .. })), "{error:?}");
+            assert!(matches!(error.detail(), Some(StoreError::Exists { what: "file", .. })), "{error:?}");
         }
         assert_eq!(std::fs::read(&path).expect("read"), b"mine");
         kind.write(&disk, &link, &forced()).expect("export");
@@ -475,7 +478,11 @@ fn targets_that_cannot_hold_a_vmdk_are_refused() {
     for kind in KINDS {
         for target in &targets {
             let error = kind.write(&disk, target, &forced());
-            assert!(matches!(error, Err(Error::Invalid { .. })), "{}: {error:?}", target.display());
+            assert!(
+                matches!(error.detail(), Some(BlockError::Invalid { .. })),
+                "{}: {error:?}",
+                target.display()
+            );
         }
     }
     assert_eq!(files_in(folder.path()), Vec::<PathBuf>::new());
@@ -488,10 +495,10 @@ fn disks_that_no_vmdk_can_be_of_are_refused() {
         for (size, is_limit) in [(0, false), (513, false), ((128 << 40) + 512, true), (1 << 62, true)] {
             let disk = SeedDisk { size, ..SeedDisk::default() };
             let error = kind.write(&disk, &folder.path().join("out.vmdk"), &WriteOptions::default());
-            match error {
-                Err(Error::Limit { found, .. }) => assert!(is_limit && found == size),
-                Err(Error::Invalid { what: "disk size", .. }) => assert!(!is_limit),
-                other => panic!("{size}: {other:?}"),
+            match error.detail() {
+                Some(BlockError::Limit { found, .. }) => assert!(is_limit && *found == size),
+                Some(BlockError::Invalid { what: "disk size", .. }) => assert!(!is_limit),
+                _ => panic!("{size}: {error:?}"),
             }
         }
     }
@@ -499,7 +506,7 @@ fn disks_that_no_vmdk_can_be_of_are_refused() {
     let disk = SeedDisk { size: 2 << 40, ..SeedDisk::default() };
     let error = Kind::Sparse.write(&disk, &folder.path().join("out.vmdk"), &WriteOptions::default());
     let error = error.expect_err("too large");
-    assert!(matches!(error, Error::Limit { found, .. } if found == 1 << 32), "{error:?}");
+    assert!(matches!(error.detail(), Some(BlockError::Limit { found, .. }) if found == 1 << 32), "{error:?}");
     assert!(error.to_string().contains("vmdk-stream"), "{error}");
     assert_eq!(files_in(folder.path()), Vec::<PathBuf>::new());
 }
@@ -529,7 +536,7 @@ fn a_link_to_nothing_and_a_folder_that_is_not_there() {
     let missing = folder.path().join("missing/out.vmdk");
     for kind in KINDS {
         let error = kind.write(&VecDisk(text(1)), &missing, &WriteOptions::default());
-        assert!(matches!(error, Err(Error::Io { operation: "create", .. })), "{error:?}");
+        assert!(matches!(error.detail(), Some(BlockError::Io { operation: "create", .. })), "{error:?}");
     }
     assert!(File::open(missing).is_err());
 }

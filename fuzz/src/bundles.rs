@@ -3,9 +3,7 @@
 use std::sync::OnceLock;
 
 use melv::ondisk::bundle::Object;
-use melv::{
-    BlockDevice, Cache, Digest, Error, LoadOptions, MemoryStorage, Store, StoreOptions, VerifyOptions,
-};
+use melv::{BlockDevice, Cache, Digest, Error, ErrorKind, LoadOptions, MemoryStorage, Store, StoreErrors, StoreOptions, VerifyOptions};
 
 use crate::hostile::forge::{Site, sites};
 use crate::hostile::model::{Sound, open, read, sound};
@@ -133,13 +131,7 @@ fn change_object(object: &mut Object, input: &mut Input<'_>) {
 fn assert_typed(error: &Error) {
     let is_typed = error.is_damage()
         || error.is_not_found()
-        || matches!(
-            error,
-            Error::Unsupported { .. }
-                | Error::BaseMissing { .. }
-                | Error::Invalid { .. }
-                | Error::Limit { .. }
-        );
+        || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Limit);
     assert!(is_typed, "not typed: {error:?}");
 }
 

@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use melv::{
-    BlockDevice, BundleOptions, Cache, Error, ImageRef, ImportOptions, ImportReport, LoadOptions,
-    MemoryStorage, RefName, SaveOptions, Source, Store, StoreOptions, VerifyOptions,
-};
+use melv::{BlockDevice, BundleOptions, Cache, Error, ErrorKind, ImageRef, ImportOptions, ImportReport, LoadOptions, MemoryStorage, RefName, ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions};
 
 use crate::input::Input;
 use crate::places::Memory;
@@ -138,7 +135,7 @@ impl Shadowed {
                 );
                 self.disks.insert(name, disk);
             }
-            Err(Error::Exists { .. }) => assert!(taken),
+            Err(error) if matches!(error.detail(), Some(StoreError::Exists { .. })) => assert!(taken),
             Err(error) => panic!("{error:?}"),
         }
     }
@@ -152,8 +149,8 @@ impl Shadowed {
                 let before = self.disks.insert(to, disk.clone());
                 assert!(replace || before.is_none_or(|before| before == disk), "a name was taken away");
             }
-            (Err(Error::NotFound { .. }), None) => {}
-            (Err(Error::Exists { .. }), Some(_)) => assert!(!replace && self.disks.contains_key(&to)),
+            (Err(error), None) if error.is_not_found() => {}
+            (Err(error), Some(_)) if error.kind() == ErrorKind::Exists => assert!(!replace && self.disks.contains_key(&to)),
             (done, disk) => panic!("{from} to {to}: {done:?}, there: {}", disk.is_some()),
         }
     }
@@ -161,7 +158,8 @@ impl Shadowed {
     fn remove(&mut self, input: &mut Input<'_>) {
         let name = name(input);
         match (self.store.remove(&name), self.disks.remove(&name)) {
-            (Ok(()), Some(_)) | (Err(Error::NotFound { .. }), None) => {}
+            (Ok(()), Some(_)) => {}
+            (Err(error), None) if error.is_not_found() => {}
             (done, was) => panic!("{name}: {done:?}, was there: {}", was.is_some()),
         }
     }

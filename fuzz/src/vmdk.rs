@@ -10,7 +10,7 @@ use melv::fuzzing;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{Disk, ExtentKind, Stream, looks_like};
-use melv::{BlockDevice, Error, Result};
+use melv::{BlockDevice, Error, ErrorKind, Result};
 
 use crate::common::Rng;
 
@@ -85,16 +85,11 @@ fn with_file<R>(bytes: &[u8], look: impl FnOnce(&Path) -> R) -> R {
 }
 
 fn is_typed(error: &Error) -> bool {
-    match error {
-        Error::Vmdk { .. }
-        | Error::Difference { .. }
-        | Error::Unsupported { .. }
-        | Error::Limit { .. }
-        | Error::Invalid { .. } => true,
-        // A name that is no file's.
-        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-        _ => false,
-    }
+    // Not found: a name that is no file's.
+    matches!(
+        error.kind(),
+        ErrorKind::Damaged | ErrorKind::Unsupported | ErrorKind::Limit | ErrorKind::NotFound | ErrorKind::Invalid
+    )
 }
 
 /// All of a disk that is small; of another its ends.

@@ -3,7 +3,7 @@
 use std::io;
 
 use melv::serving::Medium;
-use melv::{BlockDevice, Error, RunKind};
+use melv::{BlockDevice, Error, ErrorKind, RunKind};
 
 use crate::channel::Channel;
 use crate::negotiation::{ReplyMode, Session};
@@ -284,9 +284,9 @@ impl<'a> Answers<'a> {
 
 /// What a client is told of an error.
 fn errno(error: &Error) -> Errno {
-    match error {
-        Error::OutOfRange { .. } => Errno::Inval,
-        Error::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => Errno::NoMem,
+    match error.kind() {
+        ErrorKind::Invalid => Errno::Inval,
+        ErrorKind::OutOfMemory => Errno::NoMem,
         _ => Errno::Io,
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use melv::limits::{CHUNK_BLOCKS_DEFAULT, LEVEL_DEFAULT};
-use melv::{ImportOptions, Source, Store, StoreOptions};
+use melv::{ImportOptions, ResultExt, Source, Store, StoreError, StoreOptions};
 
 use crate::BLOCK_LEN;
 use crate::floor::{self, Compression};
@@ -13,7 +13,9 @@ use crate::workload::{self, Result};
 
 fn import(folder: &Path, disk: &Path, name: &str) -> Result<f64> {
     let store = match Store::open_folder(folder, StoreOptions::default()) {
-        Err(melv::Error::NoStore { .. }) => Store::create_folder(folder, StoreOptions::default())?,
+        Err(error) if matches!(error.detail(), Some(StoreError::NoStore { .. })) => {
+            Store::create_folder(folder, StoreOptions::default())?
+        }
         other => other?,
     };
     let disk = melv::source::RawFile::open(disk, false)?;

@@ -8,7 +8,7 @@ use melv::limits::SPAN_LEN;
 use melv::ondisk::manifest::Geometry;
 use melv::source::padded_size;
 use melv::vmdk::Warning;
-use melv::{Digest, Error, content_of};
+use melv::{Digest, ErrorKind, content_of};
 use serde_json::json;
 
 use crate::disk::{Disk, say_warnings};
@@ -71,7 +71,9 @@ fn open(args: &Args, format: Option<Format>, session: &Session<'_>) -> Result<Di
         (Err(Failure::NoFile { path }), Some(text)) if !text.contains('/') => {
             match Operand::find(text, session) {
                 Ok(Operand::Image(found)) => Ok(Disk::Image(found, None)),
-                Err(Failure::Melv(Error::NoStore { .. })) => Err(Failure::NoFile { path }),
+                Err(Failure::Melv(error)) if error.kind() == ErrorKind::NoStore => {
+                    Err(Failure::NoFile { path })
+                }
                 Ok(Operand::File(path)) => Disk::open(&path, format, args.pad, session),
                 Err(failure) => Err(failure),
             }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use melv::{BlockDevice, Error, ExportOptions, Image, export, export_into, export_stream, vmdk};
+use melv::{BlockDevice, BlockError, Error, ExportOptions, Image, export, export_into, export_stream, vmdk};
 use serde_json::json;
 
 use crate::bundle_ref::BundleRef;
@@ -166,13 +166,14 @@ fn check_target(out: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let expected = "a regular file or a block device (- writes to a pipe)";
-    Err(Error::Invalid { what: "output", found: out.display().to_string(), expected }.into())
+    Err(Error::from(BlockError::Invalid { what: "output", found: out.display().to_string(), expected })
+        .into())
 }
 
 /// A reader that closes its end knows that it has not got all.
 fn gone(error: Error, found: &Found) -> Failure {
-    match error {
-        Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe => Failure::ReaderGone,
-        other => Failure::of_bundle(found.bundle.as_deref(), other),
+    match error.detail() {
+        Some(BlockError::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Failure::ReaderGone,
+        _ => Failure::of_bundle(found.bundle.as_deref(), error),
     }
 }

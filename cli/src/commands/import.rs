@@ -9,7 +9,7 @@ use std::time::Instant;
 use melv::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
 use melv::source::{ArrivedSpan, SpanStream};
 use melv::vmdk::Warning;
-use melv::{Digest, Error, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source};
+use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError};
 use serde_json::json;
 
 use crate::args::size;
@@ -158,12 +158,15 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
 
 /// The parent must be in the store: its pages are used again.
 fn parent_ref(text: &str) -> Result<ImageRef, Failure> {
-    match stored_ref(text) {
-        Err(Failure::Melv(Error::ReadOnly { object })) => Err(Failure::Usage(format!(
-            "the parent must be an image of the store; `melv load {object}` brings it there"
-        ))),
-        other => other,
-    }
+    stored_ref(text).map_err(|failure| match &failure {
+        Failure::Melv(error) => match error.detail() {
+            Some(StoreError::ReadOnly { object }) => Failure::Usage(format!(
+                "the parent must be an image of the store; `melv load {object}` brings it there"
+            )),
+            _ => failure,
+        },
+        _ => failure,
+    })
 }
 
 /// What is asked for.

@@ -7,7 +7,7 @@ use melv::fault::Fault;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
 use melv::source::RawFile;
 use melv::vmdk::{self, Access, Extent};
-use melv::{BlockDevice, Container, Digest, Error};
+use melv::{BlockDevice, Container, Digest, DiskError, Error, ErrorKind, StoreError};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::HeldImage;
@@ -46,9 +46,7 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
     let name = path.display().to_string();
     let file_bytes = metadata(path)?.len();
     let disk = match vmdk::Disk::open(path) {
-        Err(error @ (Error::Unsupported { .. } | Error::Difference { .. })) => {
-            return describe_unread(path, &error);
-        }
+        Err(error) if error.kind() == ErrorKind::Unsupported => return describe_unread(path, &error),
         opened => opened?,
     };
     let json = json!({
@@ -80,8 +78,8 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
 fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failure> {
     let name = path.display().to_string();
     let outline = vmdk::Outline::read(path)?;
-    let parent = match error {
-        Error::Difference { parent, .. } => Some(parent.as_ref()),
+    let parent = match error.detail() {
+        Some(DiskError::Difference { parent, .. }) => Some(parent.as_ref()),
         _ => outline.parent.as_ref(),
     };
     let json = json!({
@@ -187,7 +185,7 @@ impl BundleFacts {
         let name = path.display().to_string();
         let corrupt = |offset| {
             let name = name.clone();
-            move |fault| Failure::from(Error::corrupt(name, offset, fault))
+            move |fault| Failure::from(StoreError::corrupt(name, offset, fault))
         };
         let mut bytes = vec![0; HEAD_LEN.min(file.size()) as usize];
         file.read_at(0, &mut bytes)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use melv::{Error, LoadOptions, LoadReport, Store};
+use melv::{Error, LoadOptions, LoadReport, Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::{BundleRef, held, names_text};
@@ -66,7 +66,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
 /// Whether what is damaged lies in the bundle, rather than in the store, which has its objects under
 /// the same kind of names.
 fn is_only_in(error: &Error, bundle: &Store, store: &Store) -> bool {
-    let Error::Corrupt { object, .. } = error else { return false };
+    let Some(StoreError::Corrupt { object, .. }) = error.detail() else { return false };
     let has = |place: &Store| place.storage().open(object).is_ok();
     has(bundle) && !has(store)
 }

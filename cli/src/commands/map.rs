@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use melv::image::{DepthRun, Lineage};
-use melv::{BlockDevice, Error, RunKind};
+use melv::{BlockDevice, BlockError, RunKind};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
@@ -41,7 +41,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
         write_run(&mut out, &run, is_first, &columns).map_err(write_failed)?;
         is_first = false;
         // Any error ends the walk.
-        if out.is_gone() { Err(Error::Interrupted) } else { Ok(()) }
+        if out.is_gone() { Err(BlockError::Interrupted.into()) } else { Ok(()) }
     });
     if out.is_gone() {
         return Ok(Exit::Done);

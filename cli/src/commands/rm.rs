@@ -1,6 +1,6 @@
 //! `melv rm`: names are taken away.
 
-use melv::{Error, RefName};
+use melv::RefName;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
@@ -33,7 +33,9 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let store = session.store()?;
     // All or none, as far as nobody else removes one meanwhile. A damaged record is removed like any other.
     for name in &names {
-        if let Err(error @ Error::NotFound { .. }) = store.named(name) {
+        if let Err(error) = store.named(name)
+            && error.is_not_found()
+        {
             return Err(error.into());
         }
     }

@@ -255,12 +255,9 @@ impl Places {
             (false, true) => format!("[{text}]:{PORT}"),
             (false, false) => format!("{text}:{PORT}"),
         };
-        let failed = |error: std::io::Error| {
+        let failed = |source: std::io::Error| {
             let port = address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
-            let is_refused = error.kind() == std::io::ErrorKind::PermissionDenied;
-            let is_low = port.is_some_and(|port| port < 1024);
-            let operation = if is_refused && is_low { "listen at the port" } else { "listen at" };
-            Error::io(operation, address.clone(), error)
+            Failure::Listen { address: address.clone(), port, source }
         };
         let listener = std::net::TcpListener::bind(&address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
@@ -343,7 +340,8 @@ impl Running {
     fn start(command: &str, uris: &[String], server: Handle) -> Result<Self, Failure> {
         let uri = uris.first().map_or("", String::as_str);
         let child = Command::new("sh").args(["-c", command]).env("uri", uri).spawn();
-        let child = Arc::new(Mutex::new(child.map_err(|error| Error::io("run", "sh", error))?));
+        let child =
+            Arc::new(Mutex::new(child.map_err(|source| Failure::Run { program: "sh".into(), source })?));
         let waited = child.clone();
         let waiter = threads::spawn(move || {
             // Not waited for under the lock: who ends the server must be able to end the command.

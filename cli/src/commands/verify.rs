@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use melv::{Damage, DamagedObject, Digest, Error, ImageRef, RefName, Store, VerifyOptions, VerifyReport};
+use melv::{Damage, DamagedObject, Digest, ImageRef, RefName, Store, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::{BundleRef, names_text};
@@ -104,7 +104,7 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
 fn wanted(store: &Store, reference: &ImageRef) -> melv::Result<Digest> {
     let id = store.resolve(reference)?;
     match store.image_by_id(id) {
-        Err(error @ Error::NotFound { .. }) if matches!(reference, ImageRef::Id(_)) => Err(error),
+        Err(error) if error.is_not_found() && matches!(reference, ImageRef::Id(_)) => Err(error),
         _ => Ok(id),
     }
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::load_frames::{REMEMBERED_MAX, batch_chunks};
 use super::writer::{BundleWriter, Pieces};
 use crate::digest::{Digest, page_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 use crate::guard::guard;
 use crate::image::{ChunkBlocks, ListBlocks};
 use crate::limits::{PACK_FRAMES_MAX, PACK_LEN_MAX, TABLE_PAGE_RECORDS};
@@ -336,7 +336,9 @@ impl PlaceTable {
 /// Fails where somebody asked to stop.
 pub(super) fn check_cancel(cancel: Option<&std::sync::atomic::AtomicBool>) -> Result<()> {
     match cancel {
-        Some(cancel) if cancel.load(std::sync::atomic::Ordering::Relaxed) => Err(Error::Interrupted),
+        Some(cancel) if cancel.load(std::sync::atomic::Ordering::Relaxed) => {
+            Err(BlockError::Interrupted.into())
+        }
         _ => Ok(()),
     }
 }

@@ -45,7 +45,7 @@ impl KnownChunks {
         for id in committed_lists(shared)? {
             match shared.list(&id, None).and_then(|list| list.locator().map(|_| list)) {
                 Ok(list) => lists.push(list),
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => health.add_tables(&id, &error),
             }
         }
@@ -118,7 +118,7 @@ impl KnownChunks {
                 }
                 let page = match list.page(number) {
                     Ok(page) => page,
-                    Err(error) if error.may_pass() => return Err(error),
+                    Err(error) if error.is_transient() => return Err(error),
                     // Not shared with.
                     Err(_) => continue,
                 };
@@ -139,7 +139,7 @@ impl KnownChunks {
     /// Whether nothing is to be found by a page of a locator.
     fn is_empty_page(&self, list: &List, number: u64) -> Result<bool> {
         match list.with_locator(|locator| locator.is_empty_page(&self.shared, number)) {
-            Err(error) if error.may_pass() => Err(error),
+            Err(error) if error.is_transient() => Err(error),
             is_empty => Ok(is_empty.unwrap_or(true)),
         }
     }
@@ -152,7 +152,7 @@ impl KnownChunks {
             list.places_now(chunk)
         };
         let places = match told() {
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             // Not shared with.
             Err(error) => {
                 self.health.add_tables(&list.id, &error);

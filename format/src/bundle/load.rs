@@ -13,7 +13,7 @@ use super::load_frames::FrameWriter;
 use super::load_pages::StagedPages;
 use crate::device::BlockDevice;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::heal::{self, Health};
 use crate::image::{BlockSet, ChunkBlocks, Image, ListBlocks};
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT, TABLE_PAGE_RECORDS};
@@ -84,13 +84,13 @@ impl Store {
     /// each block where that is less; 80 bytes for each of the first quarter million chunks; and 16 MiB.
     ///
     /// # Errors
-    /// [`Error::Exists`] for a name in use by another image; damage of the bundle; [`Error::NoSpace`];
-    /// [`Error::Interrupted`].
+    /// [`StoreError::Exists`] for a name in use by another image; damage of the bundle; [`BlockError::NoSpace`];
+    /// [`BlockError::Interrupted`].
     pub fn load(&self, bundle: &Self, options: &LoadOptions<'_>) -> Result<LoadReport> {
         let (mut tries, mut hurt) = (1, BTreeSet::new());
         loop {
             match Load::new(self, bundle, options, &hurt).and_then(Load::run) {
-                Err(Error::Conflict { .. }) if tries < TRIES => tries += 1,
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES => tries += 1,
                 Err(error) => match list_of(&error) {
                     // A list of this store is damaged, and may be made again by what else there is of it; else
                     // nothing of it is built on.
@@ -108,7 +108,7 @@ impl Store {
 
 /// The list whose tables, or whose locator's, an error says are damaged.
 fn list_of(error: &Error) -> Option<Digest> {
-    let Error::Corrupt { object, .. } = error else { return None };
+    let Some(StoreError::Corrupt { object, .. }) = error.detail() else { return None };
     let is_table = [names::LISTS, names::LOCATORS].iter().any(|folder| object.starts_with(folder));
     names::digest_of(object).filter(|_| is_table)
 }
@@ -198,7 +198,7 @@ impl<'a> Load<'a> {
                         donors.push(image);
                     }
                 }
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(_) => {}
             }
         }
@@ -319,7 +319,7 @@ impl Seen {
         for image in loaded {
             match Record::check(shared, image.image) {
                 Ok(()) => {}
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(_) => {
                     new.insert(image.image);
                     // So that damaged page files that it leaves behind are known.
@@ -341,7 +341,7 @@ impl Seen {
                 match shared.reference(name) {
                     Ok(found) if found.image == image.image => continue,
                     Ok(_) if !replace => {
-                        return Err(Error::Exists { what: "name", name: name.to_string() });
+                        return Err(StoreError::Exists { what: "name", name: name.to_string() }.into());
                     }
                     Err(error) if !error.is_not_found() && !replace => return Err(error),
                     _ => references.push((name.clone(), image.image)),
@@ -399,7 +399,7 @@ fn names_of(bundle: &Store, images: &[Image], options: &LoadOptions<'_>) -> Resu
             (None, Some(name)) => vec![format!("{}:{id}", name.name()).parse()?],
             (None, None) => {
                 let expected = "a name for it: the bundle has none";
-                return Err(Error::Invalid { what: "image", found: format!("@{id}"), expected });
+                return Err(BlockError::Invalid { what: "image", found: format!("@{id}"), expected }.into());
             }
         };
         let (content, size_bytes) = (image.manifest().content, image.size());

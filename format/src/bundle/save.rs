@@ -8,7 +8,7 @@ use super::pages::PageFile;
 use super::sink::{BundleSink, FileSink};
 use super::writer::BundleWriter;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX};
 use crate::output::Target;
@@ -49,7 +49,7 @@ impl Store {
     /// 20 MiB for a disk of 100 GiB.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an image; damage of what is read; those of the sink. There is no bundle
+    /// [`StoreError::NotFound`](crate::StoreError::NotFound) for an image; damage of what is read; those of the sink. There is no bundle
     /// then, whatever was written.
     pub fn save(
         &self,
@@ -70,11 +70,11 @@ impl Store {
         }
         if ids.is_empty() {
             let expected = "at least one image";
-            return Err(Error::Invalid { what: "number of images", found: "0".into(), expected });
+            return Err(BlockError::Invalid { what: "number of images", found: "0".into(), expected }.into());
         }
         if names.len() as u64 > BUNDLE_NAMES_MAX {
             let found = names.len() as u64;
-            return Err(Error::Limit { what: "names of a bundle", found, max: BUNDLE_NAMES_MAX });
+            return Err(BlockError::Limit { what: "names of a bundle", found, max: BUNDLE_NAMES_MAX }.into());
         }
         // As they are now: another process may have added to what is held in part.
         self.shared.forget_lists();
@@ -106,8 +106,8 @@ impl Store {
     /// once it is complete; a device holds no bundle until it does. Both are synced on return.
     ///
     /// # Errors
-    /// As [`Store::save`]; [`Error::Exists`] for a file that is there, unless `force` is set;
-    /// [`Error::NoSpace`].
+    /// As [`Store::save`]; [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there, unless `force` is set;
+    /// [`BlockError::NoSpace`].
     pub fn save_file(
         &self,
         images: &[ImageRef],
@@ -153,11 +153,11 @@ impl Store {
 fn check_bases(images: &[Image], bases: &[Image]) -> Result<()> {
     if let Some(image) = images.iter().find(|image| bases.iter().any(|base| base.id() == image.id())) {
         let expected = "an image other than those that are saved";
-        return Err(Error::Invalid { what: "base", found: format!("@{}", image.id()), expected });
+        return Err(BlockError::Invalid { what: "base", found: format!("@{}", image.id()), expected }.into());
     }
     match bases.len() as u64 {
         found if found > BUNDLE_BASES_MAX => {
-            Err(Error::Limit { what: "bases of a bundle", found, max: BUNDLE_BASES_MAX })
+            Err(BlockError::Limit { what: "bases of a bundle", found, max: BUNDLE_BASES_MAX }.into())
         }
         _ => Ok(()),
     }

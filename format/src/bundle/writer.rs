@@ -2,7 +2,7 @@
 
 use super::sink::BundleSink;
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result, StoreError};
 use crate::limits::{BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX};
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Piece, Table};
 use crate::store::OPEN_LEN_MAX;
@@ -77,7 +77,7 @@ impl<'a> BundleWriter<'a> {
         check_limit("bytes of a bundle's table", bytes.len() as u64, BUNDLE_TABLE_LEN_MAX)?;
         // What is written must be readable: the same checks as when it is read.
         Table::decode(&bytes, self.offset)
-            .map_err(|fault| Error::corrupt("the new bundle", self.offset, fault))?;
+            .map_err(|fault| StoreError::corrupt("the new bundle", self.offset, fault))?;
         self.sink.append(&bytes)?;
         let len = self.offset + bytes.len() as u64;
         let at_once = |tail: &&u64| len - **tail <= OPEN_LEN_MAX;
@@ -95,5 +95,5 @@ impl<'a> BundleWriter<'a> {
 }
 
 fn check_limit(what: &'static str, found: u64, max: u64) -> Result<()> {
-    if found <= max { Ok(()) } else { Err(Error::Limit { what, found, max }) }
+    if found <= max { Ok(()) } else { Err(BlockError::Limit { what, found, max }.into()) }
 }

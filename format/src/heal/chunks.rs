@@ -149,7 +149,7 @@ impl<'a> ChunkHealer<'a> {
                 .and_then(|id| self.shared.load_chunk(list, chunk, &id, VerifyMode::Full));
             match loaded {
                 Ok(loaded) => self.last = Some((list.id, chunk, loaded.bytes().to_vec())),
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(_) => return Ok(false),
             }
         }
@@ -175,7 +175,7 @@ impl<'a> ChunkHealer<'a> {
                 }
                 let page = match list.page(number) {
                     Ok(page) => page,
-                    Err(error) if error.may_pass() => return Err(error),
+                    Err(error) if error.is_transient() => return Err(error),
                     Err(_) => continue,
                 };
                 for (id, chunk) in page.chunks_exact(DIGEST_LEN).zip(number * TABLE_PAGE_RECORDS..) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::replace;
 use crate::digest::{DIGEST_LEN, Digest, chunk_ids, object_digest, page_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, ErrorKind, Result};
 use crate::index;
 use crate::limits::{CHUNK_BLOCKS_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape};
@@ -50,9 +50,9 @@ fn is_sound(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
         Ok(true)
     };
     match look() {
-        Err(error) if error.may_pass() => Err(error),
+        Err(error) if error.is_transient() => Err(error),
         // The digest of the root is checked before what it needs is: a newer melv wrote it.
-        Err(Error::Unsupported { .. }) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(true),
         looked => Ok(looked.unwrap_or(false)),
     }
 }
@@ -110,7 +110,7 @@ fn read_ids(log: &dyn ReadAt, name: &str, shape: &ListShape, page: u64, ids: &mu
         block += count;
     }
     if ids.is_empty() {
-        return Err(Error::Limit { what: "pages of a list", found: page, max: shape.pages() });
+        return Err(BlockError::Limit { what: "pages of a list", found: page, max: shape.pages() }.into());
     }
     Ok(())
 }

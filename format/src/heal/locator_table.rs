@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::replace;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::frame;
 use crate::ondisk::locator::{self, FramePlace};
@@ -35,8 +35,10 @@ struct Wanted {
 pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     let list = List::open(shared, *id, None)?;
     let old = match list.reload_locator() {
-        Err(error) if error.may_pass() => return Err(error),
-        Err(Error::Unsupported { .. }) if is_as_written(shared, id)? => return Ok(false),
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) if error.kind() == ErrorKind::Unsupported && is_as_written(shared, id)? => {
+            return Ok(false);
+        }
         old => old.ok(),
     };
     if let Some(old) = &old
@@ -89,7 +91,7 @@ fn bad_pages(shared: &Shared, locator: &Locator) -> Result<Vec<u64>> {
     let mut bad = Vec::new();
     for page in 0..locator.root.pages.len() as u64 {
         match locator.record(shared, page * TABLE_PAGE_RECORDS) {
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             Err(_) => bad.push(page),
             Ok(_) => {}
         }
@@ -107,7 +109,7 @@ fn window(
     let mut window = Vec::new();
     for page in pages {
         let ids = match list.page(page) {
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             // Absent, or damaged: without ids nothing can be looked for.
             ids => ids.unwrap_or_default(),
         };
@@ -116,7 +118,7 @@ fn window(
             let at = (chunk - first) as usize * DIGEST_LEN;
             let id = ids.get(at..at + DIGEST_LEN).and_then(|id| id.try_into().ok()).map(Digest);
             let frames = match old.map(|old| list.located(shared, old, chunk)) {
-                Some(Err(error)) if error.may_pass() => return Err(error),
+                Some(Err(error)) if error.is_transient() => return Err(error),
                 Some(Ok(frames)) => frames,
                 _ => Vec::new(),
             };
@@ -137,7 +139,7 @@ fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()
         let records = scrub::open_anew(shared, &object.name)
             .and_then(|opened| scrub::check_pack(opened.as_ref(), &object.name));
         let records = match records {
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             records => records.unwrap_or_default(),
         };
         let mut offset = FRAMES_OFFSET;
@@ -178,7 +180,7 @@ fn try_frame(
                 wanted.frames.push(LocatedFrame::known(&place, *pack));
                 wanted.held.iter_mut().zip(&mask).for_each(|(held, bits)| *held |= bits);
             }
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             _ => {}
         }
     }

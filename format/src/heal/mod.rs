@@ -55,7 +55,7 @@ pub(crate) fn tables(
             match heal(shared, &id) {
                 Ok(true) => drop(healed.insert(id)),
                 Ok(false) => {}
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => tracing::debug!(list = %id, %error, "not healed"),
             }
         }
@@ -129,7 +129,7 @@ impl Work<'_> {
             }
             match self.list(&mut index, &now, id, &suspects) {
                 Ok(()) => {}
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     tracing::debug!(list = %id, %error, "not healed");
                     self.left += suspects.count();
@@ -199,7 +199,7 @@ impl Work<'_> {
             // What cannot be read may name anything.
             match named_by(shared, id) {
                 Ok(names) => named.extend(names),
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(_) => return Ok(()),
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::device::{BlockDevice, Run, RunKind, SectorBits, check_range};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::BLOCK_LEN;
 use crate::map::LeafRun;
@@ -27,7 +27,7 @@ impl Store {
     /// Opens an image: three dependent reads at most, and no more than about 1 MiB.
     ///
     /// # Errors
-    /// [`Error::NotFound`] and [`Error::Ambiguous`] for the reference; damage of what was read.
+    /// [`StoreError::NotFound`] and [`StoreError::Ambiguous`] for the reference; damage of what was read.
     pub fn image(&self, reference: &ImageRef) -> Result<Image> {
         let id = self.resolve(reference)?;
         match (self.image_by_id(id), reference) {
@@ -35,7 +35,7 @@ impl Store {
             // given away, or removed, and with it the image, since it was read.
             (Err(error), ImageRef::Name(_)) if error.is_not_found() => match self.resolve(reference)? {
                 now if now != id => self.image_by_id(now),
-                _ => Err(Error::corrupt(names::object(names::MANIFESTS, &id), 0, Fault::Missing)),
+                _ => Err(StoreError::corrupt(names::object(names::MANIFESTS, &id), 0, Fault::Missing)),
             },
             (opened, _) => opened,
         }
@@ -132,7 +132,7 @@ impl Image {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
         if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
             let fault = Fault::ExtentRange { block: offset / BLOCK_LEN as u64, max: list.shape.blocks };
-            return Err(Error::corrupt(list.object_name(), 0, fault));
+            return Err(StoreError::corrupt(list.object_name(), 0, fault));
         }
         while !out.is_empty() {
             let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Image;
 use crate::device::BlockDevice;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::map::SearchableLeaf;
 use crate::store::list::List;
@@ -73,7 +73,7 @@ impl Image {
                 if let Some(list) = lists.get(extent.list as usize) {
                     let (block, max) = (extent.source + extent.blocks, list.shape.blocks);
                     if block > max {
-                        return Err(Error::corrupt(self.name(), 0, Fault::ExtentRange { block, max }));
+                        return Err(StoreError::corrupt(self.name(), 0, Fault::ExtentRange { block, max }));
                     }
                     each(base + extent.start, extent.blocks, list, extent.source)?;
                 }

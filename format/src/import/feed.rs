@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::options::ImportOptions;
 use crate::device::{BlockDevice, RunKind};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result, StoreError};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 use crate::source::{ArrivedSpan, Source, SourceKind, SpanStream, padded_size};
 
@@ -93,7 +93,12 @@ impl<'a> Feed<'a> {
                 let span = *offset / SPAN_LEN as u64;
                 *offset += len as u64;
                 if *offset > *size_max {
-                    return Err(Error::Limit { what: "bytes of a stream", found: *offset, max: *size_max });
+                    return Err(BlockError::Limit {
+                        what: "bytes of a stream",
+                        found: *offset,
+                        max: *size_max,
+                    }
+                    .into());
                 }
                 let is_last = len < SPAN_LEN;
                 check_size(name, *offset, is_last, *expected)?;
@@ -115,7 +120,7 @@ fn check_size(name: &str, found: u64, is_last: bool, expected: Option<u64>) -> R
     match expected {
         Some(expected) if found > expected || is_last && found < expected => {
             let found = is_last.then_some(found);
-            Err(Error::SizeMismatch { object: name.into(), expected, found })
+            Err(StoreError::SizeMismatch { object: name.into(), expected, found }.into())
         }
         _ => Ok(()),
     }
@@ -130,7 +135,7 @@ fn next_of_spans(spans: &mut dyn SpanStream, offset: &mut u64) -> Result<Option<
     let span = arrived.number;
     let start = span.saturating_mul(SPAN_LEN as u64);
     if start < *offset || start >= size {
-        return Err(Error::OutOfRange { offset: start, len: SPAN_LEN as u64, size });
+        return Err(BlockError::OutOfRange { offset: start, len: SPAN_LEN as u64, size }.into());
     }
     let len = (size - start).min(SPAN_LEN as u64);
     *offset = start + len;

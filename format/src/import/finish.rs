@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::codec;
 use crate::content::ContentHasher;
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result, StoreError};
 use crate::heal::Health;
 use crate::image::Image;
 use crate::limits::{PAGE_LEN_MAX, SPAN_BLOCKS};
@@ -146,7 +146,7 @@ impl<'a> TreeBuilder<'a> {
             // A list brought again because the store's own is damaged has the same id: such a leaf
             // would name it twice.
             MapLeaf::decode(&leaf.bytes, self.leaf_blocks)
-                .map_err(|fault| Error::corrupt("the new map", leaf.slot as u64, fault))?;
+                .map_err(|fault| StoreError::corrupt("the new map", leaf.slot as u64, fault))?;
             let (digest, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
             self.map.entries[leaf.slot].digest = digest;
             self.map.places[leaf.slot] = placed;
@@ -197,7 +197,12 @@ fn add_page(
 /// Writes a page, unless the parent has it.
 fn place_page(pages: &mut PageWriter<'_>, known: &KnownPages, bytes: &[u8]) -> Result<(Digest, Placed)> {
     if bytes.len() as u64 > PAGE_LEN_MAX {
-        return Err(Error::Limit { what: "bytes of a page", found: bytes.len() as u64, max: PAGE_LEN_MAX });
+        return Err(BlockError::Limit {
+            what: "bytes of a page",
+            found: bytes.len() as u64,
+            max: PAGE_LEN_MAX,
+        }
+        .into());
     }
     let digest = object_digest(bytes);
     let placed = match known.pages.get(&digest) {

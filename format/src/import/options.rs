@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result, StoreError};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
 use crate::store::{ImageRef, RefName};
 
@@ -83,15 +83,21 @@ impl ImportOptions<'_> {
 
     pub(super) fn check(&self) -> Result<()> {
         if !crate::LEVELS.contains(&self.level) {
-            return Err(Error::Invalid { what: "level", found: self.level.to_string(), expected: "1 to 19" });
+            return Err(BlockError::Invalid {
+                what: "level",
+                found: self.level.to_string(),
+                expected: "1 to 19",
+            }
+            .into());
         }
         if !self.chunk_blocks.is_power_of_two() || self.chunk_blocks > CHUNK_BLOCKS_MAX {
             let found = format!("{} bytes", u64::from(self.chunk_blocks) * BLOCK_LEN as u64);
-            return Err(Error::Invalid {
+            return Err(BlockError::Invalid {
                 what: "chunk size",
                 found,
                 expected: "a power of two from 4 KiB to 4 MiB",
-            });
+            }
+            .into());
         }
         Ok(())
     }
@@ -100,7 +106,7 @@ impl ImportOptions<'_> {
     pub(super) fn check_size(&self, name: &str, found: u64) -> Result<()> {
         match self.size_bytes {
             Some(expected) if expected != found => {
-                Err(Error::SizeMismatch { object: name.into(), expected, found: Some(found) })
+                Err(StoreError::SizeMismatch { object: name.into(), expected, found: Some(found) }.into())
             }
             _ => Ok(()),
         }
@@ -110,7 +116,7 @@ impl ImportOptions<'_> {
     pub(super) fn check_content(&self, name: &str, found: Digest) -> Result<()> {
         match self.content {
             Some(expected) if expected != found => {
-                Err(Error::ContentMismatch { object: name.into(), expected, found })
+                Err(StoreError::ContentMismatch { object: name.into(), expected, found }.into())
             }
             _ => Ok(()),
         }
@@ -118,7 +124,7 @@ impl ImportOptions<'_> {
 
     pub(super) fn check_cancel(&self) -> Result<()> {
         match self.cancel {
-            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(Error::Interrupted),
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(BlockError::Interrupted.into()),
             _ => Ok(()),
         }
     }

@@ -14,7 +14,7 @@ use super::plain::Plain;
 use super::sequencer::{ChunkJob, HashedSpan, Sequencer};
 use crate::content::{span_blocks, span_digest};
 use crate::device::BlockDevice;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 
 /// Bytes of chunks between sequencing and packing, for each thread.
@@ -222,7 +222,7 @@ struct Bail<'a, 'b>(&'a Pipeline<'b>);
 impl Drop for Bail<'_, '_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.plan().error.get_or_insert(Error::Interrupted);
+            self.0.plan().error.get_or_insert(Error::from(BlockError::Interrupted));
             self.0.wake.notify_all();
         }
     }

@@ -12,7 +12,7 @@ use super::sequencer::{Sequencer, SequencerParts};
 use crate::content::ContentHasher;
 use crate::device::SectorBits;
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{Result, StoreError};
 use crate::heal::{self, Health};
 use crate::image::{Image, SourceCursor};
 use crate::index::{self, CommittedIndex, PendingIndex};
@@ -38,14 +38,14 @@ impl Store {
     /// bytes for each block in the store: 235 MiB for a TiB.
     ///
     /// # Errors
-    /// [`Error::Exists`] for a name in use; [`Error::SizeMismatch`] and [`Error::ContentMismatch`]
-    /// for a disk that is not the one that the options describe; [`Error::Changed`] where a file was written to
-    /// meanwhile; [`Error::NoSpace`]; [`Error::Interrupted`]; what reading the disk gives.
+    /// [`StoreError::Exists`] for a name in use; [`StoreError::SizeMismatch`] and [`StoreError::ContentMismatch`]
+    /// for a disk that is not the one that the options describe; [`BlockError::Changed`](crate::BlockError::Changed) where a file was written to
+    /// meanwhile; [`BlockError::NoSpace`](crate::BlockError::NoSpace); [`BlockError::Interrupted`](crate::BlockError::Interrupted); what reading the disk gives.
     pub fn import(&self, source: Source<'_>, options: &ImportOptions<'_>) -> Result<ImportReport> {
         options.check()?;
         let shared = &self.shared;
         if !options.replace && shared.storage.open(&options.name.object()).is_ok() {
-            return Err(Error::Exists { what: "name", name: options.name.to_string() });
+            return Err(StoreError::Exists { what: "name", name: options.name.to_string() }.into());
         }
         let stage = Stage::begin(shared)?;
         let parent = options.parent.as_ref().map(|parent| self.image(parent)).transpose()?;
@@ -123,7 +123,7 @@ fn begin_sequencer<'a>(
     options: &ImportOptions<'_>,
 ) -> Result<Sequencer<'a>> {
     let geometry = Geometry::of_size(size.unwrap_or(STREAM_SIZE_MAX));
-    geometry.check().map_err(|fault| Error::corrupt("the disk", 0, fault))?;
+    geometry.check().map_err(|fault| StoreError::corrupt("the disk", 0, fault))?;
     let known = parent.map(|parent| KnownPages::of(parent, health)).transpose()?.unwrap_or_default();
     let trees = TreeBuilder::new(
         stage,
@@ -243,7 +243,7 @@ fn metadata(options: &ImportOptions<'_>) -> BTreeMap<String, String> {
 fn write_record(stage: &Stage, manifest: &Manifest, trees: &FinishedTrees) -> Result<Digest> {
     let bytes = manifest.encode();
     // What is written must be readable: the same checks as when it is read.
-    Manifest::decode(&bytes).map_err(|fault| Error::corrupt("the new manifest", 0, fault))?;
+    Manifest::decode(&bytes).map_err(|fault| StoreError::corrupt("the new manifest", 0, fault))?;
     let record = record::encode(&bytes, &trees.places, &trees.map_root, &trees.span_root);
     stage.put("manifest", &record)?;
     Ok(object_digest(&bytes))

@@ -11,7 +11,7 @@ use super::log::{self, Log};
 use super::segment::{Damaged, Segment};
 use super::update;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::store::Shared;
 use crate::store::list::List;
@@ -68,7 +68,7 @@ impl CommittedIndex {
         for id in lists {
             match update::newest_list(shared, id).and_then(|list| Log::new(list, &lens)) {
                 Ok(log) => drop(logs.insert(*id, log)),
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => unopened.push((*id, error)),
             }
         }
@@ -197,7 +197,7 @@ impl CommittedIndex {
         let block = chunk * chunk_blocks;
         let page = match log.page(&self.shared, block / per_page, &mut |_, _| ()) {
             Ok(page) => page,
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             Err(_) => return Ok(None),
         };
         let start = (block % per_page) as usize;
@@ -250,7 +250,7 @@ fn lost_lists(shared: &Shared, lists: &[Digest], lens: &HashMap<Digest, u64>) ->
     let is_lost = |id: &&Digest| {
         lists.binary_search(id).is_err() && shared.storage.open(&names::object(names::LOCATORS, id)).is_ok()
     };
-    let error = |id: &Digest| Error::corrupt(names::object(names::LISTS, id), 0, Fault::Missing);
+    let error = |id: &Digest| StoreError::corrupt(names::object(names::LISTS, id), 0, Fault::Missing);
     lens.keys().filter(is_lost).map(|id| (*id, error(id))).collect()
 }
 
@@ -269,7 +269,7 @@ fn sound_page(
         .and_then(|_| log.page(shared, number, &mut |chunk, error| health.add(&list.id, chunk, error)));
     let page = match page {
         Ok(page) => page,
-        Err(error) if error.may_pass() => return Err(error),
+        Err(error) if error.is_transient() => return Err(error),
         Err(error) => {
             health.add_tables(&list.id, &error);
             return Ok(Arc::from([]));

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::notes::{self, Notes};
 use super::stamps::{self, Recalled};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError, StoreErrors};
 use crate::fault::Fault;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::pack::{self, FRAMES_OFFSET};
@@ -141,7 +141,7 @@ impl Health {
     fn judge<T>(&self, name: &str, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.may_pass() => Err(error),
+            Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 self.state().tell(&error, name);
                 Ok(None)
@@ -168,7 +168,7 @@ impl Health {
                 match self.any_place(list, locator, chunk, &is_bad) {
                     Ok(true) => bad.add(chunk, chunk + 1),
                     Ok(false) => {}
-                    Err(error) if error.may_pass() => return Err(error),
+                    Err(error) if error.is_transient() => return Err(error),
                     Err(error) => {
                         self.add_tables(&list.id, &error);
                         bad.add(chunks.start, chunks.end);
@@ -230,7 +230,7 @@ impl Health {
         for (chunk, result) in looked {
             match result {
                 Ok(()) => {}
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => self.add(&list.id, chunk, &error),
             }
         }
@@ -267,7 +267,7 @@ impl Health {
             Recalled::Read(bad) => bad,
         };
         let head = read_range(object.as_ref(), name, 0, FRAMES_OFFSET)?;
-        pack::decode_head(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+        pack::decode_head(&head).map_err(|fault| StoreError::corrupt(name, 0, fault))?;
         scrub::pack_trailer(object.as_ref(), name)?;
         Ok(if bad.is_empty() { Pack::Sound } else { Pack::Hurt(bad) })
     }
@@ -355,13 +355,13 @@ impl Health {
 
 impl State {
     fn tell(&mut self, error: &Error, name: &str) {
-        let object = match error {
-            Error::Corrupt { object, .. } if names::digest_of(object).is_some() => object.as_str(),
+        let object = match error.detail() {
+            Some(StoreError::Corrupt { object, .. }) if names::digest_of(object).is_some() => object,
             _ => name,
         };
-        self.reasons.entry(object.into()).or_insert_with(|| match error {
-            Error::Corrupt { fault: Fault::Missing, .. } => format!("{object} is gone"),
-            error => error.to_string(),
+        self.reasons.entry(object.into()).or_insert_with(|| match error.fault() {
+            Some(Fault::Missing) => format!("{object} is gone"),
+            _ => error.to_string(),
         });
     }
 }

@@ -14,7 +14,7 @@ use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
 use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_ids, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{Error, InStore, Result, StoreError};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
 use crate::store::list::List;
@@ -198,7 +198,7 @@ impl Log {
 /// The digests of a chunk's blocks; where they cannot be had because it is damaged, zeros.
 fn or_zeros(list: &List, chunk: u64, made: Result<Vec<Digest>>, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
     made.or_else(|error| {
-        if error.may_pass() {
+        if error.is_transient() {
             return Err(error);
         }
         hurt(chunk, &error);
@@ -350,7 +350,7 @@ fn why_none(shared: &Shared, list: &List, block: u64) -> Error {
         Err(error) => error,
         Ok(_) => {
             let fault = crate::fault::Fault::BlockAbsent { block: within as u32 };
-            Error::corrupt(list.object_name(), 0, fault)
+            StoreError::corrupt(list.object_name(), 0, fault)
         }
     }
 }

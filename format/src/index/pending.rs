@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::entry::{Entry, key_of};
 use super::segment::{self, Segment};
 use crate::digest::{DIGEST_LEN, Digest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError};
 use crate::storage::{Append, ReadAt};
 use crate::store::stage::Stage;
 
@@ -178,7 +178,7 @@ impl<'a> PendingIndex<'a> {
         segment::write(object.as_ref(), &[], count, entries)
             .map_err(|error: std::io::Error| Error::io("append to", &staged, error))?;
         let reader =
-            self.stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
+            self.stage.shared.storage.open(&staged).map_err(|error| StoreError::unopened(&staged, error))?;
         Segment::open(staged.clone(), reader).map_err(|_| unreadable(&staged))
     }
 
@@ -251,8 +251,11 @@ impl PendingLog {
         let reader = match &self.reader {
             Some(reader) if reader.len() > offset => reader,
             _ => {
-                let reader =
-                    stage.shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
+                let reader = stage
+                    .shared
+                    .storage
+                    .open(&staged)
+                    .map_err(|error| StoreError::unopened(&staged, error))?;
                 self.reader.insert(reader)
             }
         };

@@ -17,7 +17,7 @@ use super::health::Health;
 use super::log;
 use super::segment::{self, Damaged, Segment};
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result, StoreError};
 use crate::storage::{LockMode, ReadAt};
 use crate::store::Shared;
 use crate::store::journal::committed_lists;
@@ -52,7 +52,7 @@ pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>
 fn committed_keys(shared: &Arc<Shared>) -> Result<Keys> {
     let key = |id: Digest| match newest_list(shared, &id).and_then(|list| log::key_of_list(&list)) {
         Ok(key) => Ok((key, id)),
-        Err(error) if error.may_pass() => Err(error),
+        Err(error) if error.is_transient() => Err(error),
         // Damaged now, it may be brought again whole.
         Err(_) => Ok((id, id)),
     };
@@ -139,7 +139,7 @@ fn try_open_segments(shared: &Arc<Shared>, open: Open) -> Result<Option<Vec<Segm
     for object in listed {
         let opened = match shared.storage.open(&object.name) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| Error::io("open", &object.name, error))?,
+            other => other.map_err(|error| StoreError::unopened(&object.name, error))?,
         };
         match open(object.name.clone(), opened) {
             Ok(segment) => segments.push(segment),
@@ -228,7 +228,7 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
         let Ok((staged, name)) = write_merged(stage, segments, &lists) else { return Ok(None) };
         let publish = |error| Error::io("publish", names::INDEX, error);
         shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
-        let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
+        let object = shared.storage.open(&name).map_err(|error| StoreError::unopened(&name, error))?;
         made = Segment::open_unfiltered(name, object).ok();
     }
     let is_other = |segment: &&Segment| made.as_ref().is_none_or(|made| made.name != segment.name);
@@ -240,11 +240,12 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
 /// gives its staged and its final name.
 fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result<(String, String)> {
     if lists.len() > LISTS_MAX {
-        return Err(Error::Limit {
+        return Err(BlockError::Limit {
             what: "lists of a segment",
             found: lists.len() as u64,
             max: LISTS_MAX as u64,
-        });
+        }
+        .into());
     }
     let number = |key: &Digest| lists.binary_search(key).ok().map(|number| number as u32);
     let renumber: Vec<Vec<_>> =
@@ -297,7 +298,7 @@ pub(crate) fn rebuild(
             let covered = sound.iter().any(|segment| segment.lists.binary_search(key).is_ok());
             match rebuilding.list(*key, list, covered, health) {
                 Ok(()) => {}
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => health.add_tables(&list.id, &error),
             }
         }
@@ -356,7 +357,7 @@ impl Rebuilding<'_> {
         segment::write(object.as_ref(), &[], count, self.entries.drain(..).map(Ok))
             .map_err(|error: std::io::Error| Error::io("append to", &staged, error))?;
         let shared = &self.stage.shared;
-        let object = shared.storage.open(&staged).map_err(|error| Error::io("open", &staged, error))?;
+        let object = shared.storage.open(&staged).map_err(|error| StoreError::unopened(&staged, error))?;
         let unreadable = |_| Error::io("read back", &staged, std::io::ErrorKind::InvalidData.into());
         self.runs.push(Segment::open_unfiltered(staged.clone(), object).map_err(unreadable)?);
         Ok(())
@@ -386,7 +387,7 @@ impl Rebuilding<'_> {
             .map_err(|error: std::io::Error| Error::io("append to", &name, error))?;
         let publish = |error| Error::io("publish", names::INDEX, error);
         shared.storage.publish(&[(self.stage.staged(&staged), name.clone())]).map_err(publish)?;
-        let object = shared.storage.open(&name).map_err(|error| Error::io("open", &name, error))?;
+        let object = shared.storage.open(&name).map_err(|error| StoreError::unopened(&name, error))?;
         Ok(Segment::open(name, object).ok())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::counters::Counters;
 use super::disk::Disk;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError};
 use crate::image::Image;
 use crate::store::{NamedImage, RefName, Store};
 
@@ -132,7 +132,7 @@ impl Catalog {
 
     /// The entry called `name`, and its store: see [`Catalog::open`]. One record is read.
     fn find(&self, name: &str) -> Result<(Entry, &Store)> {
-        let missing = || Error::NotFound { what: "image", name: name.to_owned() };
+        let missing = || Error::from(StoreError::NotFound { what: "image", name: name.to_owned() });
         if let Some(store) = &self.all {
             // A short id would do for the command, but is no name.
             let parsed: RefName = name.parse().map_err(|_| missing())?;
@@ -152,7 +152,7 @@ impl Catalog {
     /// read: two records are read and nothing else.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; damage of the records.
+    /// [`StoreError::NotFound`]; damage of the records.
     pub fn image(&self, name: &str) -> Result<(Entry, Image)> {
         let (entry, store) = self.find(name)?;
         let image = store.image_by_id(entry.image)?;
@@ -163,7 +163,7 @@ impl Catalog {
     /// that is served. All who ask for one image get the same disk.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; those of opening the image.
+    /// [`StoreError::NotFound`]; those of opening the image.
     pub fn open(&self, name: &str) -> Result<Arc<Disk>> {
         let (entry, store) = self.find(name)?;
         self.disk(entry.full_name(), store, entry.image)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::counters::Counters;
 use crate::device::{BlockDevice, DepthRun, Run, SectorBits};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result, StoreErrors};
 use crate::image::{Image, Lineage};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT};
 use crate::store::{Pin, Store};
@@ -133,7 +133,8 @@ impl BlockDevice for Disk {
         let leaf_len = self.image.manifest().geometry.leaf_blocks() * BLOCK_LEN as u64;
         let runs = self.depths_of(offset / leaf_len)?;
         let at = runs.partition_point(|run| run.start + run.len <= offset);
-        let run = runs.get(at).ok_or(Error::OutOfRange { offset, len, size: self.size() })?;
+        let run =
+            runs.get(at).ok_or(Error::from(BlockError::OutOfRange { offset, len, size: self.size() }))?;
         let skip = offset - run.start;
         Ok(DepthRun { start: offset, len: (run.len - skip).min(len), ..*run })
     }

@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::needed::Needed;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError};
 use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::header::HEADER_LEN;
@@ -205,11 +205,12 @@ fn chunks_of(list: &List, page: u64) -> std::ops::Range<u64> {
 /// Bytes of a pack's frames.
 fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
     // Not one of those that are kept open: they all had their heads checked.
-    let opened = shared.storage.open(&object.name).map_err(|error| Error::io("open", &object.name, error))?;
+    let opened =
+        shared.storage.open(&object.name).map_err(|error| StoreError::unopened(&object.name, error))?;
     let tail_len = pack::TRAILER_LEN.min(opened.len());
     let tail = crate::store::read_range(opened.as_ref(), &object.name, opened.len() - tail_len, tail_len)?;
     let trailer = pack::decode_trailer(&tail, opened.len())
-        .map_err(|fault| Error::corrupt(&object.name, opened.len() - tail_len, fault))?;
+        .map_err(|fault| StoreError::corrupt(&object.name, opened.len() - tail_len, fault))?;
     Ok(trailer.frames_len)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ranges::ByteRanges;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{InStore, Result};
 use crate::image::{BlockSet, Image, ListBlocks};
 use crate::ondisk::locator::FramePlace;
 use crate::store::Shared;

@@ -16,7 +16,7 @@ use super::names::{self, ImageRef, RefName};
 use super::open::{Shared, Store, StoreOptions, VerifyMode, read_range};
 use super::record::Record;
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{Deferred, Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Table};
 use crate::ondisk::reference::Reference;
@@ -59,7 +59,7 @@ impl Store {
     /// be written to.
     ///
     /// # Errors
-    /// Damage of head or table; [`Error::BaseMissing`]; [`Error::Unsupported`] for a newer one.
+    /// Damage of head or table; [`StoreError::BaseMissing`]; [`BlockError::Unsupported`](crate::BlockError::Unsupported) for a newer one.
     pub fn open_bundle(path: &Path, options: BundleOptions) -> Result<Self> {
         let name = path.display().to_string();
         let medium = Medium::open(path).map_err(|error| Error::io("open", &name, error))?;
@@ -101,7 +101,7 @@ impl Store {
 fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptions) -> Result<Store> {
     let corrupt = |offset| {
         let name = name.clone();
-        move |fault| Error::corrupt(name, offset, fault)
+        move |fault| StoreError::corrupt(name, offset, fault)
     };
     let found = reader.len();
     let head = read_range(reader.as_ref(), &name, 0, found.min(HEAD_LEN))?;
@@ -129,7 +129,7 @@ fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptio
 /// The records of the bases, from the store that must have them.
 fn bases(table: &Table, name: &str, store: Option<Store>) -> Result<Option<(Arc<Shared>, Vec<Record>)>> {
     let Some(first) = table.bases.first() else { return Ok(None) };
-    let missing = |base: &Digest| Error::BaseMissing { bundle: name.into(), base: *base };
+    let missing = |base: &Digest| Error::from(StoreError::BaseMissing { bundle: name.into(), base: *base });
     let Some(store) = store else { return Err(missing(first)) };
     let open = |base: &Digest| match Record::open(&store.shared, *base) {
         Err(error) if error.is_not_found() => Err(missing(base)),
@@ -246,7 +246,7 @@ impl Storage for BundleStorage {
                 Err(io::ErrorKind::NotFound.into())
             }
             _ if names::digest_of(name).is_some() && !name.starts_with(names::INDEX) => {
-                Err(io::Error::other(Fault::Missing))
+                Err(deferred(Fault::Missing))
             }
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -327,7 +327,7 @@ impl ReadAt for Pieced {
             match (piece, &self.base) {
                 (Some(piece), _) => self.parts.read_exact_at(part, piece.offset + (at - piece.at))?,
                 (None, Some(base)) => base.read_exact_at(part, at)?,
-                (None, None) => return Err(io::Error::other(Fault::PieceAbsent { offset: at })),
+                (None, None) => return Err(deferred(Fault::PieceAbsent { offset: at })),
             }
             at += now as u64;
             rest = left;
@@ -379,4 +379,9 @@ impl<R: ReadAt> ReadAt for ReadAhead<R> {
         kept.push_back((offset, bytes.into()));
         Ok(())
     }
+}
+
+/// A broken rule, whose object the caller names.
+fn deferred(fault: Fault) -> io::Error {
+    Deferred::io_error(move |object| StoreError::corrupt(object, 0, fault.clone()))
 }

@@ -12,7 +12,7 @@ use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::codec::{Codec, zstd};
 use crate::digest::{Digest, block_digests};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
 use crate::ondisk::frame::{self, Frame, Presence};
@@ -75,7 +75,7 @@ impl Shared {
             let name = names::object(names::PACKS, &pack);
             let stored = self.read_frame(&name, &place, &id)?;
             let frame = decode_frame(&stored, blocks, &place)
-                .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
+                .map_err(|fault| StoreError::corrupt(&name, u64::from(place.offset), fault))?;
             if let Presence::Partial { mask, .. } = &frame.presence {
                 held.iter_mut().zip(mask).for_each(|(held, bits)| *held |= bits);
             }
@@ -102,7 +102,7 @@ impl Shared {
     ) -> Result<Vec<u8>> {
         let name = names::object(names::PACKS, pack);
         let stored = self.read_frame(&name, place, id)?;
-        let corrupt = |fault| Error::corrupt(&name, u64::from(place.offset), fault);
+        let corrupt = |fault| StoreError::corrupt(&name, u64::from(place.offset), fault);
         let frame = decode_frame(&stored, blocks, place).map_err(corrupt)?;
         digests_of(&frame, blocks, id).map_err(corrupt)?;
         Ok(match frame.presence {
@@ -121,7 +121,7 @@ impl Shared {
         let name = locator.pack_name(place);
         let stored = self.read_frame(name, place, &list.chunk_id(chunk)?)?;
         let frame = decode_frame(&stored, blocks, place)
-            .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
+            .map_err(|fault| StoreError::corrupt(name, u64::from(place.offset), fault))?;
         Ok(match frame.presence {
             Presence::Whole => vec![0xff; blocks.div_ceil(8) as usize],
             Presence::Partial { mask, .. } => mask,
@@ -152,7 +152,7 @@ impl Shared {
         };
         if let Some(block) = (0..blocks).find(lacks) {
             let name = names::object(names::LOCATORS, &list.id);
-            return Err(Error::corrupt(name, chunk, Fault::BlockAbsent { block }));
+            return Err(StoreError::corrupt(name, chunk, Fault::BlockAbsent { block }));
         }
         let refused = |error| Error::io("compress", format!("chunk {id}"), error);
         let mut frame = Vec::new();
@@ -204,14 +204,14 @@ impl Shared {
         let name = names::object(names::PACKS, &pack);
         let stored = self.read_frame(&name, &place, id)?;
         let frame = decode_frame(&stored, blocks, &place)
-            .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
+            .map_err(|fault| StoreError::corrupt(&name, u64::from(place.offset), fault))?;
         let is_just = match &frame.presence {
             Presence::Whole => true,
             Presence::Partial { mask, .. } => mask == wanted,
         };
         if is_just && verify == VerifyMode::Full {
             digests_of(&frame, blocks, id)
-                .map_err(|fault| Error::corrupt(&name, u64::from(place.offset), fault))?;
+                .map_err(|fault| StoreError::corrupt(&name, u64::from(place.offset), fault))?;
         }
         Ok(is_just.then_some(stored))
     }
@@ -225,11 +225,13 @@ impl Shared {
                 return base.block_digests(&*base.list(&list.id, Some(list.shape))?, chunk, id);
             }
             (Err(error), None) => return Err(error),
-            (Ok(_), None) => return Err(Error::corrupt(list.object_name(), 0, Fault::ChunkAbsent { chunk })),
+            (Ok(_), None) => {
+                return Err(StoreError::corrupt(list.object_name(), 0, Fault::ChunkAbsent { chunk }));
+            }
         };
         let blocks = list.shape.blocks_of(chunk);
         let name = names::object(names::PACKS, &pack);
-        let corrupt = |fault| Error::corrupt(&name, u64::from(place.offset), fault);
+        let corrupt = |fault| StoreError::corrupt(&name, u64::from(place.offset), fault);
         let stored = self.read_frame(&name, &place, id)?;
         let frame = decode_frame(&stored, blocks, &place).map_err(corrupt)?;
         digests_of(&frame, blocks, id).map_err(corrupt)
@@ -252,14 +254,14 @@ impl List {
             Ok((self.chunk_id(chunk)?, self.places(locator, chunk)?))
         };
         let (id, places) = match told() {
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             told => told.unwrap_or_default(),
         };
         let mut sound = Vec::new();
         for (place, pack) in places {
             match shared.check_frame(&place, &pack, self.shape.blocks_of(chunk), &id) {
                 Ok(mask) => sound.push((place, pack, mask)),
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(_) => {}
             }
         }

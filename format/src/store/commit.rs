@@ -21,7 +21,7 @@ use super::names::{self, RefName};
 use super::open::read_range;
 use super::stage::{Moves, Stage};
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::ondisk::reference::Reference;
 
 /// What a commit gives names to.
@@ -171,16 +171,19 @@ impl Stage {
         // take the store's lock: the next one goes on.
         self.held = None;
         let is_decided = |object: &str| plan.references.iter().any(|(_, name)| name == object);
-        match (standing, error) {
-            (Ok(Standing::BrokenOff(_) | Standing::NotBegun), error) => error,
+        if let Ok(Standing::BrokenOff(_) | Standing::NotBegun) = standing {
+            return error;
+        }
+        match error.into_detail() {
             // The last names were given, and it is only not known whether they last.
-            (_, Error::Io { object, source, .. } | Error::NoSpace { object, source, .. })
+            Ok(BlockError::Io { object, source, .. } | BlockError::NoSpace { object, source, .. })
                 if is_decided(&object) =>
             {
                 let name = RefName::from_object(&object).map_or(object, |name| name.to_string());
-                Error::OutcomeUnknown { what: "name", name, source }
+                StoreError::OutcomeUnknown { what: "name", name, source }.into()
             }
-            (_, error) => error,
+            Ok(failure) => failure.into(),
+            Err(error) => error,
         }
     }
 
@@ -225,7 +228,7 @@ impl Stage {
             Naming::New => false,
             Naming::Same => self.shared.reference(name).is_ok_and(|found| found.image == *image),
         };
-        if is_free { Ok(()) } else { Err(Error::Exists { what: "name", name: name.to_string() }) }
+        if is_free { Ok(()) } else { Err(StoreError::Exists { what: "name", name: name.to_string() }.into()) }
     }
 
     /// The journal of a plan, for which copies of what is replaced are made; and the bytes by which
@@ -265,24 +268,23 @@ impl Stage {
         if name.starts_with(names::PACKS) {
             return Ok(false);
         }
-        match self.copy(name, staged) {
-            Ok(()) => Ok(true),
-            // What cannot be read was not worth keeping.
-            Err(Error::Io { operation: "read", .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.copy(name, staged)
     }
 
-    /// Copies an object of the store into this stage.
-    fn copy(&self, name: &str, staged: &str) -> Result<()> {
+    /// Copies an object of the store into this stage; false where it cannot be read.
+    fn copy(&self, name: &str, staged: &str) -> Result<bool> {
         const PIECE_LEN: u64 = 1 << 20;
-        let from = self.shared.storage.open(name).map_err(|error| Error::io("open", name, error))?;
+        let from = self.shared.storage.open(name).map_err(|error| StoreError::unopened(name, error))?;
         let to = self.create(staged)?;
         for offset in (0..from.len()).step_by(PIECE_LEN as usize) {
-            let piece = read_range(from.as_ref(), name, offset, PIECE_LEN.min(from.len() - offset))?;
+            let piece = match read_range(from.as_ref(), name, offset, PIECE_LEN.min(from.len() - offset)) {
+                Ok(piece) => piece,
+                Err(error) if error.kind() == ErrorKind::Io => return Ok(false),
+                Err(error) => return Err(error),
+            };
             self.append(to.as_ref(), staged, &piece)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn is_there(&self, name: &str) -> Result<bool> {
@@ -295,7 +297,7 @@ impl Stage {
         match self.shared.storage.open(name) {
             Ok(object) => Ok(Some(object.len())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", name, error)),
+            Err(error) => Err(StoreError::unopened(name, error)),
         }
     }
 

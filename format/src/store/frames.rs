@@ -19,7 +19,7 @@ use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::cache::{Chunk, Trust};
 use crate::digest::{Digest, block_digests, chunk_id};
-use crate::error::{Error, Result};
+use crate::error::{Error, InStore, Result, StoreError, StoreErrors};
 use crate::fault::Fault;
 use crate::guard::guard;
 use crate::limits::BLOCK_LEN;
@@ -212,7 +212,7 @@ impl Shared {
     ) -> Result<Option<Vec<u8>>> {
         let locator = list.locator()?;
         match self.decode_at(list, &locator, chunk, id, verify, plain) {
-            Err(error) if error.may_pass() || self.bundle.is_some() => Err(error),
+            Err(error) if error.is_transient() || self.bundle.is_some() => Err(error),
             // The frames may have moved since the locator was loaded, or their pack was healed since it
             // was opened: both are looked at as they are now.
             Err(error) => {
@@ -244,7 +244,7 @@ impl Shared {
                 self.read_stored(name, u64::from(place.offset), stored)?;
                 assembly.frame(stored, &place, id, verify).map_err(|fault| match fault {
                     Fault::ChunkId { expected, found } => mismatch(name, chunk, &place, expected, found),
-                    fault => Error::corrupt(name, u64::from(place.offset), fault),
+                    fault => StoreError::corrupt(name, u64::from(place.offset), fault),
                 })
             })
             .map_err(|error| error.in_chunk(chunk))?;
@@ -266,12 +266,12 @@ impl Shared {
         let pack = self.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
         let end = offset + stored.len() as u64;
         if end > pack.len() {
-            return Err(Error::corrupt(name, offset, Fault::FramePlace { end, max: pack.len() }));
+            return Err(StoreError::corrupt(name, offset, Fault::FramePlace { end, max: pack.len() }));
         }
         pack.read_exact_at(stored, offset).map_err(|error| match error.kind() {
             // It was cut since it was opened.
             std::io::ErrorKind::UnexpectedEof => {
-                Error::corrupt(name, offset, Fault::Truncated { needed: end, found: offset })
+                StoreError::corrupt(name, offset, Fault::Truncated { needed: end, found: offset })
             }
             _ => Error::io("read", format!("{name} at byte {offset}"), error),
         })
@@ -282,7 +282,7 @@ impl Shared {
         let mut stored = vec![0; place.len as usize];
         self.read_stored(name, u64::from(place.offset), &mut stored)?;
         check_guard(&stored, place, id)
-            .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
+            .map_err(|fault| StoreError::corrupt(name, u64::from(place.offset), fault))?;
         Ok(stored)
     }
 }
@@ -305,11 +305,11 @@ pub(super) fn with_stored<R>(len: usize, work: impl FnOnce(&mut [u8]) -> R) -> R
 }
 
 fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found: Digest) -> Error {
-    Error::DigestMismatch {
+    Error::from(StoreError::DigestMismatch {
         what: format!("{pack} at byte {}, chunk {chunk},", place.offset),
         expected,
         found,
-    }
+    })
 }
 
 impl<'a> Assembly<'a> {
@@ -409,15 +409,11 @@ pub(super) fn decode_frame<'a>(
 
 /// Whether a store says that it has nothing of a chunk, rather than that something is wrong.
 fn is_left_out(error: &Error) -> bool {
-    error.is_absent()
-        || matches!(
-            error,
-            Error::Corrupt { fault: Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }, .. }
-        )
+    error.is_absent() || matches!(error.fault(), Some(Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }))
 }
 
 fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
-    Error::corrupt(names::object(names::LOCATORS, &list.id), 0, fault).in_chunk(chunk)
+    StoreError::corrupt(names::object(names::LOCATORS, &list.id), 0, fault).in_chunk(chunk)
 }
 
 impl Chunk {

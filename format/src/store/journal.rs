@@ -15,7 +15,7 @@ use super::names::{self, RefName};
 use super::open::{Shared, read_object};
 use super::writer;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result, StoreError, StoreErrors};
 use crate::storage::{Listed, LockMode};
 
 /// The journal's name in a stage.
@@ -242,7 +242,11 @@ pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
         Err(Unread::Damaged) => return Ok(Standing::Unknown),
         Err(Unread::Newer(word)) => {
             let object = format!("{}/{name}", shared.storage.place());
-            return Err(Error::Unsupported { object, feature: format!("journals with the word {word:?}") });
+            return Err(BlockError::Unsupported {
+                object,
+                feature: format!("journals with the word {word:?}"),
+            }
+            .into());
         }
     };
     if !happened(shared, folder, &journal)? {
@@ -278,7 +282,7 @@ pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Res
         match shared.storage.open(&staged) {
             // An undoing that was broken off has brought it back.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io("open", staged, error)),
+            Err(error) => return Err(StoreError::unopened(staged, error)),
             Ok(_) => {}
         }
         let moved = [(staged, name.clone())];
@@ -302,7 +306,7 @@ fn happened(shared: &Shared, folder: &str, journal: &Journal) -> Result<bool> {
         return match shared.storage.open(&done) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("open", done, error)),
+            Err(error) => Err(StoreError::unopened(done, error)),
         };
     }
     for (name, digest) in &journal.references {

@@ -9,7 +9,7 @@ use super::names;
 use super::open::{Shared, read_range};
 use crate::cache::{Cache, KeyKind, ListNumber};
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError, StoreErrors};
 use crate::fault::Fault;
 use crate::limits::{LIST_ROOT_LEN_MAX, LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
@@ -96,7 +96,7 @@ impl List {
         match claimed {
             Some(claimed) if claimed != self.shape => {
                 let fault = Fault::ListShape { expected: claimed.blocks, found: self.shape.blocks };
-                Err(Error::corrupt(self.object_name(), 0, fault))
+                Err(StoreError::corrupt(self.object_name(), 0, fault))
             }
             _ => Ok(()),
         }
@@ -110,7 +110,7 @@ impl List {
         let shared = self.shared();
         let load = || load_by_shape(&shared, &self.id, self.shape);
         let root = load().or_else(|error| {
-            if error.may_pass() || self.is_of_bundle() {
+            if error.is_transient() || self.is_of_bundle() {
                 return Err(error);
             }
             // The list may have been healed since it was opened.
@@ -153,7 +153,7 @@ impl List {
     fn out_of_list(&self, chunk: u64) -> Error {
         let fault =
             Fault::ExtentRange { block: chunk * u64::from(self.shape.chunk_blocks), max: self.shape.blocks };
-        Error::corrupt(self.object_name(), 0, fault)
+        StoreError::corrupt(self.object_name(), 0, fault)
     }
 
     /// Page `number` of the chunk ids, checked.
@@ -184,7 +184,7 @@ impl List {
     pub fn with_locator<T>(&self, ask: impl Fn(&Arc<Locator>) -> Result<T>) -> Result<T> {
         match ask(&self.locator()?) {
             // A bundle never changes.
-            Err(error) if error.may_pass() || self.is_of_bundle() => Err(error),
+            Err(error) if error.is_transient() || self.is_of_bundle() => Err(error),
             Err(error) => match self.reload_locator() {
                 Ok(now) => ask(&now),
                 Err(_) => Err(error),
@@ -199,7 +199,7 @@ impl List {
         let loaded = || self.locator().map(|locator| locator.digest).ok();
         let before = loaded();
         match work() {
-            Err(error) if error.may_pass() || self.is_of_bundle() => Err(error),
+            Err(error) if error.is_transient() || self.is_of_bundle() => Err(error),
             Err(error) => match self.reload_locator() {
                 Ok(now) if Some(now.digest) != before => work(),
                 _ => Err(error),
@@ -246,14 +246,14 @@ impl List {
             let number = next.take()?;
             let link = |found| {
                 let fault = Fault::LocatorLink { found, max: locator.root.records };
-                Some(Err(Error::corrupt(&locator.name, 0, fault)))
+                Some(Err(StoreError::corrupt(&locator.name, 0, fault)))
             };
             let place = match locator.record(shared, number) {
                 Ok(place) => place,
                 error => return Some(error),
             };
             if place.is_absent() && number == chunk {
-                return Some(Err(Error::corrupt(&locator.name, 0, Fault::ChunkAbsent { chunk })));
+                return Some(Err(StoreError::corrupt(&locator.name, 0, Fault::ChunkAbsent { chunk })));
             }
             if place.is_absent() || left == 0 {
                 return link(number);
@@ -303,7 +303,7 @@ impl Locator {
         }
         let root_start = tail.len() - needed as usize;
         let root_bytes = tail.slice(root_start..tail.len() - locator::TRAILER_LEN as usize);
-        let corrupt = |fault| Error::corrupt(&name, len - needed, fault);
+        let corrupt = |fault| StoreError::corrupt(&name, len - needed, fault);
         let root = LocatorRoot::decode(&root_bytes).map_err(corrupt)?;
         if root.list != *list {
             let (expected, found) = (list.to_string(), root.list.to_string());
@@ -344,7 +344,7 @@ impl Locator {
                 FramePlace::NONE.encode(&mut none);
                 Ok(page.chunks(locator::RECORD_LEN).all(|record| record == none))
             }
-            Err(Error::Corrupt { fault: Fault::PieceAbsent { .. }, .. }) => Ok(true),
+            Err(error) if matches!(error.fault(), Some(Fault::PieceAbsent { .. })) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -354,7 +354,11 @@ impl Locator {
         let page_number = number / TABLE_PAGE_RECORDS;
         let page = self.page(shared, page_number)?;
         FramePlace::decode(&page, number, &self.root).map_err(|fault| {
-            Error::corrupt(&self.name, page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64, fault)
+            StoreError::corrupt(
+                &self.name,
+                page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64,
+                fault,
+            )
         })
     }
 
@@ -365,7 +369,7 @@ impl Locator {
         let whole = |number| {
             FramePlace::decode(&page, number, &self.root).map(|place| place.is_whole()).map_err(|fault| {
                 let offset = page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64;
-                Error::corrupt(&self.name, offset, fault)
+                StoreError::corrupt(&self.name, offset, fault)
             })
         };
         chunks.try_fold(true, |all, number| Ok(all && whole(number)?))
@@ -376,7 +380,7 @@ impl Locator {
         let outside = || {
             let found = page_number.saturating_mul(TABLE_PAGE_RECORDS);
             let fault = Fault::LocatorLink { found, max: self.root.records };
-            Error::corrupt(&self.name, 0, fault)
+            StoreError::corrupt(&self.name, 0, fault)
         };
         let expected = *self.root.pages.get(page_number as usize).ok_or_else(outside)?;
         let first = page_number * TABLE_PAGE_RECORDS;
@@ -402,20 +406,24 @@ fn read_page(object: &dyn ReadAt, name: &str, offset: u64, len: u64, expected: &
         return Ok(page);
     }
     let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
-    Err(Error::corrupt(name, offset, fault))
+    Err(StoreError::corrupt(name, offset, fault))
 }
 
 /// The root's length, from the eight bytes that end a file of `len` bytes.
 fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> {
-    let truncated = || Error::corrupt(name, 0, Fault::Truncated { needed: TRAILER_LEN, found: len });
+    let truncated = || StoreError::corrupt(name, 0, Fault::Truncated { needed: TRAILER_LEN, found: len });
     let root_len = u64::from_le_bytes(*tail.last_chunk().ok_or_else(truncated)?);
     match root_len.checked_add(TRAILER_LEN) {
         Some(_) if root_len > root_len_max => {
             let fault = Fault::Limit { what: "root length", found: root_len, max: root_len_max };
-            Err(Error::corrupt(name, len - TRAILER_LEN, fault))
+            Err(StoreError::corrupt(name, len - TRAILER_LEN, fault))
         }
         Some(needed) if needed <= len => Ok(root_len),
-        _ => Err(Error::corrupt(name, len - TRAILER_LEN, Fault::Truncated { needed: root_len, found: len })),
+        _ => Err(StoreError::corrupt(
+            name,
+            len - TRAILER_LEN,
+            Fault::Truncated { needed: root_len, found: len },
+        )),
     }
 }
 
@@ -437,7 +445,7 @@ pub(crate) fn root_bytes(object: &dyn ReadAt, name: &str, id: &Digest, shape: &L
         return Ok(bytes);
     }
     let fault = Fault::PageDigest { expected: id.to_string(), found: found.to_string() };
-    Err(Error::corrupt(name, offset, fault))
+    Err(StoreError::corrupt(name, offset, fault))
 }
 
 fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListRoot> {
@@ -448,7 +456,7 @@ fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListR
         return Ok(root);
     }
     let fault = Fault::ListShape { expected: shape.blocks, found: root.shape.blocks };
-    Err(Error::corrupt(name, shape.root_offset(), fault))
+    Err(StoreError::corrupt(name, shape.root_offset(), fault))
 }
 
 /// Reads and checks a root of `len` bytes, and the number that ends the file after it.
@@ -456,7 +464,7 @@ fn load_root(object: &dyn ReadAt, name: &str, id: &Digest, offset: u64, len: u64
     let tail = read_range(object, name, offset, len + TRAILER_LEN)?;
     let bytes = tail.slice(..len as usize);
     let found = object_digest(&bytes);
-    let corrupt = |fault| Error::corrupt(name, offset, fault);
+    let corrupt = |fault| StoreError::corrupt(name, offset, fault);
     if found != *id {
         return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
     }
@@ -468,7 +476,7 @@ fn load_root(object: &dyn ReadAt, name: &str, id: &Digest, offset: u64, len: u64
     let stated = trailer(&tail, name, object.len(), LIST_ROOT_LEN_MAX)?;
     if stated != len {
         let fault = Fault::BodyLength { declared: stated, found: len };
-        return Err(Error::corrupt(name, offset + len, fault));
+        return Err(StoreError::corrupt(name, offset + len, fault));
     }
     Ok(root)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::pack_writer::Placed;
 use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 use crate::limits::{LOCATOR_PACKS_MAX, LOCATOR_RECORDS_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape, with_trailer};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
@@ -178,7 +178,7 @@ impl LocatorWriter {
 }
 
 fn check(what: &'static str, found: u64, max: u64) -> Result<()> {
-    if found <= max { Ok(()) } else { Err(Error::Limit { what, found, max }) }
+    if found <= max { Ok(()) } else { Err(BlockError::Limit { what, found, max }.into()) }
 }
 
 /// Writes one list and its locator.

@@ -11,7 +11,7 @@ use super::open::Shared;
 use super::runs::Runs;
 use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, page_digest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError, StoreErrors};
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::list::ListShape;
 use crate::storage::ReadAt;
@@ -57,7 +57,7 @@ impl OwnList {
             match shared.storage.open(&name) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => drop(gone.insert(*pack)),
-                Err(error) => return Err(Error::io("open", name, error)),
+                Err(error) => return Err(StoreError::unopened(name, error)),
             }
         }
         Ok(Some(Self { list: Arc::new(list), locator, gone }))
@@ -94,12 +94,12 @@ fn open_now(
     shared.forget_list(id);
     let open = |shape| List::open(shared, *id, shape).and_then(|list| Ok((list.locator()?, list)));
     let opened = match (open(None), shape) {
-        (Err(error), Some(shape)) if !error.may_pass() => open(Some(shape)),
+        (Err(error), Some(shape)) if !error.is_transient() => open(Some(shape)),
         (opened, _) => opened,
     };
     match opened {
         Ok((locator, list)) => Ok(Some((list, locator))),
-        Err(error) if error.may_pass() => Err(error),
+        Err(error) if error.is_transient() => Err(error),
         Err(_) => Ok(None),
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn merge(
     if let Some(over) = staged.over
         && over != Some(own.locator.digest)
     {
-        return Err(Error::Conflict { object: own.list.object_name() });
+        return Err(StoreError::Conflict { object: own.list.object_name() }.into());
     }
     let list = merge_lists(stage, shared, staged, try_number)?;
     if !own.locator.root.in_part && own.gone.is_empty() && staged.suspects.is_empty() {
@@ -203,9 +203,9 @@ pub(crate) fn merge_lists(
     let name = names::object(names::LISTS, &staged.id);
     let own = match shared.storage.open(&name) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(staged.list.clone())),
-        own => own.map_err(|error| Error::io("open", &name, error))?,
+        own => own.map_err(|error| StoreError::unopened(&name, error))?,
     };
-    let new = shared.storage.open(&staged.list).map_err(|error| Error::io("open", &staged.list, error))?;
+    let new = shared.storage.open(&staged.list).map_err(|error| StoreError::unopened(&staged.list, error))?;
     let root = load_root_by_trailer(new.as_ref(), &staged.list, &staged.id)?;
     let read = |object: &dyn ReadAt, number: u64| {
         let records = (root.shape.chunks() - number * TABLE_PAGE_RECORDS).min(TABLE_PAGE_RECORDS);
@@ -220,7 +220,7 @@ pub(crate) fn merge_lists(
         Result::Ok(is_there.then(|| bytes::Bytes::from(page)))
     };
     let mut adds = match load_root_by_trailer(own.as_ref(), &name, &staged.id) {
-        Err(error) if error.may_pass() => return Err(error),
+        Err(error) if error.is_transient() => return Err(error),
         root => root.is_err(),
     };
     for number in 0..root.shape.pages() {

@@ -50,7 +50,7 @@ mod open;
 pub(crate) mod pack_writer;
 pub(crate) mod page_writer;
 mod pin;
-mod place;
+pub(crate) mod place;
 mod plan;
 pub(crate) mod record;
 mod refs;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 use crate::limits::NAME_LEN_MAX;
 use crate::ondisk::reference::is_name;
 
@@ -102,7 +102,8 @@ impl FromStr for RefName {
             } else {
                 EXPECTED_NAME
             };
-            Err(Error::Invalid { what: "name", found: text.chars().take(300).collect(), expected })
+            Err(BlockError::Invalid { what: "name", found: text.chars().take(300).collect(), expected }
+                .into())
         }
     }
 }
@@ -137,11 +138,11 @@ impl FromStr for ImageRef {
         match digits.parse() {
             Ok(id) => Ok(Self::Id(id)),
             Err(_) if is_short_id(digits) => Ok(Self::ShortId(digits.into())),
-            Err(_) => Err(Error::Invalid {
+            Err(_) => Err(BlockError::Invalid {
                 what: "image id",
                 found: text.chars().take(300).collect(),
                 expected: "@ and the 64 lower-case hexadecimal digits of the id, or 6 or more of its first ones",
-            }),
+            }.into()),
         }
     }
 }

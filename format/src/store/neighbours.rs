@@ -6,7 +6,7 @@
 use super::frames::{Assembly, with_stored};
 use super::list::{List, Locator};
 use super::open::Shared;
-use crate::error::{Error, Result};
+use crate::error::{Result, StoreError, StoreErrors};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::locator::FramePlace;
 
@@ -59,7 +59,7 @@ impl Shared {
                 let mut assembly = Assembly::new(plain, list.shape.blocks_of(chunk));
                 assembly
                     .frame(frame, place, &id, self.verify)
-                    .map_err(|fault| Error::corrupt(name, u64::from(place.offset), fault))?;
+                    .map_err(|fault| StoreError::corrupt(name, u64::from(place.offset), fault))?;
             }
             self.cache.add_decoded(count, filled);
             Ok((count as u64, filled))

@@ -14,7 +14,7 @@ use super::list::List;
 use super::names;
 use crate::cache::Cache;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::CACHE_BYTES_DEFAULT;
 use crate::ondisk::list::ListShape;
@@ -110,7 +110,7 @@ impl Store {
     /// Opens the store in `storage`.
     ///
     /// # Errors
-    /// [`Error::NoStore`] where there is none, [`Error::Unsupported`] where it needs a newer melv.
+    /// [`StoreError::NoStore`] where there is none, [`BlockError::Unsupported`](crate::BlockError::Unsupported) where it needs a newer melv.
     pub fn open(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
         Self::open_shared(Arc::new(storage), options)
     }
@@ -126,11 +126,11 @@ impl Store {
     /// Opens the store in `storage`, making it first where there is none and nothing else.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`Error::NoStore`] also where the place holds other things.
+    /// As [`Store::open`]; [`StoreError::NoStore`] also where the place holds other things.
     pub fn create(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
         match Self::open_shared(storage.clone(), options.clone()) {
-            Err(Error::NoStore { .. }) => {
+            Err(error) if error.kind() == ErrorKind::NoStore => {
                 let made_bytes = make_store(storage.as_ref(), options.lock_wait)?;
                 // Made here and now: a file system that gives what is made to somebody else changes nothing.
                 let trust_owner = options.trust_owner || made_bytes > 0;
@@ -155,9 +155,10 @@ impl Store {
         if let Some(foreign) = foreign
             && folder.open(names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
-            return Err(Error::NoStore {
+            return Err(StoreError::NoStore {
                 path: format!("{} (which holds other files, as {foreign})", folder.place()),
-            });
+            }
+            .into());
         }
         Self::create(FileStorage::new(path.as_ref()), options)
     }
@@ -173,11 +174,13 @@ impl Store {
         bundle: Option<Bundle>,
     ) -> Result<Self> {
         let bytes = match read_object(storage.as_ref(), names::STORE, 4096) {
-            Err(error) if error.is_not_found() => return Err(Error::NoStore { path: storage.place() }),
+            Err(error) if error.is_not_found() => {
+                return Err(StoreError::NoStore { path: storage.place() }.into());
+            }
             other => other?,
         };
         let object = format!("{}/{}", storage.place(), names::STORE);
-        let header = store_header::decode(&bytes).map_err(|fault| Error::corrupt(object, 0, fault))?;
+        let header = store_header::decode(&bytes).map_err(|fault| StoreError::corrupt(object, 0, fault))?;
         let foreign_owner = storage.foreign_owner(names::STORE).filter(|_| !options.trust_owner);
         let shared = Shared {
             storage,
@@ -218,9 +221,9 @@ impl Shared {
         match self.storage.open(names::STORE) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::NoStore { path: self.storage.place() })
+                Err(StoreError::NoStore { path: self.storage.place() }.into())
             }
-            Err(error) => Err(Error::io("open", names::STORE, error)),
+            Err(error) => Err(StoreError::unopened(names::STORE, error)),
         }
     }
 }
@@ -234,7 +237,9 @@ fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
     }
     let ours = |name: &str| name == names::LOCK || name.starts_with("tmp/");
     if listed.iter().any(|object| !ours(&object.name)) {
-        return Err(Error::NoStore { path: format!("{} (which holds other files)", storage.place()) });
+        return Err(
+            StoreError::NoStore { path: format!("{} (which holds other files)", storage.place()) }.into()
+        );
     }
     let temporary = format!("{}/{}", names::TMP, names::STORE);
     let failed = |operation| move |error| Error::io(operation, names::STORE, error);
@@ -251,7 +256,10 @@ fn take_lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn Held>> {
     storage.lock(names::LOCK, LockMode::Exclusive, wait).map_err(|error| {
         let object = format!("{}/{}", storage.place(), names::LOCK);
         match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error::Locked { object, waited_seconds: wait.as_secs() },
+            std::io::ErrorKind::WouldBlock => {
+                Error::from(StoreError::Locked { object, waited_seconds: wait.as_secs() })
+            }
+            std::io::ErrorKind::Unsupported => StoreError::NoLocks { object, source: error }.into(),
             _ => Error::io("lock", object, error),
         }
     })
@@ -259,10 +267,10 @@ fn take_lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn Held>> {
 
 /// Reads all of a small object.
 pub(crate) fn read_object(storage: &dyn Storage, name: &str, len_max: u64) -> Result<Bytes> {
-    let object = storage.open(name).map_err(|error| Error::io("open", name, error))?;
+    let object = storage.open(name).map_err(|error| StoreError::unopened(name, error))?;
     if object.len() > len_max {
         let fault = Fault::Limit { what: "object length", found: object.len(), max: len_max };
-        return Err(Error::corrupt(name, 0, fault));
+        return Err(StoreError::corrupt(name, 0, fault));
     }
     read_range(object.as_ref(), name, 0, object.len())
 }
@@ -271,7 +279,7 @@ pub(crate) fn read_object(storage: &dyn Storage, name: &str, len_max: u64) -> Re
 pub(crate) fn read_range(object: &dyn ReadAt, name: &str, offset: u64, len: u64) -> Result<Bytes> {
     let needed = offset.saturating_add(len);
     if needed > object.len() {
-        return Err(Error::corrupt(name, offset, Fault::Truncated { needed, found: object.len() }));
+        return Err(StoreError::corrupt(name, offset, Fault::Truncated { needed, found: object.len() }));
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     object
@@ -294,17 +302,17 @@ impl Shared {
     /// Fails where this handle must not write.
     pub fn check_writable(&self) -> Result<()> {
         if self.bundle.is_some() {
-            return Err(Error::ReadOnly { object: self.storage.place() });
+            return Err(StoreError::ReadOnly { object: self.storage.place() }.into());
         }
         if self.poisoned.load(Ordering::SeqCst) {
-            return Err(Error::Poisoned);
+            return Err(StoreError::Poisoned.into());
         }
         if let Some(owner) = self.foreign_owner {
-            return Err(Error::ForeignOwner { store: self.storage.place(), owner });
+            return Err(StoreError::ForeignOwner { store: self.storage.place(), owner }.into());
         }
         if self.writer_mask != 0 {
             let fault = Fault::WriterBit { found: self.writer_mask };
-            return Err(Error::corrupt(format!("{}/{}", self.storage.place(), names::STORE), 0, fault));
+            return Err(StoreError::corrupt(format!("{}/{}", self.storage.place(), names::STORE), 0, fault));
         }
         Ok(())
     }
@@ -338,7 +346,7 @@ impl Shared {
         let object = self.open_anew(name)?;
         if head_len > 0 {
             let head = read_range(object.as_ref(), name, 0, head_len)?;
-            check(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+            check(&head).map_err(|fault| StoreError::corrupt(name, 0, fault))?;
         }
         self.keep_object(name, object.clone());
         Ok(object)
@@ -349,8 +357,8 @@ impl Shared {
         self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
             // Removed while it is served.
             (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
-            (std::io::ErrorKind::NotFound, None) => Err(Error::corrupt(name, 0, Fault::Missing)),
-            _ => Err(Error::io("open", name, error)),
+            (std::io::ErrorKind::NotFound, None) => Err(StoreError::corrupt(name, 0, Fault::Missing)),
+            _ => Err(StoreError::unopened(name, error)),
         })
     }
 

@@ -3,44 +3,33 @@
 
 use super::names::{INDEX, LISTS, LOCATORS, LOCK, MANIFESTS, PACKS, PAGES, REFS, STORE, TMP};
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{BlockError, Error, StoreError};
 use crate::ondisk::reference::is_name;
 
-impl Error {
-    /// The object of a store that the error is about, with its offset where the text has one; `None` for
-    /// errors about anything else.
-    #[must_use]
-    pub fn store_object(&self) -> Option<&str> {
-        let object = match self {
-            Self::Io { object, .. }
-            | Self::NoSpace { object, .. }
-            | Self::Conflict { object }
-            | Self::Unsupported { object, .. }
-            | Self::Corrupt { object, .. } => object,
-            Self::DigestMismatch { what, .. } => what,
-            _ => return None,
-        };
-        begins_as_object(object).then_some(object)
-    }
+/// The object of a store that the error is about, with its offset where the text has one; `None` for
+/// errors about anything else.
+pub(crate) fn store_object(error: &Error) -> Option<&str> {
+    let object = match (error.detail(), error.detail()) {
+        (Some(BlockError::Io { object, .. } | BlockError::NoSpace { object, .. }), _)
+        | (Some(BlockError::Unsupported { object, .. }), _)
+        | (_, Some(StoreError::Conflict { object } | StoreError::Corrupt { object, .. }))
+        | (_, Some(StoreError::Gone { object, .. } | StoreError::DigestMismatch { what: object, .. })) => {
+            object
+        }
+        _ => return None,
+    };
+    begins_as_object(object).then_some(object.as_str())
+}
 
-    /// The same error, whose object is named with the place of its store before it, as a path. An error that
-    /// is not about an object of a store is returned as it is.
-    #[must_use]
-    pub fn in_store(mut self, place: &str) -> Self {
-        if self.store_object().is_none() {
-            return self;
-        }
-        if let Self::Io { object, .. }
-        | Self::NoSpace { object, .. }
-        | Self::Conflict { object }
-        | Self::Unsupported { object, .. }
-        | Self::Corrupt { object, .. }
-        | Self::DigestMismatch { what: object, .. } = &mut self
-        {
-            *object = format!("{}/{object}", place.trim_end_matches('/'));
-        }
-        self
+/// The same error, whose object is named with the place of its store before it, as a path. An error that
+/// is not about an object of a store is returned as it is.
+pub(crate) fn in_store(mut error: Error, place: &str) -> Error {
+    if store_object(&error).is_some()
+        && let Some(object) = error.object_mut()
+    {
+        *object = format!("{}/{object}", place.trim_end_matches('/'));
     }
+    error
 }
 
 /// Whether `text` begins with the name of an object of a store, or of a folder of such: `packs/` and a digest,
@@ -86,6 +75,6 @@ mod tests {
         assert_eq!(io("lock at byte 3").in_store("/").to_string(), "cannot open /lock at byte 3");
         assert_eq!(io("disk.raw").in_store("/srv/s").to_string(), "cannot open disk.raw");
         assert_eq!(io("/srv/s/lock").in_store("/srv/s").to_string(), "cannot open /srv/s/lock");
-        assert_eq!(Error::Interrupted.in_store("/srv/s").to_string(), "interrupted");
+        assert_eq!(Error::from(BlockError::Interrupted).in_store("/srv/s").to_string(), "interrupted");
     }
 }

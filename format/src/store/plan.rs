@@ -15,7 +15,7 @@ use super::record::Record;
 use super::scrub;
 use super::stage::{Moves, Stage};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::ondisk::list::ListShape;
 
@@ -84,13 +84,13 @@ impl Stage {
     fn prepare_list(&self, staged: &StagedList, try_number: u32) -> Result<PreparedList> {
         let shared = &self.shared;
         let object =
-            shared.storage.open(&staged.list).map_err(|error| Error::io("open", &staged.list, error))?;
+            shared.storage.open(&staged.list).map_err(|error| StoreError::unopened(&staged.list, error))?;
         let shape = load_root_by_trailer(object.as_ref(), &staged.list, &staged.id)?.shape;
         let own = OwnList::find(shared, &staged.id, Some(shape))?;
         let bring = match &own {
             Some(own) => merge(self, shared, own, staged, try_number)?,
             None if matches!(staged.over, Some(Some(_))) => {
-                return Err(Error::Conflict { object: names::object(names::LISTS, &staged.id) });
+                return Err(StoreError::Conflict { object: names::object(names::LISTS, &staged.id) }.into());
             }
             None => Merged {
                 list: merge_lists(self, shared, staged, try_number)?,
@@ -119,7 +119,7 @@ impl Stage {
             Ok(!frames || scrub::bad_frames(object.as_ref(), name, &records)?.0.is_empty())
         };
         match look() {
-            Err(error) if error.may_pass() => Err(error),
+            Err(error) if error.is_transient() => Err(error),
             looked => Ok(looked.unwrap_or(false)),
         }
     }
@@ -132,7 +132,7 @@ impl Stage {
             let id = names::digest_of(&moved.1).unwrap_or_default();
             match Record::check(&self.shared, id) {
                 Ok(()) => {}
-                Err(error) if error.may_pass() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(_) => plan.records.push(moved.clone()),
             }
         }
@@ -143,19 +143,19 @@ impl Stage {
             // Frames that were found in the store and are gone now.
             let name = names::object(names::PACKS, pack);
             if !is_brought(&name) && !self.is_there(&name)? {
-                return Err(Error::Conflict { object: name });
+                return Err(StoreError::Conflict { object: name }.into());
             }
         }
         let brought: BTreeSet<String> = plan.records.iter().map(|(_, name)| name.clone()).collect();
         for (_, image) in &publication.references {
             let record = names::object(names::MANIFESTS, image);
             if !brought.contains(&record) && !self.is_there(&record)? {
-                return Err(Error::NotFound { what: "image", name: format!("@{image}") });
+                return Err(StoreError::NotFound { what: "image", name: format!("@{image}") }.into());
             }
         }
         for name in &publication.needs {
             if !self.is_there(name)? {
-                return Err(Error::corrupt(name, 0, Fault::Missing));
+                return Err(StoreError::corrupt(name, 0, Fault::Missing));
             }
         }
         Ok(plan)

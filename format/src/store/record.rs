@@ -11,7 +11,7 @@ use super::scrub;
 use crate::cache::Kept;
 use crate::codec;
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::SPAN_BLOCKS;
 use crate::map::SearchableLeaf;
@@ -78,12 +78,14 @@ impl Record {
     pub fn open(shared: &Arc<Shared>, id: Digest) -> Result<Self> {
         let name = names::object(names::MANIFESTS, &id);
         let object = shared.storage.open(&name).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound { what: "image", name: format!("@{id}") },
-            _ => Error::io("open", &name, error),
+            std::io::ErrorKind::NotFound => {
+                Error::from(StoreError::NotFound { what: "image", name: format!("@{id}") })
+            }
+            _ => StoreError::unopened(&name, error),
         })?;
         let len = object.len();
         let mut front = read_range(object.as_ref(), &name, 0, len.min(FIRST_READ_LEN))?;
-        let head = RecordHead::decode(&front, len).map_err(|fault| Error::corrupt(&name, 0, fault))?;
+        let head = RecordHead::decode(&front, len).map_err(|fault| StoreError::corrupt(&name, 0, fault))?;
         let needed = head.span_root_offset();
         if needed > front.len() as u64 {
             let rest = read_range(object.as_ref(), &name, front.len() as u64, needed - front.len() as u64)?;
@@ -97,7 +99,7 @@ impl Record {
             &head,
             shared.bases().is_some(),
         )
-        .map_err(|fault| Error::corrupt(&name, head.places_offset(), fault))?;
+        .map_err(|fault| StoreError::corrupt(&name, head.places_offset(), fault))?;
         let map_root = decode_root(
             Kind::MapRoot,
             &slice(head.map_root_offset(), u64::from(head.map_root_len)),
@@ -105,7 +107,7 @@ impl Record {
             manifest.geometry.leaves(),
             places.map.len(),
         )
-        .map_err(|fault| Error::corrupt(&name, head.map_root_offset(), fault))?;
+        .map_err(|fault| StoreError::corrupt(&name, head.map_root_offset(), fault))?;
         let (span_root, shared) = (OnceLock::new(), shared.clone());
         // A small one mostly came along. If it is damaged, whoever needs it is told.
         let (from, len) = (head.span_root_offset() as usize, head.span_root_len as usize);
@@ -149,7 +151,7 @@ impl Record {
         let object = self.shared.open_anew(&self.name)?;
         let bytes = read_range(object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
         decode_span_root(&self.manifest, &bytes, self.places.span.len())
-            .map_err(|fault| Error::corrupt(&self.name, offset, fault))
+            .map_err(|fault| StoreError::corrupt(&self.name, offset, fault))
     }
 
     /// The manifest, the map root and the span root in their own bytes. A later minor version may say more in them
@@ -175,7 +177,7 @@ impl Record {
             let found = object_digest(part);
             if found != expected {
                 let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
-                return Err(Error::corrupt(&self.name, offset, fault));
+                return Err(StoreError::corrupt(&self.name, offset, fault));
             }
         }
         Ok(parts)
@@ -218,13 +220,13 @@ impl Record {
             let (bytes, file) = self.page(Tree::Map, entry, place)?;
             MapLeaf::decode(&bytes, leaf_blocks)
                 .map(|leaf| SearchableLeaf::new(leaf, leaf_blocks))
-                .map_err(|fault| Error::corrupt(file, place.offset, fault))
+                .map_err(|fault| StoreError::corrupt(file, place.offset, fault))
         })?;
         // Leaves are shared between images, so this is asked of every one that is handed out.
         let max = geometry.blocks() - u64::from(entry.index) * leaf_blocks;
         let block = leaf.leaf.extents.last().map_or(0, |last| last.end());
         if block > max {
-            return Err(Error::corrupt(&self.name, 0, Fault::ExtentRange { block, max }));
+            return Err(StoreError::corrupt(&self.name, 0, Fault::ExtentRange { block, max }));
         }
         Ok(leaf)
     }
@@ -237,7 +239,7 @@ impl Record {
         let before = u64::from(entry.index) * leaf_spans;
         let spans = leaf_spans.min(self.manifest.geometry.spans() - before);
         digest_table::decode(Kind::SpanPage, &bytes, spans)
-            .map_err(|fault| Error::corrupt(file, place.offset, fault))
+            .map_err(|fault| StoreError::corrupt(file, place.offset, fault))
     }
 
     fn slot(&self, root: &[Entry], places: &[PagePlace], slot: usize) -> Result<(Entry, PagePlace)> {
@@ -245,7 +247,7 @@ impl Record {
             (Some(entry), Some(place)) => Ok((*entry, *place)),
             _ => {
                 let fault = Fault::TableRange { index: slot as u64, max: root.len() as u64 };
-                Err(Error::corrupt(&self.name, 0, fault))
+                Err(StoreError::corrupt(&self.name, 0, fault))
             }
         }
     }
@@ -254,7 +256,7 @@ impl Record {
     pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
         if place != PagePlace::OF_BASE {
             return self.read_page(place, &entry.digest).or_else(|error| {
-                let now = if error.may_pass() { Ok(None) } else { self.page_now(tree, entry) };
+                let now = if error.is_transient() { Ok(None) } else { self.page_now(tree, entry) };
                 now.ok().flatten().ok_or(error)
             });
         }
@@ -264,13 +266,13 @@ impl Record {
                 return base.page(tree, entry, place);
             }
         }
-        Err(Error::corrupt(&self.name, HEAD_LEN, Fault::Missing))
+        Err(StoreError::corrupt(&self.name, HEAD_LEN, Fault::Missing))
     }
 
     /// A page of this image in the form in which pages are stored.
     pub fn stored_page(&self, tree: Tree, entry: Entry) -> Result<Vec<u8>> {
         let place = self.place_of(tree, entry, self.manifest.geometry.leaf_bits())?;
-        let place = place.ok_or_else(|| Error::corrupt(&self.name, HEAD_LEN, Fault::Missing))?;
+        let place = place.ok_or_else(|| StoreError::corrupt(&self.name, HEAD_LEN, Fault::Missing))?;
         let (page, _) = self.page(tree, entry, place)?;
         let stored = codec::page::encode(&page);
         let stored =
@@ -299,7 +301,7 @@ impl Record {
         let name = names::object(names::PAGES, &file);
         match self.read_page_of(&name, place, expected) {
             // The file may have been healed since it was opened.
-            Err(error) if !error.may_pass() => {
+            Err(error) if !error.is_transient() => {
                 self.shared.forget_object(&name);
                 self.read_page_of(&name, place, expected)
             }
@@ -323,22 +325,21 @@ impl Record {
         let object = self.shared.open_checked(name, HEADER_LEN as u64, check_page_file_head)?;
         let stored = read_range(object.as_ref(), name, place.offset, u64::from(place.len))?;
         let page = codec::page::decode(&stored)
-            .map_err(|fault| Error::corrupt(name, place.offset, fault))?
+            .map_err(|fault| StoreError::corrupt(name, place.offset, fault))?
             .into_owned();
         let found = object_digest(&page);
         if found == *expected {
             return Ok(page);
         }
         let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
-        Err(Error::corrupt(name, place.offset, fault))
+        Err(StoreError::corrupt(name, place.offset, fault))
     }
 
     /// Where in the manifest list `id` is, which it must name.
     fn list_number(&self, id: &Digest) -> Result<usize> {
-        self.manifest
-            .lists
-            .binary_search_by(|list| list.id.cmp(id))
-            .map_err(|_| Error::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() }))
+        self.manifest.lists.binary_search_by(|list| list.id.cmp(id)).map_err(|_| {
+            StoreError::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })
+        })
     }
 
     /// What the manifest says of list `id`, which it must name.
@@ -387,7 +388,7 @@ fn decode_manifest(front: &Bytes, name: &str, head: &RecordHead, id: &Digest) ->
     let start = HEAD_LEN as usize;
     let bytes = front.slice(start..start + head.manifest_len as usize);
     let found = object_digest(&bytes);
-    let corrupt = |fault| Error::corrupt(name, HEAD_LEN, fault);
+    let corrupt = |fault| StoreError::corrupt(name, HEAD_LEN, fault);
     if found != *id {
         return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
     }

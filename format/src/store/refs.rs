@@ -5,7 +5,7 @@ use super::names::{self, ImageRef, RefName, is_short_id};
 use super::open::{Shared, Store, read_object};
 use super::stage::Stage;
 use crate::digest::Digest;
-use crate::error::{Candidate, Error, Result};
+use crate::error::{Candidate, Error, Result, StoreError};
 use crate::limits::NAME_LEN_MAX;
 use crate::ondisk::reference::{Reference, is_name};
 
@@ -30,11 +30,11 @@ impl Shared {
         let object = name.object();
         let bytes = match read_object(self.storage.as_ref(), &object, REFERENCE_LEN_MAX) {
             Err(error) if error.is_not_found() => {
-                return Err(Error::NotFound { what: "image", name: name.to_string() });
+                return Err(StoreError::NotFound { what: "image", name: name.to_string() }.into());
             }
             other => other?,
         };
-        Reference::decode(&bytes, &name.to_string()).map_err(|fault| Error::corrupt(object, 0, fault))
+        Reference::decode(&bytes, &name.to_string()).map_err(|fault| StoreError::corrupt(object, 0, fault))
     }
 
     /// The ids of all images, named or not.
@@ -56,18 +56,18 @@ impl Store {
     /// read; a short id a listing of all images.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Ambiguous`], or damage of the record.
+    /// [`StoreError::NotFound`], [`StoreError::Ambiguous`], or damage of the record.
     pub fn resolve(&self, reference: &ImageRef) -> Result<Digest> {
         match reference {
             ImageRef::Id(id) => Ok(*id),
             ImageRef::ShortId(digits) => {
-                let missing = Error::NotFound { what: "image", name: format!("@{digits}") };
+                let missing = Error::from(StoreError::NotFound { what: "image", name: format!("@{digits}") });
                 self.by_short_id(digits, missing)
             }
             ImageRef::Name(name) => match self.shared.reference(name) {
                 Ok(reference) => Ok(reference.image),
-                Err(missing @ Error::NotFound { .. })
-                    if is_short_id(name.name()) && name.tag() == "latest" =>
+                Err(missing)
+                    if missing.is_not_found() && is_short_id(name.name()) && name.tag() == "latest" =>
                 {
                     self.by_short_id(name.name(), missing)
                 }
@@ -87,7 +87,7 @@ impl Store {
                 fitting.sort_unstable();
                 fitting.truncate(CANDIDATES_MAX);
                 let candidates = self.candidates(&fitting);
-                Err(Error::Ambiguous { prefix: digits.into(), count, candidates })
+                Err(StoreError::Ambiguous { prefix: digits.into(), count, candidates }.into())
             }
         }
     }
@@ -95,7 +95,7 @@ impl Store {
     /// The image that has exactly this name: one record is read, however many names there are.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or damage of the record.
+    /// [`StoreError::NotFound`], or damage of the record.
     pub fn named(&self, name: &RefName) -> Result<NamedImage> {
         let reference = self.shared.reference(name)?;
         Ok(NamedImage {
@@ -118,7 +118,7 @@ impl Store {
     /// All names, in ascending order, each with what became of reading its record.
     ///
     /// # Errors
-    /// When the names cannot be listed, and [`Error::NoStore`] where the store is not there any more.
+    /// When the names cannot be listed, and [`StoreError::NoStore`] where the store is not there any more.
     pub fn references(&self) -> Result<Vec<(RefName, Result<NamedImage>)>> {
         let found = self.read_references(reference_names(&self.shared)?);
         // A store without names and one that was erased look alike.
@@ -157,7 +157,7 @@ impl Store {
     fn read_references(&self, names: Vec<RefName>) -> Vec<(RefName, Result<NamedImage>)> {
         let read = |name: RefName| match self.named(&name) {
             // Removed since the listing.
-            Err(Error::NotFound { .. }) => None,
+            Err(error) if error.is_not_found() => None,
             named => Some((name, named)),
         };
         let mut found: Vec<_> = names.into_iter().filter_map(read).collect();
@@ -169,7 +169,7 @@ impl Store {
     /// its id, with the time of its oldest name.
     ///
     /// # Errors
-    /// [`Error::Exists`] where the name is taken and `replace` is not set, [`Error::NotFound`]
+    /// [`StoreError::Exists`] where the name is taken and `replace` is not set, [`StoreError::NotFound`]
     /// where there is no such image.
     pub fn tag(&self, image: &ImageRef, name: &RefName, replace: bool) -> Result<Digest> {
         let stage = Stage::begin(&self.shared)?;
@@ -193,7 +193,7 @@ impl Store {
     /// Takes a name away. What no image uses any more is freed by a later collection.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is no such name; [`Error::OutcomeUnknown`] where it is gone and a
+    /// [`StoreError::NotFound`] where there is no such name; [`StoreError::OutcomeUnknown`] where it is gone and a
     /// loss of power may bring it back.
     pub fn remove(&self, name: &RefName) -> Result<()> {
         self.untag(name).map(drop)
@@ -209,7 +209,7 @@ impl Store {
         recover(&self.shared)?;
         let image = match self.shared.reference(name) {
             Ok(reference) => Some(reference.image),
-            Err(error @ Error::NotFound { .. }) => return Err(error),
+            Err(error) if error.is_not_found() => return Err(error),
             // A damaged record can be removed like any other: that is how it is got rid of.
             Err(_) => None,
         };
@@ -217,8 +217,12 @@ impl Store {
         let removed = self.shared.storage.remove(std::slice::from_ref(&object));
         removed.map_err(|error| {
             self.shared.poison();
-            if matches!(self.shared.reference(name), Err(Error::NotFound { .. })) {
-                return Error::OutcomeUnknown { what: "name", name: name.to_string(), source: error };
+            if self.shared.reference(name).is_err_and(|error| error.is_not_found()) {
+                return Error::from(StoreError::OutcomeUnknown {
+                    what: "name",
+                    name: name.to_string(),
+                    source: error,
+                });
             }
             Error::io("remove", object, error)
         })?;

@@ -10,7 +10,7 @@ use super::names;
 use super::open::{Shared, read_range};
 use super::record::check_page_file_head;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::guard::guard_by_key;
 use crate::ondisk::header::HEADER_LEN;
@@ -23,11 +23,11 @@ const PIECE_LEN: u64 = 1 << 20;
 /// Opens an object beside those that are kept open.
 ///
 /// # Errors
-/// [`Error::Corrupt`] with `missing` where it is not there: something names it.
+/// [`StoreError::Corrupt`] with `missing` where it is not there: something names it.
 pub(crate) fn open_anew(shared: &Shared, name: &str) -> Result<Arc<dyn ReadAt>> {
     shared.storage.open(name).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::corrupt(name, 0, Fault::Missing),
-        _ => Error::io("open", name, error),
+        std::io::ErrorKind::NotFound => StoreError::corrupt(name, 0, Fault::Missing),
+        _ => StoreError::unopened(name, error),
     })
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn open_anew(shared: &Shared, name: &str) -> Result<Arc<dyn ReadAt>> 
 /// them; others may lie between.
 pub(crate) fn check_page_file(object: &dyn ReadAt, name: &str) -> Result<()> {
     let head = read_range(object, name, 0, HEADER_LEN as u64)?;
-    check_page_file_head(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+    check_page_file_head(&head).map_err(|fault| StoreError::corrupt(name, 0, fault))?;
     let mut hasher = Hasher::object();
     let mut offset = 0;
     while offset < object.len() {
@@ -52,7 +52,7 @@ pub(crate) fn pack_trailer(object: &dyn ReadAt, name: &str) -> Result<Trailer> {
     let tail_len = pack::TRAILER_LEN.min(len);
     let tail = read_range(object, name, len - tail_len, tail_len)?;
     let trailer =
-        pack::decode_trailer(&tail, len).map_err(|fault| Error::corrupt(name, len - tail_len, fault))?;
+        pack::decode_trailer(&tail, len).map_err(|fault| StoreError::corrupt(name, len - tail_len, fault))?;
     check_name(name, &trailer.id)?;
     Ok(trailer)
 }
@@ -60,11 +60,11 @@ pub(crate) fn pack_trailer(object: &dyn ReadAt, name: &str) -> Result<Trailer> {
 /// Head, trailer, index and name of a pack; gives what the index says of its frames.
 pub(crate) fn check_pack(object: &dyn ReadAt, name: &str) -> Result<Vec<FrameRecord>> {
     let head = read_range(object, name, 0, FRAMES_OFFSET)?;
-    pack::decode_head(&head).map_err(|fault| Error::corrupt(name, 0, fault))?;
+    pack::decode_head(&head).map_err(|fault| StoreError::corrupt(name, 0, fault))?;
     let trailer = pack_trailer(object, name)?;
     let index = read_range(object, name, trailer.index_offset(), trailer.index_len())?;
     pack::decode_index(&head, &index, &trailer)
-        .map_err(|fault| Error::corrupt(name, trailer.index_offset(), fault))
+        .map_err(|fault| StoreError::corrupt(name, trailer.index_offset(), fault))
 }
 
 /// Reads all frames of a pack; gives the offsets of those whose guard is wrong, and the error of the
@@ -92,7 +92,7 @@ pub(crate) fn bad_frames(
                 let place = offset + at as u64;
                 bad.insert(u32::try_from(place).unwrap_or(u32::MAX));
                 let fault = Fault::FrameGuard { expected: record.guard, found };
-                first.get_or_insert_with(|| Error::corrupt(name, place, fault));
+                first.get_or_insert_with(|| StoreError::corrupt(name, place, fault));
             }
             at += stored.len();
         }
@@ -108,5 +108,5 @@ pub(crate) fn check_name(name: &str, found: &Digest) -> Result<()> {
         return Ok(());
     }
     let expected = names::digest_of(name).map(|id| id.to_string()).unwrap_or_default();
-    Err(Error::corrupt(name, 0, Fault::PageDigest { expected, found: found.to_string() }))
+    Err(StoreError::corrupt(name, 0, Fault::PageDigest { expected, found: found.to_string() }))
 }

@@ -10,7 +10,7 @@ use super::journal::{list_stages, recover, remove_folder};
 use super::names;
 use super::open::Shared;
 use super::writer;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 use crate::storage::{Append, Held};
 
 /// Objects that are made and not yet synced: each is an open file.
@@ -120,7 +120,7 @@ impl Stage {
             threads
                 .into_iter()
                 .map(|begun| match begun {
-                    Ok(thread) => thread.join().unwrap_or(Err(Error::Interrupted)),
+                    Ok(thread) => thread.join().unwrap_or(Err(BlockError::Interrupted.into())),
                     Err(work) => work(),
                 })
                 .collect()

@@ -7,7 +7,7 @@
 
 use super::open::{Shared, read_object};
 use crate::digest::{Digest, object_digest};
-use crate::error::{Error, Result};
+use crate::error::{Result, StoreErrors};
 use crate::storage::Machine;
 
 const HEAD: &str = "melv writer";
@@ -55,7 +55,7 @@ pub(super) fn is_elsewhere(shared: &Shared, lock: &str) -> Result<bool> {
     let Some(here) = shared.storage.machine() else { return Ok(false) };
     match read_object(shared.storage.as_ref(), lock, MARK_LEN_MAX) {
         Ok(bytes) => Ok(Writer::decode(&bytes).is_some_and(|writer| writer.is_elsewhere(&Writer::on(&here)))),
-        Err(error) if error.is_not_found() || matches!(error, Error::Corrupt { .. }) => Ok(false),
+        Err(error) if error.is_not_found() || error.fault().is_some() => Ok(false),
         Err(error) => Err(error),
     }
 }

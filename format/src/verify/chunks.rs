@@ -10,7 +10,7 @@ use super::damaged::object_of;
 use super::ranges::{Range, Ranges, Rest};
 use crate::device::BlockDevice;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, InStore, Result, StoreError};
 use crate::fault::Fault;
 use crate::image::Image;
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
@@ -122,7 +122,7 @@ impl Verifier<'_> {
             match result {
                 Ok(None) => {}
                 Ok(Some(held)) => self.lacking_chunk(&list, chunk, &held),
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => self.bad_chunks(&list.id, chunk, chunk + 1, &error),
             }
         }
@@ -232,7 +232,11 @@ impl Verifier<'_> {
             let name = names::object(names::PACKS, id);
             let pack = shared.open_checked(&name, pack::FRAMES_OFFSET, pack::decode_head)?;
             let (end, max) = (u64::from(place.offset) + u64::from(place.len), pack.len());
-            if end <= max { Ok(()) } else { Err(Error::corrupt(name, end, Fault::FramePlace { end, max })) }
+            if end <= max {
+                Ok(())
+            } else {
+                Err(StoreError::corrupt(name, end, Fault::FramePlace { end, max }))
+            }
         })?;
         let held = shared.held(list, chunk)?;
         Ok(Some(held).filter(|held| !is_all(held, list.shape.blocks_of(chunk))))
@@ -354,13 +358,12 @@ fn base_locator(base: &Arc<Shared>, list: &List) -> Result<Option<Arc<Locator>>>
 
 /// A locator says that it has every chunk in one frame, and its record of `chunk` says otherwise.
 fn not_in_part(list: &List, chunk: u64) -> Error {
-    Error::corrupt(names::object(names::LOCATORS, &list.id), chunk, Fault::BlockAbsent { block: 0 })
+    StoreError::corrupt(names::object(names::LOCATORS, &list.id), chunk, Fault::BlockAbsent { block: 0 })
 }
 
 /// Chunks of a list cannot be read, for this reason.
 fn unreadable(object: String, reason: String) -> Error {
-    let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-    Error::Io { operation: "read chunks of", object, source }
+    StoreError::Unreadable { object, reason }.into()
 }
 
 /// The error and its causes in one line.

@@ -5,7 +5,7 @@ use super::ranges::{Range, Ranges, Rest};
 use crate::content::{ContentHasher, span_digest};
 use crate::device::BlockDevice;
 use crate::digest::{Digest, block_digest};
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result, StoreError};
 use crate::fault::Fault;
 use crate::image::Image;
 use crate::index::Digests;
@@ -44,7 +44,7 @@ impl Verifier<'_> {
             match expected.and_then(|expected| self.leaf_content(image, leaf, expected, digests, &mut wrong))
             {
                 Ok(()) => {}
-                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => {
                     let start = leaf * leaf_len;
                     self.damaged_unless_told(image.id(), start, leaf_len.min(image.size() - start), error);
@@ -63,7 +63,7 @@ impl Verifier<'_> {
         let expected = &image.manifest().content;
         if found != expected {
             let fault = Fault::ContentId { expected: expected.to_string(), found: found.to_string() };
-            self.damaged(Some(image.id()), 0, image.size(), Error::corrupt(image.name(), 0, fault));
+            self.damaged(Some(image.id()), 0, image.size(), StoreError::corrupt(image.name(), 0, fault));
         }
     }
 
@@ -103,12 +103,17 @@ impl Verifier<'_> {
         let (wrong, rest) = wrong.finish();
         for Range { start, len, what: (expected, found) } in wrong {
             let fault = Fault::ContentId { expected: text(expected), found: text(found) };
-            self.damaged(Some(image.id()), start, len, Error::corrupt(image.name(), start, fault));
+            self.damaged(Some(image.id()), start, len, StoreError::corrupt(image.name(), start, fault));
         }
         if let Some(Rest { start, end, ranges, first: (expected, found), .. }) = rest {
             let found = format!("another in {ranges} further ranges, at first {}", text(found));
             let fault = Fault::ContentId { expected: text(expected), found };
-            self.damaged(Some(image.id()), start, end - start, Error::corrupt(image.name(), start, fault));
+            self.damaged(
+                Some(image.id()),
+                start,
+                end - start,
+                StoreError::corrupt(image.name(), start, fault),
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::chunks::text_of;
-use crate::error::Error;
+use crate::error::{BlockError, Error, StoreError};
 
 /// An object that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +45,16 @@ impl Objects {
 
 /// The object that an error is about.
 pub(super) fn object_of(error: &Error) -> Option<&str> {
-    match error {
-        Error::Corrupt { object, .. } | Error::Unsupported { object, .. } => Some(object),
-        // The place of a read follows the object's name, which has no blank.
-        Error::Io { object, .. } => object.split(' ').next(),
-        Error::NotFound { name, .. } => Some(name),
+    let named = match error.detail() {
+        Some(StoreError::Corrupt { object, .. } | StoreError::Unreadable { object, .. }) => Some(object),
+        Some(StoreError::NotFound { name, .. }) => Some(name),
+        Some(StoreError::Gone { object, .. }) => Some(object),
         _ => None,
-    }
+    };
+    named.map(String::as_str).or_else(|| match error.detail()? {
+        BlockError::Unsupported { object, .. } => Some(object.as_str()),
+        // The place of a read follows the object's name, which has no blank.
+        BlockError::Io { object, .. } => object.split(' ').next(),
+        _ => None,
+    })
 }

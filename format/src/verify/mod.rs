@@ -33,7 +33,7 @@ use self::ranges::Told;
 use crate::content::ContentHasher;
 use crate::device::BlockDevice;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, ErrorKind, InStore, Result, StoreError};
 use crate::fault::Fault;
 use crate::image::Image;
 use crate::index::Digests;
@@ -106,7 +106,7 @@ impl Store {
     /// Looks at these images, or at everything in the store where none are given.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], or when the storage cannot even list its objects. Damage is no
+    /// [`BlockError::Interrupted`], or when the storage cannot even list its objects. Damage is no
     /// error here: it is what is reported.
     pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
         // As they are now: another process may have added to what is held in part.
@@ -155,7 +155,7 @@ impl Verifier<'_> {
 
     fn check_cancel(&self) -> Result<()> {
         match self.options.cancel {
-            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(Error::Interrupted),
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(BlockError::Interrupted.into()),
             _ => Ok(()),
         }
     }
@@ -257,7 +257,7 @@ impl Verifier<'_> {
         }
         if whole && data_blocks != image.manifest().data_blocks {
             let fault = Fault::DataBlocks { found: image.manifest().data_blocks, blocks: data_blocks };
-            self.damaged(Some(id), 0, size, Error::corrupt(image.name(), 0, fault));
+            self.damaged(Some(id), 0, size, StoreError::corrupt(image.name(), 0, fault));
         }
         // In full mode that comes with the blocks' digests.
         if self.options.full { Ok(()) } else { self.content_of_spans(image) }
@@ -274,7 +274,7 @@ impl Verifier<'_> {
         });
         let found = hasher.finish();
         match hashed {
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
             Err(error) => self.damaged(Some(id), 0, size, error),
             Ok(()) => self.content_id(image, &found),
         }
@@ -363,7 +363,7 @@ fn check_sources(image: &Image, leaf: &MapLeaf) -> Result<()> {
         };
         let block = extent.source + extent.blocks;
         if block > max {
-            return Err(Error::corrupt(image.name(), 0, Fault::ExtentRange { block, max }));
+            return Err(StoreError::corrupt(image.name(), 0, Fault::ExtentRange { block, max }));
         }
     }
     Ok(())

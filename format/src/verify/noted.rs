@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Verifier;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::StoreError;
 use crate::index::{self, Notes};
 use crate::store::names;
 
@@ -27,7 +27,7 @@ impl Verifier<'_> {
             }
         }
         for damage in &self.report.damaged {
-            if let Error::Corrupt { object, .. } = &damage.error
+            if let Some(StoreError::Corrupt { object, .. }) = damage.error.detail()
                 && names::digest_of(object).is_some()
             {
                 found.objects.insert(object.clone());

@@ -70,10 +70,10 @@ impl Disk {
     /// import does, has sound tables.
     ///
     /// # Errors
-    /// [`Error::Vmdk`](crate::Error::Vmdk) with what is wrong and where;
-    /// [`Error::Unsupported`](crate::Error::Unsupported) for parents, devices and ESX's own
-    /// sparse formats; [`Error::Io`](crate::Error::Io) where an extent is missing, naming it;
-    /// [`Error::Limit`](crate::Error::Limit).
+    /// [`DiskError::Vmdk`](crate::Error::Vmdk) with what is wrong and where;
+    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for parents, devices and ESX's own
+    /// sparse formats; [`BlockError::Io`](crate::Error::Io) where an extent is missing, naming it;
+    /// [`BlockError::Limit`](crate::Error::Limit).
     pub fn open(path: &Path) -> Result<Self> {
         let mut disk = Self::of_file(path)?;
         disk.warnings.extend(neighbours(path));
@@ -177,7 +177,7 @@ impl Disk {
     /// and sizes show it.
     ///
     /// # Errors
-    /// [`Error::Changed`](crate::Error::Changed), naming the file.
+    /// [`BlockError::Changed`](crate::Error::Changed), naming the file.
     pub fn check_unchanged(&self) -> Result<()> {
         self.files.iter().try_for_each(|file| file.check_unchanged())
     }

@@ -1,7 +1,8 @@
 //! What can be wrong with a VMDK.
 
 use super::Parent;
-use crate::error::Error;
+use super::error::DiskError;
+use crate::error::{BlockError, Error};
 
 /// Why a VMDK is refused: what was expected, what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -177,9 +178,9 @@ impl Fault {
     pub(crate) fn at(self, object: impl Into<String>, offset: u64) -> Error {
         let object = object.into();
         match self {
-            Self::Unsupported { feature } => Error::Unsupported { object, feature },
-            Self::Difference { parent } => Error::Difference { object, parent },
-            fault => Error::Vmdk { object, offset, fault },
+            Self::Unsupported { feature } => BlockError::Unsupported { object, feature }.into(),
+            Self::Difference { parent } => DiskError::Difference { object, parent }.into(),
+            fault => DiskError::Vmdk { object, offset, fault }.into(),
         }
     }
 

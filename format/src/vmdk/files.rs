@@ -1,7 +1,6 @@
 //! Opening a disk's files: the only file here that names `std::fs` or `rustix`.
 
 use std::fs::{self, File, Metadata};
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,11 +11,12 @@ use rustix::io::Errno;
 use unicode_normalization::UnicodeNormalization;
 
 use super::Fault;
+use super::error::{DiskError, is_unsound};
 use super::extent::name_fault;
 use super::limits::FILES_OPEN;
 use super::recent::Recent;
 use crate::device::{BlockDevice, Run};
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 use crate::source::RawFile;
 
 /// Names of a folder that are looked at.
@@ -45,7 +45,7 @@ impl Folder {
     /// what the link leads to: there its extents lie.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`BlockError::Io`].
     pub fn of(path: &Path) -> Result<Self> {
         Ok(Self::with_name(path)?.0)
     }
@@ -53,7 +53,7 @@ impl Folder {
     /// As [`Folder::of`], with the file's name in it, made UTF-8 where it is not.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`BlockError::Io`].
     pub fn with_name(path: &Path) -> Result<(Self, String)> {
         let descriptor = path.display().to_string();
         let failed = |error| Error::io("find the folder of", &descriptor, error);
@@ -69,7 +69,7 @@ impl Folder {
     /// [`NAMES_MAX`], in order.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`BlockError::Io`].
     pub fn names(&self) -> Result<Vec<String>> {
         let listed = fs::read_dir(&self.path)
             .map_err(|error| Error::io("list", self.path.display().to_string(), error))?;
@@ -105,7 +105,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Fault::Extent`] for any other name, and where the name is that of anything else;
-    /// [`Error::Io`] where there is nothing of this name.
+    /// [`BlockError::Io`] where there is nothing of this name.
     fn open(&self, name: &str) -> Result<(RawFile, Stamp)> {
         let refused =
             |why| Fault::Extent { name: name.chars().take(120).collect(), why }.at(&self.descriptor, 0);
@@ -116,7 +116,9 @@ impl Folder {
         let failed = |error: Errno| match error {
             Errno::LOOP => refused("a symbolic link"),
             Errno::XDEV => refused("a name that leads out of the folder"),
-            Errno::NOENT => Error::io("open the extent", self.missing(name), Errno::NOENT.into()),
+            Errno::NOENT => {
+                DiskError::MissingExtent { object: self.missing(name), source: Errno::NOENT.into() }.into()
+            }
             error => Error::io("open the extent", &shown, error.into()),
         };
         // First looked at, so that no device is opened: some do things when they are.
@@ -182,7 +184,7 @@ impl Files {
     /// Beside the descriptor at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`BlockError::Io`].
     pub fn beside(path: &Path) -> Result<Arc<Self>> {
         Ok(Arc::new(Self { folder: Folder::of(path)?, open: Recent::new(FILES_OPEN) }))
     }
@@ -190,7 +192,7 @@ impl Files {
     /// The file with this plain name; `number` is one that no other file of the disk has.
     ///
     /// # Errors
-    /// [`Fault::Extent`] where it is not a regular file beside the descriptor; [`Error::Io`] where
+    /// [`Fault::Extent`] where it is not a regular file beside the descriptor; [`BlockError::Io`] where
     /// there is nothing of this name.
     pub fn find(self: &Arc<Self>, name: &str, number: u32) -> Result<ExtentFile> {
         let (file, stamp) = self.folder.open(name)?;
@@ -238,7 +240,7 @@ impl ExtentFile {
     /// What tells it from every other file: its device and inode.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`BlockError::Io`].
     pub fn identity(&self) -> Result<(u64, u64)> {
         match &self.handle {
             Handle::Open(file) => file.identity(),
@@ -249,7 +251,7 @@ impl ExtentFile {
     /// As [`BlockDevice::read_at`].
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Changed`] where the file is another one, or shorter.
+    /// [`BlockError::Io`]; [`BlockError::Changed`] where the file is another one, or shorter.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.opened()?.read_at(offset, buf)
     }
@@ -266,7 +268,7 @@ impl ExtentFile {
     /// show it.
     ///
     /// # Errors
-    /// [`Error::Changed`].
+    /// [`BlockError::Changed`].
     pub fn check_unchanged(&self) -> Result<()> {
         let Handle::Beside { files, plain, stamp, .. } = &self.handle else {
             return self.opened()?.check_unchanged();
@@ -294,14 +296,13 @@ impl ExtentFile {
     /// Opens the file again. Where its name is nothing's now, or that of a link, it has changed.
     fn again(&self, files: &Files, plain: &str) -> Result<(RawFile, Stamp)> {
         match files.folder.open(plain) {
-            Err(Error::Vmdk { .. }) => Err(self.changed()),
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Err(self.changed()),
+            Err(error) if is_unsound(&error) || error.is_not_found() => Err(self.changed()),
             opened => opened,
         }
     }
 
     fn changed(&self) -> Error {
-        Error::Changed { object: self.name.clone() }
+        Error::from(BlockError::Changed { object: self.name.clone() })
     }
 }
 

@@ -32,6 +32,7 @@ mod claims;
 mod descriptor;
 mod disk;
 mod encoding;
+mod error;
 mod extent;
 mod fault;
 mod files;
@@ -61,6 +62,7 @@ mod write_stream;
 
 pub use beside::neighbours;
 pub use disk::Disk;
+pub use error::DiskError;
 pub use extent::{Access, Extent, ExtentKind};
 pub use fault::Fault;
 pub use outline::Outline;

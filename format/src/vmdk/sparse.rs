@@ -15,7 +15,7 @@ use super::recent::Recent;
 use super::tables::{Metadata, Table, check_fixed, check_redundant, decode};
 use super::warning::{self, Oddity, Warning};
 use crate::device::RunKind;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 
 /// What the extents of a disk may take of memory together.
 #[derive(Debug)]
@@ -85,11 +85,12 @@ impl SparseExtent {
         }
         warnings.extend(warning::of_header(&name, &header));
         let Some(left) = budget.tables.checked_sub(layout.tables) else {
-            return Err(Error::Limit {
+            return Err(BlockError::Limit {
                 what: "grain tables of a VMDK",
                 found: layout.tables,
                 max: TABLES_MAX,
-            });
+            }
+            .into());
         };
         budget.tables = left;
         check_fixed(&layout.fixed_regions(), len).map_err(placed)?;

@@ -69,9 +69,9 @@ impl<R: Read + Send> Stream<R> {
     /// Takes in everything in front of the first grain. `name` is for messages.
     ///
     /// # Errors
-    /// [`Error::Unsupported`](crate::Error::Unsupported) for VMDKs that cannot be read from a pipe,
-    /// which says so, and as [`Disk::open`](super::Disk::open); [`Error::Vmdk`](crate::Error::Vmdk);
-    /// [`Error::Io`](crate::Error::Io).
+    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for VMDKs that cannot be read from a pipe,
+    /// which says so, and as [`Disk::open`](super::Disk::open); [`DiskError::Vmdk`](crate::Error::Vmdk);
+    /// [`BlockError::Io`](crate::Error::Io).
     pub fn open(reader: R, name: impl Into<String>) -> Result<Self> {
         let mut input = Input::new(reader, name.into());
         let mut front = Vec::new();

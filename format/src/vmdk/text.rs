@@ -12,7 +12,7 @@ use std::fmt::Write;
 use super::header::SECTOR_LEN;
 use crate::device::SectorBits;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 
 /// Sectors set aside for the text: what every writer sets aside, with room for products that add
 /// keys of their own in place.
@@ -106,14 +106,16 @@ fn content_ids(content: Option<Digest>) -> (String, Option<String>) {
 /// A file's own name as an extent's line can hold it: it must stand for itself between quotes.
 ///
 /// # Errors
-/// [`Error::Invalid`].
+/// [`BlockError::Invalid`].
 pub(super) fn own_name(name: &OsStr) -> Result<&str> {
     let expected = "a file name in UTF-8, at most 255 bytes, without quotation marks, backslashes and \
                     control characters";
-    name.to_str().filter(|name| is_plain(name)).ok_or_else(|| Error::Invalid {
-        what: "name of a VMDK",
-        found: name.to_string_lossy().into_owned(),
-        expected,
+    name.to_str().filter(|name| is_plain(name)).ok_or_else(|| {
+        Error::from(BlockError::Invalid {
+            what: "name of a VMDK",
+            found: name.to_string_lossy().into_owned(),
+            expected,
+        })
     })
 }
 
@@ -133,6 +135,7 @@ pub(super) fn stream_name(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn descriptor(content: Option<Digest>, capacity_sectors: u64) -> Descriptor<'static> {
         Descriptor {
@@ -197,10 +200,10 @@ mod tests {
             assert_eq!(own_name(good.as_ref()).ok(), Some(good));
         }
         for bad in ["", "a\"b", "a/b", "a\\b", "a\nb", "a\0b", &"n".repeat(256)] {
-            assert!(matches!(own_name(bad.as_ref()), Err(Error::Invalid { .. })), "{bad:?}");
+            assert!(own_name(bad.as_ref()).is_err_and(|error| error.kind() == ErrorKind::Invalid), "{bad:?}");
         }
         let not_text = std::os::unix::ffi::OsStrExt::from_bytes(b"a\xff.vmdk");
-        assert!(matches!(own_name(not_text), Err(Error::Invalid { .. })));
+        assert!(own_name(not_text).is_err_and(|error| error.kind() == ErrorKind::Invalid));
     }
 
     #[test]

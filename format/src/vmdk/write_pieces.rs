@@ -11,7 +11,7 @@ use rayon::Yield;
 use super::header::SECTOR_LEN;
 use crate::device::{BlockDevice, RunKind};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Error, Result};
 use crate::export::ExportOptions;
 
 /// Sectors in a grain: the one size that every product reads (64 KiB).
@@ -54,12 +54,12 @@ pub struct WriteOptions<'a> {
 /// The sectors of a disk that a VMDK can hold.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a disk of nothing or of parts of sectors, [`Error::Limit`].
+/// [`BlockError::Invalid`] for a disk of nothing or of parts of sectors, [`BlockError::Limit`].
 pub(super) fn capacity_sectors(device: &dyn BlockDevice) -> Result<u64> {
     let size = device.size();
     let refused = |expected| {
         let found = format!("{size} bytes of {}", device.name());
-        Error::Invalid { what: "disk size", found, expected }
+        Error::from(BlockError::Invalid { what: "disk size", found, expected })
     };
     if size == 0 {
         return Err(refused("at least one sector: there is no VMDK without a capacity"));
@@ -68,7 +68,9 @@ pub(super) fn capacity_sectors(device: &dyn BlockDevice) -> Result<u64> {
         return Err(refused("a multiple of 512: a VMDK counts sectors"));
     }
     if size > DISK_LEN_MAX {
-        return Err(Error::Limit { what: "size of a disk as VMDK", found: size, max: DISK_LEN_MAX });
+        return Err(
+            BlockError::Limit { what: "size of a disk as VMDK", found: size, max: DISK_LEN_MAX }.into()
+        );
     }
     Ok(size / SECTOR_LEN)
 }
@@ -76,11 +78,11 @@ pub(super) fn capacity_sectors(device: &dyn BlockDevice) -> Result<u64> {
 /// A place in a file as tables hold it. `end` is where what lies there ends.
 ///
 /// # Errors
-/// [`Error::Limit`] where the file would outgrow its tables.
+/// [`BlockError::Limit`] where the file would outgrow its tables.
 pub(super) fn entry(sector: u64, end: u64) -> Result<u32> {
     match u32::try_from(sector) {
         Ok(sector) if end <= FILE_SECTORS_MAX => Ok(sector),
-        _ => Err(Error::Limit { what: "sectors in a VMDK", found: end, max: FILE_SECTORS_MAX }),
+        _ => Err(BlockError::Limit { what: "sectors in a VMDK", found: end, max: FILE_SECTORS_MAX }.into()),
     }
 }
 
@@ -198,7 +200,7 @@ impl Iterator for Starts<'_> {
 ///
 /// # Errors
 /// The first one in the order of the disk: those of the device, of `make` and of `take`;
-/// [`Error::Interrupted`].
+/// [`BlockError::Interrupted`].
 pub(super) fn in_order<T: Send>(
     device: &dyn BlockDevice,
     options: &ExportOptions<'_>,
@@ -230,7 +232,7 @@ pub(super) fn in_order<T: Send>(
             take(made)?;
             report(device, options, end_bytes);
         }
-        Ok(())
+        Ok::<_, Error>(())
     })?;
     report(device, options, device.size());
     Ok(())
@@ -273,7 +275,7 @@ mod tests {
         for (sector, end) in [(FILE_SECTORS_MAX - 2, FILE_SECTORS_MAX + 1), (1 << 32, (1 << 32) + 1)] {
             let error = entry(sector, end).expect_err("a limit");
             assert!(
-                matches!(error, Error::Limit { found, max, .. } if found == end && max == u64::from(u32::MAX)),
+                matches!(error.detail(), Some(BlockError::Limit { found, max, .. }) if *found == end && *max == u64::from(u32::MAX)),
                 "{error}"
             );
         }

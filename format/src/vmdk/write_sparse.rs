@@ -22,7 +22,7 @@ use super::write_pieces::{
     capacity_sectors, encode_entries, entry, in_order,
 };
 use crate::device::BlockDevice;
-use crate::error::{Error, Result};
+use crate::error::{BlockError, Result};
 use crate::output::{OutputFile, Target};
 
 const DESCRIPTOR_SECTOR: u64 = 1;
@@ -39,9 +39,9 @@ const DIRECTORY_PART: u64 = 1 << 14;
 /// Returns the file's length.
 ///
 /// # Errors
-/// [`Error::Exists`] for a file that is there; [`Error::Invalid`] for a block device, for a file name
-/// that a descriptor cannot hold and for a disk of no sectors; [`Error::Limit`] for more than the
-/// format can hold, 2 TiB of disk and of file: a stream holds larger disks; [`Error::NoSpace`]; what
+/// [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there; [`BlockError::Invalid`] for a block device, for a file name
+/// that a descriptor cannot hold and for a disk of no sectors; [`BlockError::Limit`] for more than the
+/// format can hold, 2 TiB of disk and of file: a stream holds larger disks; [`BlockError::NoSpace`]; what
 /// reading the disk gives.
 pub fn export_sparse(device: &dyn BlockDevice, path: &Path, options: &WriteOptions<'_>) -> Result<u64> {
     let target = Target::find_file(path, "a file: a VMDK has a length of its own")?;
@@ -84,7 +84,7 @@ impl Layout {
     fn of(capacity_sectors: u64) -> Result<Self> {
         if capacity_sectors > CAPACITY_SECTORS_MAX {
             let what = "sectors of a disk as vmdk (vmdk-stream has no such limit)";
-            return Err(Error::Limit { what, found: capacity_sectors, max: CAPACITY_SECTORS_MAX });
+            return Err(BlockError::Limit { what, found: capacity_sectors, max: CAPACITY_SECTORS_MAX }.into());
         }
         let tables = capacity_sectors.div_ceil(COVERAGE_LEN / SECTOR_LEN);
         let directory_sectors = (tables * ENTRY_LEN as u64).div_ceil(SECTOR_LEN);
@@ -218,6 +218,7 @@ mod tests {
     use super::super::write_pieces::FILE_SECTORS_MAX;
     use super::*;
     use crate::device::SectorBits;
+    use crate::error::Error;
 
     #[test]
     fn a_file_beyond_32_bits_is_a_limit_and_goes() {
@@ -238,7 +239,10 @@ mod tests {
             writer.grains(&Stored { grains: vec![3], bytes: vec![1; GRAIN_LEN] })
         });
         let found = FILE_SECTORS_MAX + 1;
-        assert!(matches!(error, Err(Error::Limit { found: f, .. }) if f == found), "{error:?}");
+        assert!(
+            matches!(error.as_ref().err().and_then(Error::detail), Some(BlockError::Limit { found: f, .. }) if *f == found),
+            "{error:?}"
+        );
         assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
     }
 
@@ -247,7 +251,10 @@ mod tests {
         assert!(Layout::of((1 << 32) - 1).is_ok());
         for sectors in [1 << 32, 1 << 38, 1 << 45] {
             let error = Layout::of(sectors).expect_err("too large");
-            assert!(matches!(error, Error::Limit { found, .. } if found == sectors), "{error:?}");
+            assert!(
+                matches!(error.detail(), Some(BlockError::Limit { found, .. }) if *found == sectors),
+                "{error:?}"
+            );
             assert!(error.to_string().contains("vmdk-stream"), "{error}");
         }
     }

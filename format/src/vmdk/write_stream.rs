@@ -70,7 +70,7 @@ enum Marker {
 /// Returns the file's length.
 ///
 /// # Errors
-/// [`Error::Exists`] for a file that is there; [`Error::Invalid`] for a block device and for a file
+/// [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there; [`BlockError::Invalid`] for a block device and for a file
 /// name that a descriptor cannot hold; and those of [`export_stream`].
 pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &WriteOptions<'_>) -> Result<u64> {
     let target = Target::find_file(path, "a file, or - for standard output")?;
@@ -92,7 +92,7 @@ pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &Write
 /// Returns the bytes written.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a disk of no sectors; [`Error::Limit`] for more than the format can hold,
+/// [`BlockError::Invalid`] for a disk of no sectors; [`BlockError::Limit`] for more than the format can hold,
 /// which may show only when 2 TiB are written; those of the stream and of reading the disk.
 pub fn export_stream(
     device: &dyn BlockDevice,
@@ -313,6 +313,7 @@ impl<'a> StreamWriter<'a> {
 mod tests {
     use super::super::write_pieces::FILE_SECTORS_MAX;
     use super::*;
+    use crate::error::{BlockError, ErrorKind};
 
     #[test]
     fn a_stream_beyond_32_bits_is_a_limit_before_the_grain_is_written() {
@@ -328,8 +329,14 @@ mod tests {
         };
         writer.grains(&grain(7, 8)).expect("what fits exactly");
         let error = writer.grains(&grain(8, 1)).expect_err("a limit");
-        assert!(matches!(error, Error::Limit { found: 0x1_0000_0000, max: 0xffff_ffff, .. }), "{error}");
-        assert!(matches!(writer.finish(&header), Err(Error::Limit { .. })), "its tables do not fit either");
+        assert!(
+            matches!(error.detail(), Some(BlockError::Limit { found: 0x1_0000_0000, max: 0xffff_ffff, .. })),
+            "{error}"
+        );
+        assert!(
+            writer.finish(&header).is_err_and(|error| error.kind() == ErrorKind::Limit),
+            "its tables do not fit either"
+        );
         assert_eq!(out.len(), (128 + 8) * 512);
     }
 

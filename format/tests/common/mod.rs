@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use melv::storage::{Append, Held, Listed, LockMode, Machine, ReadAt};
 use melv::{
-    BlockDevice, Error, Image, ImportOptions, ImportReport, MemoryStorage, RefName, Result, Run, RunKind,
-    Source, Storage, Store, StoreOptions, VerifyOptions,
+    BlockDevice, BlockError, Error, Image, ImportOptions, ImportReport, MemoryStorage, RefName, Result, Run,
+    RunKind, Source, Storage, Store, StoreOptions, VerifyOptions,
 };
 
 /// Bytes in a block.
@@ -88,7 +88,7 @@ pub struct VecDisk(pub Vec<u8>);
 fn range_of(offset: u64, len: u64, size: u64) -> Result<()> {
     match offset.checked_add(len) {
         Some(end) if end <= size => Ok(()),
-        _ => Err(Error::OutOfRange { offset, len, size }),
+        _ => Err(BlockError::OutOfRange { offset, len, size }.into()),
     }
 }
 

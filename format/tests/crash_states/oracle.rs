@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use melv::storage::model::{ModelFs, Moment};
-use melv::{Digest, Error, Storage, Store, VerifyOptions};
+use melv::{Digest, Error, ErrorKind, ResultExt, Storage, Store, StoreError, VerifyOptions};
 
 use crate::common::{VecDisk, name, options};
 use crate::disks::Disks;
@@ -56,7 +56,7 @@ pub fn holds_time(path: &str) -> bool {
 pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) -> Result<(), Fault> {
     let store = match Store::open(machine.process().storage(), Default::default()) {
         Ok(store) => store,
-        Err(Error::NoStore { .. }) if !promise.is_made => return write(machine, disks),
+        Err(error) if error.kind() == ErrorKind::NoStore && !promise.is_made => return write(machine, disks),
         Err(error) => return Err(lost(format!("the store: {error:?}"))),
     };
     check_names(&store, promise, disks)?;
@@ -65,7 +65,7 @@ pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) 
     let store = open(fs.storage()).map_err(|error| unusable(format!("opened again: {error:?}")))?;
     // Whoever writes next clears away what the dead left.
     match store.remove(&name("nobody")) {
-        Err(Error::NotFound { .. }) => {}
+        Err(error) if matches!(error.detail(), Some(StoreError::NotFound { .. })) => {}
         other => return Err(unusable(format!("the next writer: {other:?}"))),
     }
     let left = fs.storage().list("tmp").map_err(|error| unusable(format!("listing tmp: {error}")))?;

@@ -19,7 +19,8 @@ use melv::ondisk::reference::Reference;
 use melv::ondisk::{pack, store_header};
 use melv::storage::ReadAt;
 use melv::{
-    BlockDevice, BundleOptions, Digest, Error, MemoryStorage, Store, StoreOptions, VerifyMode, VerifyOptions,
+    BlockDevice, BlockError, BundleOptions, Digest, Error, MemoryStorage, ResultExt, Store, StoreError,
+    StoreOptions, VerifyMode, VerifyOptions,
 };
 
 use super::build::guard_text;
@@ -379,12 +380,15 @@ fn read(store: &Store, name: &str) -> melv::Result<Values> {
 }
 
 fn rule_of(error: &Error) -> String {
-    match error {
-        Error::Corrupt { fault, .. } => fault.rule().to_owned(),
-        Error::DigestMismatch { .. } => "chunk-id".to_owned(),
-        Error::BaseMissing { .. } => "missing".to_owned(),
+    match error.detail() {
+        Some(StoreError::Corrupt { fault, .. }) => return fault.rule().to_owned(),
+        Some(StoreError::DigestMismatch { .. }) => return "chunk-id".to_owned(),
+        Some(StoreError::BaseMissing { .. }) => return "missing".to_owned(),
+        _ => {}
+    }
+    match error.detail() {
         // The rules that these vectors break without being damaged.
-        Error::Unsupported { feature, .. } => {
+        Some(BlockError::Unsupported { feature, .. }) => {
             let known = [
                 Fault::WriterBit { found: 1 },
                 Fault::RefuseBit { found: 1 },
@@ -394,6 +398,6 @@ fn rule_of(error: &Error) -> String {
             let fault = known.iter().find(|fault| fault.to_string() == *feature);
             fault.map_or_else(|| format!("{error:?}"), |fault| fault.rule().to_owned())
         }
-        other => format!("{other:?}"),
+        _ => format!("{error:?}"),
     }
 }

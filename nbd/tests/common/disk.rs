@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use melv::device::DepthRun;
 use melv::digest::object_digest;
-use melv::{BlockDevice, Error, Result, Run, RunKind};
+use melv::{BlockDevice, BlockError, Error, Result, Run, RunKind, StoreError};
 use melv_nbd::{Export, Exports};
 
 pub const KIB: u64 = 1 << 10;
@@ -108,7 +108,11 @@ pub fn data(range: Range<u64>) -> Vec<u8> {
 
 pub fn damage(offset: u64) -> Error {
     let what = format!("chunk at {offset}");
-    Error::DigestMismatch { what, expected: object_digest(b"stored"), found: object_digest(b"found") }
+    Error::from(StoreError::DigestMismatch {
+        what,
+        expected: object_digest(b"stored"),
+        found: object_digest(b"found"),
+    })
 }
 
 impl TestDisk {
@@ -137,7 +141,7 @@ impl TestDisk {
     /// The stretch at `offset` and how many of `len` bytes it has from there.
     fn stretch(&self, offset: u64, len: u64) -> Result<(&Stretch, u64)> {
         let size = self.size();
-        let out_of_range = || Error::OutOfRange { offset, len, size };
+        let out_of_range = || Error::from(BlockError::OutOfRange { offset, len, size });
         if len == 0 || offset.checked_add(len).is_none_or(|end| end > size) {
             return Err(out_of_range());
         }
