@@ -176,7 +176,7 @@ fn a_bundle_without_its_base_needs_that_very_image() {
     assert!(bytes.len() < save(&store, &["apart"], &[]).len());
     let base = store.image(&"base".parse().unwrap()).unwrap().id();
     assert!(
-        matches!(open_with(&bytes, None).detail(), Some(StoreError::BaseMissing { base: found, .. }) if found == base)
+        matches!(open_with(&bytes, None).detail(), Some(StoreError::BaseMissing { base: found, .. }) if *found == base)
     );
     let bundle = open_with(&bytes, Some(store.clone())).unwrap();
     assert_eq!(read(&bundle, "apart"), other);

@@ -72,7 +72,7 @@ fn another_size_is_refused_and_nothing_stays() {
         let by_device = store.import(Source::device(&Bytes(bytes.clone())), &options());
         let by_stream = store.import(Source::stream(&bytes[..], "stream"), &options());
         for refused in [by_device, by_stream] {
-            let is_so = matches!(refused.detail(), Some(StoreError::SizeMismatch { expected: said, .. }) if said == expected);
+            let is_so = matches!(refused.detail(), Some(StoreError::SizeMismatch { expected: said, .. }) if *said == expected);
             assert!(is_so, "{expected}: {refused:?}");
         }
     }
@@ -120,7 +120,7 @@ fn another_content_is_refused_also_where_all_of_it_is_shared() {
     let other: Digest = "ab".repeat(32).parse().expect("a digest");
     let expecting = |content| ImportOptions { content: Some(content), replace: true, ..options() };
     let refused = store.import(Source::stream(&bytes[..], "stream"), &expecting(other));
-    let is_so = matches!(refused.detail(), Some(StoreError::ContentMismatch { expected, found, .. }) if (expected, found) == (other, content));
+    let is_so = matches!(refused.detail(), Some(StoreError::ContentMismatch { expected, found, .. }) if (expected, found) == (&other, &content));
     assert!(is_so, "{refused:?}");
     assert_eq!(store.references().expect("references").len(), 1);
     store.import(Source::stream(&bytes[..], "stream"), &expecting(content)).expect("import");

@@ -2,7 +2,6 @@
 
 mod common;
 
-use melv::{ResultExt, StoreError};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +13,11 @@ use melv_fuse::{Error, MountOptions, Mounted, check};
 #[test]
 fn only_an_empty_folder_is_mounted_at() {
     let bed = bed();
-    assert!(matches!(check(&bed.path("no")).detail(), Some(StoreError::Missing { .. })));
-    assert!(matches!(check(&bed.path("no/no")).detail(), Some(StoreError::Missing { .. })));
+    assert!(matches!(check(&bed.path("no")), Err(Error::Missing { .. })));
+    assert!(matches!(check(&bed.path("no/no")), Err(Error::Missing { .. })));
     std::fs::write(bed.path("file"), b"").expect("written");
-    assert!(matches!(check(&bed.path("file")).detail(), Some(StoreError::NotFolder { .. })));
-    assert!(matches!(check(&bed.path("store")).detail(), Some(StoreError::NotEmpty { .. })));
+    assert!(matches!(check(&bed.path("file")), Err(Error::NotFolder { .. })));
+    assert!(matches!(check(&bed.path("store")), Err(Error::NotEmpty { .. })));
     assert_eq!(
         check(&bed.path("mnt")).expect("it is empty"),
         bed.path("mnt").canonicalize().expect("a path")
@@ -32,7 +31,7 @@ fn nothing_is_mounted_twice_at_one_folder() {
     let Some(live) = bed.mount() else { return };
     let catalog = Arc::new(Catalog::all(bed.store()));
     let again = Mounted::new(catalog, &live.dir, &MountOptions::default());
-    assert!(matches!(again.detail(), Some(StoreError::Mounted { .. })), "{again:?}");
+    assert!(matches!(again, Err(Error::Mounted { .. })), "{again:?}");
     live.end();
     bed.mount().expect("again").end();
 }
@@ -50,18 +49,12 @@ fn of_several_at_once_one_mounts() {
         let all: Vec<_> = (0..8).map(|_| scope.spawn(try_it)).collect();
         all.into_iter().map(|one| one.join().expect("no panic")).collect()
     });
-    if won
-        .iter()
-        .any(|one| matches!(one.detail(), Some(StoreError::NoDevice { .. } | StoreError::Helper { .. })))
-    {
+    if won.iter().any(|one| matches!(one, Err(Error::NoDevice { .. } | Error::Helper { .. }))) {
         println!("skipped, since nothing can be mounted here");
         return;
     }
     assert_eq!(won.iter().filter(|one| one.is_ok()).count(), 1);
-    assert!(
-        won.iter().all(|one| matches!(one.detail(), Some(Ok(_) | Err(StoreError::Mounted { .. })))),
-        "{won:?}"
-    );
+    assert!(won.iter().all(|one| matches!(one, Ok(_) | Err(Error::Mounted { .. }))), "{won:?}");
     for (thread, unmounter) in won.into_iter().flatten() {
         unmounter.unmount().expect("an unmount");
         thread.join().expect("no panic").expect("a clean end");
@@ -86,7 +79,7 @@ fn what_is_in_use_is_not_unmounted_but_may_leave_the_tree() {
     bed.import("web", &noise(1, 1000 * BLOCK));
     let Some(live) = bed.mount() else { return };
     let file = live.file("web/latest.raw");
-    assert!(matches!(live.unmounter.unmount().detail(), Some(StoreError::Busy { .. })));
+    assert!(matches!(live.unmounter.unmount(), Err(Error::Busy { .. })));
     live.unmounter.unmount_lazily().expect("an unmount");
     assert_eq!(live.names(""), [""; 0]);
     let mut found = vec![0; BLOCK];
@@ -99,10 +92,7 @@ fn what_is_in_use_is_not_unmounted_but_may_leave_the_tree() {
 #[test]
 fn what_melv_has_not_mounted_it_does_not_unmount() {
     for dir in ["/proc", "/tmp", "/"] {
-        assert!(
-            matches!(melv_fuse::umount(Path::new(dir)).detail(), Some(StoreError::NotMounted { .. })),
-            "{dir}"
-        );
+        assert!(matches!(melv_fuse::umount(Path::new(dir)), Err(Error::NotMounted { .. })), "{dir}");
     }
-    assert!(matches!(melv_fuse::umount(Path::new("/no/such")).detail(), Some(StoreError::Missing { .. })));
+    assert!(matches!(melv_fuse::umount(Path::new("/no/such")), Err(Error::Missing { .. })));
 }

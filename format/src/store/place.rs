@@ -51,6 +51,7 @@ fn begins_as_object(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::StoreErrors;
 
     #[test]
     fn names_of_objects_are_told_from_paths() {
