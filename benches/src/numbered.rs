@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use melv::{BlockDevice, BlockError, Error, Run, RunKind};
+use melv::{BlockDevice, BlockError, Run, RunKind};
 
 use crate::BLOCK_LEN;
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use melv::storage::ReadAt;
 use melv::{
-    BlockDevice, BlockError, BundleOptions, Error, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
-    ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
+    BlockDevice, BlockError, BundleOptions, ImageRef, ImportOptions, LoadOptions, MemoryStorage, ResultExt,
+    SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
 };
 use melv_benches::{BLOCK_LEN, made_up_disk};
 

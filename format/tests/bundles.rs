@@ -14,7 +14,7 @@ use melv::digest::block_digest;
 use melv::limits::BLOCK_LEN;
 use melv::storage::ReadAt;
 use melv::{
-    BlockDevice, BlockError, BundleOptions, Digest, Error, Image, ImageRef, ImportOptions, LoadOptions,
+    BlockDevice, BlockError, BundleOptions, Digest, Image, ImageRef, ImportOptions, LoadOptions,
     MemoryStorage, ResultExt, SaveOptions, Source, Storage, Store, StoreError, StoreOptions, VerifyOptions,
 };
 

@@ -12,8 +12,8 @@ use common::{
 };
 use melv::storage::LockMode;
 use melv::{
-    BlockDevice, Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, ResultExt, Source, Storage,
-    Store, StoreError, StoreOptions,
+    BlockDevice, FileStorage, ImageRef, ImportOptions, MemoryStorage, ResultExt, Source, Storage, Store,
+    StoreError, StoreOptions,
 };
 
 const KIB: usize = 1 << 10;

@@ -8,8 +8,8 @@ use common::{Op, SeedDisk, VecDisk, Watched, full, import, name, noise, options,
 use melv::limits::SPAN_LEN;
 use melv::source::RawFile;
 use melv::{
-    BlockDevice, BlockError, Catalog, Comparison, Error, MemoryStorage, RefName, Result, ResultExt, Run,
-    Source, Storage, Store, StoreError, StoreErrors, StoreOptions, compare, content_of,
+    BlockDevice, BlockError, Catalog, Comparison, MemoryStorage, RefName, Result, ResultExt, Run, Source,
+    Storage, Store, StoreError, StoreErrors, StoreOptions, compare, content_of,
 };
 
 const SPAN: u64 = SPAN_LEN as u64;

@@ -17,7 +17,7 @@ use common::{
 use machine::{Contents, Machine, Modelled, committed_on, store_on};
 use melv::storage::{FaultMode, FaultyStorage, Operation, ReadAt};
 use melv::{
-    BlockDevice, BlockError, BundleOptions, Digest, Error, FileStorage, ImageRef, ImportOptions, LoadOptions,
+    BlockDevice, BlockError, BundleOptions, Digest, FileStorage, ImageRef, ImportOptions, LoadOptions,
     MemoryStorage, Result, ResultExt, Run, SaveOptions, Source, Storage, Store, StoreError, StoreOptions,
     VerifyOptions,
 };

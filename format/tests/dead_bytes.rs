@@ -21,8 +21,8 @@ use melv::ondisk::reference::Reference;
 use melv::ondisk::{digest_table, pack};
 use melv::storage::ReadAt;
 use melv::{
-    BundleOptions, Codec, Digest, Error, ErrorKind, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
-    ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions,
+    BundleOptions, Codec, Digest, ErrorKind, ImageRef, ImportOptions, LoadOptions, MemoryStorage, ResultExt,
+    SaveOptions, Source, Store, StoreError, StoreOptions,
 };
 
 /// A frame: its pack, and its first byte there.

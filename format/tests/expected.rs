@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use melv::{
-    BlockDevice, BlockError, Digest, Error, ImportOptions, MemoryStorage, Result, ResultExt, Run, RunKind,
-    Source, Store, StoreError,
+    BlockDevice, BlockError, Digest, ImportOptions, MemoryStorage, Result, ResultExt, Run, RunKind, Source,
+    Store, StoreError,
 };
 use melv::{StoreOptions, first_data};
 

@@ -9,8 +9,8 @@ mod place;
 
 use common::{Rng, VecDisk, full, import, name, noise, on_threads, options, random_disk, read_all, text};
 use melv::{
-    BlockError, BundleOptions, Error, ImageRef, ImportOptions, LoadOptions, Result, ResultExt, SaveOptions,
-    Source, Store, StoreError, StoreErrors, StoreOptions, VerifyOptions,
+    BlockError, BundleOptions, ImageRef, ImportOptions, LoadOptions, Result, ResultExt, SaveOptions, Source,
+    Store, StoreError, StoreErrors, StoreOptions, VerifyOptions,
 };
 use place::{Harm, Place};
 

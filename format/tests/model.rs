@@ -8,8 +8,8 @@ use common::{
 };
 use melv::device::for_each_run;
 use melv::{
-    BlockDevice, BlockError, Comparison, Error, ExportOptions, Image, ImportOptions, MemoryStorage,
-    ResultExt, RunKind, Source, Store, StoreError, StoreOptions, compare, export, export_stream,
+    BlockDevice, BlockError, Comparison, ExportOptions, Image, ImportOptions, MemoryStorage, ResultExt,
+    RunKind, Source, Store, StoreError, StoreOptions, compare, export, export_stream,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use common::{BLOCK, Op, Rng, Watched, assert_equal, image, import, options, store_in};
-use melv::{BlockDevice, Cache, Error, ErrorKind, Image, ImportOptions, MemoryStorage, Store, StoreOptions};
+use melv::{BlockDevice, Cache, ErrorKind, Image, ImportOptions, MemoryStorage, Store, StoreOptions};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

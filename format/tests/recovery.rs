@@ -14,8 +14,8 @@ use melv::digest::object_digest;
 use melv::ondisk::reference::Reference;
 use melv::storage::{FaultMode, FaultyStorage, Operation};
 use melv::{
-    BlockDevice, BlockError, Cache, Error, FileStorage, ImportOptions, MemoryStorage, Result, ResultExt,
-    Source, Storage, Store, StoreError, StoreOptions, VerifyOptions,
+    BlockDevice, BlockError, Cache, FileStorage, ImportOptions, MemoryStorage, Result, ResultExt, Source,
+    Storage, Store, StoreError, StoreOptions, VerifyOptions,
 };
 
 on_every_machine!(

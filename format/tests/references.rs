@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use melv::{
-    Error, FileStorage, ImageRef, ImportOptions, MemoryStorage, RefName, ResultExt, Source, Storage, Store,
+    FileStorage, ImageRef, ImportOptions, MemoryStorage, RefName, ResultExt, Source, Storage, Store,
     StoreError, StoreOptions,
 };
 

@@ -15,7 +15,7 @@ use melv::device::for_each_run;
 use melv::limits::SPAN_LEN;
 use melv::source::SpanStream;
 use melv::vmdk::{Disk, Fault, Oddity, Stream, looks_like};
-use melv::{BlockDevice, BlockError, DiskError, Error, Result, ResultExt, content_of};
+use melv::{BlockDevice, BlockError, DiskError, Result, ResultExt, content_of};
 use tempfile::TempDir;
 use vmdk_made::{
     Grains, Habits, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream,

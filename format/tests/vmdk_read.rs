@@ -17,8 +17,8 @@ use common::{VecDisk, assert_equal, noise, options, random_disk, read_all, store
 use melv::device::for_each_run;
 use melv::vmdk::{Access, Disk, ExtentKind, Fault, Oddity, Stream};
 use melv::{
-    BlockDevice, BlockError, Digest, DiskError, Error, MemoryStorage, Result, ResultExt, Run, RunKind,
-    Source, content_of,
+    BlockDevice, BlockError, Digest, DiskError, MemoryStorage, Result, ResultExt, Run, RunKind, Source,
+    content_of,
 };
 use tempfile::TempDir;
 use vmdk_made::{

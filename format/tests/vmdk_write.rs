@@ -506,7 +506,10 @@ fn disks_that_no_vmdk_can_be_of_are_refused() {
     let disk = SeedDisk { size: 2 << 40, ..SeedDisk::default() };
     let error = Kind::Sparse.write(&disk, &folder.path().join("out.vmdk"), &WriteOptions::default());
     let error = error.expect_err("too large");
-    assert!(matches!(error.detail(), Some(BlockError::Limit { found, .. }) if *found == 1 << 32), "{error:?}");
+    assert!(
+        matches!(error.detail(), Some(BlockError::Limit { found, .. }) if *found == 1 << 32),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("vmdk-stream"), "{error}");
     assert_eq!(files_in(folder.path()), Vec::<PathBuf>::new());
 }

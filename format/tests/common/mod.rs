@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use melv::storage::{Append, Held, Listed, LockMode, Machine, ReadAt};
 use melv::{
-    BlockDevice, BlockError, Error, Image, ImportOptions, ImportReport, MemoryStorage, RefName, Result, Run,
+    BlockDevice, BlockError, Image, ImportOptions, ImportReport, MemoryStorage, RefName, Result, Run,
     RunKind, Source, Storage, Store, StoreOptions, VerifyOptions,
 };
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use melv::storage::model::{ModelFs, Moment};
-use melv::{Digest, Error, ErrorKind, ResultExt, Storage, Store, StoreError, VerifyOptions};
+use melv::{Digest, ErrorKind, ResultExt, Storage, Store, StoreError, VerifyOptions};
 
 use crate::common::{VecDisk, name, options};
 use crate::disks::Disks;
