@@ -1,4 +1,4 @@
-//! What can go wrong, sorted by what the caller will do about it.
+//! Errors, grouped by the caller's next step.
 
 use std::io;
 
@@ -8,42 +8,41 @@ use crate::fault::Fault;
 /// The result of almost every fallible call of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that a call of this library can fail with.
+/// Any error of this library.
 ///
-/// Variants are divided by what a caller does next: retry, free space, wait, correct the call,
-/// report damage, or upgrade. Texts say what, where, what was expected; the cause is kept as
-/// the source and never repeated.
+/// Variants are divided by the caller's next step: retry, free space, wait, correct the call, report damage,
+/// or upgrade. A message names the operation, the object and the expectation. The cause is kept as the source
+/// and never repeated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system or the storage refused an operation.
     #[error("cannot {operation} {object}")]
     Io {
-        /// What was tried: `read`, `append to`, `sync`, …
+        /// The operation: `read`, `append to`, `sync`, …
         operation: &'static str,
-        /// The object or file, with its offset where there is one.
+        /// The object or file, with its offset if there is one.
         object: String,
-        /// The refusal.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
-    /// The storage is full. A store is as it was before.
+    /// The storage is full. The store is unchanged.
     #[error("no space left to {operation} {object}")]
     NoSpace {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
         /// The object or file.
         object: String,
-        /// The refusal.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
-    /// The last step of a change was taken, and the storage failed to make it last: it may be there
-    /// after the next loss of power or not, whole in any case. Whoever writes to the store next settles
-    /// it.
+    /// A change was committed, but the storage failed to make it durable. The change may or may not survive
+    /// the next power loss, but never in part. The next writer of the store settles it.
     #[error("{what} {name} was changed, and it is not known whether that lasts")]
     OutcomeUnknown {
-        /// What kind of thing was changed.
+        /// The kind of thing that was changed.
         what: &'static str,
         /// Its name.
         name: String,
@@ -54,50 +53,50 @@ pub enum Error {
     /// There is no store at this place.
     #[error("{path} is not a melv store; the first import creates one")]
     NoStore {
-        /// Where it was looked for.
+        /// The path that was tried.
         path: String,
     },
-    /// Another process held the lock for longer than the caller would wait.
+    /// Another process held the lock for longer than the caller was willing to wait.
     #[error("{object} is locked by another process (waited {waited_seconds} s); try again or wait longer")]
     Locked {
         /// The lock.
         object: String,
-        /// How long was waited.
+        /// The time waited, in seconds.
         waited_seconds: u64,
     },
-    /// No such image, reference or object.
+    /// The image, reference or object does not exist.
     #[error("{what} {name} is not in this store")]
     NotFound {
-        /// What kind of thing.
+        /// The kind of thing.
         what: &'static str,
         /// Its name.
         name: String,
     },
-    /// A short image id fits several images.
+    /// A short image id matches several images.
     #[error("{prefix} is short for {count} images; give more digits")]
     Ambiguous {
         /// The digits given.
         prefix: String,
-        /// How many images begin so.
+        /// The number of matching images.
         count: usize,
-        /// The first of them, in ascending order.
+        /// The first matching images, in ascending order.
         candidates: Vec<Candidate>,
     },
-    /// The name is taken.
+    /// The name is already taken.
     #[error("{what} {name} exists already")]
     Exists {
-        /// What kind of thing.
+        /// The kind of thing.
         what: &'static str,
         /// Its name.
         name: String,
     },
-    /// Another writer changed the same thing between the look at it and the commit; nothing was stored.
+    /// Another writer changed the same thing between the caller's read and its commit; nothing was stored.
     #[error("{object} was changed by another writer; nothing was stored, try again")]
     Conflict {
         /// The object.
         object: String,
     },
-    /// What was to be changed is a bundle.
+    /// The caller tried to change a bundle.
     #[error("{object} is a bundle, which is read in place and never changed")]
     ReadOnly {
         /// The bundle.
@@ -110,10 +109,10 @@ pub enum Error {
     ForeignOwner {
         /// The store.
         store: String,
-        /// The user's number.
+        /// The user's uid.
         owner: u32,
     },
-    /// A bundle was saved without an image that it builds on, and that image is not here.
+    /// A bundle was saved without one of its base images, and the store does not have that image.
     #[error(
         "{bundle} was saved without image @{base}, which is not in the store; it can be read only beside it"
     )]
@@ -126,22 +125,22 @@ pub enum Error {
     /// An argument is not acceptable.
     #[error("{what} {found:?} is not acceptable: {expected}")]
     Invalid {
-        /// Which argument.
+        /// The name of the argument.
         what: &'static str,
-        /// What was given.
+        /// The value given.
         found: String,
-        /// What would be right.
+        /// The values that are acceptable.
         expected: &'static str,
     },
-    /// Sound, but of a kind or version that this release cannot handle.
+    /// The object is sound, but its kind or version is beyond this release.
     #[error("{object} needs a feature that this version of melv does not have: {feature}")]
     Unsupported {
         /// The file or object.
         object: String,
-        /// What it needs.
+        /// The missing feature.
         feature: String,
     },
-    /// A disk that holds only what was changed over another one, its parent, which is not read.
+    /// A disk that holds only the changes relative to a parent disk, which is not read.
     #[error(
         "{object} is a difference to the parent {parent}: without it, it is no disk, and this version of \
          melv does not read the two together"
@@ -149,42 +148,41 @@ pub enum Error {
     Difference {
         /// The file.
         object: String,
-        /// The disk that it is a difference to.
+        /// The parent disk.
         parent: Box<crate::vmdk::Parent>,
     },
-    /// Bytes break a rule of the format.
+    /// The bytes break a rule of the format.
     #[error("{object} is damaged at byte {offset}{} (rule {})", of_chunk(*chunk), fault.rule())]
     Corrupt {
         /// The file or object.
         object: String,
-        /// Where the damaged structure begins in it.
+        /// The byte offset of the damaged structure.
         offset: u64,
-        /// Which chunk of its list cannot be decoded for it, if it is one chunk.
+        /// The number of the chunk that cannot be decoded, if a single chunk is affected.
         chunk: Option<u64>,
         /// The broken rule.
         #[source]
         fault: Fault,
     },
-    /// A disk in VMware's format is damaged, breaks the rules of the format, or asks for what no
-    /// reader should do.
+    /// A VMware disk is damaged, breaks the rules of its format, or makes demands that no reader should meet.
     #[error("{object} is not sound at byte {offset}")]
     Vmdk {
         /// The file.
         object: String,
-        /// Where in it.
+        /// The byte offset of the problem.
         offset: u64,
-        /// What is wrong.
+        /// The problem.
         #[source]
         fault: crate::vmdk::Fault,
     },
-    /// Content does not have the digest under which it was asked for.
+    /// The content does not match the digest it was requested by.
     #[error("{what} has digest {found}, expected {expected}")]
     DigestMismatch {
-        /// What was hashed, and where it lies.
+        /// The hashed object and its location.
         what: String,
-        /// The digest asked for.
+        /// The requested digest.
         expected: Digest,
-        /// The digest of what was found.
+        /// The digest of the content found.
         found: Digest,
     },
     /// The input is not as long as the caller said.
@@ -192,27 +190,27 @@ pub enum Error {
     SizeMismatch {
         /// The input.
         object: String,
-        /// The bytes that it was to have.
+        /// The expected length, in bytes.
         expected: u64,
-        /// The bytes that it has; `None` where it had more when reading it was given up.
+        /// The actual length, in bytes; `None` if reading stopped because there was more than expected.
         found: Option<u64>,
     },
-    /// The input does not have the content id that the caller said.
+    /// The input does not have the content id that the caller gave.
     #[error("the content id of {object} is {found}, expected {expected}; nothing was stored")]
     ContentMismatch {
         /// The input.
         object: String,
-        /// The content id that it was to have.
+        /// The expected content id.
         expected: Digest,
-        /// The one that it has.
+        /// The actual content id.
         found: Digest,
     },
-    /// A block device cannot be written, or not without being forced.
+    /// A block device cannot be written, or only with `force`.
     #[error("{device} {state}")]
     Device {
         /// The device.
         device: String,
-        /// Why not.
+        /// The reason.
         state: DeviceState,
     },
     /// The input changed while it was read.
@@ -224,32 +222,32 @@ pub enum Error {
     /// A range lies outside the disk.
     #[error("range {offset}+{len} is outside the disk of {size} bytes")]
     OutOfRange {
-        /// First byte.
+        /// The first byte.
         offset: u64,
-        /// Bytes.
+        /// The length, in bytes.
         len: u64,
-        /// The disk's size in bytes.
+        /// The disk's size, in bytes.
         size: u64,
     },
-    /// A limit of the format or of this implementation.
+    /// A request beyond a limit of the format or of this implementation.
     #[error("{what} is {found}, the limit is {max}")]
     Limit {
-        /// Of what.
+        /// The limited quantity.
         what: &'static str,
-        /// How much was wanted.
+        /// The requested value.
         found: u64,
-        /// How much is possible.
+        /// The largest permitted value.
         max: u64,
     },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
-    /// An earlier sync of this store handle failed, so nothing more may be written through it.
+    /// An earlier sync of this store handle failed, so the handle refuses further writes.
     #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
     Poisoned,
 }
 
-/// An image that a short id fits.
+/// An image that matches a short id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The image id.
@@ -258,23 +256,23 @@ pub struct Candidate {
     pub names: Vec<String>,
 }
 
-/// Why a block device is not written.
+/// The reason for not writing to a block device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceState {
-    /// The kernel lets nobody write to it.
+    /// The kernel reports the device as read-only.
     ReadOnly,
-    /// It is mounted, or a part of another device.
+    /// It is mounted, or part of another device.
     Busy,
-    /// It has fewer bytes than what is to be written.
+    /// It is smaller than the data to be written.
     TooSmall {
-        /// Its bytes.
+        /// The size of the device, in bytes.
         room_bytes: u64,
         /// The bytes to be written.
         needed_bytes: u64,
     },
-    /// Something is on it that would be lost: a file system, a partition table, a part of a volume
-    /// group. Only a caller who forces the writing overwrites it.
+    /// It holds data that would be lost: a file system, a partition table, a part of a volume group. It is
+    /// overwritten only with `force`.
     Holds(String),
 }
 
@@ -303,10 +301,10 @@ fn of_chunk(chunk: Option<u64>) -> String {
 }
 
 impl Error {
-    /// Wraps a refusal of the operating system, telling a full disk from the rest.
+    /// Wraps an operating system error; a full disk becomes [`Error::NoSpace`].
     pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
         let object = object.into();
-        // Storage that is laid out by the format, as a bundle is, may find a rule broken.
+        // A storage that interprets the format, such as a bundle, can report a broken rule as an I/O error.
         if let Some(fault) = source.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
             return Self::corrupt(object, 0, fault.clone());
         }
@@ -318,7 +316,8 @@ impl Error {
         }
     }
 
-    /// Wraps a broken rule with its place; what merely needs a newer reader is told apart.
+    /// Wraps a broken rule and its position; a fault that only needs a newer reader becomes
+    /// [`Error::Unsupported`].
     pub fn corrupt(object: impl Into<String>, offset: u64, fault: Fault) -> Self {
         let object = object.into();
         if fault.is_unsupported() {
@@ -328,7 +327,7 @@ impl Error {
         }
     }
 
-    /// The same, of what chunk `number` of a list is decoded from.
+    /// Adds the number of the chunk that was being decoded.
     #[must_use]
     pub(crate) fn in_chunk(mut self, number: u64) -> Self {
         if let Self::Corrupt { chunk, .. } = &mut self {
@@ -343,14 +342,14 @@ impl Error {
         matches!(self, Self::Corrupt { .. } | Self::DigestMismatch { .. })
     }
 
-    /// Whether the storage refused what it may give at the next try. Damage stays, and can be
-    /// worked around; what depends on the moment must end the work that met it.
+    /// Whether the same request may succeed later. Damage is permanent and can be worked around; a transient
+    /// error must end the operation.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::NoSpace { .. } | Self::Interrupted) && !self.is_not_found()
     }
 
-    /// Whether the error is a missing object or file, be it that something names it.
+    /// Whether an object or file is missing, including one that another object refers to.
     pub(crate) fn is_absent(&self) -> bool {
         self.is_not_found() || matches!(self, Self::Corrupt { fault: Fault::Missing, .. })
     }
