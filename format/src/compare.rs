@@ -41,7 +41,7 @@ struct Piece {
     start: u64,
     /// The length, in bytes.
     len: usize,
-    /// Whether each disk has data here; a disk without data reads as zeros.
+    /// Whether each disk has data here; otherwise it reads as zeros.
     has_data: [bool; 2],
 }
 

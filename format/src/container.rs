@@ -259,8 +259,8 @@ fn of_looser_mark(first: &[u8]) -> Option<Container> {
     }
 }
 
-/// Whether the file begins with the 13-byte header of lzma: usual properties, a dictionary of 2^n or 2^n +
-/// 2^(n-1) bytes, and a length that is unknown or below 256 GiB.
+/// Whether the file begins with an lzma header of 13 bytes. It needs usual properties and a dictionary of 2^n
+/// or 2^n + 2^(n-1) bytes. Its length must be unknown or below 256 GiB.
 fn is_lzma(first: &[u8]) -> bool {
     let Some(&[0x5d, a, b, c, d, ref len @ ..]) = first.first_chunk::<13>() else {
         return false;

@@ -22,8 +22,8 @@ const PIECES_PER_THREAD: usize = 2;
 /// Options of an export.
 #[derive(Default)]
 pub struct ExportOptions<'a> {
-    /// Replace an existing file, or overwrite a block device that holds a file system, a partition table or
-    /// the like.
+    /// Whether to replace an existing file, or overwrite a block device that holds a file system, a partition
+    /// table or the like.
     pub force: bool,
     /// Called with the bytes done so far and the disk's size.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,

@@ -85,7 +85,7 @@ faults! {
     SectorBits { logical: u8, physical: u8 } = "sector-bits", "sector bits {logical} and {physical}, expected 9..=12, logical not above physical";
     /// The disk size is no multiple of 512 or out of range.
     DiskSize { found: u64 } = "disk-size", "disk size {found} is not a multiple of 512 in 0..2^63";
-    /// The leaf size is not the one that the disk size demands.
+    /// The leaf size does not match the disk size.
     LeafBits { found: u8, expected: u8 } = "leaf-bits", "leaf bits {found}, expected {expected} for this disk size";
     /// More data blocks than the disk has blocks, or data without a map, or a map without data.
     DataBlocks { found: u64, blocks: u64 } = "data-blocks", "{found} data blocks on a disk of {blocks} blocks disagree with the map";
@@ -109,7 +109,7 @@ faults! {
     ListUnchanged { block: u64 } = "list-unchanged", "the extent at block {block} names the list already in use";
     /// A leaf's lists are not numbered in the order of their first use.
     ListFirstUse { found: u64, max: u64 } = "list-first-use", "list {found} is used before list {max}";
-    /// A leaf names a list twice or one that no extent uses.
+    /// A leaf names a list that no extent uses, or an extent uses a list that its leaf does not name.
     ListUnused { lists: u64, used: u64 } = "list-unused", "{lists} lists are named, the extents use {used}";
     /// A leaf names one list twice.
     ListTwice = "list-twice", "a leaf names one chunk list twice";

@@ -2,7 +2,7 @@
 //!
 //! A content-addressed, layered, compressed disk image format for virtual appliances.
 //!
-//! A [`Store`] keeps many images in the space of a few: each 4 KiB block that several images share is stored
+//! A [`Store`] keeps many images in the space of a few. Each 4 KiB block that several images share is stored
 //! once, whatever its position or origin. An [`Image`] is a disk that any number of threads read by position;
 //! its data is decoded and verified on the way.
 //!

@@ -69,8 +69,8 @@ pub const NAME_LEN_MAX: usize = 255;
 
 // ---- implementation ----------------------------------------------------------------------
 
-/// A pack is closed at this many bytes: large enough that a TiB of frames takes 16,000 files, small enough
-/// that finished packs reach the disk while the next is written.
+/// A pack is closed at this many bytes. A TiB of frames then takes 16,000 files, and finished packs reach the
+/// disk while the next is written.
 pub const PACK_LEN_TARGET: u64 = 64 << 20;
 /// Default blocks in a chunk (32 KiB).
 pub const CHUNK_BLOCKS_DEFAULT: u32 = 8;

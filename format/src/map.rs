@@ -6,7 +6,7 @@ use crate::ondisk::map_leaf::{Extent, MapLeaf};
 /// The number of extent ends compared with a block at once.
 const ENDS_AT_ONCE: usize = 4;
 
-/// A leaf prepared for look-ups. It has at least twice as many buckets as extents, or one per block, and each
+/// A leaf prepared for look-ups. It has at least twice as many buckets as extents, or one per block. Each
 /// bucket stores its first relevant extent, so look-up time does not depend on the number of extents. A few
 /// ends are compared without a branch: a data-dependent branch would be mispredicted half of the time and
 /// stall the reads after it.

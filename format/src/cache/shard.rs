@@ -22,7 +22,7 @@ const OVERHEAD_BYTES: u64 = 128;
 const TABLE_BITS: u32 = 6;
 const TABLE_LEN: usize = 1 << TABLE_BITS;
 const TABLE_BYTES: u64 = size_of::<Table>() as u64 + 64;
-/// The small queue's share: one part in this many bytes.
+/// The small queue's share of the bytes: one part in this many.
 const SMALL_PART: u64 = 10;
 /// The minimum number of keys remembered after eviction from the small queue.
 const GONE_MIN: usize = 64;

@@ -21,7 +21,7 @@ pub struct Progress {
 pub struct ImportOptions<'a> {
     /// The name for the image.
     pub name: RefName,
-    /// Move the name if another image has it.
+    /// Whether to move the name if another image has it.
     pub replace: bool,
     /// The image that this disk is a later version of. It is recorded as lineage, and its pages are reused if
     /// they are unchanged.
@@ -30,10 +30,10 @@ pub struct ImportOptions<'a> {
     pub level: i32,
     /// The number of blocks in a chunk: a power of two up to 1024.
     pub chunk_blocks: u32,
-    /// Decode every stored chunk that the image shares, once, and check its id. Damaged chunks are not
-    /// shared; their blocks are stored again.
+    /// Whether to decode every stored chunk that the image shares, once, and check its id. Damaged chunks are
+    /// not shared; their blocks are stored again.
     pub check_shared: bool,
-    /// Accept a size that is not a multiple of 512, adding zeros.
+    /// Whether to accept a size that is not a multiple of 512, adding zeros.
     pub pad: bool,
     /// The required size of the disk in bytes, without the zeros that `pad` adds to a stream.
     pub size_bytes: Option<u64>,

@@ -34,7 +34,8 @@ impl Store {
     /// Imports a disk, on all threads of the current `rayon` pool.
     ///
     /// Atomic: after an error, or if the process or the machine dies, the store is unchanged. Memory: about 8
-    /// MiB a thread, 60 MiB for the new blocks, and 0.9 bytes per block in the store (235 MiB for a TiB).
+    /// MiB a thread, 60 MiB for the new blocks, and 0.9 bytes per block in the store. A store of 1 TiB takes
+    /// 235 MiB.
     ///
     /// # Errors
     /// [`Error::Exists`] for a name in use; [`Error::SizeMismatch`] and [`Error::ContentMismatch`] for a disk

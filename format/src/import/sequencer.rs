@@ -129,8 +129,8 @@ impl<'a> Sequencer<'a> {
         Ok(())
     }
 
-    /// Counts the leading `blocks` that match the blocks after `place` in its list. Returns 0 with a parent,
-    /// since the parent's places take precedence and each block is looked up alone.
+    /// Counts the leading `blocks` that match the blocks after `place` in its list. Returns 0 in a new list.
+    /// Also returns 0 with a parent: its places take precedence, so each block is looked up alone.
     fn follow(&mut self, place: Place, blocks: &[Option<Digest>]) -> Result<u64> {
         if self.parent.is_some() || place.list >= self.known {
             return Ok(0);

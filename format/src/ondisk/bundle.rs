@@ -167,7 +167,7 @@ impl Object {
         self.pieces.get(next).filter(|piece| piece.at <= at)
     }
 
-    /// Returns the object offset of the first piece after byte `at`.
+    /// Returns the object offset of the first piece that begins after byte `at`.
     #[must_use]
     pub fn next_piece(&self, at: u64) -> Option<u64> {
         let next = self.pieces.partition_point(|piece| piece.at <= at);
