@@ -1,13 +1,12 @@
-//! Memory for decoded chunks that is used again.
+//! Reusable buffers for decoded chunks.
 //!
-//! A chunk that leaves the cache leaves its memory to the next one that is decoded: nothing is cleared,
-//! no allocator is asked. What a buffer holds before it is filled is what it held last.
+//! A chunk that leaves the cache hands its buffer to the next decoded chunk. Buffers are neither cleared nor
+//! returned to the allocator, so a new buffer holds stale bytes until it is filled.
 //!
-//! Buffers of the default chunk's length are pieces of arenas on huge pages: a hot read then misses the
-//! processor's table of pages much less, and takes a quarter less time (see `spec/rationale.md`); or on small
-//! ones, for whom that does not matter and the first touch of memory does. Pieces
-//! are the process's for good: caches hand them on to each other, and count those that nobody uses.
-//! Buffers of other lengths come from the allocator.
+//! Buffers of the default chunk length are pieces of mmapped arenas. On huge pages, a hot read has far fewer
+//! TLB misses and takes a quarter less time (see `spec/rationale.md`). Small pages suit processes that care
+//! about the cost of the first touch instead. Pieces are never unmapped: all caches share one free list and
+//! count its idle bytes. Buffers of other lengths come from the allocator.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -18,17 +17,18 @@ use memmap2::{Advice, MmapMut};
 
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT};
 
-/// Bytes of a piece.
+/// The length of a piece, in bytes.
 const PIECE_LEN: usize = CHUNK_BLOCKS_DEFAULT as usize * BLOCK_LEN;
-/// Bytes of an arena. Huge pages have 2 MiB, and where an arena does not begin on one, its ends have none.
+/// The length of an arena, in bytes. A huge page is 2 MiB; an arena that is not aligned to that has small
+/// pages at its ends.
 const ARENA_LEN: usize = 4 << 20;
-/// Bytes of other buffers that a thread keeps at most, and how many.
+/// The most bytes and the most buffers of other lengths that a thread keeps.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 const KEPT_MAX: usize = 8;
 
 type Memory = &'static mut [u8; PIECE_LEN];
 
-/// Pieces that nobody uses.
+/// The free list of pieces.
 static FREE: Mutex<Vec<Memory>> = Mutex::new(Vec::new());
 static IDLE_BYTES: AtomicU64 = AtomicU64::new(0);
 
@@ -36,19 +36,19 @@ thread_local! {
     static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// In which pages the kernel gives a cache its memory.
+/// The page size of a cache's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MemoryPages {
-    /// Huge ones: the quickest memory to read.
+    /// Huge pages: the fastest memory to read.
     #[default]
     Huge,
-    /// Small ones. A hot read takes a quarter longer, which who answers through a socket does not notice. In a
-    /// virtual machine whose host takes back what is free they come four times as fast, and a huge
-    /// page takes milliseconds of the one read that needs it.
+    /// Small pages. A hot read takes a quarter longer, which clients behind a socket do not notice. In a
+    /// virtual machine whose host reclaims free memory, small pages are faulted in four times as fast. A huge
+    /// page there adds milliseconds to the read that faults it in.
     Small,
 }
 
-/// The arenas that one cache has had made.
+/// The arenas that one cache has created.
 #[derive(Debug)]
 pub(crate) struct Arenas {
     pages: MemoryPages,
@@ -57,34 +57,34 @@ pub(crate) struct Arenas {
 }
 
 impl Arenas {
-    /// None yet, and never more than `bytes_max` bytes of them.
+    /// Starts without arenas and never grows beyond `bytes_max` bytes.
     pub fn new(bytes_max: u64, pages: MemoryPages) -> Self {
         Self { pages, bytes_max, bytes: AtomicU64::new(0) }
     }
 
-    /// Bytes of pieces that nobody uses, as far as this cache has had them made.
+    /// Returns the bytes on the free list, capped at the bytes of this cache's arenas.
     pub fn idle_bytes(&self) -> u64 {
         IDLE_BYTES.load(Ordering::Relaxed).min(self.bytes.load(Ordering::Relaxed))
     }
 }
 
-/// A buffer of the length that was asked for.
+/// A buffer of the requested length.
 #[derive(Debug)]
 pub(crate) enum Buffer {
     Piece(Piece),
     Other(Kept),
 }
 
-/// A piece of an arena, which goes back when it is dropped.
+/// A piece of an arena, returned to the free list on drop.
 #[derive(Debug)]
 pub(crate) struct Piece(Option<Memory>);
 
-/// A buffer of any length, which its thread keeps when it is dropped.
+/// A buffer of any length, kept by its thread on drop.
 #[derive(Debug)]
 pub(crate) struct Kept(Vec<u8>);
 
 impl Buffer {
-    /// A buffer of `len` bytes, of any value.
+    /// Returns a buffer of `len` bytes with unspecified content.
     pub fn new(len: usize, arenas: &Arenas) -> Self {
         let piece = if len == PIECE_LEN { piece(arenas) } else { None };
         piece.map_or_else(|| Self::Other(Kept(kept(len))), |piece| Self::Piece(Piece(Some(piece))))
@@ -106,15 +106,15 @@ fn piece(arenas: &Arenas) -> Option<Memory> {
     Some(piece)
 }
 
-/// Cuts a new arena into pieces. Without the memory for it, buffers come from the allocator.
+/// Cuts a new arena into pieces. If `mmap` fails, buffers come from the allocator.
 fn add_arena(free: &mut Vec<Memory>, pages: MemoryPages) {
     let Ok(arena) = MmapMut::map_anon(ARENA_LEN) else { return };
-    // A kernel without huge pages refuses: then it is memory as any other.
+    // A kernel without huge pages refuses the advice; the arena then has small pages.
     let _ = arena.advise(match pages {
         MemoryPages::Huge => Advice::HugePage,
         MemoryPages::Small => Advice::NoHugePage,
     });
-    // In use for good: this is what makes pieces that anybody may own, without any unsafe code.
+    // The leak yields `'static` pieces that any owner may hold, without unsafe code.
     let arena: &'static mut MmapMut = Box::leak(Box::new(arena));
     free.extend(arena.as_chunks_mut().0);
 }
@@ -133,13 +133,13 @@ fn bytes(kept: &[Vec<u8>]) -> usize {
 }
 
 fn keep(buffer: Vec<u8>) {
-    // A thread that ends keeps nothing.
+    // A thread that is ending keeps nothing.
     let _ = KEPT.try_with(|kept| {
         let mut kept = kept.borrow_mut();
         if buffer.len() > KEPT_BYTES_MAX {
             return;
         }
-        // The oldest go first: who reads chunks of another length now has no use for them.
+        // Oldest first: after a change of chunk length, the old buffers are useless.
         while kept.len() >= KEPT_MAX || bytes(&kept) + buffer.len() > KEPT_BYTES_MAX {
             kept.remove(0);
         }
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn pieces_are_each_ones_own_and_arenas_no_more_than_allowed() {
-        // The second does not get what the first one had.
+        // Both sets of buffers are alive at once, so they must not share pieces.
         let buffers = [MemoryPages::Huge, MemoryPages::Small].map(check_pieces);
         drop(buffers);
         assert!(IDLE_BYTES.load(Ordering::Relaxed) > 0);

@@ -1,8 +1,8 @@
-//! Do two disks read the same, and what is a disk's content id?
+//! Comparison of two disks, and the content id of one.
 //!
-//! Holes are never read, beyond short ones between data: a disk's map says where it has data, and of
-//! that pieces are made, none longer than a span. Pieces of many runs are read together, so that a
-//! disk whose data lies scattered keeps all threads busy, too.
+//! The disk's map says which ranges hold data. Those ranges are split into pieces no longer than a span; only
+//! short holes between them are read. Pieces of many runs are read in one batch, so that a disk with
+//! scattered data still keeps all threads busy.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,33 +15,33 @@ use crate::error::{BlockError, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 use crate::ondisk::manifest::Geometry;
 
-/// Holes up to so many bytes between data are read along with it: less work than two reads.
+/// The longest hole, in bytes, that is read along with the data around it: cheaper than two reads.
 const GAP_LEN_MAX: u64 = 64 << 10;
-/// Bytes read at a time, for each thread.
+/// The bytes in a batch, per thread.
 const BATCH_LEN: usize = 8 << 20;
-/// Pieces read at a time, however short they are.
+/// The most pieces in a batch, however short they are.
 const BATCH_PIECES_MAX: usize = 16 << 10;
 
-/// How two disks compare.
+/// The result of comparing two disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
-    /// Every byte is the same, and there are as many.
+    /// Same size, same bytes.
     Same,
-    /// They differ, first at this byte; where one is the beginning of the other, at its end.
+    /// Different content. If one disk is a prefix of the other, `offset` is its end.
     Differ {
         /// The first byte that differs.
         offset: u64,
     },
 }
 
-/// A stretch of one span in which some disk has data: whole blocks, but at the disks' end.
+/// A range within one span in which at least one disk has data: whole blocks, except at the disk's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Piece {
-    /// First byte.
+    /// The first byte.
     start: u64,
-    /// Bytes.
+    /// The length, in bytes.
     len: usize,
-    /// Which of the disks have data here; the others have zeros.
+    /// Whether each disk has data here; otherwise it reads as zeros.
     has_data: [bool; 2],
 }
 
@@ -50,7 +50,7 @@ impl Piece {
         self.start / SPAN_LEN as u64
     }
 
-    /// Reads the piece of disk `number`, or fills in zeros where it is known to have no others.
+    /// Reads the piece from disk `number`, or fills in zeros if the disk's map has no data here.
     fn read(&self, device: &dyn BlockDevice, number: usize, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.resize(self.len, 0);
         if self.has_data[number] {
@@ -61,17 +61,17 @@ impl Piece {
     }
 }
 
-/// The map of one disk, asked for front to back.
+/// A cursor over the map of one disk, front to back.
 #[derive(Debug)]
 struct Runs<'a> {
     device: &'a dyn BlockDevice,
     kind: RunKind,
-    /// Where the run asked for last ends.
+    /// The end of the most recent run.
     end: u64,
 }
 
 impl Runs<'_> {
-    /// Whether there is data at `offset`, and up to where all is of that kind, at most `size`.
+    /// Returns whether `offset` holds data, and the end of that run, at most `size`.
     fn at(&mut self, offset: u64, size: u64) -> Result<(bool, u64)> {
         if self.end <= offset {
             let run = self.device.map(offset, size - offset)?;
@@ -81,24 +81,24 @@ impl Runs<'_> {
     }
 }
 
-/// The pieces of one or two disks, front to back.
+/// An iterator over the pieces of one or two disks, front to back.
 #[derive(Debug)]
 struct Pieces<'a> {
     runs: Vec<Runs<'a>>,
     size: u64,
     offset: u64,
-    /// One that was found and is the next batch's.
+    /// A piece already found, left over for the next batch.
     pending: Option<Piece>,
 }
 
 impl<'a> Pieces<'a> {
-    /// Of the first `size` bytes of at most two disks.
+    /// Covers the first `size` bytes of at most two disks.
     fn new(devices: &[&'a dyn BlockDevice], size: u64) -> Self {
         let runs = |device: &&'a dyn BlockDevice| Runs { device: *device, kind: RunKind::Zero, end: 0 };
         Self { runs: devices.iter().map(runs).collect(), size, offset: 0, pending: None }
     }
 
-    /// Which disks have data at `offset`, and up to where that stays so.
+    /// Returns for each disk whether it has data at `offset`, and the end of the range for which that holds.
     fn at(&mut self, offset: u64) -> Result<([bool; 2], u64)> {
         let (mut has_data, mut end) = ([false; 2], self.size);
         for (runs, has_data) in self.runs.iter_mut().zip(&mut has_data) {
@@ -123,7 +123,7 @@ impl<'a> Pieces<'a> {
         }
         let start = self.offset - self.offset % BLOCK_LEN as u64;
         let span_end = (start - start % SPAN_LEN as u64).saturating_add(SPAN_LEN as u64).min(self.size);
-        // Behind the last data, and behind what was looked at.
+        // `end` is the end of the last data, `seen` the end of the range already looked at.
         let (mut end, mut seen) = (self.offset, self.offset);
         while seen < span_end && seen - end <= GAP_LEN_MAX {
             let (found, run_end) = self.at(seen)?;
@@ -137,8 +137,8 @@ impl<'a> Pieces<'a> {
         Ok(Some(Piece { start, len: (self.offset - start) as usize, has_data }))
     }
 
-    /// The next pieces, enough for every thread and few enough to hold; all of a span or none. Empty at
-    /// the end.
+    /// Returns the next pieces: enough to occupy every thread, few enough to hold in memory. A batch never
+    /// splits a span. At the end of the disk it is empty.
     fn batch(&mut self, cancel: Option<&AtomicBool>) -> Result<Vec<Piece>> {
         let len_max = BATCH_LEN * rayon::current_num_threads();
         let (mut pieces, mut len): (Vec<Piece>, _) = (Vec::new(), 0);
@@ -156,11 +156,10 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Compares two disks, on all threads of the current `rayon` pool. Each is read where it has data, and
-/// not much beyond that.
+/// Compares two disks, on all threads of the current `rayon` pool. Holes are not read, except short ones.
 ///
 /// # Errors
-/// What reading either gives.
+/// Any error from reading either disk, and [`BlockError::Interrupted`].
 pub fn compare(
     one: &dyn BlockDevice,
     other: &dyn BlockDevice,
@@ -204,11 +203,11 @@ fn check(cancel: Option<&AtomicBool>) -> Result<()> {
     }
 }
 
-/// The content id of a disk, on all threads of the current `rayon` pool. It is read where it has data,
-/// and not much beyond that.
+/// Computes the content id of a disk, on all threads of the current `rayon` pool. Holes are not read, except
+/// short ones.
 ///
 /// # Errors
-/// What reading it gives, and [`BlockError::Interrupted`].
+/// Any error from reading the disk, and [`BlockError::Interrupted`].
 pub fn content_of(
     device: &dyn BlockDevice,
     cancel: Option<&AtomicBool>,
@@ -240,7 +239,7 @@ pub fn content_of(
     Ok(content.finish())
 }
 
-/// The number and the digest of the span that these pieces are all the data of; none where it is zeros.
+/// Returns the number and digest of a span from all of its pieces, or `None` if the span is zero.
 fn digest_span(
     device: &dyn BlockDevice,
     pieces: &[Piece],

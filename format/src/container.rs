@@ -1,18 +1,18 @@
-//! Telling files that contain a disk, in a format of their own, from disks: one table of marks.
+//! Detection of container formats by their magic numbers, in one table.
 //!
-//! A raw disk has no mark, so everything without one is raw. The marks here are such that no boot
-//! sector, partition table or file system begins with them: file systems (ISO 9660, squashfs) and
-//! encrypted volumes (LUKS) are what raw disks hold, and have no row.
+//! A raw disk has no magic number, so any file without one is taken as raw. No boot sector, partition table
+//! or file system begins with a mark listed here. Formats that raw disks do contain have no row: file systems
+//! (ISO 9660, squashfs) and encrypted volumes (LUKS).
 
 use crate::vmdk;
 
-/// Bytes of a file's beginning that [`Container::of`] looks at, at most. All marks but one lie in
-/// the first 1024; a VMDK's descriptor may have comments in front of its own.
+/// The most bytes [`Container::of`] reads at the start of a file. All marks but one lie in the first 1024;
+/// comments may precede the mark of a VMDK descriptor.
 pub const FIRST_LEN: usize = 64 << 10;
-/// Bytes of a file's end that [`Container::of`] looks at, at most.
+/// The most bytes [`Container::of`] reads at the end of a file.
 pub const LAST_LEN: usize = 1024;
 
-/// A format that contains a disk, or that is no disk at all.
+/// A format that contains a disk, or a file that is not a disk at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Container {
@@ -20,7 +20,7 @@ pub enum Container {
     Bundle,
     /// A hosted sparse extent, streams included: `KDMV`.
     VmdkSparse,
-    /// The text of a VMDK.
+    /// A VMDK descriptor, which is text.
     VmdkDescriptor,
     /// ESX's copy-on-write extent: `COWD`.
     VmdkCowd,
@@ -32,34 +32,33 @@ pub enum Container {
     Qcow2,
     /// QEMU's enhanced disk.
     Qed,
-    /// Virtual PC's and Hyper-V's older format, dynamic or a difference: its footer has a copy in
-    /// front.
+    /// The older format of Virtual PC and Hyper-V, dynamic or differencing: a copy of the footer comes first.
     Vhd,
-    /// The same with a footer of 512 bytes behind the raw disk, and nothing in front.
+    /// The same format, fixed: the raw disk, then a footer of 512 bytes, and no copy in front.
     VhdFixed,
-    /// The same with a footer of 511 bytes, as Virtual PC wrote it before 2004.
+    /// The same with a footer of 511 bytes, as written by Virtual PC before 2004.
     VhdFixedOld,
     /// Hyper-V's format.
     Vhdx,
-    /// VirtualBox's.
+    /// VirtualBox's format.
     Vdi,
-    /// Parallels'.
+    /// Parallels' format.
     Parallels,
-    /// Bochs'.
+    /// Bochs' format.
     Bochs,
-    /// Proxmox's backup of a machine.
+    /// Proxmox's backup of a virtual machine.
     Vma,
     /// Apple's compressed disk image.
     Dmg,
     /// Apple's encrypted disk image.
     DmgEncrypted,
-    /// Apple's images that grow: `.sparseimage`, ASIF.
+    /// Apple's growable images: `.sparseimage`, ASIF.
     AppleSparse,
     /// The compressed loop device of Knoppix.
     Cloop,
-    /// An EnCase image of evidence, its first or second version.
+    /// An EnCase evidence image, version 1 or 2.
     Ewf,
-    /// An image of the Advanced Forensic Format.
+    /// An Advanced Forensic Format image.
     Aff,
     /// Android's sparse image.
     AndroidSparse,
@@ -67,7 +66,7 @@ pub enum Container {
     Partclone,
     /// A Windows imaging file.
     Wim,
-    /// A tape archive: an OVA is one.
+    /// A tar archive, which includes an OVA.
     Tar,
     /// A zip archive.
     Zip,
@@ -95,9 +94,9 @@ pub enum Container {
     Lzop,
     /// Compressed by Snappy, framed.
     Snappy,
-    /// A text in XML: an OVF, a machine's settings.
+    /// An XML file: an OVF, or the settings of a virtual machine.
     Xml,
-    /// A web page, as downloads that failed leave it.
+    /// A web page, often left by a failed download.
     WebPage,
     /// The settings of a VMware machine: `.vmx`.
     Vmx,
@@ -145,16 +144,16 @@ const MARKS: &[(usize, &[u8], Container)] = &[
     (0, b"\xff\x06\0\0sNaPpY", Container::Snappy),
 ];
 
-/// Marks of the end: `koly`, the trailer's version and its length.
+/// Marks at the end of a file. For a DMG: `koly`, the trailer's version and its length.
 const DMG_TRAILER: &[u8] = b"koly\0\0\0\x04\0\0\x02\0";
 const DMG_ENCRYPTED_TRAILER: &[u8] = b"cdsaencr";
 const VHD_FOOTER: &[u8] = b"conectix";
 
 impl Container {
-    /// The container whose file begins with `first` and ends with `last`; `None` for a raw disk.
-    /// [`FIRST_LEN`] and [`LAST_LEN`] bytes are enough; of a file that is smaller, all of it; of a
-    /// pipe `last` may be empty, and then what has its mark at the end alone is not told. Pure, and
-    /// quick: a few comparisons.
+    /// Returns the container of a file that begins with `first` and ends with `last`, or `None` for a raw
+    /// disk. Pass [`FIRST_LEN`] and [`LAST_LEN`] bytes, or the whole file if it is smaller. For a pipe,
+    /// `last` may be empty; formats marked only at the end are then not detected. Pure and fast: a few
+    /// comparisons.
     #[must_use]
     pub fn of(first: &[u8], last: &[u8]) -> Option<Self> {
         of_vmdk(first)
@@ -164,19 +163,19 @@ impl Container {
             .or_else(|| of_end(last))
     }
 
-    /// As messages call it.
+    /// Returns the name for messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.names().1
     }
 
-    /// One word in lower case, for programs.
+    /// Returns one lower-case word, for programs.
     #[must_use]
     pub fn token(self) -> &'static str {
         self.names().0
     }
 
-    /// Whether it is one of VMware's files, read or not.
+    /// Whether it is a VMware format, supported or not.
     #[must_use]
     pub fn is_vmdk(self) -> bool {
         matches!(self, Self::VmdkSparse | Self::VmdkDescriptor | Self::VmdkCowd | Self::VmdkSeSparse)
@@ -242,15 +241,15 @@ fn of_vmdk(first: &[u8]) -> Option<Container> {
     })
 }
 
-/// Marks that need more than a comparison, because they are short.
+/// Matches marks that are too short for a plain comparison.
 fn of_looser_mark(first: &[u8]) -> Option<Container> {
     match *first {
-        // A block of data, or the end of an empty file.
+        // A block of data, or the end mark of an empty file.
         [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', b'S', b'Y', ..]
         | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, b'r', b'E', b'8', b'P', 0x90, ..] => Some(Container::Bzip2),
-        // Frames that decoders skip: pzstd and seekable files begin with one.
+        // Skippable frames: pzstd and seekable files begin with one.
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Container::Zstd),
-        // Bits 5 and 6 are not used, the code's length is 9 to 16.
+        // Bits 5 and 6 are unused; the maximum code length is 9 to 16.
         [0x1f, 0x9d, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1f)) => {
             Some(Container::Compress)
         }
@@ -260,8 +259,8 @@ fn of_looser_mark(first: &[u8]) -> Option<Container> {
     }
 }
 
-/// Whether the 13 bytes of an lzma header are there: usual properties, a dictionary of 2^n or
-/// 2^n + 2^(n-1) bytes, and a length that is unknown or below 256 GiB.
+/// Whether the file begins with an lzma header of 13 bytes. It needs usual properties and a dictionary of 2^n
+/// or 2^n + 2^(n-1) bytes. Its length must be unknown or below 256 GiB.
 fn is_lzma(first: &[u8]) -> bool {
     let Some(&[0x5d, a, b, c, d, ref len @ ..]) = first.first_chunk::<13>() else {
         return false;
@@ -273,8 +272,8 @@ fn is_lzma(first: &[u8]) -> bool {
     is_step && (len == u64::MAX || len < 1 << 38)
 }
 
-/// Whether the first 512 bytes are a header of a tar from before `ustar`: a name, numbers in octal
-/// digits, and the sum of its bytes.
+/// Whether the first 512 bytes are a tar header from before `ustar`: a name, octal numbers and a matching
+/// checksum.
 fn is_old_tar(first: &[u8]) -> bool {
     let Some(header) = first.first_chunk::<512>() else {
         return false;
@@ -295,7 +294,7 @@ fn is_old_tar(first: &[u8]) -> bool {
         && number(124..136).is_some()
 }
 
-/// Texts that people take for disks.
+/// Matches text files that users mistake for disks.
 fn of_text(first: &[u8]) -> Option<Container> {
     const SCRIPT: &[u8] = b"#!/bin/sh\n#V";
     if first.starts_with(SCRIPT) && contains(&first[..first.len().min(160)], b"cloop") {
@@ -314,7 +313,7 @@ fn of_text(first: &[u8]) -> Option<Container> {
     }
 }
 
-/// Formats that have their mark behind the data.
+/// Matches formats that carry their mark at the end.
 fn of_end(last: &[u8]) -> Option<Container> {
     let from_end =
         |len: usize| last.len().checked_sub(len).and_then(|start| last.get(start..)).unwrap_or(&[]);

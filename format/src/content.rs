@@ -1,4 +1,4 @@
-//! The content id: the digest of what the guest reads, whatever holds it (spec section 4.3).
+//! The content id: the digest of the bytes a guest reads, independent of the container (spec section 4.3).
 //!
 //! ```text
 //! span digest = BLAKE3 derive-key "melv 2026 span v1" over, in order,
@@ -12,7 +12,7 @@
 use crate::digest::{DIGEST_LEN, Digest, Hasher, block_digest, block_digests};
 use crate::limits::BLOCK_LEN;
 
-/// A digest over runs of zeros and digests of what is not zero.
+/// A digest over runs of zeros and digests of non-zero items.
 #[derive(Debug, Clone)]
 struct RunHasher {
     hasher: Hasher,
@@ -44,13 +44,13 @@ impl RunHasher {
     }
 }
 
-/// Digest of a span from its blocks in order, `None` for a zero block; `None` when all are zero.
+/// Computes the digest of a span from its blocks in order (`None` for a zero block); `None` if all are zero.
 #[must_use]
 pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
     if blocks.iter().all(Option::is_none) {
         return None;
     }
-    // Put together first: BLAKE3 takes what comes at once several times as fast as what comes in parts.
+    // Joined first: BLAKE3 hashes one long input several times as fast as many short ones.
     let mut records = Vec::with_capacity(blocks.len() * (1 + DIGEST_LEN));
     for run in blocks.chunk_by(|one, other| one.is_none() && other.is_none()) {
         match run {
@@ -69,7 +69,7 @@ pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
     Some(hasher.finish())
 }
 
-/// Appends the digests of a span's blocks, `None` for zero blocks; a short last block is padded.
+/// Appends the digests of a span's blocks (`None` for a zero block), padding a short last block.
 pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<Digest>>) {
     let start = blocks.len();
     let (whole, tail) = data.as_chunks::<BLOCK_LEN>();
@@ -85,13 +85,13 @@ pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<Digest>>) {
     }
 }
 
-/// Whether all bytes, at most a block, are zero.
+/// Whether all bytes are zero; at most one block long.
 fn is_zero(bytes: &[u8]) -> bool {
     static ZEROS: [u8; BLOCK_LEN] = [0; BLOCK_LEN];
     bytes == &ZEROS[..bytes.len()]
 }
 
-/// Digest of a span from its bytes, of which the last block may be short; `None` when all are zero.
+/// Computes the digest of a span from its bytes, or `None` if all are zero. The last block may be short.
 #[must_use]
 pub fn span_of_bytes(data: &[u8]) -> Option<Digest> {
     let mut blocks = Vec::new();
@@ -101,8 +101,8 @@ pub fn span_of_bytes(data: &[u8]) -> Option<Digest> {
 
 /// Builds a content id from the spans of a disk, fed in ascending order.
 ///
-/// The size may become known only at the end (a pipe), so spans are absorbed into a state that
-/// begins with the size: where it is not known yet, use [`ContentHasher::of_spans`] once it is.
+/// The digest begins with the disk size. If that is known only at the end, as with a pipe, collect the spans
+/// and call [`ContentHasher::of_spans`].
 #[derive(Debug, Clone)]
 pub struct ContentHasher {
     runs: RunHasher,
@@ -111,7 +111,7 @@ pub struct ContentHasher {
 }
 
 impl ContentHasher {
-    /// For a disk of `size_bytes` with `spans` spans.
+    /// Starts the content id of a disk of `size_bytes` with `spans` spans.
     #[must_use]
     pub fn new(size_bytes: u64, spans: u64) -> Self {
         let mut hasher = Hasher::content();
@@ -119,21 +119,21 @@ impl ContentHasher {
         Self { runs: RunHasher { hasher, zeros: 0 }, next_span: 0, spans }
     }
 
-    /// Span `number`, which is not zero; the spans passed over since the last one are.
+    /// Adds the non-zero span `number`; any spans skipped since the previous call are zero.
     pub fn span(&mut self, number: u64, digest: &Digest) {
         self.runs.zeros(number - self.next_span);
         self.runs.digest(digest);
         self.next_span = number + 1;
     }
 
-    /// The content id; the spans after the last one fed are zero.
+    /// Returns the content id; the spans after the last one fed are zero.
     #[must_use]
     pub fn finish(mut self) -> Digest {
         self.runs.zeros(self.spans - self.next_span);
         self.runs.finish()
     }
 
-    /// The content id of a disk from its non-zero spans in ascending order.
+    /// Computes the content id of a disk from its non-zero spans in ascending order.
     pub fn of_spans(size_bytes: u64, spans: u64, found: impl IntoIterator<Item = (u64, Digest)>) -> Digest {
         let mut hasher = Self::new(size_bytes, spans);
         for (number, digest) in found {

@@ -1,39 +1,39 @@
-//! The one trait that front ends and tools see: a disk that is read by position.
+//! The trait that front ends and tools use to read a disk by position.
 
 use std::fmt::Debug;
 
 use crate::error::{BlockError, Result};
 
-/// What a run of a disk holds.
+/// The content of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunKind {
-    /// Data; it may happen to be zeros.
+    /// Data, which may happen to be zeros.
     Data,
-    /// Zeros, known without reading.
+    /// Zeros, known without a read.
     Zero,
 }
 
-/// What is at a place, and for how long.
+/// A run of uniform kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// What.
+    /// The kind of the run.
     pub kind: RunKind,
-    /// For how many bytes, at least one.
+    /// The length, in bytes; at least 1.
     pub len: u64,
 }
 
-/// The sizes of sectors that a disk was made for. They change no byte of it; the partition table of a
-/// disk with sectors of 4096 bytes counts in those.
+/// The sector sizes that a disk was made for. They do not change its content, but the partition table of a
+/// disk with 4096-byte sectors counts in those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SectorBits {
-    /// log2 of the bytes in a logical sector: 9 to 12.
+    /// log2 of the logical sector size in bytes: 9 to 12.
     pub logical: u8,
-    /// log2 of the bytes in a physical one, not below it.
+    /// log2 of the physical sector size in bytes, at least `logical`.
     pub physical: u8,
 }
 
 impl Default for SectorBits {
-    /// Sectors of 512 bytes on physical ones of 4096.
+    /// Returns logical sectors of 512 bytes on physical sectors of 4096.
     fn default() -> Self {
         Self { logical: 9, physical: 12 }
     }
@@ -46,75 +46,75 @@ impl From<(u8, u8)> for SectorBits {
 }
 
 impl SectorBits {
-    /// Bytes in a logical sector.
+    /// Returns the size of a logical sector, in bytes.
     #[must_use]
     pub fn logical_bytes(self) -> u64 {
         1 << self.logical
     }
 
-    /// Bytes in a physical sector.
+    /// Returns the size of a physical sector, in bytes.
     #[must_use]
     pub fn physical_bytes(self) -> u64 {
         1 << self.physical
     }
 }
 
-/// A disk: an image, or a foreign file being imported. Used from many threads at once.
+/// A disk: an image, or a foreign file being imported. Many threads use it at once.
 pub trait BlockDevice: Send + Sync + Debug {
-    /// Bytes in the disk.
+    /// Returns the size of the disk, in bytes.
     fn size(&self) -> u64;
 
     /// Fills `buf` from byte `offset`.
     ///
     /// # Errors
-    /// [`BlockError::OutOfRange`] past the end; damage and refusals of the medium otherwise. After an
-    /// error the content of `buf` is not specified.
+    /// [`BlockError::OutOfRange`] past the end; otherwise damage or an I/O error. After an error the content of
+    /// `buf` is unspecified.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
 
-    /// What the disk holds from byte `offset` on; the run is cut after `len` bytes. Runs of one
-    /// kind may follow each other.
+    /// Returns the run of data or zeros at byte `offset`, cut after `len` bytes. Neighbouring runs may be of
+    /// the same kind. `len` must not be zero.
     ///
     /// # Errors
-    /// As [`BlockDevice::read_at`]; `len` must not be zero.
+    /// The same as [`BlockDevice::read_at`].
     fn map(&self, offset: u64, len: u64) -> Result<Run>;
 
-    /// Fills `buf` from byte `offset` if copying is all that it takes, and tells whether it did: nothing
-    /// is read, decoded or waited for. Otherwise the content of `buf` is not specified.
+    /// Fills `buf` from byte `offset` if the data is already in memory, and returns whether it did. Never
+    /// reads, decodes or waits. On `false` the content of `buf` is unspecified.
     ///
     /// # Errors
-    /// As [`BlockDevice::read_at`].
+    /// The same as [`BlockDevice::read_at`].
     fn read_held(&self, _offset: u64, _buf: &mut [u8]) -> Result<bool> {
         Ok(false)
     }
 
-    /// The sizes of sectors that the disk was made for.
+    /// Returns the sector sizes that the disk was made for.
     fn sector_bits(&self) -> SectorBits {
         SectorBits::default()
     }
 
-    /// As [`BlockDevice::map`], and how many steps up its lineage what is there is the same.
+    /// Like [`BlockDevice::map`], but also counts the ancestors in which the data is the same.
     ///
     /// # Errors
-    /// As [`BlockDevice::map`].
+    /// The same as [`BlockDevice::map`].
     fn depth(&self, offset: u64, len: u64) -> Result<DepthRun> {
         let run = self.map(offset, len)?;
         Ok(DepthRun { start: offset, len: run.len, kind: run.kind, depth: 0 })
     }
 
-    /// What to call the disk in messages.
+    /// Returns the name of the disk for messages.
     fn name(&self) -> String;
 }
 
-/// A run of a disk of one kind and one generation.
+/// A run of one kind and one generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DepthRun {
-    /// First byte.
+    /// The first byte.
     pub start: u64,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u64,
     /// Data or zeros.
     pub kind: RunKind,
-    /// Steps up the lineage over which it has not changed.
+    /// The number of steps up the lineage over which the data is unchanged.
     pub depth: u32,
 }
 
@@ -126,10 +126,10 @@ pub(crate) fn check_range(offset: u64, len: u64, size: u64) -> Result<()> {
     }
 }
 
-/// Calls `each` with the start and the run of every maximal run of one kind, front to back.
+/// Calls `each` with the start and length of each maximal run of one kind, front to back.
 ///
 /// # Errors
-/// Those of the device and of `each`.
+/// Any error of the device or of `each`.
 pub fn for_each_run(device: &dyn BlockDevice, mut each: impl FnMut(u64, Run) -> Result<()>) -> Result<()> {
     let size = device.size();
     let mut pending: Option<(u64, Run)> = None;

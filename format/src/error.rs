@@ -15,15 +15,15 @@ pub enum StoreError {
     /// There is no store at this place.
     #[error("{path} is not a melv store; the first import creates one")]
     NoStore {
-        /// Where it was looked for.
+        /// The path that was tried.
         path: String,
     },
-    /// Another process held the lock for longer than the caller would wait.
+    /// Another process held the lock for longer than the caller was willing to wait.
     #[error("{object} is locked by another process (waited {waited_seconds} s); try again or wait longer")]
     Locked {
         /// The lock.
         object: String,
-        /// How long was waited.
+        /// The time waited, in seconds.
         waited_seconds: u64,
     },
     /// The file system of the store has no locks.
@@ -35,10 +35,10 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// No such image, reference or object.
+    /// The image, reference or object does not exist.
     #[error("{what} {name} is not in this store")]
     NotFound {
-        /// What kind of thing.
+        /// The kind of thing.
         what: &'static str,
         /// Its name.
         name: String,
@@ -52,31 +52,31 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// A short image id fits several images.
+    /// A short image id matches several images.
     #[error("{prefix} is short for {count} images; give more digits")]
     Ambiguous {
         /// The digits given.
         prefix: String,
-        /// How many images begin so.
+        /// The number of matching images.
         count: usize,
-        /// The first of them, in ascending order.
+        /// The first matching images, in ascending order.
         candidates: Vec<Candidate>,
     },
-    /// The name is taken.
+    /// The name is already taken.
     #[error("{what} {name} exists already")]
     Exists {
-        /// What kind of thing.
+        /// The kind of thing.
         what: &'static str,
         /// Its name.
         name: String,
     },
-    /// Another writer changed the same thing between the look at it and the commit; nothing was stored.
+    /// Another writer changed the same thing between the caller's read and its commit; nothing was stored.
     #[error("{object} was changed by another writer; nothing was stored, try again")]
     Conflict {
         /// The object.
         object: String,
     },
-    /// What was to be changed is a bundle.
+    /// The caller tried to change a bundle.
     #[error("{object} is a bundle, which is read in place and never changed")]
     ReadOnly {
         /// The bundle.
@@ -89,10 +89,10 @@ pub enum StoreError {
     ForeignOwner {
         /// The store.
         store: String,
-        /// The user's number.
+        /// The user's uid.
         owner: u32,
     },
-    /// A bundle was saved without an image that it builds on, and that image is not here.
+    /// A bundle was saved without one of its base images, and the store does not have that image.
     #[error(
         "{bundle} was saved without image @{base}, which is not in the store; it can be read only beside it"
     )]
@@ -102,27 +102,27 @@ pub enum StoreError {
         /// The image id.
         base: Digest,
     },
-    /// Bytes break a rule of the format.
+    /// The bytes break a rule of the format.
     #[error("{object} is damaged at byte {offset}{} (rule {})", of_chunk(*chunk), fault.rule())]
     Corrupt {
         /// The file or object.
         object: String,
-        /// Where the damaged structure begins in it.
+        /// The byte offset of the damaged structure.
         offset: u64,
-        /// Which chunk of its list cannot be decoded for it, if it is one chunk.
+        /// The number of the chunk that cannot be decoded, if a single chunk is affected.
         chunk: Option<u64>,
         /// The broken rule.
         #[source]
         fault: Fault,
     },
-    /// Content does not have the digest under which it was asked for.
+    /// The content does not match the digest it was requested by.
     #[error("{what} has digest {found}, expected {expected}")]
     DigestMismatch {
-        /// What was hashed, and where it lies.
+        /// The hashed object and its location.
         what: String,
-        /// The digest asked for.
+        /// The requested digest.
         expected: Digest,
-        /// The digest of what was found.
+        /// The digest of the content found.
         found: Digest,
     },
     /// The input is not as long as the caller said.
@@ -130,27 +130,26 @@ pub enum StoreError {
     SizeMismatch {
         /// The input.
         object: String,
-        /// The bytes that it was to have.
+        /// The expected length, in bytes.
         expected: u64,
-        /// The bytes that it has; `None` where it had more when reading it was given up.
+        /// The actual length, in bytes; `None` if reading stopped because there was more than expected.
         found: Option<u64>,
     },
-    /// The input does not have the content id that the caller said.
+    /// The input does not have the content id that the caller gave.
     #[error("the content id of {object} is {found}, expected {expected}; nothing was stored")]
     ContentMismatch {
         /// The input.
         object: String,
-        /// The content id that it was to have.
+        /// The expected content id.
         expected: Digest,
-        /// The one that it has.
+        /// The actual content id.
         found: Digest,
     },
-    /// The last step of a change was taken, and the storage failed to make it last: it may be there
-    /// after the next loss of power or not, whole in any case. Whoever writes to the store next settles
-    /// it.
+    /// A change was committed, but the storage failed to make it durable. The change may or may not survive
+    /// the next power loss, but never in part. The next writer of the store settles it.
     #[error("{what} {name} was changed, and it is not known whether that lasts")]
     OutcomeUnknown {
-        /// What kind of thing was changed.
+        /// The kind of thing that was changed.
         what: &'static str,
         /// Its name.
         name: String,
@@ -166,7 +165,7 @@ pub enum StoreError {
         /// The first reason found.
         reason: String,
     },
-    /// An earlier sync of this store handle failed, so nothing more may be written through it.
+    /// An earlier sync of this store handle failed, so the handle refuses further writes.
     #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
     Poisoned,
 }

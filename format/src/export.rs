@@ -1,4 +1,4 @@
-//! Out of the store: any disk as raw bytes, to a sparse file, a block device or a stream.
+//! Export of a disk as raw bytes to a sparse file, a block device or a stream.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,20 +14,20 @@ use crate::device::{BlockDevice, RunKind, for_each_run};
 use crate::error::{BlockError, Error, Result};
 use crate::output::Target;
 
-/// Data is read and written in pieces of this size, one to a thread.
+/// The bytes that one thread reads and writes at a time.
 const PIECE_LEN: u64 = 1 << 20;
-/// Pieces in work at once, for each thread.
+/// The pieces in flight per thread.
 const PIECES_PER_THREAD: usize = 2;
 
-/// How to export.
+/// Options of an export.
 #[derive(Default)]
 pub struct ExportOptions<'a> {
-    /// Replace a file that exists, and whatever is on a block device: without this, a file system,
-    /// a partition table and the like are not written over.
+    /// Whether to replace an existing file, or overwrite a block device that holds a file system, a partition
+    /// table or the like.
     pub force: bool,
     /// Called with the bytes done so far and the disk's size.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
-    /// Set from outside to stop.
+    /// Set by the caller to stop the export.
     pub cancel: Option<&'a AtomicBool>,
 }
 
@@ -47,13 +47,13 @@ impl ExportOptions<'_> {
     }
 }
 
-/// Writes `device` to the file or block device `path`, reading on all threads of the current
-/// `rayon` pool; zeros become holes. The data is synced on return; a new file that could not be
-/// finished is removed. Memory: 2 MiB a thread.
+/// Writes `device` to the file or block device `path`, reading on all threads of the current `rayon` pool.
+/// Zeros become holes. The data is synced on return; an unfinished new file is removed. Memory: 2 MiB a
+/// thread.
 ///
 /// # Errors
-/// [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there; [`BlockError::Device`] for a block device that cannot be
-/// written, or not without `force`; [`BlockError::NoSpace`]; what reading the disk gives.
+/// [`StoreError::Exists`](crate::StoreError::Exists) if the file exists; [`BlockError::Device`] if a block device cannot be written, or only with
+/// `force`; [`BlockError::NoSpace`]; any error from reading the disk.
 pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
     let target = Target::find(path, "a file, a block device, or - for standard output")?;
     if target.is_block_device() {
@@ -76,11 +76,11 @@ fn export_to_device(device: &dyn BlockDevice, target: &Target, options: &ExportO
     Ok(device.size())
 }
 
-/// Writes `device` to a regular file that is open and empty, whatever its position; zeros become
-/// holes. Nothing is synced. `name` is for messages. Memory: 2 MiB a thread.
+/// Writes `device` to an open, empty regular file, regardless of its position. Zeros become holes. Nothing is
+/// synced. `name` is for messages. Memory: 2 MiB a thread.
 ///
 /// # Errors
-/// [`BlockError::NoSpace`]; what writing and reading give.
+/// [`BlockError::NoSpace`]; any error from reading or writing.
 pub fn export_into(
     device: &dyn BlockDevice,
     file: &File,
@@ -92,7 +92,7 @@ pub fn export_into(
     Ok(device.size())
 }
 
-/// Makes a range of a block device zero: by the kernel where it can, else by writing.
+/// Zeroes a range of a block device, through the kernel if it can, otherwise by writing zeros.
 fn clear(file: &File, name: &str, start: u64, len: u64) -> Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     if rustix::fs::fallocate(file, flags, start, len).is_ok() {
@@ -109,7 +109,8 @@ fn clear(file: &File, name: &str, start: u64, len: u64) -> Result<()> {
     Ok(())
 }
 
-/// The data of a disk as pieces of at most [`PIECE_LEN`], in ascending order.
+/// An iterator over the disk as pieces of data of at most [`PIECE_LEN`] and runs of zeros, in ascending
+/// order.
 struct Pieces<'a> {
     device: &'a dyn BlockDevice,
     offset: u64,
@@ -133,7 +134,7 @@ impl Iterator for Pieces<'_> {
         };
         let mut len = run.len;
         if run.kind == RunKind::Data {
-            // Neighbouring runs of data make one piece, which ends at a multiple of its size.
+            // Neighbouring runs of data form one piece, which ends at a multiple of `PIECE_LEN`.
             let end = (start / PIECE_LEN + 1).saturating_mul(PIECE_LEN).min(size);
             while start + len < end {
                 match self.device.map(start + len, end - start - len) {
@@ -150,8 +151,8 @@ impl Iterator for Pieces<'_> {
 
 fn write_data(device: &dyn BlockDevice, file: &File, name: &str, options: &ExportOptions<'_>) -> Result<()> {
     let done = AtomicU64::new(0);
-    // One writer at a time: the kernel lets no more than one into a file, and the others would
-    // wait for it spinning instead of decoding.
+    // One writer at a time: the kernel serialises writes to a file, and waiting writers would spin instead of
+    // decoding.
     let writer = Mutex::new(());
     let pieces = Pieces { device, offset: 0 };
     pieces.par_bridge().try_for_each_init(Vec::new, |buffer, piece| {
@@ -172,11 +173,11 @@ fn write_data(device: &dyn BlockDevice, file: &File, name: &str, options: &Expor
     })
 }
 
-/// Writes `device` to a stream, zeros included; pieces are read on all threads of the current
-/// `rayon` pool and written in order.
+/// Writes `device` to a stream, zeros included. All threads of the current `rayon` pool read; the output is
+/// in order.
 ///
 /// # Errors
-/// Those of the stream and of reading the disk.
+/// Any error of the stream or from reading the disk.
 pub fn export_stream(
     device: &dyn BlockDevice,
     out: &mut dyn Write,

@@ -1,13 +1,13 @@
-//! The rules of the format, as the faults that a reader names when bytes break one.
+//! The rules of the format, as faults that a reader reports when the bytes break one.
 //!
-//! Every variant is one rule of `spec/format.md`; [`Fault::rule`] gives the name that the
-//! specification, the error text and the test vector's file name share.
+//! Each variant is one rule of `spec/format.md`. [`Fault::rule`] returns the name shared by the
+//! specification, the error text and the file name of the test vector.
 
-/// Declares the faults once, with each rule's name, so that none can lack a name or a row in
+/// Declares each fault once, together with its rule's name, so that no fault lacks a name or a row in
 /// [`RULES`].
 macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident $({ $($field:ident : $type:ty),* $(,)? })? = $rule:literal, $text:literal;)*) => {
-        /// One broken rule of the format, with what was expected and what was found.
+        /// One broken rule of the format, with the expected and the actual value.
         #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
         #[non_exhaustive]
         pub enum Fault {
@@ -24,7 +24,7 @@ macro_rules! faults {
         }
 
         impl Fault {
-            /// The rule's name in `spec/format.md`, for example `extent-range`.
+            /// Returns the rule's name in `spec/format.md`, for example `extent-range`.
             #[must_use]
             pub fn rule(&self) -> &'static str {
                 match self {
@@ -39,7 +39,7 @@ macro_rules! faults {
 }
 
 faults! {
-    /// What a name or an id leads to is not there.
+    /// An object that a name or an id refers to does not exist.
     Missing = "missing", "it is needed and not there";
     /// Fewer bytes than the structure needs.
     Truncated { needed: u64, found: u64 } = "truncated", "ends too early: {needed} bytes needed, {found} found";
@@ -61,7 +61,7 @@ faults! {
     BodyLength { declared: u64, found: u64 } = "body-length", "header declares a body of {declared} bytes, {found} are present";
     /// The digest over an object's own bytes is wrong.
     Checksum = "checksum", "the digest that ends this object does not match its bytes";
-    /// The bytes found under a digest have another digest.
+    /// The bytes stored under a digest have another digest.
     PageDigest { expected: String, found: String } = "page-digest", "digest is {found}, expected {expected}";
     /// A domain other than zero: digests keyed by it are not known to this reader.
     Domain = "domain", "the store's digest domain is not zero (keyed digests are reserved)";
@@ -85,7 +85,7 @@ faults! {
     SectorBits { logical: u8, physical: u8 } = "sector-bits", "sector bits {logical} and {physical}, expected 9..=12, logical not above physical";
     /// The disk size is no multiple of 512 or out of range.
     DiskSize { found: u64 } = "disk-size", "disk size {found} is not a multiple of 512 in 0..2^63";
-    /// The leaf size is not the one that the disk size demands.
+    /// The leaf size does not match the disk size.
     LeafBits { found: u8, expected: u8 } = "leaf-bits", "leaf bits {found}, expected {expected} for this disk size";
     /// More data blocks than the disk has blocks, or data without a map, or a map without data.
     DataBlocks { found: u64, blocks: u64 } = "data-blocks", "{found} data blocks on a disk of {blocks} blocks disagree with the map";
@@ -109,7 +109,7 @@ faults! {
     ListUnchanged { block: u64 } = "list-unchanged", "the extent at block {block} names the list already in use";
     /// A leaf's lists are not numbered in the order of their first use.
     ListFirstUse { found: u64, max: u64 } = "list-first-use", "list {found} is used before list {max}";
-    /// A leaf names a list twice or one that no extent uses.
+    /// A leaf names a list that no extent uses, or an extent uses a list that its leaf does not name.
     ListUnused { lists: u64, used: u64 } = "list-unused", "{lists} lists are named, the extents use {used}";
     /// A leaf names one list twice.
     ListTwice = "list-twice", "a leaf names one chunk list twice";
@@ -122,7 +122,7 @@ faults! {
     ChunkBlocks { found: u32 } = "chunk-blocks", "{found} blocks to a chunk, expected a power of two in 1..=1024";
     /// A chunk list without blocks.
     EmptyList = "empty-list", "a chunk list holds no block";
-    /// A list's own root disagrees with what named it.
+    /// A list's root disagrees with the object that refers to it.
     ListShape { expected: u64, found: u64 } = "list-shape", "the list holds {found} blocks or blocks to a chunk, expected {expected}";
 
     /// A locator belongs to another list.
@@ -148,10 +148,10 @@ faults! {
     Codec { found: u8 } = "codec", "codec {found}, this reader knows 0 (raw) and 1 (zstd)";
     /// A transform that this reader does not know.
     Transform { found: u8 } = "transform", "transform {found} (encryption is reserved)";
-        /// A partial frame's mask has bits beyond the chunk, or is all ones or all zeros; or a frame holds
-    /// blocks that another frame of the chunk holds; or its locator says otherwise of it.
+    /// A partial frame's mask is empty, full or reaches beyond the chunk, repeats blocks of another frame, or
+    /// contradicts the locator.
     FrameMask = "frame-mask", "a partial frame's mask is empty, full, reaches beyond the chunk, repeats blocks, or is not what the locator says";
-    /// The frame or frames hold no copy of a block that is wanted.
+    /// No frame here holds a wanted block.
     BlockAbsent { block: u32 } = "block-absent", "no frame here holds block {block} of the chunk";
     /// Stored bytes of the raw codec have the wrong length.
     RawLength { expected: u64, found: u64 } = "raw-length", "{found} raw bytes, expected {expected}";
@@ -169,18 +169,18 @@ faults! {
     /// The map, the span table and the content id of an image disagree.
         ContentId { expected: String, found: String } = "content-id", "content id is {found}, expected {expected}";
 
-    /// A bundle's head, pieces and table overlap, leave gaps or reach beyond it.
+    /// A bundle's head, pieces and table overlap, leave gaps or reach beyond its end.
     BundleLayout { offset: u64, expected: u64 } = "bundle-layout", "something begins or ends at byte {offset} of the bundle, expected {expected}";
     /// A kind of object that this reader does not know.
     ObjectKind { found: u32 } = "object-kind", "object kind {found}, this reader knows 0 to 4";
-    /// An object's pieces are not what they must be.
+    /// An object's pieces overlap, leave a gap or reach beyond the object.
     PieceOrder { offset: u64 } = "piece-order", "the object's pieces overlap, leave a gap or reach beyond it at its byte {offset}";
-    /// Bytes of an object that the bundle does not have.
+    /// The bundle lacks bytes of an object.
     PieceAbsent { offset: u64 } = "piece-absent", "the bundle does not hold the object's bytes from {offset} on";
 }
 
 impl Fault {
-    /// Whether the bytes may be sound but need a newer reader, as opposed to being damaged.
+    /// Whether the bytes may be sound but need a newer reader.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
         matches!(

@@ -1,20 +1,20 @@
 //! Folders that cannot be synced.
 //!
-//! Some network and user space file systems have no such operation, and keep names as they see fit.
-//! They are used all the same; a medium that fails is told from them.
+//! Some network and user-space file systems cannot sync a folder and persist names at their own pace. They
+//! are accepted; only a failing medium is an error.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-/// Whether the folder sync of this process that could not be had was told of.
+/// Whether this process has already logged the warning about a folder that cannot be synced.
 static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
-/// The result of syncing the folder `name`, where one that cannot be synced at all is no failure.
+/// Converts the result of syncing the folder `name`: a file system without folder sync is not an error.
 ///
 /// # Errors
-/// Those that tell of a medium that fails.
+/// Any other error of the sync.
 pub(crate) fn folder_synced(result: io::Result<()>, name: impl FnOnce() -> String) -> io::Result<()> {
     let Err(error) = result else { return Ok(()) };
     if !cannot_sync(&error) {

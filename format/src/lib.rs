@@ -2,9 +2,9 @@
 //!
 //! A content-addressed, layered, compressed disk image format for virtual appliances.
 //!
-//! A [`Store`] keeps many images in the space of a few: every 4 KiB block that several of them
-//! hold is stored once, wherever it lies and wherever it came from. An [`Image`] is a disk that is
-//! read by position from any number of threads, decoded and checked on the way.
+//! A [`Store`] keeps many images in the space of a few. Each 4 KiB block that several images share is stored
+//! once, whatever its position or origin. An [`Image`] is a disk that any number of threads read by position;
+//! its data is decoded and verified on the way.
 //!
 //! ```
 //! use melv::{BlockDevice, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
@@ -24,22 +24,22 @@
 //! # }
 //! ```
 //!
-//! ## How it is built
+//! ## Architecture
 //!
-//! Calls go down this ladder only; a test of the crate holds it to that.
+//! Each layer calls only the layers below it; a test of the crate enforces this.
 //!
-//! | room | the question it answers |
+//! | layer | responsibility |
 //! |---|---|
-//! | [`serving`] | what do the clients of a front end read? |
-//! | [`verify`], [`space`], `import`, `export`, [`mod@compare`], [`bundle`] | what a user wants done |
-//! | `heal` | what can be made whole again of what is damaged? |
-//! | [`image`] | what does the guest read here? |
-//! | `index` | does the store hold this block already? (a cache: never needed for reading) |
-//! | [`store`] | where is this chunk, this page, this name? what is committed? |
-//! | [`storage`] | which object has this name, what bytes are at this position? |
+//! | [`serving`] | the disks that a front end's clients read |
+//! | [`verify`], [`space`], `import`, `export`, [`mod@compare`], [`bundle`] | the user's operations |
+//! | `heal` | repair of damaged objects |
+//! | [`image`] | the data a guest reads at a position |
+//! | `index` | finding a block the store already holds (a cache: never needed for reading) |
+//! | [`store`] | the location of a chunk, page or name; the committed state |
+//! | [`storage`] | objects by name, bytes by position |
 //! | [`ondisk`], `codec`, [`digest`], [`content`], [`limits`], [`fault`] | pure: bytes to values |
 //!
-//! The format itself is `spec/format.md`; the modules of [`ondisk`] follow its sections.
+//! The format is specified in `spec/format.md`; the modules of [`ondisk`] follow its sections.
 
 mod buffer;
 pub mod bundle;

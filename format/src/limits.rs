@@ -1,19 +1,19 @@
 //! Every maximum of the format and of this implementation, with its reason.
 //!
-//! The numbers under "format" are promises: changing one breaks files (spec section 3).
-//! The numbers under "implementation" bound memory and may change freely.
+//! The "format" numbers are promises: changing one breaks files (spec section 3). The "implementation"
+//! numbers bound memory and may change freely.
 
 // ---- format ------------------------------------------------------------------------------
 
 /// log2 of the block size; the only value of version 1.
 pub const BLOCK_BITS: u8 = 12;
-/// Bytes in a block: what file systems align data to, hence what sharing works at.
+/// Bytes in a block: the alignment of file systems, hence the unit of sharing.
 pub const BLOCK_LEN: usize = 1 << BLOCK_BITS;
 /// Blocks in a span, the unit of the content id.
 pub const SPAN_BLOCKS: u64 = 256;
 /// Bytes in a span.
 pub const SPAN_LEN: usize = SPAN_BLOCKS as usize * BLOCK_LEN;
-/// Most blocks in a chunk: 4 MiB, what a reader must be ready to hold decoded.
+/// Most blocks in a chunk: 4 MiB, which a reader must be able to hold decoded.
 pub const CHUNK_BLOCKS_MAX: u32 = 1024;
 /// Disk sizes stay below this, so that offsets fit a signed 64-bit number.
 pub const DISK_SIZE_MAX: u64 = 1 << 63;
@@ -21,13 +21,13 @@ pub const DISK_SIZE_MAX: u64 = 1 << 63;
 pub const LEAF_BITS_MIN: u8 = 16;
 /// Most leaves under one root; larger disks have larger leaves, so the tree keeps two levels.
 pub const LEAVES_MAX: u64 = 1 << 13;
-/// Most bytes in one map or span page: a 32 TiB disk of single-block extents stays below.
+/// Most bytes in one map or span page: a 32 TiB disk of single-block extents fits.
 pub const PAGE_LEN_MAX: u64 = 8 << 20;
-/// Most chunks in one chunk list: keeps its root at 512 KiB; a larger import begins another list.
+/// Most chunks in one chunk list: keeps its root at 512 KiB. A larger import starts another list.
 pub const LIST_CHUNKS_MAX: u64 = 1 << 24;
 /// Chunk ids, or locator records, in one page of their table.
 pub const TABLE_PAGE_RECORDS: u64 = 1024;
-/// Most blocks in one chunk list (what its chunks can hold fits 2^40).
+/// Most blocks in one chunk list: its chunks hold at most 2^34 blocks, so 2^40 is never reached.
 pub const LIST_BLOCKS_MAX: u64 = 1 << 40;
 /// Most chunk lists in one image: sixty-four thousand generations.
 pub const IMAGE_LISTS_MAX: u64 = 1 << 16;
@@ -52,8 +52,7 @@ pub const ROOT_LEN_MAX: u64 = 32 + 36 * LEAVES_MAX;
 pub const PACK_FRAMES_MAX: u64 = 1 << 20;
 /// Most bytes in one pack: frame offsets fit 32 bits.
 pub const PACK_LEN_MAX: u64 = 1 << 32;
-/// Most bytes in a frame: a full chunk stored raw, with its head and mask, or what zstd can
-/// make of 4 MiB at worst.
+/// Most bytes in a frame: a full chunk stored raw with its head and mask, or the worst case of zstd on 4 MiB.
 pub const FRAME_LEN_MAX: u64 = (CHUNK_BLOCKS_MAX as u64) * (BLOCK_LEN as u64 + 32) + 64 * 1024;
 /// Most bases of a bundle.
 pub const BUNDLE_BASES_MAX: u64 = 1 << 8;
@@ -63,19 +62,19 @@ pub const BUNDLE_NAMES_MAX: u64 = 1 << 16;
 pub const BUNDLE_OBJECTS_MAX: u64 = 1 << 20;
 /// Most pieces of objects in a bundle.
 pub const BUNDLE_PIECES_MAX: u64 = 1 << 21;
-/// Most bytes of a bundle's table: what a reader holds of it.
+/// Most bytes of a bundle's table, which a reader holds in memory.
 pub const BUNDLE_TABLE_LEN_MAX: u64 = 1 << 27;
 /// Most bytes in a name or a tag.
 pub const NAME_LEN_MAX: usize = 255;
 
 // ---- implementation ----------------------------------------------------------------------
 
-/// A pack is closed once it holds this many bytes: large enough that a TiB of frames takes
-/// 16,000 files, small enough that finished ones reach the disk while the next is written.
+/// A pack is closed at this many bytes. A TiB of frames then takes 16,000 files, and finished packs reach the
+/// disk while the next is written.
 pub const PACK_LEN_TARGET: u64 = 64 << 20;
 /// Default blocks in a chunk (32 KiB).
 pub const CHUNK_BLOCKS_DEFAULT: u32 = 8;
 /// Default zstd level.
 pub const LEVEL_DEFAULT: i32 = 3;
-/// Default bound of the cache of decoded chunks and pages.
+/// Default limit of the cache of decoded chunks and pages, in bytes.
 pub const CACHE_BYTES_DEFAULT: u64 = 64 << 20;

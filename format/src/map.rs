@@ -1,33 +1,33 @@
-//! Map leaves in memory: built from runs of blocks in ascending order, and searched. Pure.
+//! Map leaves in memory: built from runs of blocks in ascending order, then searched. Pure.
 
 use crate::digest::Digest;
 use crate::ondisk::map_leaf::{Extent, MapLeaf};
 
-/// Ends of extents that are compared with a block at once.
+/// The number of extent ends compared with a block at once.
 const ENDS_AT_ONCE: usize = 4;
 
-/// A leaf made ready for look-ups: twice as many buckets as extents or more, each of which knows the
-/// first extent that matters in it, so that finding a block costs the same however many extents there
-/// are. The ends of a few extents are compared without a branch: one that depends on the block would be
-/// guessed wrong half of the time, and nothing that comes after it would be under way.
+/// A leaf prepared for look-ups. It has at least twice as many buckets as extents, or one per block. Each
+/// bucket stores its first relevant extent, so look-up time does not depend on the number of extents. A few
+/// ends are compared without a branch: a data-dependent branch would be mispredicted half of the time and
+/// stall the reads after it.
 #[derive(Debug)]
 pub(crate) struct SearchableLeaf {
     pub leaf: MapLeaf,
     leaf_blocks: u64,
     /// log2 of the blocks in a bucket.
     bucket_bits: u32,
-    /// Per bucket, the first extent that ends behind the bucket's start.
+    /// For each bucket, the first extent that ends after the bucket's start.
     first: Vec<u32>,
-    /// Where each extent ends, and then `ENDS_AT_ONCE` that no block reaches.
+    /// The end of each extent, followed by `ENDS_AT_ONCE` sentinels above any block.
     ends: Vec<u64>,
 }
 
-/// What lies at a block of a leaf, and for how many blocks.
+/// A run of blocks at some position of a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeafRun {
-    /// The leaf's number of the list and the first block in it; `None` for zeros.
+    /// The list's number in the leaf and the first block in it; `None` for zeros.
     pub source: Option<(u32, u64)>,
-    /// Blocks, at least one.
+    /// The length in blocks; at least 1.
     pub blocks: u64,
 }
 
@@ -50,7 +50,7 @@ impl SearchableLeaf {
         Self { leaf, leaf_blocks, bucket_bits, first, ends }
     }
 
-    /// What lies at `block`, to the end of its extent or gap.
+    /// Returns the run at `block`, up to the end of its extent or gap.
     #[inline]
     pub fn run_at(&self, block: u64) -> LeafRun {
         let bucket = (block >> self.bucket_bits) as usize;
@@ -72,7 +72,7 @@ impl SearchableLeaf {
         }
     }
 
-    /// Bytes in memory.
+    /// Returns the memory used, in bytes.
     pub fn bytes(&self) -> u64 {
         let leaf = &self.leaf;
         (size_of_val(leaf.lists.as_slice())
@@ -82,23 +82,23 @@ impl SearchableLeaf {
     }
 }
 
-/// Builds the leaves of one map. Lists are numbered by the caller; a leaf numbers its own by
+/// A builder of the leaves of one map. The caller numbers lists globally; each leaf numbers its own lists by
 /// first use.
 #[derive(Debug)]
 pub(crate) struct LeafBuilder {
     leaf_blocks: u64,
     index: u64,
     extents: Vec<Extent>,
-    /// The caller's numbers of the leaf's lists, by the leaf's numbers.
+    /// The caller's number of each list, by the leaf's number.
     lists: Vec<u32>,
 }
 
-/// A leaf whose lists are still the caller's numbers.
+/// A leaf that still has the caller's list numbers.
 #[derive(Debug)]
 pub(crate) struct BuiltLeaf {
-    /// Number of the leaf in the disk.
+    /// The leaf's number in the disk.
     pub index: u64,
-    /// The caller's numbers of the lists, by the leaf's numbers.
+    /// The caller's number of each list, by the leaf's number.
     pub lists: Vec<u32>,
     pub extents: Vec<Extent>,
 }
@@ -108,9 +108,8 @@ impl LeafBuilder {
         Self { leaf_blocks, index: 0, extents: Vec::new(), lists: Vec::new() }
     }
 
-    /// Adds `blocks` guest blocks from `block` on, above all before them and all in one leaf, whose
-    /// source is block `source` of `list` and those after it. Gives the leaf before, if these begin
-    /// another.
+    /// Adds a run of `blocks` guest blocks at `block`, mapped to consecutive blocks of `list` from `source`
+    /// on. Runs must ascend and stay within one leaf. Returns the previous leaf if this run starts a new one.
     pub fn push(&mut self, block: u64, blocks: u64, list: u32, source: u64) -> Option<BuiltLeaf> {
         let index = block / self.leaf_blocks;
         let done = if index == self.index { None } else { self.take() };
@@ -136,7 +135,7 @@ impl LeafBuilder {
         u32::try_from(found).unwrap_or(u32::MAX)
     }
 
-    /// The leaf in work, if it has any extent.
+    /// Takes the current leaf, if it has any extent.
     pub fn take(&mut self) -> Option<BuiltLeaf> {
         if self.extents.is_empty() {
             return None;
@@ -147,7 +146,7 @@ impl LeafBuilder {
 }
 
 impl BuiltLeaf {
-    /// The leaf with its lists' ids.
+    /// Replaces the list numbers by ids.
     pub fn resolve(self, id_of: impl Fn(u32) -> Digest) -> MapLeaf {
         MapLeaf { lists: self.lists.into_iter().map(id_of).collect(), extents: self.extents }
     }

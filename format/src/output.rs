@@ -1,4 +1,4 @@
-//! Files and block devices that are written: under a temporary name until they are complete.
+//! Output files and block devices. A file keeps a temporary name until it is complete.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,22 +13,22 @@ use rustix::io::Errno;
 use crate::error::{BlockError, DeviceState, Error, Result};
 use crate::signature;
 
-/// Where something is written to.
+/// The destination of an output.
 pub(crate) struct Target {
-    /// The file itself, where what was given is a link to it.
+    /// The file itself; if the given path is a link, its target.
     path: PathBuf,
-    /// As it was given, for messages.
+    /// The path as given, for messages.
     name: String,
     is_block_device: bool,
-    /// Whether a link was given that leads to nothing yet: the name is taken, by the link.
+    /// Whether the given path is a dangling link: the name is taken by the link.
     is_link: bool,
 }
 
 impl Target {
-    /// What `path` leads to: nothing yet, a file, or a block device.
+    /// Resolves `path` to a new name, an existing file, or a block device.
     ///
     /// # Errors
-    /// [`BlockError::Invalid`], saying what was `expected`, for everything else.
+    /// [`BlockError::Invalid`] for anything else; the message says that `expected` is required.
     pub(crate) fn find(path: &Path, expected: &'static str) -> Result<Self> {
         let name = path.display().to_string();
         let (path, is_link) = followed(path).map_err(|error| Error::io("follow the link", &name, error))?;
@@ -43,10 +43,10 @@ impl Target {
         Ok(Self { path, name, is_block_device, is_link })
     }
 
-    /// What `path` leads to, for formats that only a file can hold.
+    /// Like [`Target::find`], for formats that only a file can hold.
     ///
     /// # Errors
-    /// [`BlockError::Invalid`], saying what was `expected`, for everything but a file.
+    /// [`BlockError::Invalid`] for anything but a file; the message says that `expected` is required.
     pub(crate) fn find_file(path: &Path, expected: &'static str) -> Result<Self> {
         let target = Self::find(path, expected)?;
         if target.is_block_device {
@@ -55,20 +55,19 @@ impl Target {
         Ok(target)
     }
 
-    /// Whether it is a block device.
     pub(crate) fn is_block_device(&self) -> bool {
         self.is_block_device
     }
 
-    /// What to call it in messages.
+    /// Returns the name for messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Has `fill` write a block device as it is, or a file as [`Target::create`] does.
+    /// Lets `fill` write the block device in place, or the file as [`Target::create`] does.
     ///
     /// # Errors
-    /// As [`Target::create`] and [`Target::open_device`].
+    /// Any error of [`Target::create`] or [`Target::open_device`].
     pub(crate) fn write<T>(&self, force: bool, fill: impl FnOnce(&OutputFile<'_>) -> Result<T>) -> Result<T> {
         if !self.is_block_device {
             return self.create(force, fill);
@@ -79,12 +78,12 @@ impl Target {
         Ok(filled)
     }
 
-    /// Opens the block device for reading and writing. Exclusively: the kernel refuses one that is
-    /// mounted or otherwise in use.
+    /// Opens the block device for reading and writing. The open is exclusive: the kernel refuses a device
+    /// that is mounted or otherwise in use.
     ///
     /// # Errors
-    /// [`BlockError::Device`] where it cannot be written, is smaller than `needed_bytes`, or, unless
-    /// `force` is set, holds something; those of the system.
+    /// [`BlockError::Device`] if it cannot be written, is smaller than `needed_bytes`, or holds something and
+    /// `force` is not set; any system error.
     pub(crate) fn open_device(&self, force: bool, needed_bytes: u64) -> Result<File> {
         let state = |state| Error::from(BlockError::Device { device: self.name.clone(), state });
         let failed = |operation| move |error| Error::io(operation, &self.name, error);
@@ -94,7 +93,7 @@ impl Target {
             Some(refused) => state(refused),
             None => failed("open")(error),
         })?;
-        // The kernel opens some of these all the same, and refuses the first write.
+        // The kernel opens some read-only devices all the same and refuses only the first write.
         if is_read_only(&self.path) {
             return Err(state(DeviceState::ReadOnly));
         }
@@ -115,17 +114,17 @@ impl Target {
         Ok(file)
     }
 
-    /// The last part of the path.
+    /// Returns the last part of the path.
     pub(crate) fn file_name(&self) -> &OsStr {
         self.path.file_name().unwrap_or_default()
     }
 
-    /// Makes the file: `fill` writes it under a temporary name beside the target, which it gets
-    /// once it is complete and synced. Whatever fails, no part of a file stays.
+    /// Creates the file. `fill` writes it under a temporary name in the same folder; it is renamed once it is
+    /// complete and synced. On failure nothing is left behind.
     ///
     /// # Errors
-    /// [`StoreError::Exists`](crate::StoreError::Exists) where the file is there and `force` is not set; those of the file system
-    /// and of `fill`.
+    /// [`StoreError::Exists`](crate::StoreError::Exists) if the file exists and `force` is not set; any error of the file system or of
+    /// `fill`.
     pub(crate) fn create<T>(
         &self,
         force: bool,
@@ -153,28 +152,28 @@ pub(crate) struct OutputFile<'a> {
 }
 
 impl OutputFile<'_> {
-    /// The file, to be written in order.
+    /// Returns the file.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// What to call it in messages: the name that it will have.
+    /// Returns the name for messages: the final name.
     pub(crate) fn name(&self) -> &str {
         self.name
     }
 
-    /// Gives the file a length; what is beyond its end becomes a hole.
+    /// Sets the length of the file; any extension is a hole.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any file system error.
     pub(crate) fn set_len(&self, len: u64) -> Result<()> {
         self.file.set_len(len).map_err(|error| Error::io("extend", self.name, error))
     }
 
-    /// Waits until all that was written would survive a loss of power.
+    /// Waits until all written data would survive a power loss.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any file system error.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_all().map_err(|error| Error::io("sync", self.name, error))
     }
@@ -182,7 +181,7 @@ impl OutputFile<'_> {
     /// Writes `bytes` at byte `offset`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any file system error.
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.file
             .write_all_at(bytes, offset)
@@ -190,7 +189,7 @@ impl OutputFile<'_> {
     }
 }
 
-/// A file under its temporary name: removed unless it was finished, also where a thread panics.
+/// A file under its temporary name: removed unless finished, even if a thread panics.
 struct Temporary {
     path: PathBuf,
     is_there: bool,
@@ -204,12 +203,12 @@ impl Drop for Temporary {
     }
 }
 
-/// How many temporary names are tried: those of other processes with the same number, on other
-/// hosts or in other containers, and of those that were killed.
+/// The most temporary names to try. Names may be taken by processes with the same PID on other hosts or in
+/// other containers, or left behind by killed processes.
 const NAMES_TRIED: u64 = 1 << 16;
 
-/// A new file beside the target, so that it can be renamed to it. Its name is short and not made
-/// from the target's, which may be as long as names can be.
+/// Creates a file in the target's folder, so that it can be renamed to the target. Its short name does not
+/// derive from the target's, which may already have the maximum length.
 fn create_temporary(target: &Path, name: &str) -> Result<(File, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut tried = 0;
@@ -225,7 +224,7 @@ fn create_temporary(target: &Path, name: &str) -> Result<(File, PathBuf)> {
     }
 }
 
-/// Gives the finished file its name. Without `force` it must not take another's.
+/// Gives the finished file its name. Without `force` it must not replace another file.
 fn finish_file(temporary: &Path, path: &Path, force: bool, name: &str) -> Result<()> {
     if force {
         return rename(temporary, path, name);
@@ -239,12 +238,12 @@ fn finish_file(temporary: &Path, path: &Path, force: bool, name: &str) -> Result
     }
 }
 
-/// As [`finish_file`] without `force`, where a file system has no links.
+/// Does the work of [`finish_file`] without `force` on a file system without hard links.
 fn rename_to_new(temporary: &Path, path: &Path, name: &str) -> Result<()> {
     match rustix::fs::renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::EXIST) => Err(BlockError::FileExists { name: name.into() }.into()),
-        // Neither links nor this: the name was free when the writing began.
+        // Neither hard links nor `RENAME_NOREPLACE`: rely on the name having been free at the start.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => rename(temporary, path, name),
         Err(error) => Err(Error::io("rename to", name, error.into())),
     }
@@ -254,14 +253,14 @@ fn rename(temporary: &Path, path: &Path, name: &str) -> Result<()> {
     std::fs::rename(temporary, path).map_err(|error| Error::io("rename to", name, error))
 }
 
-/// Makes the name of a file durable.
+/// Makes the file's name durable.
 fn sync_folder_of(path: &Path, name: &str) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     sync_folder(File::open(folder)).map_err(|error| Error::io("sync the folder of", name, error))
 }
 
-/// A folder that one may write to and not read, a drop box, cannot be opened: the file is complete
-/// and has its name, and the file system writes that down when it does.
+/// Syncs a folder. A folder that is writable but not readable, a drop box, cannot be opened. The file is then
+/// complete and named, and the file system persists the name in its own time.
 fn sync_folder(opened: io::Result<File>) -> io::Result<()> {
     match opened {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
@@ -269,18 +268,18 @@ fn sync_folder(opened: io::Result<File>) -> io::Result<()> {
     }
 }
 
-/// Why the system refused to open a block device for writing, where that tells something about it.
+/// Returns the reason that the system refused to open a block device for writing, if the error reveals one.
 fn refusal(path: &Path, error: &io::Error) -> Option<DeviceState> {
     match error.kind() {
         ErrorKind::ResourceBusy => Some(DeviceState::Busy),
         ErrorKind::ReadOnlyFilesystem => Some(DeviceState::ReadOnly),
-        // A device that is read-only is refused with the same word as one of another user.
+        // The error for a read-only device is the same as for another user's.
         ErrorKind::PermissionDenied if is_read_only(path) => Some(DeviceState::ReadOnly),
         _ => None,
     }
 }
 
-/// Whether the kernel says that a block device is read-only.
+/// Whether the kernel reports a block device as read-only.
 fn is_read_only(path: &Path) -> bool {
     let Ok(device) = std::fs::metadata(path).map(|metadata| metadata.rdev()) else { return false };
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -288,11 +287,11 @@ fn is_read_only(path: &Path) -> bool {
     told.is_ok_and(|told| told.trim() == "1")
 }
 
-/// As many links are followed as the system would follow.
+/// The most links to follow, the same as the kernel's limit.
 const LINKS_MAX: usize = 40;
 
-/// The file that `path` leads to, and whether it is a link that leads to nothing yet: then the file
-/// that it names.
+/// Returns the file that `path` leads to, and whether `path` is a dangling link; then the file is the one the
+/// link names.
 fn followed(path: &Path) -> io::Result<(PathBuf, bool)> {
     let mut path = path.to_owned();
     for links in 0..LINKS_MAX {
@@ -324,7 +323,7 @@ mod tests {
         let name = first.file_name().and_then(OsStr::to_str).expect("a name");
         let digits = name.strip_suffix(".part").and_then(|name| name.rsplit('-').next()).expect("a number");
         let number: u64 = digits.parse().expect("a number");
-        // Others may count on meanwhile, but not past these.
+        // Parallel tests may advance the counter meanwhile, but not past these.
         for taken in number + 1..number + 2000 {
             let name = format!(".melv-{}-{taken}.part", std::process::id());
             drop(File::create_new(folder.path().join(name)));

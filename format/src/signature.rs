@@ -1,22 +1,21 @@
-//! Telling whether something is on a block device: file systems, partition tables, parts of volume
-//! groups and RAIDs, swap. One table of marks, as `wipefs` and `blkid` know them.
+//! Detection of existing content on a block device: file systems, partition tables, parts of volume groups
+//! and RAIDs, swap. One table of the marks known to `wipefs` and `blkid`.
 //!
-//! A mark says that somebody put something there, not that it is whole: it is enough to ask before
-//! writing over it.
+//! A mark does not prove that the content is intact. It is reason enough to ask before overwriting it.
 
 use crate::container::{self, Container};
 use crate::error::Result;
 
-/// The place of a mark on a device.
+/// The position of a mark on a device.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// So many bytes from its beginning.
+    /// An offset from the start, in bytes.
     Start(u64),
-    /// So many bytes before its end.
+    /// An offset back from the end, in bytes.
     End(u64),
-    /// The superblock of a Linux RAID of version 1.0: at least 8 KiB before the end, at a multiple of 4 KiB.
+    /// The superblock of Linux RAID 1.0: at least 8 KiB before the end, at a multiple of 4 KiB.
     Raid10,
-    /// The one of version 0.90: the last whole 64 KiB before the last multiple of 64 KiB.
+    /// The superblock of Linux RAID 0.90: the last whole 64 KiB before the last multiple of 64 KiB.
     Raid090,
 }
 
@@ -44,8 +43,8 @@ const SUSPENDED: &str = "a suspended system";
 const FAT: &str = "a FAT file system";
 const MINIX: &str = "a Minix file system";
 
-/// Place, mark, name. The first that is there counts: partition tables and boot sectors come last,
-/// since file systems may have their mark, too.
+/// Place, mark, name. The first match wins. Partition tables and boot sectors come last, because file systems
+/// may carry their mark, too.
 const SIGNATURES: &[(Place, &[u8], &str)] = &[
     (Start(0), b"LUKS\xba\xbe", LUKS),
     (Start(0x4000), b"SKUL\xba\xbe", LUKS_COPY),
@@ -153,20 +152,20 @@ const SIGNATURES: &[(Place, &[u8], &str)] = &[
     (Start(510), b"\x55\xaa", "a partition table (MBR) or a boot sector"),
 ];
 
-/// The longest mark.
+/// The length of the longest mark, in bytes.
 const MARK_LEN_MAX: usize = 32;
-/// A label of ZFS, of which there are two at each end.
+/// The length of a ZFS label, in bytes; there are two at each end.
 const ZFS_LABEL_LEN: u64 = 256 << 10;
-/// Its second half: uberblocks, each at a multiple of this.
+/// The alignment of the uberblocks in the second half of a label, in bytes.
 const ZFS_UBERBLOCK_LEN: usize = 1 << 10;
-/// The beginning of an uberblock, in either order of bytes.
+/// The first bytes of an uberblock, in both byte orders.
 const ZFS_MARKS: [[u8; 8]; 2] = [[0x0c, 0xb1, 0xba, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0xba, 0xb1, 0x0c]];
 
-/// Names what is on a device of `size` bytes, with its article; `None` where no mark is known.
-/// `read` fills a buffer from an offset; it is asked for ranges inside the device alone.
+/// Names the content of a device of `size` bytes, with an article; `None` if no known mark is present. `read`
+/// fills a buffer from an offset and is called only for ranges inside the device.
 ///
 /// # Errors
-/// Those of `read`.
+/// Any error of `read`.
 pub(crate) fn find(size: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<Option<String>> {
     let mut first = vec![0; size.min(container::FIRST_LEN as u64) as usize];
     read(0, &mut first)?;
@@ -190,7 +189,7 @@ pub(crate) fn find(size: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Re
     Ok(is_zfs(size, read)?.then(|| "a part of a ZFS pool".into()))
 }
 
-/// Whether one of the four labels of ZFS has an uberblock.
+/// Whether one of the four ZFS labels has an uberblock.
 fn is_zfs(size: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<bool> {
     let labels = size / ZFS_LABEL_LEN;
     let mut uberblocks = vec![0; ZFS_LABEL_LEN as usize / 2];

@@ -1,4 +1,4 @@
-//! Where disks come from: raw files, block devices, streams.
+//! Sources of disks: raw files, block devices, streams.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -30,33 +30,33 @@ impl std::fmt::Debug for Source<'_> {
     }
 }
 
-/// A disk that arrives front to back, a span at a time, and whose size is known before its data:
-/// a foreign format from a pipe.
+/// A disk that arrives front to back, a span at a time, with a size known in advance: a foreign format from a
+/// pipe.
 pub trait SpanStream: Send {
-    /// Bytes in the disk.
+    /// Returns the size of the disk, in bytes.
     fn size(&self) -> u64;
 
-    /// As [`BlockDevice::sector_bits`].
+    /// The same as [`BlockDevice::sector_bits`].
     fn sector_bits(&self) -> SectorBits {
         SectorBits::default()
     }
 
-    /// The next span that holds data, in ascending order; `None` once the stream has ended and
-    /// everything in it was checked that can be.
+    /// Returns the next span that holds data, in ascending order; `None` once the stream has ended and passed
+    /// all possible checks.
     ///
     /// # Errors
-    /// Those of the stream, and what is wrong with what arrived.
+    /// Any error of the stream, and any fault in the data received.
     fn next_span(&mut self) -> Result<Option<ArrivedSpan>>;
 }
 
 type Fill = Box<dyn FnOnce(&mut [u8]) -> Result<()> + Send>;
 
-/// A span whose bytes have arrived, perhaps still to be decoded.
+/// A span whose bytes have arrived, possibly still encoded.
 pub struct ArrivedSpan {
-    /// Its number in the disk: of [`SPAN_LEN`](crate::limits::SPAN_LEN) bytes each.
+    /// Its number in the disk, in units of [`SPAN_LEN`](crate::limits::SPAN_LEN) bytes.
     pub number: u64,
-    /// Puts its data into a buffer of the span's length that is all zeros. Called once, on any
-    /// thread, so that spans are decoded side by side.
+    /// Writes its data into a zeroed buffer of the span's length. Called once, on any thread, so that spans
+    /// are decoded in parallel.
     pub fill: Fill,
 }
 
@@ -67,18 +67,18 @@ impl std::fmt::Debug for ArrivedSpan {
 }
 
 impl<'a> Source<'a> {
-    /// A disk read by position, from many threads.
+    /// Creates a source from a disk that is read by position, from many threads.
     #[must_use]
     pub fn device(device: &'a dyn BlockDevice) -> Self {
         Self { name: device.name(), kind: SourceKind::Device(device) }
     }
 
-    /// A disk that arrives span by span.
+    /// Creates a source from a disk that arrives span by span.
     pub fn spans(spans: impl SpanStream + 'a, name: impl Into<String>) -> Self {
         Self { name: name.into(), kind: SourceKind::Spans(Box::new(spans)) }
     }
 
-    /// A disk read front to back, whose size is known when it ends.
+    /// Creates a source from a disk that is read front to back; its size is known only at the end.
     pub fn stream(stream: impl Read + Send + 'a, name: impl Into<String>) -> Self {
         Self { name: name.into(), kind: SourceKind::Stream(Box::new(stream)) }
     }
@@ -89,7 +89,7 @@ impl<'a> Source<'a> {
 pub struct RawFile {
     file: File,
     name: String,
-    /// Bytes of the disk: the file's, or with padding the next multiple of 512.
+    /// The size of the disk, in bytes: the file's, or with padding the next multiple of 512.
     size: u64,
     file_size: u64,
     is_regular: bool,
@@ -98,14 +98,14 @@ pub struct RawFile {
 }
 
 impl RawFile {
-    /// Opens a regular file or a block device for reading. With `pad`, a size that is no multiple
-    /// of 512 is made one with zeros; without, it is refused.
+    /// Opens a regular file or a block device for reading. A size that is not a multiple of 512 is rounded up
+    /// with zeros if `pad` is set, and refused otherwise.
     ///
     /// # Errors
     /// [`BlockError::Invalid`] for other kinds of files and for odd sizes.
     pub fn open(path: &Path, pad: bool) -> Result<Self> {
         let name = path.display().to_string();
-        // Without waiting: opening a named pipe for reading would hang for a writer.
+        // Non-blocking: otherwise opening a named pipe would hang until a writer appears.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = std::os::unix::fs::OpenOptionsExt::custom_flags(File::options().read(true), flags)
             .open(path)
@@ -113,7 +113,7 @@ impl RawFile {
         Self::of_file(file, name, pad)
     }
 
-    /// As [`RawFile::open`], of a file that is open already.
+    /// Like [`RawFile::open`], from an open file.
     pub(crate) fn of_file(file: File, name: String, pad: bool) -> Result<Self> {
         let failed = |operation| {
             let name = name.clone();
@@ -134,32 +134,32 @@ impl RawFile {
         Ok(Self { file, name, size, file_size, is_regular, stamp: stamp(&metadata), warnings: Vec::new() })
     }
 
-    /// The same, with what the VMDKs beside `path` say about it: see [`vmdk::neighbours`].
+    /// Adds the warnings of the VMDKs beside `path`: see [`vmdk::neighbours`].
     #[must_use]
     pub fn beside(self, path: &Path) -> Self {
         Self { warnings: vmdk::neighbours(path), ..self }
     }
 
-    /// Oddities of the file that are no reason to refuse it.
+    /// Returns oddities of the file that are no reason to refuse it.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Bytes in the file, without padding.
+    /// Returns the size of the file in bytes, without padding.
     #[must_use]
     pub fn file_size(&self) -> u64 {
         self.file_size
     }
 
-    /// What tells the file from every other one: its device and inode.
+    /// Returns the file's device and inode, which identify it.
     pub(crate) fn identity(&self) -> Result<(u64, u64)> {
         let metadata = self.file.metadata().map_err(|error| Error::io("look at", &self.name, error))?;
         Ok((metadata.dev(), metadata.ino()))
     }
 
-    /// Fails where the file was written to since it was opened, as far as its times and size show
-    /// it; a block device has neither.
+    /// Fails if a regular file was modified after it was opened, judging by its size and times. A block
+    /// device has neither and always passes.
     ///
     /// # Errors
     /// [`BlockError::Changed`].
@@ -175,7 +175,7 @@ impl RawFile {
         }
     }
 
-    /// The first or last `most` bytes of the file, fewer where it is smaller.
+    /// Returns the first or last `most` bytes of the file, or fewer if it is smaller.
     fn edge(&self, most: usize, from_end: bool) -> Result<Vec<u8>> {
         let len = self.file_size.min(most as u64);
         let mut bytes = vec![0; len as usize];
@@ -186,10 +186,10 @@ impl RawFile {
         Ok(bytes)
     }
 
-    /// The format that contains the disk, by the file's first and last bytes; `None` for a raw disk.
+    /// Detects the container format from the file's first and last bytes; `None` for a raw disk.
     ///
     /// # Errors
-    /// Those of reading the file.
+    /// Any error from reading the file.
     pub fn container(&self) -> Result<Option<Container>> {
         Ok(Container::of(&self.edge(FIRST_LEN, false)?, &self.edge(LAST_LEN, true)?))
     }
@@ -199,10 +199,10 @@ fn stamp(metadata: &std::fs::Metadata) -> (i64, i64, i64, i64) {
     (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
-/// The size of a disk of `size` bytes: itself, or with `pad` the next multiple of 512.
+/// Returns `size`, with `pad` rounded up to a multiple of 512.
 ///
 /// # Errors
-/// [`BlockError::Invalid`], naming `name`, where it is no multiple of 512 and `pad` is not set.
+/// [`BlockError::Invalid`], naming `name`, if `size` is not a multiple of 512 and `pad` is not set.
 pub fn padded_size(size: u64, pad: bool, name: &str) -> Result<u64> {
     if size.is_multiple_of(512) {
         Ok(size)
@@ -251,14 +251,14 @@ impl BlockDevice for RawFile {
                 Err(rustix::io::Errno::NXIO) => Err(BlockError::Changed { object: self.name.clone() }.into()),
                 Err(error) => Err(failed(error)),
             },
-            // No data from here to the end, or the end is no longer where it was.
+            // No data up to the end, or the file has shrunk.
             Err(rustix::io::Errno::NXIO) => match self.file.metadata() {
                 Ok(metadata) if metadata.len() < self.file_size => {
                     Err(BlockError::Changed { object: self.name.clone() }.into())
                 }
                 _ => Ok(Run { kind: RunKind::Zero, len }),
             },
-            // A file system that cannot tell: all may be data.
+            // The file system does not report holes: treat everything as data.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => Ok(whole),
             Err(error) => Err(failed(error)),
         }

@@ -1,4 +1,4 @@
-//! Looking for data where zeros are expected.
+//! Search for data in ranges that are expected to be zero.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,10 +6,10 @@ use crate::device::{BlockDevice, RunKind};
 use crate::error::{BlockError, Result};
 use crate::limits::SPAN_LEN;
 
-/// The first byte from `start` to `end` that is not zero. Holes are not read. Memory: 1 MiB.
+/// Returns the offset of the first non-zero byte from `start` to `end`. Holes are not read. Memory: 1 MiB.
 ///
 /// # Errors
-/// Those of reading the disk, and [`BlockError::Interrupted`].
+/// Any error from reading the disk, and [`BlockError::Interrupted`].
 pub fn first_data(
     device: &dyn BlockDevice,
     start: u64,

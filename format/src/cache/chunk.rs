@@ -1,12 +1,12 @@
-//! What the cache holds of a chunk, in as few bytes as can be: a hot read passes by the entries of all
-//! chunks, and what of them is not in the processor's caches it waits for.
+//! A cache entry, kept as small as possible: hot reads touch entries at random, and every entry outside the
+//! CPU cache costs a miss.
 
 use std::num::NonZeroU32;
 
 use crate::buffer::{Buffer, Piece};
 
-/// A chunk's blocks as decoded. Mostly it has the default length and all its blocks are held; all else
-/// lies apart.
+/// The decoded blocks of a chunk. The common case is a chunk of the default length with all blocks; any other
+/// is boxed.
 #[derive(Debug)]
 pub(crate) enum Chunk {
     Usual { bytes: Piece, trust: Trust },
@@ -20,19 +20,19 @@ pub(crate) struct Parts {
     trust: Trust,
 }
 
-/// How far a cached chunk can be trusted.
+/// The extent to which a cached chunk is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Its blocks were checked against the chunk id: for everybody.
+    /// The blocks were checked against the chunk id: valid for every store.
     Proved,
-    /// Its frame was checked against the guard that this store (by number in the process) gives:
-    /// for that store alone.
+    /// The frame was checked against the guard given by this store (its number in the process): valid for
+    /// that store alone.
     Guarded(NonZeroU32),
 }
 
 impl Chunk {
-    /// A chunk of `bytes`, those of absent blocks zero; `held` is the mask of the blocks that are held
-    /// where they are not all of them.
+    /// Creates a chunk from `bytes`, in which absent blocks are zero. `held` is the mask of the blocks
+    /// present, or `None` if all are.
     pub fn new(bytes: Buffer, held: Option<Vec<u8>>, trust: Trust) -> Self {
         match (bytes, held) {
             (Buffer::Piece(bytes), None) => Self::Usual { bytes, trust },
@@ -40,7 +40,7 @@ impl Chunk {
         }
     }
 
-    /// All the chunk's bytes.
+    /// Returns all bytes of the chunk.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Usual { bytes, .. } => bytes,
@@ -48,7 +48,7 @@ impl Chunk {
         }
     }
 
-    /// The mask of the blocks that are held where they are not all of them.
+    /// Returns the mask of the blocks present, or `None` if all are.
     pub fn held(&self) -> Option<&[u8]> {
         match self {
             Self::Usual { .. } => None,
@@ -56,7 +56,7 @@ impl Chunk {
         }
     }
 
-    /// How far the blocks can be trusted.
+    /// Returns the trust in the blocks.
     pub fn trust(&self) -> Trust {
         match self {
             Self::Usual { trust, .. } => *trust,
@@ -65,5 +65,5 @@ impl Chunk {
     }
 }
 
-// What one line of the processor's caches has of chunks.
+// Four entries fit one line of the CPU cache.
 const _: () = assert!(size_of::<Option<Chunk>>() == 16);

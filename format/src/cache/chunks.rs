@@ -1,4 +1,5 @@
-//! Decoded chunks: read under their shard's lock, loaded once however many wait for one.
+//! The cache of decoded chunks. Reads share their shard's lock; a missing chunk is loaded once, however many
+//! readers wait for it.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -8,11 +9,11 @@ use super::shard::{Key, Shard, mix};
 use crate::digest::Digest;
 use crate::error::Result;
 
-/// Bytes of a shard at least: enough for the largest chunk, and for its policy to work.
+/// The minimum bytes of a shard: enough for the largest chunk, and for the eviction policy to work.
 const SHARD_BYTES_MIN: u64 = 32 << 20;
 const SHARDS_MAX: u64 = 64;
 
-/// What there is of a list's chunks in the cache, by its number in the process.
+/// A list's number in the process, which identifies its chunks in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListNumber(u32);
 
@@ -30,10 +31,10 @@ struct Locked {
     loaded: Condvar,
 }
 
-/// Which chunks are being loaded, and how many readers wait for one of them.
+/// The chunks being loaded, and the number of readers waiting for one of them.
 #[derive(Debug, Default)]
 struct LoadingKeys {
-    /// As many as there are readers that load: few.
+    /// One key per loading reader, so the list is short.
     keys: Vec<Key>,
     waiting: usize,
 }
@@ -44,41 +45,41 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Chunks {
     pub fn new(bytes_max: u64) -> Self {
-        // A power of two, so that a few bits of a key tell the shard.
+        // A power of two, so that a few bits of a key select the shard.
         let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
         let shards = 1u64 << shards.ilog2();
         Self { shards: (0..shards).map(|_| Locked::default()).collect(), lists: Mutex::default() }
     }
 
-    /// The number of a list, which is the same for all who ask.
+    /// Returns the number of a list, which is the same for all callers.
     pub fn list_number(&self, id: &Digest) -> ListNumber {
         let mut lists = held(&self.lists);
         let next = lists.len() as u32;
         ListNumber(*lists.entry(*id).or_insert(next))
     }
 
-    /// Bytes held.
+    /// Returns the bytes held.
     pub fn bytes(&self) -> u64 {
         self.shards.iter().map(|locked| locked.read().bytes()).sum()
     }
 
-    /// The shard of a chunk, and its key there. A list's chunks are dealt out in turn, so that all shards
-    /// have as much to hold; lists begin at different ones.
+    /// Returns the shard of a chunk, and its key there. Consecutive chunks of a list go to different shards,
+    /// which balances the load; each list starts at a different shard.
     fn place(&self, list: ListNumber, chunk: u64) -> (&Locked, Key) {
         let list = u64::from(list.0);
         let shard = mix(list).wrapping_add(chunk) as usize & (self.shards.len() - 1);
-        // Lists have at most 2^24 chunks.
+        // A list has at most 2^24 chunks, so the halves of the key do not overlap.
         (&self.shards[shard], list << 32 | chunk >> self.shards.len().ilog2())
     }
 
-    /// Calls `read` with a chunk, if it is here.
+    /// Calls `read` with a chunk, if it is cached.
     pub fn read<R>(&self, list: ListNumber, chunk: u64, read: impl FnOnce(&Chunk) -> R) -> Option<R> {
         let (locked, key) = self.place(list, chunk);
         locked.read().get(key).map(read)
     }
 
-    /// The same; a chunk that is not here is loaded first, by one of those who want it while the
-    /// others wait. All chunks together may take `bytes_max` bytes.
+    /// Calls `read` with a chunk. If it is not cached, one reader loads it while the others wait. All chunks
+    /// together may take `bytes_max` bytes.
     #[inline]
     pub fn read_or_load<R>(
         &self,
@@ -95,7 +96,7 @@ impl Chunks {
         self.load(locked, key, bytes_max, read, load)
     }
 
-    /// Apart, so that a hit does not carry the weight of a miss.
+    /// Out of line, to keep the hit path small.
     #[cold]
     #[inline(never)]
     fn load<R>(
@@ -107,7 +108,7 @@ impl Chunks {
         load: impl FnOnce() -> Result<Chunk>,
     ) -> Result<R> {
         let _loading = locked.begin(key);
-        // It may have come between the first look and the beginning.
+        // Another reader may have loaded it between the first lookup and `begin`.
         if let Some(found) = locked.read().get(key).map(&read) {
             return Ok(found);
         }
@@ -117,13 +118,13 @@ impl Chunks {
         Ok(found)
     }
 
-    /// Puts a chunk in the place of one that was less than what is wanted.
+    /// Replaces a cached chunk that lacks the needed blocks or trust.
     pub fn replace(&self, list: ListNumber, chunk: u64, bytes_max: impl Fn() -> u64, loaded: Chunk) {
         let (locked, key) = self.place(list, chunk);
         locked.insert(key, loaded, || bytes_max() / self.shards.len() as u64);
     }
 
-    /// Lets chunks go until all together take no more than `bytes_max` bytes.
+    /// Evicts chunks until all together take at most `bytes_max` bytes.
     pub fn shrink(&self, bytes_max: u64) {
         let each_max = bytes_max / self.shards.len() as u64;
         for locked in &self.shards {
@@ -134,7 +135,7 @@ impl Chunks {
     }
 }
 
-/// One reader's turn to load a chunk.
+/// A reader's exclusive right to load a chunk.
 struct Loading<'a> {
     locked: &'a Locked,
     key: Key,
@@ -144,7 +145,7 @@ impl Drop for Loading<'_> {
     fn drop(&mut self) {
         let mut loading = held(&self.locked.loading);
         loading.keys.retain(|key| *key != self.key);
-        // Waking nobody is a call to the kernel all the same.
+        // `notify_all` is a system call even without waiters.
         if loading.waiting > 0 {
             self.locked.loaded.notify_all();
         }
@@ -156,7 +157,7 @@ impl Locked {
         self.shard.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody loads the chunk; then it is this one's turn.
+    /// Waits until no other reader loads the chunk, then claims it.
     fn begin(&self, key: Key) -> Loading<'_> {
         let mut loading = held(&self.loading);
         while loading.keys.contains(&key) {
@@ -168,7 +169,8 @@ impl Locked {
         Loading { locked: self, key }
     }
 
-    /// `bytes_max` is asked under the lock: who makes room later finds the chunk, who did it before is heeded.
+    /// `bytes_max` is evaluated under the lock, so that a concurrent `shrink` either sees this chunk or is
+    /// already reflected in the limit.
     fn insert(&self, key: Key, chunk: Chunk, bytes_max: impl Fn() -> u64) {
         let mut shard = self.shard.write().unwrap_or_else(PoisonError::into_inner);
         shard.insert(key, chunk);

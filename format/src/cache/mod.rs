@@ -1,13 +1,12 @@
-//! One bounded memory of decoded chunks and checked pages for all images of a process.
+//! A single bounded cache of decoded chunks and verified pages for all images of a process.
 //!
-//! Chunks are kept by list and number ([`chunks`], [`shard`], [`chunk`]): a list's id binds what its chunks are, so
-//! ten appliances on one base hold the base's hot chunks once, and a hot read need not know the chunk's
-//! id. They are read where they lie, under a lock that readers share: no count is taken and given back.
-//! Pages and leaves are kept by their digests, in a `quick_cache`. Of several readers that miss the same
-//! thing at once, one loads and the others wait for it.
+//! Chunks are keyed by list and number ([`chunks`], [`shard`], [`chunk`]). A list's id determines its chunks,
+//! so ten appliances on one base cache the base's hot chunks once. A hot read does not need the chunk's id.
+//! Chunks are read in place under a shared lock, without reference counts. Pages and leaves are keyed by
+//! digest in a `quick_cache`. If several readers miss the same entry, one loads it and the others wait.
 //!
-//! The bound counts content and a fixed overhead an entry, of both together. Pages may take half of it,
-//! and three quarters of a small one; chunks have what pages leave.
+//! The bound covers the content of both, plus a fixed overhead per entry. Pages may take half of it, or three
+//! quarters of a small cache; chunks have the rest.
 
 mod chunk;
 mod chunks;
@@ -32,24 +31,24 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::map::SearchableLeaf;
 
-/// What an entry costs beyond its content: key, value, counters and its share of the tables.
+/// The overhead of an entry in bytes: key, value, counters and its share of the tables.
 const ENTRY_OVERHEAD_BYTES: u64 = 192;
-/// For sizing the tables only.
+/// The expected bytes of a page, used only to size the tables.
 const PAGE_EXPECTED_BYTES: u64 = 32 << 10;
-/// Pages may take this part of the whole, and what images keep of them this one.
+/// The divisors of the whole cache: the share of pages, and the share that images may keep of those.
 const PAGES_PART: u64 = 2;
 const KEPT_PART: u64 = 8;
-/// Of a small cache pages may take more, up to these bytes: a page is what a thousand chunks are found by,
-/// so one that must be read again costs more than a chunk does.
+/// The share of pages in a small cache, up to this many bytes. One page locates a thousand chunks, so reading
+/// a page again costs more than reading a chunk.
 const PAGES_SMALL_BYTES: u64 = 4 << 20;
 const PAGES_SMALL_PART: (u64, u64) = (3, 4);
-/// And arenas for chunks of the default length: five eighths, so that chunks of other lengths have room
-/// beside them even when nobody uses their pieces.
+/// The share of arenas, for chunks of the default length. The rest leaves room for chunks of other lengths,
+/// even if all pieces are idle.
 const ARENAS_PART: (u64, u64) = (5, 8);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyKind {
-    /// A leaf, made searchable as one of so many blocks (log2).
+    /// A leaf, searchable, with this many blocks (log2).
     Leaf(u8),
     ListPage,
     LocatorPage,
@@ -73,7 +72,7 @@ pub(crate) struct Key {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Digests are uniform already: eight bytes of one are as good as all.
+        // Digests are uniform, so eight bytes hash as well as all.
         state.write_u64(self.digest.prefix() ^ self.kind.number());
     }
 }
@@ -97,7 +96,7 @@ impl Weighter<Key, Value> for Weigh {
     }
 }
 
-/// Something of the cache that an image keeps; its bytes count until it is dropped.
+/// A cache entry pinned by an image; its bytes count until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Kept<T> {
     what: Arc<T>,
@@ -125,12 +124,12 @@ struct Parts {
     bytes_max: u64,
     chunks: Chunks,
     pages: QuickCache<Key, Value, Weigh>,
-    /// What the pages weigh, as of the last one that came: asking them is slower than a look-up.
+    /// The weight of the pages when the last one was added: asking `quick_cache` is slower than a look-up.
     pages_bytes: AtomicU64,
     pages_come: Mutex<()>,
-    /// Bytes of what is about to come into the pages or to be kept: room was made for it.
+    /// The bytes of entries about to be added or pinned, for which room has been made.
     coming_bytes: AtomicU64,
-    /// Bytes of what images keep.
+    /// The bytes pinned by images.
     kept_bytes: Arc<AtomicU64>,
     arenas: Arenas,
     decoded_bytes: AtomicU64,
@@ -150,7 +149,7 @@ impl Parts {
             + self.kept_bytes.load(Ordering::Relaxed)
     }
 
-    /// What chunks may take.
+    /// Returns the bytes that chunks may take.
     fn chunks_max(&self) -> u64 {
         let pages = self.coming_bytes.load(Ordering::Relaxed)
             + self.pages_bytes.load(Ordering::Relaxed)
@@ -158,38 +157,39 @@ impl Parts {
         self.bytes_max.saturating_sub(pages).saturating_sub(self.arenas.idle_bytes())
     }
 
-    /// Makes room for what is about to come.
+    /// Makes room for an entry about to be added.
     fn make_room(&self, bytes: u64) {
         self.coming_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.chunks.shrink(self.chunks_max());
     }
 
-    /// What was about to come came, or did not.
+    /// Ends the reservation, whether or not the entry was added.
     fn came(&self, bytes: u64) {
         self.coming_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// What pages may take of a cache of `bytes_max` bytes.
+/// Returns the bytes that pages may take in a cache of `bytes_max` bytes.
 fn pages_max(bytes_max: u64) -> u64 {
     let (part, of) = PAGES_SMALL_PART;
     (bytes_max / PAGES_PART).max((bytes_max / of * part).min(PAGES_SMALL_BYTES))
 }
 
 impl Cache {
-    /// A cache that holds at most `bytes_max` bytes, on huge pages.
+    /// Creates a cache of at most `bytes_max` bytes on huge pages.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
         Self::with_memory(bytes_max, MemoryPages::Huge)
     }
 
-    /// A cache that holds at most `bytes_max` bytes, on pages of this kind.
+    /// Creates a cache of at most `bytes_max` bytes on pages of this size.
     ///
-    /// Memory that a cache no longer uses goes on to others of the process, of whatever kind it is.
+    /// Memory that a cache no longer uses passes to other caches of the process, regardless of their page
+    /// size.
     #[must_use]
     pub fn with_memory(bytes_max: u64, memory: MemoryPages) -> Self {
         let pages_max = pages_max(bytes_max);
-        // As many as one shard has at least: of two small ones, one would be full before the other.
+        // At least the minimum of one shard: with two small shards, one would fill up before the other.
         let pages = usize::try_from(pages_max / PAGE_EXPECTED_BYTES).unwrap_or(usize::MAX).max(32);
         Self(Arc::new(Parts {
             bytes_max,
@@ -205,25 +205,25 @@ impl Cache {
         }))
     }
 
-    /// Bytes held now.
+    /// Returns the bytes held now.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.bytes()
     }
 
-    /// Bytes that stores with this cache have decoded so far, also of what was not kept.
+    /// Returns the bytes decoded so far by stores with this cache, including chunks that were not cached.
     #[must_use]
     pub fn decoded_bytes(&self) -> u64 {
         self.0.decoded_bytes.load(Ordering::Relaxed)
     }
 
-    /// Chunks that these bytes were.
+    /// Returns the number of chunks decoded so far, counted like [`Cache::decoded_bytes`].
     #[must_use]
     pub fn decoded_chunks(&self) -> u64 {
         self.0.decoded_chunks.load(Ordering::Relaxed)
     }
 
-    /// Bytes that may be held.
+    /// Returns the limit, in bytes.
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
         self.0.bytes_max
@@ -234,12 +234,12 @@ impl Cache {
         self.0.decoded_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// The number under which this cache knows a list's chunks.
+    /// Returns this cache's number for a list.
     pub(crate) fn list_number(&self, id: &Digest) -> ListNumber {
         self.0.chunks.list_number(id)
     }
 
-    /// Calls `read` with a chunk, which is loaded if it is not here.
+    /// Calls `read` with a chunk, loading it if it is not cached.
     pub(crate) fn read_chunk<R>(
         &self,
         list: ListNumber,
@@ -250,7 +250,7 @@ impl Cache {
         self.0.chunks.read_or_load(list, chunk, || self.0.chunks_max(), read, load)
     }
 
-    /// Calls `read` with a chunk, if it is here.
+    /// Calls `read` with a chunk, if it is cached.
     pub(crate) fn read_held<R>(
         &self,
         list: ListNumber,
@@ -260,12 +260,12 @@ impl Cache {
         self.0.chunks.read(list, chunk, read)
     }
 
-    /// Memory for a chunk of `len` bytes.
+    /// Returns a buffer for a chunk of `len` bytes.
     pub(crate) fn buffer(&self, len: usize) -> Buffer {
         Buffer::new(len, &self.0.arenas)
     }
 
-    /// Puts a chunk in the place of one that was less than what is wanted.
+    /// Replaces a cached chunk that lacks the needed blocks or trust.
     pub(crate) fn replace_chunk(&self, list: ListNumber, chunk: u64, loaded: Chunk) {
         self.0.chunks.replace(list, chunk, || self.0.chunks_max(), loaded);
     }
@@ -283,7 +283,7 @@ impl Cache {
         }
     }
 
-    /// Lets an image keep something of so many bytes for as long as it is open, if there is room.
+    /// Pins an entry of `bytes` bytes for as long as its image is open, if there is room.
     pub(crate) fn keep<T>(&self, what: &Arc<T>, bytes: u64) -> Option<Kept<T>> {
         let (total, bytes_max) = (&self.0.kept_bytes, self.0.bytes_max / KEPT_PART);
         let more = |kept: u64| Some(kept + bytes).filter(|kept| *kept <= bytes_max);
@@ -315,7 +315,7 @@ impl Cache {
             Ok(value)
         });
         if coming > 0 {
-            // One at a time, so that what is stored last was asked last.
+            // Serialised, so that the last stored weight is also the latest.
             let _one = self.0.pages_come.lock().unwrap_or_else(PoisonError::into_inner);
             self.0.pages_bytes.store(self.0.pages.weight(), Ordering::Relaxed);
             self.0.came(coming);

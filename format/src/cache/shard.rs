@@ -1,13 +1,13 @@
-//! One shard of the chunks that are held: which of them, and which goes first. Pure: no locks.
+//! One shard of the chunk cache: its entries and their eviction order. Pure: no locks.
 //!
-//! The policy is S3-FIFO (Yang and others, "FIFO queues are all you need for cache eviction", SOSP
-//! 2023): a chunk enters a small queue; one that is read again there moves to the main queue, one that
-//! is not leaves, and is remembered: if it comes back, it enters the main queue. So one read of a whole
-//! disk pushes out nothing that is used. A hit changes one flag, and nothing moves.
+//! The policy is S3-FIFO (Yang and others, "FIFO queues are all you need for cache eviction", SOSP 2023). A
+//! chunk enters a small queue. If it is read again there, it moves to the main queue; otherwise it is
+//! evicted, but its key is remembered. If it returns, it enters the main queue directly. Hence one sequential
+//! read of a disk evicts no hot chunk. A hit sets one flag and moves nothing.
 //!
-//! Chunks lie by number in tables of [`TABLE_LEN`]. What a hit passes by is 17 bytes a chunk, against 48
-//! and more in a hash map: of a gigabyte of chunks that is half a megabyte, which stays in the
-//! processor's caches while gigabytes of chunks stream through them.
+//! Chunks lie by number in tables of [`TABLE_LEN`]. A hit touches 17 bytes per chunk, against 48 and more in
+//! a hash map. For a gigabyte of chunks that is half a megabyte, which stays in the CPU cache while gigabytes
+//! of chunks stream through it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -16,22 +16,22 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Chunk;
 
-/// What a chunk costs beyond its bytes and its table: its places in the queues and in the allocator.
+/// The overhead of a chunk beyond its bytes and its table: its slots in the queues and in the allocator.
 const OVERHEAD_BYTES: u64 = 128;
-/// Chunks of a table.
+/// log2 of the chunks in a table.
 const TABLE_BITS: u32 = 6;
 const TABLE_LEN: usize = 1 << TABLE_BITS;
 const TABLE_BYTES: u64 = size_of::<Table>() as u64 + 64;
-/// The small queue's share of the bytes.
+/// The small queue's share of the bytes: one part in this many.
 const SMALL_PART: u64 = 10;
-/// Chunks that have left the small queue are remembered at least so many.
+/// The minimum number of keys remembered after eviction from the small queue.
 const GONE_MIN: usize = 64;
 
-/// A list's number in the process (upper half), and a chunk's number among those of the list that are
-/// in the shard.
+/// The list's number in the process (upper half), and the chunk's number among the list's chunks in this
+/// shard.
 pub(super) type Key = u64;
 
-/// Mixes a key whose parts count up from zero.
+/// A hasher for keys whose parts count up from zero.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct KeyHasher(u64);
 
@@ -49,7 +49,7 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// All bits of the key in all bits of what it gives: a multiplication folded in half.
+/// Spreads all bits of the key over the result: a multiplication, folded in half.
 pub(super) fn mix(key: Key) -> u64 {
     let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15;
     (product >> 64) as u64 ^ product as u64
@@ -57,12 +57,12 @@ pub(super) fn mix(key: Key) -> u64 {
 
 pub(super) type KeyState = BuildHasherDefault<KeyHasher>;
 
-/// Read since it was last thought of leaving.
+/// The chunk was read since it entered a queue.
 const USED: u8 = 1;
-/// In the main queue.
+/// The chunk is in the main queue.
 const MAIN: u8 = 2;
 
-/// Neighbouring chunks, those of them that are held.
+/// A range of neighbouring chunks, with those of them that are cached.
 #[derive(Debug)]
 struct Table {
     chunks: [Option<Chunk>; TABLE_LEN],
@@ -80,14 +80,14 @@ fn place(key: Key) -> (Key, usize) {
     (key >> TABLE_BITS, key as usize % TABLE_LEN)
 }
 
-/// Chunks, bounded in bytes by whoever calls [`Shard::shrink`].
+/// A shard; its caller bounds it through [`Shard::shrink`].
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    /// By the upper bits of the key; none of them is empty.
+    /// The tables, by the upper bits of the key; none is empty.
     tables: HashMap<Key, Box<Table>, KeyState>,
-    /// Chunks held.
+    /// The number of chunks.
     len: usize,
-    /// Both in the order of arrival; every chunk held is in one of them, once.
+    /// Both queues are in order of arrival; each chunk is in exactly one of them.
     small: VecDeque<Key>,
     main: VecDeque<Key>,
     small_bytes: u64,
@@ -95,7 +95,7 @@ pub(super) struct Shard {
     gone: Gone,
 }
 
-/// Keys that left the small queue lately.
+/// The keys recently evicted from the small queue.
 #[derive(Debug, Default)]
 struct Gone {
     order: VecDeque<Key>,
@@ -118,24 +118,24 @@ fn weight(chunk: &Chunk) -> u64 {
 }
 
 impl Shard {
-    /// A chunk, which counts as used from now on.
+    /// Returns a chunk and marks it as used.
     pub fn get(&self, key: Key) -> Option<&Chunk> {
         let (table, at) = place(key);
         let table = self.tables.get(&table)?;
         let chunk = table.chunks[at].as_ref()?;
-        // Mostly it is set already: a store would take the line from the other readers.
+        // Usually already set; an unconditional store would take the cache line from other readers.
         if table.marks[at].load(Ordering::Relaxed) & USED == 0 {
             table.marks[at].fetch_or(USED, Ordering::Relaxed);
         }
         Some(chunk)
     }
 
-    /// Bytes held.
+    /// Returns the bytes held.
     pub fn bytes(&self) -> u64 {
         self.small_bytes + self.main_bytes + self.tables.len() as u64 * TABLE_BYTES
     }
 
-    /// Puts a chunk in, in the place of the one with its key if there is one.
+    /// Inserts a chunk, replacing any chunk with the same key.
     pub fn insert(&mut self, key: Key, chunk: Chunk) {
         let bytes = weight(&chunk);
         let (number, at) = place(key);
@@ -162,7 +162,7 @@ impl Shard {
         }
     }
 
-    /// Lets chunks go until no more than `bytes_max` bytes are held.
+    /// Evicts chunks until at most `bytes_max` bytes are held.
     pub fn shrink(&mut self, bytes_max: u64) {
         while self.bytes() > bytes_max {
             let is_small = self.small_bytes > bytes_max / SMALL_PART || self.main.is_empty();

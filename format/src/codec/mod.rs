@@ -1,14 +1,14 @@
-//! Codecs: bytes to smaller bytes and exactly back.
+//! Codecs: lossless compression of frame payloads.
 //!
-//! | number | codec | where |
+//! | number | codec | module |
 //! |---|---|---|
 //! | 0 | raw: the bytes themselves | here |
 //! | 1 | zstd, one frame inside the profile of spec section 6.4 | [`zstd`] |
 //!
-//! [`page`] is how map and span pages are stored.
+//! [`page`] is the stored form of map and span pages.
 //!
-//! A decoder is told the exact length of what it must make; more or less is a fault. The profile
-//! is checked before the decoder sees the bytes ([`profile`]) and by the decoder once more.
+//! A decoder is given the exact length of its output; any other length is a fault. The profile is checked
+//! before the decoder sees the bytes ([`profile`]), and again by the decoder.
 
 pub(crate) mod page;
 pub(crate) mod profile;
@@ -16,7 +16,7 @@ pub(crate) mod zstd;
 
 use crate::fault::Fault;
 
-/// How a frame's payload is encoded.
+/// The encoding of a frame's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Codec {
@@ -27,7 +27,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The codec of a registry number.
+    /// Returns the codec with a registry number.
     pub fn from_number(number: u8) -> Result<Self, Fault> {
         match number {
             0 => Ok(Self::Raw),

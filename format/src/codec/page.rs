@@ -1,6 +1,6 @@
-//! Map and span pages as stored: the page itself, or one zstd frame of it where that is smaller
-//! (spec section 7.5). Which of the two it is, its first bytes say: every page begins with `melv`.
-//! A page's digest is over the page itself, so it does not depend on how it is stored.
+//! The stored form of map and span pages: the page itself, or one zstd frame if that is smaller (spec section
+//! 7.5). The first bytes tell them apart: every page begins with `melv`. A page's digest covers the page
+//! itself and thus does not depend on the stored form.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,20 +9,20 @@ use super::{profile, zstd};
 use crate::fault::Fault;
 use crate::limits::PAGE_LEN_MAX;
 
-/// Pages are few and small, and read far more often than written.
+/// The zstd level: high, since pages are few, small, and read far more often than written.
 const LEVEL: i32 = 12;
 
-/// The stored form of a page.
+/// Encodes a page into its stored form.
 ///
 /// # Errors
-/// When zstd has no memory.
+/// Fails if zstd runs out of memory.
 pub(crate) fn encode(page: &[u8]) -> io::Result<Cow<'_, [u8]>> {
     let mut packed = Vec::new();
     zstd::encode(page, LEVEL, &mut packed)?;
     Ok(if packed.len() < page.len() { Cow::Owned(packed) } else { Cow::Borrowed(page) })
 }
 
-/// The page of a stored form.
+/// Decodes a page from its stored form.
 pub(crate) fn decode(stored: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
     if !stored.starts_with(&profile::MAGIC) {
         return Ok(Cow::Borrowed(stored));

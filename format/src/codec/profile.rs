@@ -1,14 +1,14 @@
 //! The zstd profile, checked on the bytes alone before any decoder runs (spec section 6.4).
 //!
-//! Exactly one zstd frame fills the payload; its content size is stated and is the chunk's; no
-//! dictionary, no content checksum, no skippable frame, no window beyond the content. The layout
-//! of frame and block headers is RFC 8878, sections 3.1.1.1 and 3.1.1.2.
+//! One zstd frame fills the payload. It states its content size, which is the chunk's. It has no dictionary,
+//! no content checksum, no skippable frame and no window beyond the content. RFC 8878, sections 3.1.1.1 and
+//! 3.1.1.2, defines the frame and block headers.
 
 use crate::fault::Fault;
 
-/// What begins a zstd frame.
+/// The magic number of a zstd frame.
 pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// zstd never makes a window below this, so a frame of less content may state it.
+/// The smallest window that zstd uses, in bytes; a frame with less content may state it.
 const WINDOW_LEN_MIN: u64 = 1 << 10;
 
 /// Checks that `payload` is one zstd frame of `plain_len` bytes inside the profile.
@@ -21,20 +21,20 @@ fn fault(reason: &'static str) -> Fault {
     Fault::ZstdProfile { reason }
 }
 
-/// What a frame's header says.
+/// The parsed fields of a frame header.
 struct Header<'a> {
     content_len: u64,
     window_len: u64,
-    /// What follows the header.
+    /// The bytes after the header.
     blocks: &'a [u8],
 }
 
-/// The content size that a frame states.
+/// Returns the content size that a frame states.
 pub(super) fn content_len(payload: &[u8]) -> Result<u64, Fault> {
     Ok(header(payload)?.content_len)
 }
 
-/// Checks the frame header and returns what follows it.
+/// Checks the frame header and returns the bytes after it.
 fn check_header(payload: &[u8], plain_len: u64) -> Result<&[u8], Fault> {
     let header = header(payload)?;
     if header.content_len != plain_len {
@@ -75,17 +75,17 @@ fn header(payload: &[u8]) -> Result<Header<'_>, Fault> {
     let (size, rest) = rest.split_at_checked(size_len).ok_or(fault("its header is cut"))?;
     let stated = size.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
     let content_len = if size_len == 2 { stated + 256 } else { stated };
-    // A frame of a single segment has its content for a window.
+    // A single-segment frame uses its content as its window.
     Ok(Header { content_len, window_len: window.unwrap_or(content_len), blocks: rest })
 }
 
-/// RFC 8878 section 3.1.1.1.2.
+/// Decodes the window size (RFC 8878 section 3.1.1.1.2).
 fn window_len(descriptor: u8) -> u64 {
     let base = 1u64 << (10 + (descriptor >> 3));
     base + (base / 8) * u64::from(descriptor & 7)
 }
 
-/// Walks the block headers: the last block must end where the payload does.
+/// Walks the block headers: the last block must end at the end of the payload.
 fn check_blocks(mut rest: &[u8]) -> Result<(), Fault> {
     loop {
         let (header, body) = rest.split_at_checked(3).ok_or(fault("a block header is cut"))?;

@@ -1,6 +1,6 @@
 //! zstd: with [`super::profile`]'s tests, the only module that names `zstd`.
 //!
-//! Contexts are kept per thread and used again: making one costs more than decoding a chunk.
+//! Contexts are reused per thread: creating one costs more than decoding a chunk.
 
 use std::cell::RefCell;
 use std::io::{self, Cursor};
@@ -14,10 +14,10 @@ thread_local! {
     static ENCODER: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
 }
 
-/// The levels that an encoder takes.
+/// The compression levels that the encoder accepts.
 pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
-/// Fills `plain` exactly from one zstd frame that [`super::profile::check`] has passed.
+/// Fills `plain` exactly from one zstd frame that passed [`super::profile::check`].
 pub(super) fn decode(payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
     DECODER.with_borrow_mut(|slot| {
         let refused = |error: io::Error| Fault::ZstdDecode { reason: error.to_string() };
@@ -37,7 +37,7 @@ pub(super) fn decode(payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
 /// Appends the zstd frame of `plain` to `out`.
 ///
 /// # Errors
-/// When zstd refuses the level or has no memory.
+/// Fails if zstd refuses the level or runs out of memory.
 pub fn encode(plain: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
     ENCODER.with_borrow_mut(|slot| {
         let encoder = match slot {
@@ -46,14 +46,14 @@ pub fn encode(plain: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
         };
         let start = out.len();
         out.reserve(zstd_bound(plain.len()));
-        // zstd writes behind what is there: nothing is cleared first.
+        // zstd writes after the existing bytes, so nothing is zeroed first.
         let mut behind = Cursor::new(out);
         behind.set_position(start as u64);
         encoder.compress_to_buffer(plain, &mut behind).map(drop)
     })
 }
 
-/// The most that zstd can make of `len` bytes (its `ZSTD_COMPRESSBOUND`).
+/// Returns the maximum compressed size of `len` bytes (zstd's `ZSTD_COMPRESSBOUND`).
 fn zstd_bound(len: usize) -> usize {
     len + (len >> 8) + if len < 128 << 10 { ((128 << 10) - len) >> 11 } else { 0 }
 }

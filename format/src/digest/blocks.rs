@@ -1,10 +1,9 @@
-//! Digests of many blocks side by side.
+//! Digests of many blocks in parallel.
 //!
-//! A digest alone of 4 KiB keeps four of BLAKE3's lanes busy, of up to sixteen that the processor has.
-//! Here the lanes are blocks: the first KiB of sixteen blocks, then the second. Three times as fast
-//! with AVX-512 (see `spec/rationale.md`); narrower processors were not measured. What is put together by hand is the tree
-//! of BLAKE3 for inputs of this one length (BLAKE3 specification, section 2.1): four leaves, two
-//! parents, a root.
+//! Hashing a single 4 KiB input uses four of BLAKE3's SIMD lanes, of up to sixteen. Here each lane hashes a
+//! different block: the first KiB of sixteen blocks, then the second. This is three times as fast with
+//! AVX-512 (see `spec/rationale.md`); narrower processors were not measured. The code builds BLAKE3's tree
+//! for this one input length (BLAKE3 specification, section 2.1): four leaves, two parents, a root.
 
 use blake3::IncrementCounter;
 use blake3::platform::Platform;
@@ -12,7 +11,7 @@ use blake3::platform::Platform;
 use super::{DIGEST_LEN, Digest};
 use crate::limits::BLOCK_LEN;
 
-/// Inputs that are hashed at once: the most lanes that BLAKE3 has anywhere.
+/// The inputs hashed at once: the most lanes that BLAKE3 has on any platform.
 pub(super) const LANES: usize = 16;
 const LEAF_LEN: usize = 1024;
 const PARENT_LEN: usize = 2 * DIGEST_LEN;
@@ -25,7 +24,7 @@ const PARENT: u8 = 4;
 pub(super) const ROOT: u8 = 8;
 
 type Block = [u8; BLOCK_LEN];
-/// One value for each lane.
+/// One value per lane.
 type Lanes<T> = [T; LANES];
 
 /// Appends the digests of `blocks`, whole blocks in order, to `digests`.
@@ -46,7 +45,7 @@ pub fn block_digests<'a>(blocks: impl IntoIterator<Item = &'a Block>, digests: &
     }
 }
 
-/// The digests of at most [`LANES`] blocks.
+/// Computes the digests of at most [`LANES`] blocks.
 fn digests_of_group(platform: Platform, blocks: &[&Block]) -> impl Iterator<Item = Digest> {
     let mut hash = Hash { platform, lanes: blocks.len(), made: [[0; DIGEST_LEN]; LANES] };
     let mut halves: [Lanes<[u8; PARENT_LEN]>; 2] = [[[0; PARENT_LEN]; LANES]; 2];
@@ -63,11 +62,11 @@ fn digests_of_group(platform: Platform, blocks: &[&Block]) -> impl Iterator<Item
     hash.made.into_iter().take(blocks.len()).map(Digest)
 }
 
-/// One step of all lanes.
+/// One hashing step across all lanes.
 struct Hash {
     platform: Platform,
     lanes: usize,
-    /// What the last step made.
+    /// The output of the last step.
     made: Lanes<[u8; DIGEST_LEN]>,
 }
 
@@ -81,7 +80,7 @@ impl Hash {
         self.run(&inputs, leaf as u64, 0, CHUNK_START, CHUNK_END);
     }
 
-    /// Hashes a pair of every lane.
+    /// Hashes one pair per lane.
     fn parents(&mut self, pairs: &Lanes<[u8; PARENT_LEN]>, flags: u8) {
         self.run(&pairs.each_ref(), 0, flags, 0, 0);
     }
@@ -99,7 +98,7 @@ impl Hash {
         self.platform.hash_many(inputs, &IV, counter, increment, flags, start, end, made);
     }
 
-    /// Puts what was made into one side of each pair.
+    /// Copies the output of the last step into one side of each pair.
     fn put(&self, pairs: &mut Lanes<[u8; PARENT_LEN]>, side: usize) {
         for (pair, made) in pairs.iter_mut().zip(&self.made) {
             pair.as_chunks_mut().0[side] = *made;

@@ -1,9 +1,9 @@
-//! Ids of many chunks side by side.
+//! Ids of many chunks in parallel.
 //!
-//! Who proves a page of digests proves the ids of many chunks of one length: the lanes are chunks, as
-//! in [`super::blocks`] they are blocks. What is hashed of a chunk is its count and its digests: eight
-//! bytes more than a whole number of BLAKE3's blocks, so these go first side by side, then each chunk's
-//! last bytes alone. The ids of a page so take a fifth of the time.
+//! Proving a page of digests means proving the ids of many chunks of one length. Each lane hashes a chunk, as
+//! in [`super::blocks`] it hashes a block. The input for a chunk is its count and its digests: a whole number
+//! of BLAKE3's blocks, plus eight bytes. The whole blocks go first in parallel, then each chunk's last bytes
+//! alone. The ids of a page take a fifth of the time this way.
 
 use std::sync::LazyLock;
 
@@ -14,13 +14,13 @@ use super::blocks::{CHUNK_END, CHUNK_START, LANES, ROOT};
 use super::{DIGEST_LEN, Digest, chunk_id};
 
 const COUNT_LEN: usize = 8;
-/// Bytes that BLAKE3 compresses at a time, and its flag for derived keys (specification, table 3).
+/// The bytes BLAKE3 compresses at a time, and its flag for derived keys (specification, table 3).
 const STEP_LEN: usize = 64;
 const DERIVE_KEY_MATERIAL: u8 = 64;
 
 type Words = [u32; 8];
 
-/// What the context of chunk ids leaves to begin with.
+/// The key derived from the context of chunk ids.
 static KEY: LazyLock<Words> =
     LazyLock::new(|| words(&blake3::hazmat::hash_derive_key_context(super::CHUNK_CONTEXT)));
 
@@ -29,8 +29,8 @@ fn words(bytes: &[u8; DIGEST_LEN]) -> Words {
     std::array::from_fn(|at| u32::from_le_bytes(words[at]))
 }
 
-/// Appends the ids of chunks of `chunk_blocks` blocks whose digests are `digests`, in order, to `ids`;
-/// the last chunk may be shorter.
+/// Appends the ids of consecutive chunks of `chunk_blocks` blocks with the given `digests` to `ids`. The last
+/// chunk may be shorter.
 pub fn chunk_ids(digests: &[Digest], chunk_blocks: usize, ids: &mut Vec<Digest>) {
     let whole = digests.len() / chunk_blocks * chunk_blocks;
     let (whole, rest) = digests.split_at(whole);
@@ -43,11 +43,11 @@ pub fn chunk_ids(digests: &[Digest], chunk_blocks: usize, ids: &mut Vec<Digest>)
     ids.extend(rest.chunks(chunk_blocks).map(chunk_id));
 }
 
-/// The same of whole chunks of `LEN` bytes of digests.
+/// Does the same for whole chunks of `LEN` bytes of digests.
 fn side_by_side<const LEN: usize>(digests: &[Digest], ids: &mut Vec<Digest>) {
     let platform = Platform::detect();
     let chunk_blocks = LEN / DIGEST_LEN;
-    // The count and the digests, up to where the last bytes are left; those apart.
+    // `inputs` has the count and the digests without their last eight bytes; `lasts` has those.
     let mut inputs = [[0; LEN]; LANES];
     let mut lasts = [[0; STEP_LEN]; LANES];
     let mut made = [[0; DIGEST_LEN]; LANES];

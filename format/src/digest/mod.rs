@@ -1,6 +1,6 @@
-//! Digests: the only folder that names `blake3`.
+//! Digests: the only module that names `blake3`.
 //!
-//! | of | computed as (spec section 4) |
+//! | input | computed as (spec section 4) |
 //! |---|---|
 //! | block | plain BLAKE3-256 of its 4096 bytes |
 //! | chunk id | derive-key `melv 2026 chunk v1` over u64 block count and the blocks' digests |
@@ -21,12 +21,12 @@ pub use chunks::chunk_ids;
 /// Bytes in a digest.
 pub const DIGEST_LEN: usize = 32;
 
-/// A BLAKE3-256 digest. All zeros stands for "none" where the format allows none.
+/// A BLAKE3-256 digest. All zeros means "none" where the format permits it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Digest(pub [u8; DIGEST_LEN]);
 
 impl Digest {
-    /// The digest that stands for "none".
+    /// The digest that means "none".
     pub const ZERO: Self = Self([0; DIGEST_LEN]);
 
     /// Whether this is [`Digest::ZERO`].
@@ -35,15 +35,15 @@ impl Digest {
         *self == Self::ZERO
     }
 
-    /// The first eight bytes as a little-endian number: the key of the block index, and the seed
-    /// of a frame's guard.
+    /// Returns the first eight bytes as a little-endian number: the key of the block index, and the seed of a
+    /// frame's guard.
     #[must_use]
     pub fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// The first twelve hexadecimal digits, for people.
+    /// Returns the first twelve hexadecimal digits, for people.
     #[must_use]
     pub fn short(&self) -> String {
         let mut text = self.to_string();
@@ -64,7 +64,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The text is not 64 lower-case hexadecimal digits.
+/// The error for text that is not 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 lower-case hexadecimal digits")]
 pub struct ParseDigestError;
@@ -101,16 +101,16 @@ static PAGE: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 202
 static SPAN: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 span v1"));
 static CONTENT: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 2026 content v1"));
 
-/// Digest of one block: plain BLAKE3-256, so that anyone can check it with common tools.
+/// Computes the digest of one block: plain BLAKE3-256, so that anyone can check it with common tools.
 #[must_use]
 pub fn block_digest(block: &[u8]) -> Digest {
     Digest(*blake3::hash(block).as_bytes())
 }
 
-/// Id of a chunk: its blocks' digests, in order, and their count.
+/// Computes the id of a chunk from its blocks' digests, in order, and their count.
 #[must_use]
 pub fn chunk_id(blocks: &[Digest]) -> Digest {
-    // What comes in one piece is hashed in half the time: mostly the count and all digests are that.
+    // A single update takes half the time of many; the count and all digests usually fit into one.
     const AT_ONCE: usize = 31;
     let mut piece = [0; 8 + AT_ONCE * DIGEST_LEN];
     piece[..8].copy_from_slice(&(blocks.len() as u64).to_le_bytes());
@@ -124,7 +124,7 @@ pub fn chunk_id(blocks: &[Digest]) -> Digest {
     hasher.finish()
 }
 
-/// Digest of a whole object: its id where it has one, else the checksum that ends it.
+/// Computes the digest of a whole object: its id if it has one, otherwise the checksum at its end.
 #[must_use]
 pub fn object_digest(bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::object();
@@ -132,7 +132,7 @@ pub fn object_digest(bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// Digest of one page of a table of fixed-size records.
+/// Computes the digest of one page of a table of fixed-size records.
 #[must_use]
 pub fn page_digest(records: &[u8]) -> Digest {
     let mut hasher = Hasher(PAGE.clone());
@@ -140,30 +140,30 @@ pub fn page_digest(records: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// A running digest.
+/// An incremental digest.
 #[derive(Clone, Debug)]
 pub struct Hasher(blake3::Hasher);
 
 impl Hasher {
-    /// For chunk ids.
+    /// Starts a chunk id.
     #[must_use]
     pub fn chunk() -> Self {
         Self(CHUNK.clone())
     }
 
-    /// For objects.
+    /// Starts an object digest.
     #[must_use]
     pub fn object() -> Self {
         Self(OBJECT.clone())
     }
 
-    /// For span digests.
+    /// Starts a span digest.
     #[must_use]
     pub fn span() -> Self {
         Self(SPAN.clone())
     }
 
-    /// For content ids.
+    /// Starts a content id.
     #[must_use]
     pub fn content() -> Self {
         Self(CONTENT.clone())
@@ -174,7 +174,7 @@ impl Hasher {
         self.0.update(bytes);
     }
 
-    /// The digest of all that was absorbed.
+    /// Returns the digest of all bytes absorbed.
     #[must_use]
     pub fn finish(&self) -> Digest {
         Digest(*self.0.finalize().as_bytes())

@@ -1,7 +1,7 @@
-//! Sets of blocks of chunk lists: what images are made of, whoever else has it too.
+//! Sets of chunk list blocks: the blocks that images use, possibly shared with other images.
 //!
-//! What images say is a claim: a leaf of a few hundred bytes can have millions of extents, and name
-//! blocks of lists that are not there. So a set takes no more for a stretch of a list than its bits do.
+//! The images are untrusted: a leaf of a few hundred bytes can claim millions of extents, and name blocks of
+//! absent lists. So a set never takes more memory for a range of a list than a bitmap of that range.
 
 use std::collections::BTreeMap;
 use std::iter;
@@ -11,52 +11,51 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::ondisk::list::ListShape;
 
-/// Runs that may gather before they are merged with those there are.
+/// The minimum number of pending runs before they are merged.
 const MERGE_EVERY: usize = 1 << 16;
-/// Blocks of a page of bits: at least a chunk.
+/// The blocks of a bitmap page: at least a chunk.
 const PAGE_BLOCKS: u64 = 64 * PAGE_WORDS as u64;
 const PAGE_WORDS: usize = 64;
-/// Runs that begin in one page from which on its bits take less: 512 bytes and their place in a tree.
+/// The runs in one page from which on a bitmap is smaller: 512 bytes and a tree node.
 const DENSE_RUNS: usize = 40;
 
-/// Blocks, by the list that they belong to.
+/// Blocks, grouped by list.
 ///
-/// Memory: for every 4096 blocks of a list, 16 bytes for each run or about 560 for all, whichever is
-/// less (so never more than 1.25 bits for each block of the lists), half as much again while extents
-/// are added, and 1 MiB.
+/// Memory per 4096 blocks of a list: 16 bytes a run or about 560 bytes in all, whichever is less. That is at
+/// most 1.25 bits per block of the lists. While extents are added, it is half as much again, plus 1 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct BlockSet {
     lists: BTreeMap<Digest, ListBlocks>,
-    /// Runs of all lists that wait to be merged.
+    /// The number of runs of all lists that await merging.
     waiting: usize,
-    /// And those that were left after the last time.
+    /// The number of runs of all lists after the last merge.
     merged: usize,
 }
 
-/// Blocks of one list.
+/// The blocks of one list.
 #[derive(Debug)]
 pub(crate) struct ListBlocks {
     pub shape: ListShape,
-    /// First block and the one behind the last; up to `merged` ascending, apart, and in no page of
+    /// Runs as (first block, end). The first `merged` runs are ascending, disjoint, and outside the pages of
     /// `dense`.
     runs: Vec<(u64, u64)>,
     merged: usize,
-    /// Pages of blocks in many runs, by number: bit *b* mod 64 of word *b* / 64 for block *b*.
+    /// Pages with many runs, by number: bit *b* mod 64 of word *b* / 64 for block *b*.
     dense: BTreeMap<u64, Page>,
 }
 
 type Page = Box<[u64; PAGE_WORDS]>;
 
-/// A chunk, and which of its blocks are meant.
+/// A chunk and a subset of its blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChunkBlocks {
     pub chunk: u64,
-    /// Bit *b* of byte *b* / 8 for block *b*.
+    /// Bit *b* mod 8 of byte *b* / 8 for block *b*.
     pub mask: Vec<u8>,
 }
 
 impl BlockSet {
-    /// The blocks of these images.
+    /// Collects the blocks of these images.
     pub fn of<'a>(images: impl IntoIterator<Item = &'a Image>) -> Result<Self> {
         let mut set = Self::default();
         for image in images {
@@ -67,7 +66,7 @@ impl BlockSet {
         Ok(set)
     }
 
-    /// Adds the blocks of an image. Ask nothing of the set before it is [merged](Self::merge).
+    /// Adds the blocks of an image. Call [`Self::merge`] before any query.
     pub fn add_image(&mut self, image: &Image) -> Result<()> {
         image.for_each_extent(|_, blocks, list, source| {
             self.add(&list.id, list.shape, source, source + blocks);
@@ -83,14 +82,14 @@ impl BlockSet {
         }
     }
 
-    /// Puts together what was added.
+    /// Merges the runs added so far.
     pub fn merge(&mut self) {
         self.lists.values_mut().for_each(ListBlocks::merge);
         self.waiting = 0;
         self.merged = self.lists.values().map(|list| list.merged).sum();
     }
 
-    /// Takes away what `other` has; lists of which nothing is left go.
+    /// Removes the blocks in `other`, and any list that becomes empty.
     pub fn subtract(&mut self, other: &Self) {
         for (id, blocks) in &mut self.lists {
             if let Some(other) = other.lists.get(id) {
@@ -100,12 +99,12 @@ impl BlockSet {
         self.lists.retain(|_, blocks| blocks.runs().next().is_some());
     }
 
-    /// The lists, in ascending order of ids.
+    /// Returns the lists, in ascending order of ids.
     pub fn lists(&self) -> impl Iterator<Item = (&Digest, &ListBlocks)> {
         self.lists.iter()
     }
 
-    /// How many blocks both have.
+    /// Counts the blocks in both sets.
     pub fn common(&self, other: &Self) -> u64 {
         let both = self.lists.iter().filter_map(|(id, blocks)| Some((blocks, other.lists.get(id)?)));
         both.map(|(one, other)| one.common(other)).sum()
@@ -117,10 +116,10 @@ impl ListBlocks {
         Self { shape, runs: Vec::new(), merged: 0, dense: BTreeMap::new() }
     }
 
-    /// Adds a run of at least one block; gives whether there is one more to merge for it.
+    /// Adds a run of at least one block; returns whether this adds a run that awaits merging.
     fn add(&mut self, start: u64, end: u64) -> bool {
         match self.runs.last_mut() {
-            // One that was merged stays apart from those behind it, of which there are none.
+            // If the last run was merged, it stays disjoint from the others: no run follows it.
             Some(last) if last.1 == start => {
                 last.1 = end;
                 self.merged = self.merged.min(self.runs.len() - 1);
@@ -156,7 +155,7 @@ impl ListBlocks {
         self.merged = self.runs.len();
     }
 
-    /// All runs in ascending order; two may touch.
+    /// Returns all runs in ascending order; two may touch.
     fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut sparse = self.runs.iter().copied().peekable();
         let dense = self.dense.iter().flat_map(|(number, page)| bit_runs(number * PAGE_BLOCKS, page));
@@ -180,7 +179,7 @@ impl ListBlocks {
                     start = to;
                 }
                 if to > end {
-                    break; // the next run may have the rest of it
+                    break; // the next run may overlap the rest of it
                 }
                 others.next();
             }
@@ -209,14 +208,14 @@ impl ListBlocks {
         blocks
     }
 
-    /// How many blocks.
+    /// Counts the blocks.
     pub fn blocks(&self) -> u64 {
         let bits = self.dense.values().flat_map(|page| page.iter());
         self.runs.iter().map(|(start, end)| end - start).sum::<u64>()
             + bits.map(|word| u64::from(word.count_ones())).sum::<u64>()
     }
 
-    /// The chunks that have any of the blocks, in ascending order.
+    /// Returns the chunks that have any of the blocks, in ascending order.
     pub fn chunks(&self) -> impl Iterator<Item = ChunkBlocks> {
         let chunk_blocks = u64::from(self.shape.chunk_blocks);
         let mut runs = self.runs().peekable();
@@ -241,8 +240,9 @@ impl ListBlocks {
     }
 }
 
-/// Moves what a run has of dense pages into their bits; gives whether anything of it is left. A page
-/// that the run covers goes: it is in the run. So a run touches two pages at most that stay.
+/// Moves the parts of a run that lie in dense pages into their bitmaps, and returns whether any part remains.
+/// A dense page that the run covers is dropped, since the run already covers it. Hence only the first and
+/// last page can need bits.
 fn move_bits(run: &mut (u64, u64), dense: &mut BTreeMap<u64, Page>) -> bool {
     for number in [run.0 / PAGE_BLOCKS, (run.1 - 1) / PAGE_BLOCKS] {
         let (begin, end) = (number * PAGE_BLOCKS, (number + 1) * PAGE_BLOCKS);
@@ -274,7 +274,7 @@ fn set_bits(page: &mut [u64; PAGE_WORDS], start: u64, end: u64) {
     }
 }
 
-/// The first bit from `at` on that is as asked.
+/// Returns the first bit at or after `at` with the value `set`.
 fn next_bit(page: &[u64; PAGE_WORDS], at: u64, set: bool) -> Option<u64> {
     let mut wanted = u64::MAX << (at % 64);
     for (word, first) in page.iter().zip((0..).step_by(64)).skip((at / 64) as usize) {
@@ -287,7 +287,7 @@ fn next_bit(page: &[u64; PAGE_WORDS], at: u64, set: bool) -> Option<u64> {
     None
 }
 
-/// The runs of a page whose first block is `first`.
+/// Returns the runs of a page whose first block is `first`.
 fn bit_runs(first: u64, page: &[u64; PAGE_WORDS]) -> impl Iterator<Item = (u64, u64)> {
     let mut at = 0;
     iter::from_fn(move || {
@@ -351,7 +351,7 @@ mod tests {
         }
     }
 
-    /// Runs here and there, of which those in every third page are many and short.
+    /// Random runs; every third page has many short ones.
     fn made(seed: u64, blocks: u64) -> Vec<(u64, u64)> {
         let mut state = seed | 1;
         let mut below = move |max: u64| {
@@ -436,7 +436,7 @@ mod tests {
         set.merge();
         let list = &set.lists[&Digest([1; 32])];
         assert_eq!((list.runs.len(), list.dense.len(), list.blocks()), (0, 1 << 11, 1 << 22));
-        // And all of them together are one run again.
+        // All of them together collapse into one run.
         set.add(&Digest([1; 32]), shape, 0, shape.blocks);
         set.merge();
         let list = &set.lists[&Digest([1; 32])];

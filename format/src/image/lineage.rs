@@ -1,9 +1,8 @@
-//! Which generation each extent of an image comes from.
+//! The generation that each extent of an image comes from.
 //!
-//! The depth of a guest block is the number of steps up the lineage over which its source does not
-//! change: 0 where this image differs from its parent, 1 where it equals its parent but not its
-//! grandparent. Only ancestors that are in the store count. Leaves that are equal are compared by
-//! their digests alone.
+//! The depth of a guest block is the number of steps up the lineage over which its source does not change. It
+//! is 0 if this image differs from its parent, and 1 if it equals its parent but not its grandparent. Only
+//! ancestors in the store count. Equal leaves are recognised by their digests alone.
 
 use super::walk::Piece;
 use super::{Image, read};
@@ -16,14 +15,14 @@ use crate::store::Store;
 #[derive(Debug, Clone)]
 pub struct Lineage(Vec<Image>);
 
-/// Ancestors looked at: deeper ones count as the last of these.
+/// The most images in a lineage; older ancestors are ignored.
 const GENERATIONS_MAX: usize = 1 << 16;
 
 impl Lineage {
-    /// The lineage of `image`.
+    /// Collects the lineage of `image`. A missing ancestor ends it.
     ///
     /// # Errors
-    /// Damage of an ancestor's record. An ancestor that is not there ends the lineage.
+    /// Damage of an ancestor's record.
     pub fn of(store: &Store, image: &read::Image) -> Result<Self> {
         let mut images = vec![image.clone()];
         while let Some(last) = images.last()
@@ -39,7 +38,7 @@ impl Lineage {
         Ok(Self(images))
     }
 
-    /// The images, this one first.
+    /// Returns the images, this one first.
     #[must_use]
     pub fn images(&self) -> &[Image] {
         &self.0
@@ -48,7 +47,7 @@ impl Lineage {
     /// Calls `each` with every maximal run of one kind and depth, front to back.
     ///
     /// # Errors
-    /// Damage of a map page, and what `each` gives.
+    /// Damage of a map page, and any error of `each`.
     pub fn for_each_run(&self, mut each: impl FnMut(DepthRun) -> Result<()>) -> Result<()> {
         let Some(image) = self.0.first() else { return Ok(()) };
         let mut pending: Option<DepthRun> = None;
@@ -67,7 +66,7 @@ impl Lineage {
         pending.map_or(Ok(()), each)
     }
 
-    /// The runs of leaf `leaf` of the image's map, in ascending order; neighbours may be alike.
+    /// Returns the runs of leaf `leaf` of the image's map, in ascending order; neighbours may be alike.
     pub(crate) fn runs_of_leaf(&self, leaf: u64) -> Result<Vec<DepthRun>> {
         let Some(image) = self.0.first() else { return Ok(Vec::new()) };
         let size = image.size();
@@ -82,7 +81,7 @@ impl Lineage {
         Ok(pieces.into_iter().map(run).collect())
     }
 
-    /// The pieces of a leaf with their depths, in ascending order.
+    /// Appends the pieces of a leaf with their depths, in ascending order.
     fn leaf_pieces(&self, leaf: u64, done: &mut Vec<(Piece, u32)>) -> Result<()> {
         let mut open = pieces_of(&self.0[0], leaf)?;
         let mut settled = Vec::new();
@@ -121,8 +120,8 @@ fn pieces_of(image: &Image, leaf: u64) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
-/// Splits `pieces` into the parts whose source is the same in `others`, which covers a range
-/// without gaps, and the parts whose source is not.
+/// Splits `pieces` into the parts whose source is the same in `others` and the rest. `others` covers its
+/// range without gaps.
 fn split(pieces: Vec<Piece>, others: &[Piece]) -> (Vec<Piece>, Vec<Piece>) {
     let (mut same, mut changed) = (Vec::new(), Vec::new());
     for mut piece in pieces {

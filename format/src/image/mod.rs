@@ -1,11 +1,11 @@
 //! The disk as the guest sees it.
 //!
-//! | module | idea |
+//! | module | content |
 //! |---|---|
-//! | `read` | an image opened, and its bytes: map leaf, chunks, copy |
-//! | `blocks` | which blocks of which lists images are made of |
-//! | `walk` | an image's extents front to back, for those who look at sources, not bytes |
-//! | `lineage` | which generation each extent comes from |
+//! | `read` | an open image and its reads: map leaf, chunks, copy |
+//! | `blocks` | the set of list blocks that images use |
+//! | `walk` | an image's extents front to back, for code that needs sources rather than bytes |
+//! | `lineage` | the generation that each extent comes from |
 
 mod blocks;
 mod lineage;

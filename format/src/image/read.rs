@@ -1,4 +1,4 @@
-//! An image opened for reading.
+//! An image open for reading.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::store::list::List;
 use crate::store::record::{LeafOf, Record};
 use crate::store::{ImageRef, Shared, Store, names};
 
-/// An image. Clones share everything; reads may come from any number of threads.
+/// An open image. Clones share everything; any number of threads may read.
 ///
-/// What is held: the manifest and the map root (at most about 1 MiB); all else is in the cache.
+/// It holds the manifest and the map root (about 1 MiB at most); the cache accounts for everything else.
 #[derive(Debug, Clone)]
 pub struct Image {
     pub(crate) shared: Arc<Shared>,
@@ -24,15 +24,15 @@ pub struct Image {
 }
 
 impl Store {
-    /// Opens an image: three dependent reads at most, and no more than about 1 MiB.
+    /// Opens an image: at most three dependent reads, and about 1 MiB.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] and [`StoreError::Ambiguous`] for the reference; damage of what was read.
+    /// [`StoreError::NotFound`] and [`StoreError::Ambiguous`] for the reference; damage of the image.
     pub fn image(&self, reference: &ImageRef) -> Result<Image> {
         let id = self.resolve(reference)?;
         match (self.image_by_id(id), reference) {
-            // A name that leads nowhere is damage; an id that nobody has is not. The name may have been
-            // given away, or removed, and with it the image, since it was read.
+            // A name that refers to a missing image is damage, unlike an unknown id. But the name may have
+            // been moved or removed, and the image with it, since it was resolved.
             (Err(error), ImageRef::Name(_)) if error.is_not_found() => match self.resolve(reference)? {
                 now if now != id => self.image_by_id(now),
                 _ => Err(StoreError::corrupt(names::object(names::MANIFESTS, &id), 0, Fault::Missing)),
@@ -44,7 +44,7 @@ impl Store {
     /// Opens the image with this id.
     ///
     /// # Errors
-    /// As [`Store::image`].
+    /// The same as [`Store::image`].
     pub fn image_by_id(&self, id: Digest) -> Result<Image> {
         let record = Record::open(&self.shared, id)?;
         Ok(Image { shared: self.shared.clone(), record: Arc::new(record) })
@@ -52,37 +52,37 @@ impl Store {
 }
 
 impl Image {
-    /// The image id.
+    /// Returns the image id.
     #[must_use]
     pub fn id(&self) -> Digest {
         self.record.id
     }
 
-    /// What the image is.
+    /// Returns the manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.record.manifest
     }
 
-    /// Bytes of the leaves of the image's map and of its root, as stored.
+    /// Returns the stored bytes of the map: its leaves and its root.
     #[must_use]
     pub fn map_bytes(&self) -> u64 {
         let leaves: u64 = self.record.places.map.iter().map(|place| u64::from(place.len)).sum();
         leaves + crate::ondisk::digest_table::encoded_len(self.record.map_root.len())
     }
 
-    /// The slot in the map root of leaf `leaf`, if it is not all zeros.
+    /// Returns the slot in the map root of leaf `leaf`, or `None` if the leaf is all zeros.
     pub(crate) fn slot_of(&self, leaf: u64) -> Option<usize> {
         let root = &self.record.map_root;
-        // Mostly no leaf before it is all zeros.
+        // Fast path: usually no earlier leaf is all zeros.
         match root.get(leaf as usize) {
             Some(entry) if u64::from(entry.index) == leaf => Some(leaf as usize),
             _ => root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)).ok(),
         }
     }
 
-    /// Calls `read` with the leaf that holds `block`, if it is not all zeros, and the block's number
-    /// in it.
+    /// Calls `read` with the leaf that holds `block`, or `None` if it is all zeros, and the block's number
+    /// within the leaf.
     #[inline]
     fn with_leaf<R>(&self, block: u64, read: impl FnOnce(Option<LeafOf<'_>>, u64) -> R) -> Result<R> {
         let leaf_bits = self.record.leaf_bits;
@@ -93,13 +93,14 @@ impl Image {
         }
     }
 
-    /// The list that a leaf calls `number`, which need not be here: a bundle's base may have it.
+    /// Returns the list that a leaf calls `number`. The list itself may be absent here and present in a
+    /// bundle's base.
     pub(crate) fn list_of(&self, leaf: &MapLeaf, number: u32) -> Result<Arc<List>> {
         let id = leaf.lists.get(number as usize).copied().unwrap_or_default();
         self.shared.list(&id, Some(self.record.list_shape(&id)?))
     }
 
-    /// Fills `buf` with whole blocks from block `block` of leaf `leaf` on; gives how many bytes.
+    /// Fills `buf` from block `block` of leaf `leaf`, after `skip` bytes; returns the number of bytes filled.
     fn read_leaf(&self, leaf: LeafOf<'_>, block: u64, skip: usize, buf: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         let mut block = block;
@@ -138,7 +139,7 @@ impl Image {
             let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
             let plain_len = list.shape.blocks_of(chunk) as usize * BLOCK_LEN;
             let is_whole = within == 0 && out.len() >= plain_len && !self.shared.keep_whole_chunks;
-            // The list's last chunk may be short, and is then whole too.
+            // The list's last chunk may be short and still counts as whole.
             let is_last = offset + out.len() as u64 == list.shape.blocks * BLOCK_LEN as u64;
             let len = match is_whole {
                 true if is_last => out.len(),
@@ -157,7 +158,7 @@ impl Image {
         Ok(())
     }
 
-    /// Fills `buf` from byte `offset` with what the cache holds; gives whether that is all of it.
+    /// Fills `buf` from byte `offset` out of the cache; returns whether the cache had all of it.
     fn copy_held(&self, offset: u64, buf: &mut [u8]) -> bool {
         let (block_len, leaf_bits) = (BLOCK_LEN as u64, self.record.leaf_bits);
         let leaf_len = block_len << leaf_bits;

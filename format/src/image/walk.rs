@@ -1,4 +1,4 @@
-//! An image's sources front to back, for those who compare or count them and read no data.
+//! An image's sources front to back, for code that compares or counts them without reading data.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::store::list::List;
 /// A run of guest blocks with one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// First guest block.
+    /// The first guest block.
     pub start: u64,
-    /// Blocks.
+    /// The length in blocks.
     pub blocks: u64,
-    /// List and first block in it; `None` for zeros.
+    /// The list and the first block in it; `None` for zeros.
     pub source: Option<(Digest, u64)>,
 }
 
 impl Piece {
-    /// The part of the piece from guest block `start` on, which lies in it.
+    /// Returns the part of the piece from guest block `start` on, which must lie in the piece.
     pub fn from(self, start: u64) -> Self {
         let skip = start - self.start;
         let source = self.source.map(|(list, block)| (list, block + skip));
@@ -56,7 +56,7 @@ impl Image {
         Ok(())
     }
 
-    /// Calls `each` with every extent of the image that is not zeros, and its list.
+    /// Calls `each` with every extent of the image and its list; zeros have no extents.
     pub(crate) fn for_each_extent(
         &self,
         mut each: impl FnMut(u64, u64, &Arc<List>, u64) -> Result<()>,
@@ -83,12 +83,12 @@ impl Image {
     }
 }
 
-/// Tells the source of guest blocks asked for in ascending order.
+/// A cursor that finds the sources of guest blocks in ascending order.
 #[derive(Debug)]
 pub(crate) struct SourceCursor {
     image: Image,
     leaf: Option<(u64, Option<Arc<SearchableLeaf>>)>,
-    /// The first extent of the leaf that may still matter.
+    /// The first extent of the leaf that may still match.
     next: usize,
 }
 
@@ -97,7 +97,7 @@ impl SourceCursor {
         Self { image, leaf: None, next: 0 }
     }
 
-    /// The list and block that guest block `block` comes from; `None` for zeros and past the end.
+    /// Returns the source list and block of guest block `block`; `None` for zeros and past the end.
     pub fn at(&mut self, block: u64) -> Result<Option<(Digest, u64)>> {
         let leaf_blocks = self.image.record.manifest.geometry.leaf_blocks();
         let number = block / leaf_blocks;

@@ -1,4 +1,4 @@
-//! The disk as spans that hold data, in order.
+//! The disk as a sequence of spans that hold data, in order.
 
 use std::io::Read;
 
@@ -8,30 +8,30 @@ use crate::error::{BlockError, Error, Result, StoreError};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 use crate::source::{ArrivedSpan, Source, SourceKind, SpanStream, padded_size};
 
-/// Bytes that are read and then hashed: less than half of what a processor's own cache holds.
+/// The bytes read before they are hashed: less than half of a core's own cache.
 const PIECE_LEN: usize = 128 << 10;
 
 /// A span to be hashed.
 pub(super) struct Ticket {
-    /// Its number in the disk.
+    /// The span's number in the disk.
     pub span: u64,
-    /// Where its bytes come from.
+    /// The source of its bytes.
     pub data: TicketData,
-    /// Bytes in the span.
+    /// The length of the span, in bytes.
     pub len: usize,
 }
 
-/// Where a span's bytes come from.
+/// The source of a span's bytes.
 pub(super) enum TicketData {
-    /// The feed had to read them itself.
+    /// Bytes that the feed had to read itself.
     Read(Vec<u8>),
-    /// The device; where in the span its data lies: offsets and lengths in bytes.
+    /// The ranges with data in the span (offset and length in bytes), still to be read from the device.
     Runs(Vec<(u32, u32)>),
-    /// They have arrived, perhaps still to be decoded.
+    /// Bytes that have arrived, possibly still encoded.
     Arrived(ArrivedSpan),
 }
 
-/// Hands out spans with data, front to back.
+/// A feed: returns spans with data, front to back.
 pub(super) enum Feed<'a> {
     Device {
         device: &'a dyn BlockDevice,
@@ -47,7 +47,7 @@ pub(super) enum Feed<'a> {
         name: String,
         offset: u64,
         pad: bool,
-        /// The bytes that there must be.
+        /// The required length of the stream, in bytes.
         expected: Option<u64>,
         ended: bool,
         size_max: u64,
@@ -71,14 +71,14 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Bytes passed so far, holes included; after the last ticket, the disk's size.
+    /// Returns the bytes passed so far, holes included; after the last ticket, the disk's size.
     pub fn offset(&self) -> u64 {
         match self {
             Self::Device { offset, .. } | Self::Spans { offset, .. } | Self::Stream { offset, .. } => *offset,
         }
     }
 
-    /// The next span with data. `buffer` gives room where the feed must read.
+    /// Returns the next span with data. `buffer` supplies memory if the feed itself must read.
     pub fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<Ticket>> {
         match self {
             Self::Device { device, offset, pending } => next_of_device(*device, offset, pending),
@@ -115,7 +115,7 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Fails where a stream has ended before the bytes that it must have, or goes on behind them.
+/// Fails if a stream ends before its required length or goes on after it.
 fn check_size(name: &str, found: u64, is_last: bool, expected: Option<u64>) -> Result<()> {
     match expected {
         Some(expected) if found > expected || is_last && found < expected => {
@@ -142,7 +142,7 @@ fn next_of_spans(spans: &mut dyn SpanStream, offset: &mut u64) -> Result<Option<
     Ok(Some(Ticket { span, data: TicketData::Arrived(arrived), len: len as usize }))
 }
 
-/// Reads a span's bytes, fewer only at the end of the stream.
+/// Reads the bytes of a span; only the last span of the stream may be shorter.
 fn fill(stream: &mut dyn Read, data: &mut Vec<u8>) -> std::io::Result<usize> {
     data.clear();
     stream.take(SPAN_LEN as u64).read_to_end(data)
@@ -180,7 +180,7 @@ fn next_of_device(
     }
 }
 
-/// The next run of data as whole blocks (the disk's last may be short): start and end.
+/// Returns the start and end of the next run of data, in whole blocks (the disk's last may be short).
 fn next_data(device: &dyn BlockDevice, offset: &mut u64) -> Result<Option<(u64, u64)>> {
     let size = device.size();
     while *offset < size {
@@ -199,8 +199,8 @@ fn next_data(device: &dyn BlockDevice, offset: &mut u64) -> Result<Option<(u64, 
 }
 
 impl Ticket {
-    /// The span's bytes, read now if the feed did not. `each` is given them piece by piece, whole blocks
-    /// but for the disk's last, while the processor's cache still has them.
+    /// Returns the span's bytes, reading them unless the feed already did. Passes them to `each` piece by
+    /// piece while they are in the CPU cache. Pieces are whole blocks, except the disk's last.
     pub fn read(
         self,
         device: Option<&dyn BlockDevice>,
@@ -233,8 +233,8 @@ impl Ticket {
     }
 }
 
-/// Fills a piece of the span at `start`, whose first byte in it is `first`, with data where its runs have
-/// it and with zeros elsewhere.
+/// Fills `piece`, which begins at offset `first` of the span at `start`: runs from the device, the rest with
+/// zeros.
 fn read_runs(
     device: &dyn BlockDevice,
     start: u64,
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use crate::device::Run;
 
-    /// Data in the given byte ranges, of ones; reading anything else fails.
+    /// A device with ones in the given byte ranges; reading anything else fails.
     #[derive(Debug)]
     struct Sparse(u64, Vec<(u64, u64)>);
 

@@ -1,4 +1,4 @@
-//! From sources and span digests to pages: the image's two trees.
+//! The image's two trees: from block sources and span digests to pages.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,14 +17,14 @@ use crate::ondisk::record::{PagePlace, Places};
 use crate::store::page_writer::PageWriter;
 use crate::store::stage::{Moves, Stage};
 
-/// Pages that exist already, by digest: the parent's.
+/// The pages of the parent, by digest; these exist already.
 #[derive(Debug, Default)]
 pub(super) struct KnownPages {
     pages: HashMap<Digest, (Digest, PagePlace)>,
 }
 
 impl KnownPages {
-    /// All pages of `image` that lie in sound page files.
+    /// Collects all pages of `image` that lie in sound page files.
     pub fn of(image: &Image, health: &Health) -> Result<Self> {
         let record = &image.record;
         let places = &record.places;
@@ -41,7 +41,7 @@ impl KnownPages {
     }
 }
 
-/// A page's place before the page file of this commit has its id.
+/// A page's place; the id of this commit's page file is not known yet.
 #[derive(Debug, Clone, Copy)]
 enum Placed {
     Known(Digest, PagePlace),
@@ -49,39 +49,39 @@ enum Placed {
         offset: u64,
         len: u32,
     },
-    /// Not written yet: see [`WaitingLeaf`].
+    /// A page that is not written yet: see [`WaitingLeaf`].
     Waiting,
 }
 
-/// One tree being built.
+/// A tree under construction.
 #[derive(Debug, Default)]
 struct Tree {
     entries: Vec<Entry>,
     places: Vec<Placed>,
 }
 
-/// A leaf that names lists whose ids are known only at the end. It is kept as its bytes, three to
-/// five an extent, with room for the ids.
+/// A leaf that uses lists whose ids are known only at the end. It is kept encoded, at three to five bytes an
+/// extent, with space for the ids.
 #[derive(Debug)]
 struct WaitingLeaf {
-    /// Its entry in the map root.
+    /// The index of its entry in the map root.
     slot: usize,
     bytes: Vec<u8>,
-    /// Which of its lists are new: the leaf's number, the import's number.
+    /// Its new lists, as pairs: the leaf's number, the import's number.
     missing: Vec<(usize, u32)>,
 }
 
-/// Builds the map tree and the span tree side by side, front to back.
+/// A builder of the map tree and the span tree, front to back.
 #[derive(Debug)]
 pub(super) struct TreeBuilder<'a> {
     pages: PageWriter<'a>,
     known: KnownPages,
-    /// The ids of the committed lists; new lists are numbered after them.
+    /// The ids of the committed lists; new lists are numbered after these.
     ids: Vec<Digest>,
     leaf_blocks: u64,
     leaves: LeafBuilder,
     waiting: Vec<WaitingLeaf>,
-    /// The numbers of all lists that the map uses.
+    /// The numbers of all lists used by the map.
     used: BTreeSet<u32>,
     map: Tree,
     span: Tree,
@@ -102,7 +102,7 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    /// The next run of guest blocks that are not zero, and its source. It is not longer than a span.
+    /// Adds the next run of non-zero guest blocks, with its source. A run is at most a span long.
     pub fn run(&mut self, guest: u64, blocks: u64, list: u32, block: u64) -> Result<()> {
         match self.leaves.push(guest, blocks, list, block) {
             Some(leaf) => self.leaf(leaf),
@@ -110,7 +110,7 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    /// Writes a finished leaf, or keeps it until its lists have their ids.
+    /// Writes a finished leaf, or keeps it until its lists have ids.
     fn leaf(&mut self, leaf: BuiltLeaf) -> Result<()> {
         self.used.extend(&leaf.lists);
         let is_new = |list: &(usize, u32)| list.1 as usize >= self.ids.len();
@@ -126,14 +126,14 @@ impl<'a> TreeBuilder<'a> {
         Ok(())
     }
 
-    /// A finished span page of leaf `leaf`.
+    /// Adds a finished span page of leaf `leaf`.
     fn span_page(&mut self, leaf: u64, entries: &[Entry]) -> Result<()> {
         let bytes = digest_table::encode(Kind::SpanPage, entries);
         add_page(&mut self.span, &mut self.pages, &self.known, leaf, &bytes)
     }
 
-    /// Writes the leaves that waited for the ids of the new lists; gives the numbers of all lists
-    /// that the map uses.
+    /// Writes the leaves that waited for the new lists' ids; returns the numbers of all lists used by the
+    /// map.
     pub fn finish_leaves(&mut self, new_ids: &[Digest]) -> Result<BTreeSet<u32>> {
         if let Some(last) = self.leaves.take() {
             self.leaf(last)?;
@@ -143,8 +143,8 @@ impl<'a> TreeBuilder<'a> {
                 let id = new_ids.get(list as usize - self.ids.len()).copied().unwrap_or_default();
                 map_leaf::set_list(&mut leaf.bytes, number, &id);
             }
-            // A list brought again because the store's own is damaged has the same id: such a leaf
-            // would name it twice.
+            // If an import restores a damaged list of the store, both have the same id, and a leaf could name
+            // that list twice.
             MapLeaf::decode(&leaf.bytes, self.leaf_blocks)
                 .map_err(|fault| StoreError::corrupt("the new map", leaf.slot as u64, fault))?;
             let (digest, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
@@ -154,7 +154,7 @@ impl<'a> TreeBuilder<'a> {
         Ok(std::mem::take(&mut self.used))
     }
 
-    /// Closes the page file; gives the roots and all places.
+    /// Closes the page file; returns the roots and all places.
     pub fn finish(self, moves: &mut Moves) -> FinishedTrees {
         let new_file = self.pages.finish(moves).unwrap_or_default();
         let mut files: Vec<Digest> = Vec::new();
@@ -216,7 +216,7 @@ fn place_page(pages: &mut PageWriter<'_>, known: &KnownPages, bytes: &[u8]) -> R
     Ok((digest, placed))
 }
 
-/// Both trees' roots, and where their pages lie.
+/// The roots of both trees, and the places of their pages.
 #[derive(Debug)]
 pub(super) struct FinishedTrees {
     pub map_root: Vec<u8>,
@@ -224,20 +224,20 @@ pub(super) struct FinishedTrees {
     pub places: Places,
 }
 
-/// The digest of a root; zero for none.
+/// Returns the digest of a root, or zero for an empty one.
 pub(super) fn root_digest(root: &[u8]) -> Digest {
     if root.is_empty() { Digest::ZERO } else { object_digest(root) }
 }
 
-/// Spans in order: pages of the span tree, and what the content id needs.
+/// The spans in order: builds the pages of the span tree and the content id.
 #[derive(Debug)]
 pub(super) struct SpanTable {
     leaf_spans: u64,
     leaf: u64,
     entries: Vec<Entry>,
-    /// Where the disk's size is known.
+    /// The content id so far, if the disk's size is known.
     content: Option<ContentHasher>,
-    /// Where it is not: all spans, 40 bytes each.
+    /// All spans, 40 bytes each, if the size is not known yet.
     kept: Vec<(u64, Digest)>,
 }
 
@@ -252,7 +252,7 @@ impl SpanTable {
         }
     }
 
-    /// The next span that is not zero.
+    /// Adds the next non-zero span.
     pub fn span(&mut self, number: u64, digest: &Digest, trees: &mut TreeBuilder<'_>) -> Result<()> {
         match &mut self.content {
             Some(content) => content.span(number, digest),
@@ -275,7 +275,7 @@ impl SpanTable {
         Ok(())
     }
 
-    /// Writes the last page and gives the content id of the disk of `size_bytes`.
+    /// Writes the last page and returns the content id of a disk of `size_bytes`.
     pub fn finish(mut self, trees: &mut TreeBuilder<'_>, size_bytes: u64, spans: u64) -> Result<Digest> {
         self.flush(trees)?;
         Ok(match self.content {

@@ -1,4 +1,4 @@
-//! Into the store: any disk becomes an image.
+//! Import: turns any disk into an image in the store.
 //!
 //! ```text
 //! feed       which spans hold data, in order; holes are never read        one at a time
@@ -9,20 +9,20 @@
 //! finish     leaves, span pages, manifest; then the commit; then the index
 //! ```
 //!
-//! Every thread takes whatever stage has work next, the later stages first; the two that run in
-//! order hand out the same decisions whatever the threads do, so the output is the same on any
-//! number of them. Spans and chunks in flight are bounded, and with them memory.
+//! Each thread takes the next available work of any stage, later stages first. The two ordered stages decide
+//! independently of thread timing, so the output is the same for any number of threads. The number of spans
+//! and chunks in flight is bounded, and so is memory.
 //!
-//! | module | idea |
+//! | module | content |
 //! |---|---|
-//! | `options` | what to import, how; what came of it |
+//! | `options` | the options and the report of an import |
 //! | `feed` | the disk as spans with data |
-//! | `pipeline` | the threads and what they take next |
-//! | `sequencer` | shared or new? |
-//! | `plain` | a chunk's bytes, mostly where they were read |
+//! | `pipeline` | the threads and their order of work |
+//! | `sequencer` | the decision for each block: shared or new |
+//! | `plain` | a chunk's bytes, usually a slice of the span they were read with |
 //! | `packer` | frames to packs and lists |
 //! | `finish` | the two trees: leaves, span pages, roots |
-//! | `run` | one import from beginning to end: stage, pipeline, manifest, commit, index |
+//! | `run` | an import from start to end: stage, pipeline, manifest, commit, index |
 
 mod feed;
 mod finish;

@@ -1,4 +1,4 @@
-//! What to import and how, and what came of it.
+//! The options and the report of an import.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,44 +8,44 @@ use crate::error::{BlockError, Result, StoreError};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
 use crate::store::{ImageRef, RefName};
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the disk passed, holes included.
+    /// The bytes of the disk processed so far, holes included.
     pub done_bytes: u64,
-    /// Bytes of the disk; `None` for a stream.
+    /// The size of the disk in bytes; `None` for a stream.
     pub size_bytes: Option<u64>,
 }
 
-/// How to import.
+/// The options of an import.
 pub struct ImportOptions<'a> {
-    /// The name to give the image.
+    /// The name for the image.
     pub name: RefName,
-    /// Take the name from another image that has it.
+    /// Whether to move the name if another image has it.
     pub replace: bool,
-    /// The image that this disk is a later version of: recorded as lineage, and its pages are
-    /// used again where they are the same.
+    /// The image that this disk is a later version of. It is recorded as lineage, and its pages are reused if
+    /// they are unchanged.
     pub parent: Option<ImageRef>,
-    /// zstd level, one of [`LEVELS`](crate::LEVELS).
+    /// The zstd level, one of [`LEVELS`](crate::LEVELS).
     pub level: i32,
-    /// Blocks to a chunk: a power of two up to 1024.
+    /// The number of blocks in a chunk: a power of two up to 1024.
     pub chunk_blocks: u32,
-    /// Decode every chunk of the store that the image comes to share, once, and check its id. Chunks that
-    /// are damaged are not shared with: their blocks are stored anew.
+    /// Whether to decode every stored chunk that the image shares, once, and check its id. Damaged chunks are
+    /// not shared; their blocks are stored again.
     pub check_shared: bool,
-    /// Accept a size that is no multiple of 512, adding zeros.
+    /// Whether to accept a size that is not a multiple of 512, adding zeros.
     pub pad: bool,
-    /// The bytes that the disk must have, those that `pad` adds to a stream not counted.
+    /// The required size of the disk in bytes, without the zeros that `pad` adds to a stream.
     pub size_bytes: Option<u64>,
-    /// The content id that the disk must have.
+    /// The required content id of the disk.
     pub content: Option<Digest>,
-    /// Keys and values for the manifest; keys that begin with `melv.` are this library's.
+    /// Keys and values for the manifest; keys that begin with `melv.` are reserved for this library.
     pub metadata: BTreeMap<String, String>,
-    /// Called now and then.
+    /// Called from time to time.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
-    /// Set from outside to stop; nothing is stored then.
+    /// Set by the caller to stop the import; nothing is stored then.
     pub cancel: Option<&'a AtomicBool>,
-    /// Called once before the commit: the last word on whether the input was sound.
+    /// Called once before the commit, for a final check of the input.
     pub before_commit: Option<&'a (dyn Fn() -> Result<()> + Sync)>,
 }
 
@@ -61,7 +61,7 @@ impl std::fmt::Debug for ImportOptions<'_> {
 }
 
 impl ImportOptions<'_> {
-    /// The defaults, under this name.
+    /// Returns the default options, with this name.
     #[must_use]
     pub fn named(name: RefName) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl ImportOptions<'_> {
         Ok(())
     }
 
-    /// Fails where the disk `name` has another size than it must have.
+    /// Fails if the disk `name` does not have the required size.
     pub(super) fn check_size(&self, name: &str, found: u64) -> Result<()> {
         match self.size_bytes {
             Some(expected) if expected != found => {
@@ -112,7 +112,7 @@ impl ImportOptions<'_> {
         }
     }
 
-    /// Fails where the disk `name` has another content id than it must have.
+    /// Fails if the disk `name` does not have the required content id.
     pub(super) fn check_content(&self, name: &str, found: Digest) -> Result<()> {
         match self.content {
             Some(expected) if expected != found => {
@@ -130,21 +130,21 @@ impl ImportOptions<'_> {
     }
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportReport {
     /// The image id.
     pub image: Digest,
     /// The content id.
     pub content: Digest,
-    /// The name given.
+    /// The image's name.
     pub name: RefName,
-    /// Bytes of the disk.
+    /// The size of the disk, in bytes.
     pub size_bytes: u64,
-    /// Bytes in blocks that are not zero.
+    /// The bytes in non-zero blocks.
     pub data_bytes: u64,
-    /// Those of them that the store did not have.
+    /// The bytes of those blocks that the store did not have.
     pub new_bytes: u64,
-    /// Bytes by which the store's files grew, the index apart.
+    /// The growth of the store's files in bytes, without the index.
     pub stored_bytes: u64,
 }

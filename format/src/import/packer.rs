@@ -1,4 +1,4 @@
-//! Frames into packs, ids into lists, in order.
+//! Packing, in order: frames into packs, ids into lists.
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -10,13 +10,13 @@ use crate::store::stage::{Moves, Stage};
 use super::plain::Plain;
 use super::sequencer::ChunkJob;
 
-/// A chunk that was compressed.
+/// A compressed chunk.
 pub(super) struct EncodedChunk {
     pub list: u32,
     pub id: Digest,
     pub blocks: u32,
     pub frame: Vec<u8>,
-    /// The chunk's memory, to be used again.
+    /// The chunk's uncompressed bytes, whose memory is reused.
     pub plain: Plain,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn encode(job: ChunkJob, level: i32, mut frame: Vec<u8>) -> Result<En
     Ok(EncodedChunk { list: job.list, id: job.id, blocks: job.blocks, frame, plain: job.plain })
 }
 
-/// Writes what the import brings.
+/// The writer of an import's packs and lists.
 pub(super) struct Packer<'a> {
     stage: &'a Stage,
     packs: PackWriter<'a>,
@@ -41,7 +41,7 @@ impl<'a> Packer<'a> {
         Self { stage, packs: PackWriter::new(stage), lists: Vec::new(), chunk_blocks }
     }
 
-    /// Takes the next chunk.
+    /// Adds the next chunk.
     pub fn chunk(&mut self, chunk: &EncodedChunk) -> Result<()> {
         while self.lists.len() <= chunk.list as usize {
             self.lists.push(ListWriter::begin(self.stage, self.lists.len(), self.chunk_blocks)?);
@@ -53,7 +53,7 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Closes packs and lists; gives the lists and the packs to be published.
+    /// Closes packs and lists; returns the lists and the packs to publish.
     pub fn finish(self) -> Result<(Vec<WrittenList>, Moves)> {
         let (pack_ids, moves) = self.packs.finish()?;
         let stage = self.stage;

@@ -1,8 +1,8 @@
-//! The threads, and what each of them takes next.
+//! The import's threads and their scheduling.
 //!
-//! One mutex holds the state of the plan, never a byte of data; every thread asks it for a task,
-//! does the task without the lock, and puts the result back. Tasks of later stages come first, so
-//! that what is in flight drains before more is read.
+//! One mutex guards the plan; no data is processed under it. Each thread takes a task under the lock, runs it
+//! without the lock, and stores the result. Tasks of later stages come first, so that work in flight drains
+//! before more is read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,17 +17,17 @@ use crate::device::BlockDevice;
 use crate::error::{BlockError, Error, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 
-/// Bytes of chunks between sequencing and packing, for each thread.
+/// The bytes of chunks between sequencing and packing, per thread.
 const CHUNK_BYTES_PER_THREAD: usize = 4 << 20;
-/// Spans between reading and sequencing, for each thread, and how many more.
+/// The number of spans between reading and sequencing: this many per thread, plus `SPANS_MORE`.
 const SPANS_PER_THREAD: usize = 2;
 const SPANS_MORE: usize = 2;
 
-/// One import's pipeline.
+/// The pipeline of one import.
 pub(super) struct Pipeline<'a> {
     options: &'a ImportOptions<'a>,
     device: Option<&'a dyn BlockDevice>,
-    /// Bytes of the disk, where they are known.
+    /// The size of the disk in bytes, if known.
     size_bytes: Option<u64>,
     plan: Mutex<Plan>,
     wake: Condvar,
@@ -38,7 +38,7 @@ pub(super) struct Pipeline<'a> {
     chunks_max: usize,
 }
 
-/// What is waiting where. Tickets and chunks are numbered in the order of the disk.
+/// The tasks and results in flight. Tickets and chunks are numbered in the order of the disk.
 #[derive(Default)]
 struct Plan {
     feed_ended: bool,
@@ -54,14 +54,13 @@ struct Plan {
     hashed: BTreeMap<u64, HashedSpan>,
     jobs: VecDeque<(u64, ChunkJob)>,
     encoded: BTreeMap<u64, EncodedChunk>,
-    /// Buffers to be used again: spans, chunks, frames.
+    /// Spare buffers for spans, chunks and frames.
     spare_spans: Vec<Vec<u8>>,
     spare_chunks: Vec<Vec<u8>>,
     spare_frames: Vec<Vec<u8>>,
 }
 
-/// Takes a lock. A panic under one ends the whole import (see [`Bail`]), so what it left does not
-/// matter.
+/// Locks a mutex. A panic under any of them ends the import (see [`Bail`]), so poisoning does not matter.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -189,7 +188,7 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    /// Takes a span from the feed, lets others at it, and reads and hashes the span.
+    /// Takes a span from the feed, releases the feed to other threads, then reads and hashes the span.
     fn feed(&self, number: u64, buffer: Vec<u8>) -> Result<()> {
         let mut buffer = Some(buffer);
         let mut next = || held(&self.feed).next(|| buffer.take().unwrap_or_default());
@@ -216,7 +215,7 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// Wakes the other threads where one panics: what it was doing will never be done.
+/// A guard that stops the other threads if one panics, since its task will never complete.
 struct Bail<'a, 'b>(&'a Pipeline<'b>);
 
 impl Drop for Bail<'_, '_> {
@@ -244,7 +243,7 @@ impl Plan {
         }
     }
 
-    /// The most pressing task that can be done now.
+    /// Returns the most urgent task that is ready.
     fn take(&mut self, spans_max: usize, chunks_max: usize) -> Option<Task> {
         if self.error.is_some() {
             return Some(Task::Done);

@@ -1,18 +1,18 @@
-//! A chunk's bytes before they are compressed: mostly a stretch of the span that they were read with.
+//! A chunk's bytes before compression: usually a slice of the span they were read with.
 
 use std::sync::Arc;
 
 use crate::limits::BLOCK_LEN;
 
-/// A span's bytes that chunks are made of without copying them.
+/// A span's bytes, shared with the chunks made of them to avoid copies.
 pub(super) type SpanData = Arc<Vec<u8>>;
 
 /// A chunk's bytes.
 #[derive(Debug)]
 pub(super) enum Plain {
-    /// Put together from blocks here and there.
+    /// A copy, assembled from scattered blocks.
     Copied(Vec<u8>),
-    /// Blocks that lie side by side in a span: its data, the first byte and the one behind the last.
+    /// Consecutive blocks of a span: its data, the start and the end.
     Within(SpanData, usize, usize),
 }
 
@@ -28,13 +28,13 @@ impl Plain {
         self.bytes().is_empty()
     }
 
-    /// Whether these are bytes of `span`.
+    /// Whether these bytes are a slice of `span`.
     pub fn is_within(&self, span: &SpanData) -> bool {
         matches!(self, Self::Within(own, ..) if Arc::ptr_eq(own, span))
     }
 
-    /// Adds the block of `span` at byte `start`; a short one is filled up with zeros. `room` is an empty
-    /// buffer, taken if bytes must be copied.
+    /// Appends the block of `span` at byte `start`, padding a short one with zeros. `room` supplies an empty
+    /// buffer if a copy is needed.
     pub fn add(&mut self, span: &SpanData, start: usize, room: impl FnOnce() -> Vec<u8>) {
         let end = (start + BLOCK_LEN).min(span.len());
         let is_whole = end - start == BLOCK_LEN;
@@ -55,7 +55,7 @@ impl Plain {
         bytes.resize(bytes.len().next_multiple_of(BLOCK_LEN), 0);
     }
 
-    /// Makes the bytes a copy of their own, if they are not.
+    /// Makes the bytes an owned copy, if they are a slice.
     pub fn copied(&mut self, room: impl FnOnce() -> Vec<u8>) -> &mut Vec<u8> {
         if let Self::Within(span, start, end) = self {
             let mut bytes = room();

@@ -1,4 +1,4 @@
-//! One import from beginning to end.
+//! An import from start to end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,20 +27,20 @@ use crate::store::merge::StagedList;
 use crate::store::stage::Stage;
 use crate::store::{Shared, Store, names};
 
-/// The largest disk that a stream may turn out to be: its leaves are laid out before it ends.
+/// The largest size in bytes for a stream; its leaves are laid out before its size is known.
 const STREAM_SIZE_MAX: u64 = LEAVES_MAX << (LEAF_BITS_MIN + BLOCK_BITS);
 
 impl Store {
     /// Imports a disk, on all threads of the current `rayon` pool.
     ///
-    /// All or nothing: on an error, or when the process or the machine dies, the store is as it
-    /// was. Memory: about 8 MiB a thread, 60 MiB for the blocks that the import brings, and 0.9
-    /// bytes for each block in the store: 235 MiB for a TiB.
+    /// Atomic: after an error, or if the process or the machine dies, the store is unchanged. Memory: about 8
+    /// MiB a thread, 60 MiB for the new blocks, and 0.9 bytes per block in the store. A store of 1 TiB takes
+    /// 235 MiB.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] for a name in use; [`StoreError::SizeMismatch`] and [`StoreError::ContentMismatch`]
-    /// for a disk that is not the one that the options describe; [`BlockError::Changed`](crate::BlockError::Changed) where a file was written to
-    /// meanwhile; [`BlockError::NoSpace`](crate::BlockError::NoSpace); [`BlockError::Interrupted`](crate::BlockError::Interrupted); what reading the disk gives.
+    /// [`StoreError::Exists`] for a name in use; [`StoreError::SizeMismatch`] and [`StoreError::ContentMismatch`] for a disk
+    /// that differs from the options; [`BlockError::Changed`](crate::BlockError::Changed) if a file was modified during the import;
+    /// [`BlockError::NoSpace`](crate::BlockError::NoSpace); [`BlockError::Interrupted`](crate::BlockError::Interrupted); any error from reading the disk.
     pub fn import(&self, source: Source<'_>, options: &ImportOptions<'_>) -> Result<ImportReport> {
         options.check()?;
         let shared = &self.shared;
@@ -54,7 +54,7 @@ impl Store {
     }
 }
 
-/// Everything up to the commit.
+/// Does all the work up to the commit.
 fn run(
     store: &Store,
     stage: &Stage,
@@ -91,8 +91,8 @@ fn run(
     Ok(finished)
 }
 
-/// The index over what is committed. Lists that are damaged are made again, if that can be; else their blocks
-/// are stored anew.
+/// Opens the index over the committed lists. Damaged lists are repaired if possible; otherwise their blocks
+/// are stored again.
 fn open_index(
     shared: &Arc<Shared>,
     health: &Arc<Health>,
@@ -137,12 +137,12 @@ fn begin_sequencer<'a>(
     Ok(Sequencer::new(committed, PendingIndex::new(stage), cursor, options.chunk_blocks, trees, spans))
 }
 
-/// Everything written, nothing published yet.
+/// An import that is fully written but not yet published.
 struct Finished {
     publication: Publication,
     report: ImportReport,
     health: Arc<Health>,
-    /// What goes into the index: lists, the staged logs, the staged segment.
+    /// The input for the index: lists, staged logs, staged segment.
     index: Option<(Vec<Digest>, Vec<String>, String)>,
 }
 
@@ -219,7 +219,7 @@ fn staged(written: WrittenList, health: &Health) -> StagedList {
     StagedList { id, list, locator, over: None, suspects }
 }
 
-/// What the image needs of the store beyond what this import brings.
+/// Returns the names of the objects that the image needs and this import does not add.
 fn needs(manifest: &Manifest, trees: &FinishedTrees, brought: &Publication) -> Vec<String> {
     let is_brought = |id: &Digest| brought.lists.iter().any(|list| list.id == *id);
     let lists = manifest
@@ -232,7 +232,7 @@ fn needs(manifest: &Manifest, trees: &FinishedTrees, brought: &Publication) -> V
     lists.chain(pages.filter(|name| !is_page_file(name))).collect()
 }
 
-/// The caller's metadata, and the settings that a later commit goes on with.
+/// Returns the caller's metadata, plus the settings that a later commit reuses.
 fn metadata(options: &ImportOptions<'_>) -> BTreeMap<String, String> {
     let mut metadata = options.metadata.clone();
     metadata.insert("melv.level".into(), options.level.to_string());
@@ -242,7 +242,7 @@ fn metadata(options: &ImportOptions<'_>) -> BTreeMap<String, String> {
 
 fn write_record(stage: &Stage, manifest: &Manifest, trees: &FinishedTrees) -> Result<Digest> {
     let bytes = manifest.encode();
-    // What is written must be readable: the same checks as when it is read.
+    // The manifest must be readable, so it passes the reader's checks first.
     Manifest::decode(&bytes).map_err(|fault| StoreError::corrupt("the new manifest", 0, fault))?;
     let record = record::encode(&bytes, &trees.places, &trees.map_root, &trees.span_root);
     stage.put("manifest", &record)?;

@@ -1,4 +1,4 @@
-//! Shared or new? Spans in order; every block gets its source, new blocks fill chunks.
+//! Sequencing: assigns a source to every block, span by span; new blocks fill chunks.
 
 use std::sync::Arc;
 
@@ -10,46 +10,46 @@ use crate::image::SourceCursor;
 use crate::index::{CommittedIndex, PendingIndex};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, LIST_CHUNKS_MAX, SPAN_BLOCKS, SPAN_LEN};
 
-/// A span that was read and hashed.
+/// A span that has been read and hashed.
 pub(super) struct HashedSpan {
     pub number: u64,
     pub data: SpanData,
-    /// The digest of each block, `None` for zeros.
+    /// The digest of each block, or `None` for a zero block.
     pub blocks: Vec<Option<Digest>>,
     pub digest: Option<Digest>,
 }
 
-/// A chunk to be compressed.
+/// A chunk to compress.
 pub(super) struct ChunkJob {
-    /// Which of the import's lists.
+    /// The list's number among the import's new lists.
     pub list: u32,
     pub id: Digest,
     pub blocks: u32,
     pub plain: Plain,
 }
 
-/// Chunks that a span gives at least where they are to be compressed out of its own memory: fewer are
-/// copied, so that what waits for a thread holds no more than twice its own bytes.
+/// The minimum number of chunks per span that are compressed as slices of its memory. Fewer are copied, so
+/// that waiting chunks hold at most twice their own bytes.
 const WITHIN_MIN: usize = SPAN_LEN / 2 / (CHUNK_BLOCKS_DEFAULT as usize * BLOCK_LEN);
 
-/// A place among the committed lists, then the new ones.
+/// A block's position; lists are numbered with the committed ones first, then the new ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
     list: u32,
     block: u64,
 }
 
-/// Decides, span by span, where each block comes from.
+/// The sequencer: decides for each block whether it is shared or new.
 pub(super) struct Sequencer<'a> {
     committed: CommittedIndex,
     pending: PendingIndex<'a>,
     parent: Option<SourceCursor>,
-    /// Committed lists; new ones are numbered from here on.
+    /// The number of committed lists; new lists are numbered from here on.
     known: u32,
     ids: Vec<Digest>,
     chunk_blocks: u32,
     list_chunks_max: u64,
-    /// The new list being filled, and its blocks so far.
+    /// The new list being filled, and the number of its blocks so far.
     list: u32,
     list_blocks: u64,
     plain: Plain,
@@ -59,7 +59,7 @@ pub(super) struct Sequencer<'a> {
     pub spans: SpanTable,
     pub data_blocks: u64,
     pub new_blocks: u64,
-    /// Buffers to be used again for chunks.
+    /// Spare buffers for chunks.
     pub spare: Vec<Vec<u8>>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Sequencer<'a> {
         }
     }
 
-    /// Takes the next span; full chunks are added to `jobs`.
+    /// Processes the next span and appends full chunks to `jobs`.
     pub fn span(&mut self, span: &HashedSpan, jobs: &mut Vec<ChunkJob>) -> Result<()> {
         if let Some(digest) = &span.digest {
             self.spans.span(span.number, digest, &mut self.trees)?;
@@ -129,8 +129,8 @@ impl<'a> Sequencer<'a> {
         Ok(())
     }
 
-    /// How many of `blocks` are those that follow `place` in its list. With a parent, its own place
-    /// goes before that: then each block is looked for alone.
+    /// Counts the leading `blocks` that match the blocks after `place` in its list. Returns 0 in a new list.
+    /// Also returns 0 with a parent: its places take precedence, so each block is looked up alone.
     fn follow(&mut self, place: Place, blocks: &[Option<Digest>]) -> Result<u64> {
         if self.parent.is_some() || place.list >= self.known {
             return Ok(0);
@@ -148,8 +148,8 @@ impl<'a> Sequencer<'a> {
         }
     }
 
-    /// Where the store, or this import so far, has the block: the parent's own place first, then
-    /// the one after the last, then wherever the index finds it.
+    /// Finds the block in the store or among the new blocks. It tries the parent's place first, then the
+    /// place after the last block, then the index.
     fn find(&mut self, digest: &Digest, guest: u64) -> Result<Option<Place>> {
         if let Some((list, block)) = self.at_parent(guest)?
             && let Ok(list) = self.ids.binary_search(&list)
@@ -172,8 +172,8 @@ impl<'a> Sequencer<'a> {
         Ok(found.map(|(list, block)| Place { list: self.known + list, block }))
     }
 
-    /// Where the parent has a guest block. A parent whose map is damaged is asked no more: its blocks are
-    /// found as those of any other image.
+    /// Returns the parent's source of a guest block. If the parent's map is damaged, the parent is dropped;
+    /// its blocks are then found through the index.
     fn at_parent(&mut self, guest: u64) -> Result<Option<(Digest, u64)>> {
         let Some(parent) = &mut self.parent else { return Ok(None) };
         match parent.at(guest) {
@@ -225,12 +225,12 @@ impl<'a> Sequencer<'a> {
         ChunkJob { list: self.list, id, blocks, plain }
     }
 
-    /// The last chunk, if it has any block.
+    /// Returns the last chunk, if it has any block.
     pub fn end(&mut self) -> Option<ChunkJob> {
         (!self.digests.is_empty()).then(|| self.end_chunk())
     }
 
-    /// Hands on what the finish needs.
+    /// Returns the parts that the final stage needs.
     pub fn into_parts(self) -> SequencerParts<'a> {
         self.committed.drop_damaged_logs();
         SequencerParts {
@@ -244,7 +244,7 @@ impl<'a> Sequencer<'a> {
     }
 }
 
-/// What is left of a sequencer when all spans went through it.
+/// The parts of a sequencer that remain after the last span.
 pub(super) struct SequencerParts<'a> {
     /// The committed lists, by number.
     pub lists: Vec<Arc<crate::store::list::List>>,

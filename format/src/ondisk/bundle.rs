@@ -1,11 +1,11 @@
-//! A bundle's head and table: which objects it holds and where (spec section 10.1).
+//! A bundle's head and table: the objects it holds and their positions (spec section 10.1).
 //!
 //! ```text
 //! head (512 bytes) | pieces of objects | table
 //! ```
 //!
-//! The head is written last. Its checksum covers it, and its digest of the table covers all places;
-//! what lies at them is bound by the objects' own ids.
+//! The head is written last and ends in its own checksum. Its digest of the table covers all positions; the
+//! objects' own ids cover the objects.
 
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
@@ -17,33 +17,33 @@ use crate::limits::{
     NAME_LEN_MAX,
 };
 
-/// Bytes in the head: one sector, so that a device writes it whole or not at all.
+/// Bytes in the head: one sector, so that a device writes it atomically.
 pub const HEAD_LEN: u64 = HEAD_BYTES as u64;
 const HEAD_BYTES: usize = 512;
 const CHECKSUM_OFFSET: usize = HEAD_BYTES - DIGEST_LEN;
 const RESERVED_LEN: usize = 384;
 const OBJECT_LEN: usize = 48;
 const PIECE_LEN: usize = 24;
-/// The least bytes of a name: its numbers and `a:b`.
+/// The minimum bytes of a name: its two numbers and `a:b`.
 const NAME_LEN_MIN: usize = 8 + 3;
 
-/// What a bundle's first bytes say.
+/// The contents of a bundle's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// Bytes in the bundle.
+    /// The length of the bundle, in bytes.
     pub len: u64,
-    /// Where the table begins.
+    /// The offset of the table.
     pub table_offset: u64,
-    /// Bytes in the table.
+    /// The length of the table, in bytes.
     pub table_len: u64,
-    /// Where what opening an image needs begins: a hint.
+    /// The offset of the objects needed to open an image: a hint.
     pub tail_offset: u64,
     /// The table's object digest.
     pub table_digest: Digest,
 }
 
 impl Head {
-    /// The head's bytes.
+    /// Encodes the head.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_BYTES);
@@ -60,7 +60,7 @@ impl Head {
         out
     }
 
-    /// Checks the first [`HEAD_LEN`] bytes of a bundle.
+    /// Decodes and checks the first [`HEAD_LEN`] bytes of a bundle.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let mut cursor = Cursor::new(bytes);
         let header = header::decode(Kind::Bundle, &mut cursor)?;
@@ -94,8 +94,8 @@ impl Head {
         Ok(Self { len, table_offset, table_len, tail_offset, table_digest })
     }
 
-    /// Fails where a file of `found` bytes is not the whole bundle; `exact` says that it may not be
-    /// longer either.
+    /// Fails if `found`, the length of the file, is too short for the bundle; with `exact`, also if it is too
+    /// long.
     pub fn check_len(&self, found: u64, exact: bool) -> Result<(), Fault> {
         if found < self.len {
             Err(Fault::Truncated { needed: self.len, found })
@@ -107,10 +107,10 @@ impl Head {
     }
 }
 
-/// What kind of object a bundle holds.
+/// The kind of an object in a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
-    /// A manifest's record: an image.
+    /// A manifest record: an image.
     Record,
     /// A page file.
     PageFile,
@@ -129,45 +129,45 @@ impl ObjectKind {
         Self::ALL.iter().zip(0..).find(|(kind, _)| **kind == self).map_or(u32::MAX, |(_, number)| number)
     }
 
-    /// Whether the bundle may leave bytes of it out.
+    /// Whether the bundle may omit some of its bytes.
     fn may_lack_bytes(self) -> bool {
         matches!(self, Self::List | Self::Locator)
     }
 }
 
-/// Some bytes of an object.
+/// A contiguous part of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
-    /// First byte in the object.
+    /// The first byte, as an offset in the object.
     pub at: u64,
-    /// First byte in the bundle.
+    /// The first byte, as an offset in the bundle.
     pub offset: u64,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u64,
 }
 
 /// An object of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// What it is.
+    /// The kind.
     pub kind: ObjectKind,
-    /// Its id.
+    /// The id.
     pub id: Digest,
-    /// Its length, absent bytes included.
+    /// The length in bytes, absent bytes included.
     pub len: u64,
-    /// Its pieces, in ascending order.
+    /// The pieces, in ascending order.
     pub pieces: Vec<Piece>,
 }
 
 impl Object {
-    /// The piece that holds byte `at` of the object, if any does.
+    /// Returns the piece that holds byte `at` of the object, if there is one.
     #[must_use]
     pub fn piece_at(&self, at: u64) -> Option<&Piece> {
         let next = self.pieces.partition_point(|piece| piece.at + piece.len <= at);
         self.pieces.get(next).filter(|piece| piece.at <= at)
     }
 
-    /// Where the first piece behind byte `at` of the object begins.
+    /// Returns the object offset of the first piece that begins after byte `at`.
     #[must_use]
     pub fn next_piece(&self, at: u64) -> Option<u64> {
         let next = self.pieces.partition_point(|piece| piece.at <= at);
@@ -195,16 +195,16 @@ impl Object {
 /// A bundle's table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
-    /// The images that the bundle builds on, in ascending order.
+    /// The images that the bundle depends on, in ascending order.
     pub bases: Vec<Digest>,
-    /// The objects, in ascending order of kind and id: first the records, which are the images.
+    /// The objects, in ascending order of kind and id. The records come first; each is an image.
     pub objects: Vec<Object>,
-    /// Names with the number of the image that each belongs to, in ascending order.
+    /// The names, in ascending order, each with the number of its image.
     pub names: Vec<(String, u32)>,
 }
 
 impl Table {
-    /// The table's bytes.
+    /// Encodes the table.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let len32 = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
@@ -236,7 +236,7 @@ impl Table {
         out
     }
 
-    /// Checks the table of a bundle whose table begins at `table_offset`.
+    /// Decodes and checks a table that begins at `table_offset` of its bundle.
     pub fn decode(bytes: &[u8], table_offset: u64) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::BundleTable, bytes)?;
         let mut count = |what, max: u64| match u64::from(cursor.u32()?) {
@@ -268,13 +268,13 @@ impl Table {
         Ok(Self { bases, objects, names })
     }
 
-    /// The number of the object of this kind and id.
+    /// Returns the number of the object with this kind and id.
     #[must_use]
     pub fn find(&self, kind: ObjectKind, id: &Digest) -> Option<usize> {
         self.objects.binary_search_by(|object| (object.kind, object.id).cmp(&(kind, *id))).ok()
     }
 
-    /// The ids of the images, in ascending order.
+    /// Returns the ids of the images, in ascending order.
     pub fn images(&self) -> impl Iterator<Item = &Digest> {
         self.objects.iter().take_while(|object| object.kind == ObjectKind::Record).map(|object| &object.id)
     }
@@ -315,7 +315,7 @@ fn decode_objects(cursor: &mut Cursor<'_>, objects: u64, pieces: u64) -> Result<
     }
 }
 
-/// The pieces of all objects fill what lies between head and table, once.
+/// Checks that the pieces cover the range between head and table exactly once.
 fn check_layout(objects: &[Object], table_offset: u64) -> Result<(), Fault> {
     let mut pieces: Vec<(u64, u64)> = objects
         .iter()

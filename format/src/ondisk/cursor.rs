@@ -5,8 +5,8 @@ use byteorder::{ByteOrder, LittleEndian};
 use crate::digest::{DIGEST_LEN, Digest};
 use crate::fault::Fault;
 
-/// Bytes being taken apart from front to back. Every method fails with `truncated` rather than
-/// read past the end.
+/// A reader that consumes bytes front to back. Every method fails with `truncated` rather than read past the
+/// end.
 #[derive(Debug, Clone)]
 pub struct Cursor<'a> {
     rest: &'a [u8],
@@ -14,25 +14,25 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Begins at the front of `bytes`.
+    /// Starts at the front of `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, len: bytes.len() }
     }
 
-    /// How many bytes were taken.
+    /// Returns the number of bytes consumed.
     #[must_use]
     pub fn position(&self) -> usize {
         self.len - self.rest.len()
     }
 
-    /// What is left.
+    /// Returns the remaining bytes.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// The next `count` bytes.
+    /// Takes `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], Fault> {
         let needed = (self.position() as u64).saturating_add(count as u64);
         let (taken, rest) =
@@ -41,27 +41,27 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    /// One byte.
+    /// Takes one byte.
     pub fn u8(&mut self) -> Result<u8, Fault> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// Four bytes.
+    /// Takes four bytes.
     pub fn u32(&mut self) -> Result<u32, Fault> {
         self.bytes(4).map(LittleEndian::read_u32)
     }
 
-    /// Eight bytes.
+    /// Takes eight bytes.
     pub fn u64(&mut self) -> Result<u64, Fault> {
         self.bytes(8).map(LittleEndian::read_u64)
     }
 
-    /// A digest.
+    /// Takes a digest.
     pub fn digest(&mut self) -> Result<Digest, Fault> {
         self.array::<DIGEST_LEN>().map(Digest)
     }
 
-    /// Bytes that must be zero.
+    /// Takes `count` bytes, which must be zero.
     pub fn reserved(&mut self, count: usize) -> Result<(), Fault> {
         let start = self.position();
         match self.bytes(count)?.iter().position(|&byte| byte != 0) {
@@ -70,7 +70,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A number of seven bits to a byte, lowest first, in its shortest form (LEB128).
+    /// Takes a number in the shortest LEB128 form: seven bits to a byte, lowest first.
     pub fn varint(&mut self) -> Result<u64, Fault> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -87,8 +87,8 @@ impl<'a> Cursor<'a> {
         Err(Fault::VarintOverflow)
     }
 
-    /// A declared count of records of `record_len` bytes, believed only if they are all there, so
-    /// that what is allocated for them is bounded by the input itself.
+    /// Accepts a declared count of records of `record_len` bytes only if they are all present, so that the
+    /// input bounds the allocation.
     pub fn count(&self, what: &'static str, declared: u64, record_len: usize) -> Result<usize, Fault> {
         let room = (self.rest.len() / record_len) as u64;
         match usize::try_from(declared) {
@@ -97,7 +97,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Nothing may be left.
+    /// Fails if any bytes remain.
     pub fn end(&self) -> Result<(), Fault> {
         if self.rest.is_empty() {
             Ok(())
@@ -115,15 +115,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The writing side: fields appended to a vector.
+/// The writer: appends fields to a vector.
 pub trait Put {
-    /// Four bytes.
+    /// Appends four bytes.
     fn put_u32(&mut self, value: u32);
-    /// Eight bytes.
+    /// Appends eight bytes.
     fn put_u64(&mut self, value: u64);
-    /// A digest.
+    /// Appends a digest.
     fn put_digest(&mut self, digest: &Digest);
-    /// A number in its shortest form: see [`Cursor::varint`].
+    /// Appends a number in its shortest form: see [`Cursor::varint`].
     fn put_varint(&mut self, value: u64);
 }
 
@@ -156,7 +156,7 @@ pub fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-/// The inverse of [`zigzag`].
+/// Inverts [`zigzag`].
 #[must_use]
 pub fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()

@@ -1,5 +1,5 @@
-//! Map root, span root and span page: numbers in ascending order, each with a digest (spec
-//! section 7.3). What is all zeros has no entry.
+//! Map root, span root and span page: numbers in ascending order, each with a digest (spec section 7.3).
+//! All-zero leaves and spans have no entry.
 
 use super::cursor::Put;
 use super::header::{self, HEADER_LEN, Kind};
@@ -9,28 +9,28 @@ use crate::fault::Fault;
 /// Bytes in one entry.
 pub const ENTRY_LEN: usize = 4 + DIGEST_LEN;
 
-/// One entry: a leaf of the disk or a span of a leaf, and its digest.
+/// An entry: a leaf of the disk or a span of a leaf, and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Number of the leaf in the disk, or of the span in the leaf.
+    /// The number of the leaf in the disk, or of the span in the leaf.
     pub index: u32,
-    /// Digest of the page or span.
+    /// The digest of the page or span.
     pub digest: Digest,
 }
 
-/// Bytes in a table of `entries`.
+/// Returns the length in bytes of a table of `entries`.
 #[must_use]
 pub fn encoded_len(entries: usize) -> u64 {
     (HEADER_LEN + entries * ENTRY_LEN) as u64
 }
 
-/// The bytes of a root, of which there is none without entries.
+/// Encodes a root, which is empty if there are no entries.
 #[must_use]
 pub fn encode_root(kind: Kind, entries: &[Entry]) -> Vec<u8> {
     if entries.is_empty() { Vec::new() } else { encode(kind, entries) }
 }
 
-/// The table's bytes; their object digest names it.
+/// Encodes the table; its object digest names it.
 #[must_use]
 pub fn encode(kind: Kind, entries: &[Entry]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_LEN + entries.len() * ENTRY_LEN);
@@ -42,7 +42,7 @@ pub fn encode(kind: Kind, entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-/// Checks a table whose indexes must be below `index_max`.
+/// Decodes and checks a table whose indexes must be below `index_max`.
 pub fn decode(kind: Kind, bytes: &[u8], index_max: u64) -> Result<Vec<Entry>, Fault> {
     let (_, mut cursor) = header::decode_whole(kind, bytes)?;
     let body_len = cursor.rest().len();

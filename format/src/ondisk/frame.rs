@@ -1,4 +1,4 @@
-//! A frame: a chunk, or some blocks of one, as stored (spec section 6.3).
+//! A frame: the stored form of a chunk, or of some of its blocks (spec section 6.3).
 //!
 //! ```text
 //! codec u8 | transform u8 | flags u8 | 0 | [mask | digests of the absent blocks] | payload
@@ -14,16 +14,16 @@ use crate::limits::BLOCK_LEN;
 pub const HEAD_LEN: usize = 4;
 const FLAG_PARTIAL: u8 = 1;
 
-/// Which blocks of its chunk a frame holds.
+/// The blocks of a chunk that a frame holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
-    /// All of them.
+    /// All blocks.
     Whole,
-    /// Some; of the others it holds the digests, so that the chunk id can be checked.
+    /// Some blocks. The frame has the digests of the absent ones, so that the chunk id can be checked.
     Partial {
-        /// Bit *b* of byte *b* / 8 is set where block *b* is held.
+        /// Bit *b* % 8 of byte *b* / 8 is set if block *b* is present.
         mask: Vec<u8>,
-        /// Digests of the blocks that are not held, in ascending order.
+        /// The digests of the absent blocks, in ascending order.
         absent: Vec<Digest>,
     },
 }
@@ -34,19 +34,19 @@ pub fn has(mask: &[u8], block: u32) -> bool {
     mask.get(block as usize / 8).is_some_and(|byte| byte >> (block % 8) & 1 == 1)
 }
 
-/// A frame taken apart; the payload is not decoded yet.
+/// A parsed frame; the payload is not decoded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// How the payload is encoded.
+    /// The codec of the payload.
     pub codec: Codec,
-    /// Which blocks it holds.
+    /// The blocks that the frame holds.
     pub presence: Presence,
     /// The encoded blocks.
     pub payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// Checks a frame of a chunk of `blocks` blocks.
+    /// Parses and checks a frame of a chunk of `blocks` blocks.
     pub fn decode(bytes: &'a [u8], blocks: u32) -> Result<Self, Fault> {
         let mut cursor = Cursor::new(bytes);
         let codec = Codec::from_number(cursor.u8()?)?;
@@ -74,7 +74,7 @@ impl<'a> Frame<'a> {
         Ok(Self { codec, presence, payload: cursor.rest() })
     }
 
-    /// Blocks that the frame of a chunk of `blocks` blocks holds.
+    /// Returns the number of blocks held, for a chunk of `blocks` blocks.
     #[must_use]
     pub fn held(&self, blocks: u32) -> u32 {
         match &self.presence {
@@ -83,7 +83,7 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Decodes the blocks held, back to back, into `plain`, which has exactly their length.
+    /// Decodes the held blocks, back to back, into `plain`, which has exactly their length.
     pub fn decode_payload(&self, plain: &mut [u8]) -> Result<(), Fault> {
         self.codec.decode(self.payload, plain)
     }
@@ -104,7 +104,7 @@ pub fn encode_partial_head(codec: Codec, mask: &[u8], absent: &[Digest], out: &m
     }
 }
 
-/// Bytes of `blocks` blocks.
+/// Returns the length of `blocks` blocks, in bytes.
 #[must_use]
 pub fn plain_len(blocks: u32) -> usize {
     blocks as usize * BLOCK_LEN

@@ -6,33 +6,33 @@ use crate::fault::Fault;
 
 /// Bytes in a header.
 pub const HEADER_LEN: usize = 32;
-/// The version that this library writes, and the only major one that it reads.
+/// The version that this library writes, and the only major version that it reads.
 pub const MAJOR: u8 = 1;
 const MINOR: u8 = 0;
 const ALGORITHM_BLAKE3: u8 = 1;
 
-/// What kind of object follows; the last four bytes of the magic.
+/// The kind of an object: the last four bytes of the magic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `melv.store`.
+    /// The header of a store, `melv.store`.
     Store,
     /// A reference record.
     Reference,
     /// A manifest.
     Manifest,
-    /// A manifest as stored.
+    /// A manifest record: a manifest as stored.
     Record,
-    /// A map tree's root.
+    /// The root of a map tree.
     MapRoot,
-    /// A map tree's leaf.
+    /// A leaf of a map tree.
     MapLeaf,
-    /// A span tree's root.
+    /// The root of a span tree.
     SpanRoot,
-    /// A span tree's page.
+    /// A page of a span tree.
     SpanPage,
-    /// A chunk list's root.
+    /// The root of a chunk list.
     List,
-    /// A locator's root.
+    /// The root of a locator.
     Locator,
     /// A pack.
     Pack,
@@ -40,12 +40,12 @@ pub enum Kind {
     PageFile,
     /// A bundle.
     Bundle,
-    /// A bundle's table.
+    /// The table of a bundle.
     BundleTable,
 }
 
 impl Kind {
-    /// The magic: `melv` and four letters of the kind.
+    /// Returns the magic: `melv` and four letters for the kind.
     #[must_use]
     pub fn magic(self) -> &'static str {
         match self {
@@ -73,11 +73,11 @@ pub fn encode(kind: Kind, body_len: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&[MAJOR, MINOR, ALGORITHM_BLAKE3, 0]);
     out.put_u32(0); // refuse mask
     out.put_u32(0); // ignore mask
-    out.put_u32(0); // writer mask, reserved but in the store's header
+    out.put_u32(0); // writer mask, reserved except in a store's header
     out.put_u64(body_len);
 }
 
-/// Begins an object with a body length to be filled in by [`finish`].
+/// Begins an object; [`finish`] fills in its body length.
 #[must_use]
 pub fn begin(kind: Kind) -> Vec<u8> {
     let mut out = Vec::new();
@@ -85,7 +85,7 @@ pub fn begin(kind: Kind) -> Vec<u8> {
     out
 }
 
-/// Fills in the body length of an object begun by [`begin`], all of which is there.
+/// Fills in the body length of a complete object begun by [`begin`].
 pub fn finish(object: &mut [u8]) {
     let body_len = (object.len() - HEADER_LEN) as u64;
     if let Some(field) = object.get_mut(24..HEADER_LEN) {
@@ -93,7 +93,7 @@ pub fn finish(object: &mut [u8]) {
     }
 }
 
-/// Ends an object begun by [`begin`] with the digest of all that is before it.
+/// Completes an object begun by [`begin`] and appends the digest of all preceding bytes.
 pub fn finish_checked(object: &mut Vec<u8>) {
     let end = object.len();
     object.put_digest(&Digest::ZERO);
@@ -103,16 +103,17 @@ pub fn finish_checked(object: &mut Vec<u8>) {
     object.put_digest(&checksum);
 }
 
-/// What a header says beyond what was checked.
+/// The fields of a header that decoding does not check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// The writer mask: bits unknown to a writer forbid it to write. Zero but in a store's header.
+    /// The writer mask: a writer must not write if it does not know a bit of it. Zero except in a store's
+    /// header.
     pub writer_mask: u32,
-    /// How many bytes follow the header; for a pack, which is written in one pass, zero.
+    /// The number of bytes after the header; zero for a pack, which is written in one pass.
     pub body_len: u64,
 }
 
-/// Takes a header off the front.
+/// Takes and checks a header.
 pub fn decode(kind: Kind, cursor: &mut Cursor<'_>) -> Result<Header, Fault> {
     let magic = cursor.bytes(8)?;
     if magic != kind.magic().as_bytes() {
@@ -123,7 +124,7 @@ pub fn decode(kind: Kind, cursor: &mut Cursor<'_>) -> Result<Header, Fault> {
     if major != MAJOR {
         return Err(Fault::Version { found: major, known: MAJOR });
     }
-    let _minor = cursor.u8()?; // newer minor versions add only what may be ignored
+    let _minor = cursor.u8()?; // newer minor versions add only ignorable fields
     let algorithm = cursor.u8()?;
     if algorithm != ALGORITHM_BLAKE3 {
         return Err(Fault::DigestAlgorithm { found: algorithm });
@@ -143,7 +144,7 @@ pub fn decode(kind: Kind, cursor: &mut Cursor<'_>) -> Result<Header, Fault> {
     Ok(Header { writer_mask, body_len: cursor.u64()? })
 }
 
-/// Takes a header off the front of a whole object, which must end where the header says.
+/// Takes the header of a whole object, whose end must match the declared body length.
 pub fn decode_whole<'a>(kind: Kind, bytes: &'a [u8]) -> Result<(Header, Cursor<'a>), Fault> {
     let mut cursor = Cursor::new(bytes);
     let header = decode(kind, &mut cursor)?;

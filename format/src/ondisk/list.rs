@@ -1,10 +1,10 @@
-//! A chunk list: pages of chunk ids, then the root that names them (spec section 6.1).
+//! A chunk list: pages of chunk ids, then the root that refers to them (spec section 6.1).
 //!
 //! ```text
 //! page 0 | page 1 | … | root | u64 length of the root
 //! ```
 //!
-//! A page holds 1024 ids, the last one fewer, so an id's place follows from its number alone.
+//! A page holds 1024 ids, the last one fewer, so an id's position follows from its number alone.
 
 use super::cursor::Put;
 use super::header::{self, Kind};
@@ -12,10 +12,10 @@ use crate::digest::{DIGEST_LEN, Digest};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_BITS, CHUNK_BLOCKS_MAX, LIST_BLOCKS_MAX, LIST_CHUNKS_MAX, TABLE_PAGE_RECORDS};
 
-/// Bytes of the number that ends the file.
+/// Bytes of the root's length at the end of the file.
 pub const TRAILER_LEN: u64 = 8;
 
-/// What ends the file of a list, or of a locator: its root, and the root's length.
+/// Returns the end of a list or locator file: its root, then the root's length.
 #[must_use]
 pub fn with_trailer(mut root: Vec<u8>) -> Vec<u8> {
     let len = root.len() as u64;
@@ -24,7 +24,7 @@ pub fn with_trailer(mut root: Vec<u8>) -> Vec<u8> {
 }
 const FIXED_LEN: u64 = 48;
 
-/// A list's shape: what its root says apart from its pages' digests.
+/// A list's shape: its root without the digests of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListShape {
     /// Blocks in every chunk but the last; a power of two.
@@ -34,13 +34,13 @@ pub struct ListShape {
 }
 
 impl ListShape {
-    /// Chunks in the list.
+    /// Returns the number of chunks in the list.
     #[must_use]
     pub fn chunks(&self) -> u64 {
         self.blocks.div_ceil(u64::from(self.chunk_blocks))
     }
 
-    /// Blocks in chunk `chunk`.
+    /// Returns the number of blocks in chunk `chunk`.
     #[must_use]
     pub fn blocks_of(&self, chunk: u64) -> u32 {
         let first = chunk.saturating_mul(u64::from(self.chunk_blocks));
@@ -48,25 +48,25 @@ impl ListShape {
         u32::try_from(left).unwrap_or(u32::MAX).min(self.chunk_blocks)
     }
 
-    /// Pages of chunk ids.
+    /// Returns the number of pages of chunk ids.
     #[must_use]
     pub fn pages(&self) -> u64 {
         self.chunks().div_ceil(TABLE_PAGE_RECORDS)
     }
 
-    /// Where in the file the root begins.
+    /// Returns the offset of the root in the file.
     #[must_use]
     pub fn root_offset(&self) -> u64 {
         self.chunks() * DIGEST_LEN as u64
     }
 
-    /// Bytes in the root.
+    /// Returns the length of the root, in bytes.
     #[must_use]
     pub fn root_len(&self) -> u64 {
         FIXED_LEN + self.pages() * DIGEST_LEN as u64
     }
 
-    /// Bytes in the file.
+    /// Returns the length of the file, in bytes.
     #[must_use]
     pub fn file_len(&self) -> u64 {
         self.root_offset() + self.root_len() + TRAILER_LEN
@@ -104,7 +104,7 @@ pub struct ListRoot {
 }
 
 impl ListRoot {
-    /// The root's bytes; their object digest is the list's id.
+    /// Encodes the root; its object digest is the list's id.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = header::begin(Kind::List);
@@ -118,7 +118,7 @@ impl ListRoot {
         out
     }
 
-    /// Checks a root.
+    /// Decodes and checks a root.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::List, bytes)?;
         let block_bits = cursor.u8()?;

@@ -1,11 +1,11 @@
-//! A locator: in which packs a list's chunks lie (spec section 6.5).
+//! A locator: the packs that hold a list's chunks (spec section 6.5).
 //!
 //! ```text
 //! page 0 | page 1 | … | root | u64 length of the root
 //! ```
 //!
-//! A page holds 1024 records of 24 bytes. Record *n* is chunk *n*'s; further frames of a chunk
-//! hang on it by links to records beyond the last chunk's.
+//! A page holds 1024 records of 24 bytes. Record *n* belongs to chunk *n*. Records beyond the last chunk's
+//! are further frames, linked from the record of their chunk.
 
 use super::cursor::{Cursor, Put};
 use super::header::{self, Kind};
@@ -18,31 +18,30 @@ use crate::limits::{
 
 /// Bytes in a record.
 pub const RECORD_LEN: usize = 24;
-/// Bytes of the number that ends the file.
+/// Bytes of the root's length at the end of the file.
 pub const TRAILER_LEN: u64 = 8;
 /// The pack number of a chunk that has no frame in this store.
 pub const ABSENT: u32 = u32::MAX;
 const TARGET_PACK: u32 = 0;
-/// In the field of the length: the bits of the length, and the one that says that the frame is
-/// partial.
+/// The bits of the length field: the length itself, and the flag of a partial frame.
 const LEN_MASK: u32 = (1 << 24) - 1;
 const PARTIAL: u32 = 1 << 24;
-/// In the root's flags.
+/// A flag of the root: some chunk is held in part or not at all.
 const IN_PART: u32 = 1;
 const TARGET_LEN: usize = 4 + DIGEST_LEN;
 
-/// Where one frame lies.
+/// The position of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FramePlace {
-    /// Which of the locator's packs, or [`ABSENT`].
+    /// The number of the pack in the locator, or [`ABSENT`].
     pub pack: u32,
-    /// First byte in the pack.
+    /// The first byte in the pack.
     pub offset: u32,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u32,
     /// Whether the frame holds only some blocks of its chunk.
     pub partial: bool,
-    /// Record of a further frame of the same chunk, or zero.
+    /// The record of a further frame of the same chunk, or zero.
     pub next: u32,
     /// The guard of the frame's bytes.
     pub guard: u64,
@@ -58,7 +57,7 @@ impl FramePlace {
         self.pack == ABSENT
     }
 
-    /// Whether this one frame holds all of its chunk.
+    /// Whether this single frame holds all of its chunk.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         !self.is_absent() && !self.partial
@@ -73,7 +72,7 @@ impl FramePlace {
         out.put_u64(self.guard);
     }
 
-    /// Checks record `number` of a page of the locator that `root` describes.
+    /// Decodes and checks record `number`, which lies in `page`, against the locator's root.
     pub fn decode(page: &[u8], number: u64, root: &LocatorRoot) -> Result<Self, Fault> {
         let within = usize::try_from(number % TABLE_PAGE_RECORDS).unwrap_or(usize::MAX) * RECORD_LEN;
         let mut cursor = Cursor::new(page.get(within..).unwrap_or_default());
@@ -119,20 +118,20 @@ impl FramePlace {
 pub struct LocatorRoot {
     /// The list whose chunks are located.
     pub list: Digest,
-    /// Chunks in the list.
+    /// The number of chunks in the list.
     pub chunks: u64,
-    /// Records, of which those beyond `chunks` are further frames.
+    /// The number of records; those beyond `chunks` are further frames.
     pub records: u64,
-    /// Whether some chunk is held in part, or not at all.
+    /// Whether some chunk is held only in part, or not at all.
     pub in_part: bool,
-    /// Packs that records refer to by number.
+    /// The packs that records refer to by number.
     pub packs: Vec<Digest>,
     /// The digest of each page of records.
     pub pages: Vec<Digest>,
 }
 
 impl LocatorRoot {
-    /// The root's bytes, which end in their own digest.
+    /// Encodes the root, which ends in its own digest.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = header::begin(Kind::Locator);
@@ -152,7 +151,7 @@ impl LocatorRoot {
         out
     }
 
-    /// Checks a root.
+    /// Decodes and checks a root.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::Locator, bytes)?;
         let (list, chunks, records) = (cursor.digest()?, cursor.u64()?, cursor.u64()?);
@@ -189,7 +188,7 @@ impl LocatorRoot {
         if object_digest(covered) != checksum {
             return Err(Fault::Checksum);
         }
-        // Judged only now: a damaged target is not one of a kind to come.
+        // Only after the checksum: a damaged target must not be reported as an unsupported kind.
         let packs = (0..pack_count).map(|_| target(&mut targets)).collect::<Result<_, _>>()?;
         Ok(Self { list, chunks, records, in_part: flags & IN_PART != 0, packs, pages })
     }

@@ -1,4 +1,4 @@
-//! A manifest: what an image is (spec section 7.1). Its object digest is the image id.
+//! A manifest: the description of an image (spec section 7.1). Its object digest is the image id.
 
 use std::collections::BTreeMap;
 
@@ -16,49 +16,49 @@ const KIND_DISK: u8 = 0;
 const LIST_LEN: usize = 48;
 const METADATA_LEN_MIN: usize = 8;
 
-/// The shape of a disk, from which the shape of its trees follows.
+/// The shape of a disk, which determines the shape of its trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
-    /// Bytes, a multiple of 512.
+    /// The size in bytes, a multiple of 512.
     pub size_bytes: u64,
     /// log2 of the logical sector size that the disk was made for: 9 to 12.
     pub logical_bits: u8,
-    /// log2 of the physical one, not below it.
+    /// log2 of the physical sector size, at least `logical_bits`.
     pub physical_bits: u8,
 }
 
 impl Geometry {
-    /// A disk of `size_bytes` with sectors of 512 bytes on physical ones of 4096.
+    /// Describes a disk of `size_bytes` with logical sectors of 512 bytes on physical sectors of 4096.
     #[must_use]
     pub fn of_size(size_bytes: u64) -> Self {
         Self { size_bytes, logical_bits: 9, physical_bits: 12 }
     }
 
-    /// Blocks, the last of which may be short.
+    /// Returns the number of blocks; the last may be short.
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.size_bytes.div_ceil(BLOCK_LEN as u64)
     }
 
-    /// Spans, the last of which may be short.
+    /// Returns the number of spans; the last may be short.
     #[must_use]
     pub fn spans(&self) -> u64 {
         self.blocks().div_ceil(SPAN_BLOCKS)
     }
 
-    /// log2 of the blocks in a map leaf: as few as keep the root at [`LEAVES_MAX`] leaves.
+    /// Returns log2 of the blocks in a map leaf: the smallest that keeps the root at [`LEAVES_MAX`] leaves.
     #[must_use]
     pub fn leaf_bits(&self) -> u8 {
         (LEAF_BITS_MIN..52).find(|&bits| self.blocks().div_ceil(1 << bits) <= LEAVES_MAX).unwrap_or(52)
     }
 
-    /// Blocks in a map leaf.
+    /// Returns the number of blocks in a map leaf.
     #[must_use]
     pub fn leaf_blocks(&self) -> u64 {
         1 << self.leaf_bits()
     }
 
-    /// Leaves.
+    /// Returns the number of leaves.
     #[must_use]
     pub fn leaves(&self) -> u64 {
         self.blocks().div_ceil(self.leaf_blocks())
@@ -82,24 +82,24 @@ impl Geometry {
 pub struct ListUse {
     /// The list.
     pub id: Digest,
-    /// Its shape, so that the places of its pages are known before its root is read.
+    /// Its shape, so that its pages can be located before its root is read.
     pub shape: ListShape,
 }
 
-/// What an image is.
+/// The description of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The disk.
+    /// The shape of the disk.
     pub geometry: Geometry,
-    /// Blocks that are not zero.
+    /// The number of non-zero blocks.
     pub data_blocks: u64,
-    /// Digest of what the guest reads.
+    /// The content id: the digest of the bytes a guest reads.
     pub content: Digest,
-    /// Digest of the map root; zero where the whole disk is zero.
+    /// The digest of the map root; zero if the whole disk is zero.
     pub map_root: Digest,
-    /// Digest of the span root; zero where the whole disk is zero.
+    /// The digest of the span root; zero if the whole disk is zero.
     pub span_root: Digest,
-    /// The image that this one was made from, or zero. Lineage only: nothing is read through it.
+    /// The image that this one was made from, or zero. Lineage only; no data is read through it.
     pub parent: Digest,
     /// The lists that the map uses, in ascending order of their ids.
     pub lists: Vec<ListUse>,
@@ -108,7 +108,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest's bytes; their object digest is the image id.
+    /// Encodes the manifest; its object digest is the image id.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = header::begin(Kind::Manifest);
@@ -138,7 +138,7 @@ impl Manifest {
         out
     }
 
-    /// Checks a manifest.
+    /// Decodes and checks a manifest.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.len() as u64 > MANIFEST_LEN_MAX {
             return Err(Fault::Limit {
@@ -230,7 +230,7 @@ fn decode_metadata(count: u64, cursor: &mut Cursor<'_>) -> Result<BTreeMap<Strin
     Ok(metadata)
 }
 
-/// Keys are made of lower-case letters, digits, dots, dashes and underscores.
+/// Whether `key` is a non-empty string of lower-case letters, digits, dots, dashes and underscores.
 fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
 }

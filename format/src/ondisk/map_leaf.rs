@@ -1,8 +1,8 @@
 //! A map leaf: the extents of one fixed range of the guest disk (spec section 7.4).
 //!
-//! Blocks that no extent covers are zero. Extents are in ascending order and as long as they can
-//! be; their sources are coded as differences from where the previous extent of the same list
-//! ended, so that a run of neighbours costs three to four bytes.
+//! Blocks outside all extents are zero. Extents are in ascending order and maximal. A source is coded as the
+//! difference from the end of the previous extent of the same list. A run of neighbours thus costs three to
+//! four bytes.
 
 use super::cursor::{Cursor, Put, unzigzag, zigzag};
 use super::header::{self, HEADER_LEN, Kind};
@@ -10,12 +10,12 @@ use crate::digest::{DIGEST_LEN, Digest};
 use crate::fault::Fault;
 use crate::limits::LIST_BLOCKS_MAX;
 
-/// Bytes that one extent takes at least.
+/// The minimum bytes of an extent.
 const EXTENT_LEN_MIN: usize = 2;
 const GAP: u64 = 1;
 const LIST_CHANGES: u64 = 2;
 
-/// Puts the id of list `number` into the bytes of a leaf that was encoded before the id was known.
+/// Fills in the id of list `number` in a leaf that was encoded before the id was known.
 pub fn set_list(leaf: &mut [u8], number: usize, id: &Digest) {
     let at = HEADER_LEN + 8 + number * DIGEST_LEN;
     if let Some(place) = leaf.get_mut(at..at + DIGEST_LEN) {
@@ -23,44 +23,44 @@ pub fn set_list(leaf: &mut [u8], number: usize, id: &Digest) {
     }
 }
 
-/// A run of guest blocks whose source is consecutive blocks of one chunk list.
+/// A run of guest blocks, backed by consecutive blocks of one chunk list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// First block, counted from the leaf's start.
+    /// The first block, counted from the leaf's start.
     pub start: u64,
-    /// Blocks, at least one.
+    /// The length in blocks; at least 1.
     pub blocks: u64,
-    /// Which of the leaf's lists.
+    /// The list's number in the leaf.
     pub list: u32,
-    /// First block in the list.
+    /// The first block in the list.
     pub source: u64,
 }
 
 impl Extent {
-    /// The block after the last.
+    /// Returns the block after the last.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.start + self.blocks
     }
 
-    /// Whether `next` could be part of this extent.
+    /// Whether `next` could be merged into this extent.
     #[must_use]
     pub fn continues_with(&self, next: &Self) -> bool {
         self.end() == next.start && self.list == next.list && self.source + self.blocks == next.source
     }
 }
 
-/// A leaf: the lists it uses, in the order of their first use, and its extents.
+/// A leaf: its lists, in the order of their first use, and its extents.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MapLeaf {
-    /// Chunk lists.
+    /// The chunk lists.
     pub lists: Vec<Digest>,
-    /// Extents in ascending order, merged.
+    /// The extents in ascending order, merged.
     pub extents: Vec<Extent>,
 }
 
 impl MapLeaf {
-    /// The leaf's bytes; their object digest names it.
+    /// Encodes the leaf; its object digest names it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = header::begin(Kind::MapLeaf);
@@ -91,7 +91,7 @@ impl MapLeaf {
         out
     }
 
-    /// Checks a leaf of `leaf_blocks` blocks.
+    /// Decodes and checks a leaf of `leaf_blocks` blocks.
     pub fn decode(bytes: &[u8], leaf_blocks: u64) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::MapLeaf, bytes)?;
         let (lists, extents) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
@@ -119,11 +119,11 @@ impl MapLeaf {
     }
 }
 
-/// The state that extents are coded against.
+/// The state of the difference coding of extents.
 struct ExtentDecoder {
-    /// Per list, the block after the last extent's source.
+    /// For each list, the block after the last extent's source.
     expected: Vec<u64>,
-    /// How many lists extents have named so far.
+    /// The number of lists used by extents so far.
     used: u64,
     last: Option<Extent>,
     leaf_blocks: u64,

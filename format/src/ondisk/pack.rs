@@ -6,7 +6,7 @@ use crate::digest::{DIGEST_LEN, Digest, Hasher};
 use crate::fault::Fault;
 use crate::limits::{FRAME_LEN_MAX, PACK_FRAMES_MAX, PACK_LEN_MAX};
 
-/// Where the first frame begins.
+/// The offset of the first frame.
 pub const FRAMES_OFFSET: u64 = HEADER_LEN as u64 + 16;
 /// Bytes in one record of the index.
 pub const RECORD_LEN: usize = 20;
@@ -14,18 +14,18 @@ pub const RECORD_LEN: usize = 20;
 pub const TRAILER_LEN: u64 = 8 + 8 + DIGEST_LEN as u64 + 8;
 const END_MARK: &[u8; 8] = b"melvpend";
 
-/// What the index says of one frame.
+/// The index's record of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameRecord {
     /// The first eight bytes of the chunk's id: the seed of the guard.
     pub key: u64,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u32,
     /// The guard.
     pub guard: u64,
 }
 
-/// A pack's first bytes.
+/// Encodes the first bytes of a pack.
 #[must_use]
 pub fn encode_head() -> Vec<u8> {
     let mut out = Vec::new();
@@ -35,7 +35,7 @@ pub fn encode_head() -> Vec<u8> {
     out
 }
 
-/// Checks a pack's first bytes.
+/// Checks the first bytes of a pack.
 pub fn decode_head(bytes: &[u8]) -> Result<(), Fault> {
     let mut cursor = Cursor::new(bytes);
     let header = header::decode(Kind::Pack, &mut cursor)?;
@@ -49,7 +49,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<(), Fault> {
     cursor.reserved(12)
 }
 
-/// A pack's last bytes, and its id.
+/// Encodes the last bytes of a pack, and computes its id.
 #[must_use]
 pub fn encode_tail(records: &[FrameRecord]) -> (Vec<u8>, Digest) {
     let mut out = Vec::with_capacity(records.len() * RECORD_LEN + 64);
@@ -67,8 +67,8 @@ pub fn encode_tail(records: &[FrameRecord]) -> (Vec<u8>, Digest) {
     (out, id)
 }
 
-/// The id binds header, index and counts; through the guards it binds the frames against
-/// accidents, and the chunk ids bind their content.
+/// Computes the id from the header, index and counts. It covers the frames against accidents through their
+/// guards; the chunk ids cover their content.
 fn pack_id(head: &[u8], index: &[u8], frames: u64, frames_len: u64) -> Digest {
     let mut hasher = Hasher::object();
     hasher.update(head);
@@ -78,32 +78,32 @@ fn pack_id(head: &[u8], index: &[u8], frames: u64, frames_len: u64) -> Digest {
     hasher.finish()
 }
 
-/// What a trailer says.
+/// The contents of a trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trailer {
-    /// Frames in the pack.
+    /// The number of frames in the pack.
     pub frames: u64,
-    /// Bytes that they take together.
+    /// The total length of the frames, in bytes.
     pub frames_len: u64,
     /// The pack's id.
     pub id: Digest,
 }
 
 impl Trailer {
-    /// Where the index begins.
+    /// Returns the offset of the index.
     #[must_use]
     pub fn index_offset(&self) -> u64 {
         FRAMES_OFFSET + self.frames_len
     }
 
-    /// Bytes in the index.
+    /// Returns the length of the index, in bytes.
     #[must_use]
     pub fn index_len(&self) -> u64 {
         self.frames * RECORD_LEN as u64
     }
 }
 
-/// Checks the last bytes of a pack of `pack_len` bytes.
+/// Decodes and checks the last bytes of a pack of `pack_len` bytes.
 pub fn decode_trailer(bytes: &[u8], pack_len: u64) -> Result<Trailer, Fault> {
     let mut cursor = Cursor::new(bytes);
     let trailer = Trailer { frames: cursor.u64()?, frames_len: cursor.u64()?, id: cursor.digest()? };
@@ -123,7 +123,7 @@ pub fn decode_trailer(bytes: &[u8], pack_len: u64) -> Result<Trailer, Fault> {
     Ok(trailer)
 }
 
-/// Checks an index against the trailer and the head that were read with it.
+/// Decodes an index and checks it against its pack's head and trailer.
 pub fn decode_index(head: &[u8], index: &[u8], trailer: &Trailer) -> Result<Vec<FrameRecord>, Fault> {
     if pack_id(head, index, trailer.frames, trailer.frames_len) != trailer.id {
         return Err(Fault::Checksum);

@@ -4,8 +4,8 @@
 //! header | lengths | checksum | manifest | places of the pages | map root | span root
 //! ```
 //!
-//! The places are outside every id: moving pages about rewrites them and nothing else. What is
-//! needed to begin reading lies in front, in one piece.
+//! No id covers the places, so moving pages rewrites only them. The parts needed to begin reading lie in one
+//! piece at the front.
 
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
@@ -19,31 +19,31 @@ const PLACE_LEN: usize = 16;
 /// The file number of a page that a bundle leaves to its base.
 pub const FILE_OF_BASE: u32 = u32::MAX;
 
-/// Where a page lies.
+/// The position of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PagePlace {
-    /// Which of the record's page files.
+    /// The number of the page file in the record.
     pub file: u32,
-    /// First byte in the file.
+    /// The first byte in the file.
     pub offset: u64,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u32,
 }
 
-/// The lengths at the front of a record, from which all places in it follow.
+/// The lengths at the front of a record, which determine all positions in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHead {
-    /// Bytes of the manifest.
+    /// The length of the manifest, in bytes.
     pub manifest_len: u32,
-    /// Bytes of the map root, or zero.
+    /// The length of the map root in bytes, or zero.
     pub map_root_len: u32,
-    /// Bytes of the span root, or zero.
+    /// The length of the span root in bytes, or zero.
     pub span_root_len: u32,
-    /// Page files named.
+    /// The number of page files.
     pub files: u32,
-    /// Map leaves placed.
+    /// The number of map leaves with a place.
     pub map_pages: u32,
-    /// Span pages placed.
+    /// The number of span pages with a place.
     pub span_pages: u32,
     checksum: Digest,
 }
@@ -54,7 +54,7 @@ impl PagePlace {
 }
 
 impl RecordHead {
-    /// Checks the first [`HEAD_LEN`] bytes of a record of `record_len` bytes.
+    /// Decodes and checks the first [`HEAD_LEN`] bytes of a record of `record_len` bytes.
     pub fn decode(bytes: &[u8], record_len: u64) -> Result<Self, Fault> {
         let mut cursor = Cursor::new(bytes);
         let header = header::decode(Kind::Record, &mut cursor)?;
@@ -95,36 +95,36 @@ impl RecordHead {
         }
     }
 
-    /// Where the places begin.
+    /// Returns the offset of the places.
     #[must_use]
     pub fn places_offset(&self) -> u64 {
         HEAD_LEN + u64::from(self.manifest_len)
     }
 
-    /// Bytes of the places.
+    /// Returns the length of the places, in bytes.
     #[must_use]
     pub fn places_len(&self) -> u64 {
         u64::from(self.files) * DIGEST_LEN as u64
             + (u64::from(self.map_pages) + u64::from(self.span_pages)) * PLACE_LEN as u64
     }
 
-    /// Where the map root begins.
+    /// Returns the offset of the map root.
     #[must_use]
     pub fn map_root_offset(&self) -> u64 {
         self.places_offset() + self.places_len()
     }
 
-    /// Where the span root begins.
+    /// Returns the offset of the span root.
     #[must_use]
     pub fn span_root_offset(&self) -> u64 {
         self.map_root_offset() + u64::from(self.map_root_len)
     }
 }
 
-/// Where an image's pages lie in this store.
+/// The positions of an image's pages in a store or bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
-    /// Page files, by id.
+    /// The page files.
     pub files: Vec<Digest>,
     /// The place of each map leaf, in the map root's order.
     pub map: Vec<PagePlace>,
@@ -146,8 +146,8 @@ impl Places {
         out
     }
 
-    /// Checks the places that lie behind the manifest; `head_bytes` are the record's first bytes.
-    /// With `has_base`, pages may be left to a base.
+    /// Decodes and checks the places that follow the manifest; `head_bytes` are the record's first bytes.
+    /// With `has_base`, a base may hold some of the pages.
     pub fn decode(bytes: &[u8], head_bytes: &[u8], head: &RecordHead, has_base: bool) -> Result<Self, Fault> {
         let covered = head_bytes.get(..HEADER_LEN + 32).unwrap_or_default();
         if places_checksum(covered, bytes) != head.checksum {
@@ -185,7 +185,7 @@ fn places_checksum(head: &[u8], places: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// A record's bytes.
+/// Encodes a record.
 #[must_use]
 pub fn encode(manifest: &[u8], places: &Places, map_root: &[u8], span_root: &[u8]) -> Vec<u8> {
     let len32 = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);

@@ -14,19 +14,19 @@ pub fn is_name(text: &str) -> bool {
     text.len() <= NAME_LEN_MAX && text.split(['.', '_', '-']).all(part)
 }
 
-/// What a reference record says.
+/// The contents of a reference record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// `NAME:TAG`, so that a record moved under another name is noticed.
+    /// `NAME:TAG`, so that a record moved to another name is detected.
     pub name: String,
     /// The image.
     pub image: Digest,
-    /// When the name was given, in seconds since 1970 UTC.
+    /// The time the name was given, in seconds since 1970 UTC.
     pub created_seconds: u64,
 }
 
 impl Reference {
-    /// The record's bytes.
+    /// Encodes the record.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = header::begin(Kind::Reference);
@@ -39,7 +39,7 @@ impl Reference {
         out
     }
 
-    /// Checks a record that is stored under the name `expected`.
+    /// Decodes and checks a record that is stored under the name `expected`.
     pub fn decode(bytes: &[u8], expected: &str) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::Reference, bytes)?;
         let image = cursor.digest()?;

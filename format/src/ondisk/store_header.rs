@@ -1,18 +1,18 @@
-//! `melv.store`: what makes a folder a store (spec section 5.1).
+//! `melv.store`: the file that marks a folder as a store (spec section 5.1).
 
 use super::cursor::Put;
 use super::header::{self, Kind};
 use crate::digest::{Digest, object_digest};
 use crate::fault::Fault;
 
-/// What a store's header says.
+/// The contents of a store's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreHeader {
-    /// Bits that forbid an older writer to write.
+    /// The writer mask: bits unknown to a writer forbid it to write.
     pub writer_mask: u32,
 }
 
-/// The header of a new store: always the same bytes.
+/// Encodes the header of a new store: always the same bytes.
 #[must_use]
 pub fn encode() -> Vec<u8> {
     let mut out = header::begin(Kind::Store);
@@ -21,7 +21,7 @@ pub fn encode() -> Vec<u8> {
     out
 }
 
-/// Checks a store's header.
+/// Decodes and checks a store's header.
 pub fn decode(bytes: &[u8]) -> Result<StoreHeader, Fault> {
     let (header, mut cursor) = header::decode_whole(Kind::Store, bytes)?;
     let domain = cursor.digest()?;

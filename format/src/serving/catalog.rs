@@ -1,4 +1,4 @@
-//! Which disks there are, by name.
+//! The catalog of served disks, by name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -10,36 +10,36 @@ use crate::error::{Error, Result, StoreError};
 use crate::image::Image;
 use crate::store::{NamedImage, RefName, Store};
 
-/// Disks kept in mind while somebody may still have them; past that, those that nobody has go.
+/// The number of disk entries at which unused ones are swept.
 const OPEN_SWEEP: usize = 64;
 
-/// An image that is served, and its name.
+/// A served image and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The name, without its tag; `@` and the image id for one that was asked for by id.
+    /// The name without its tag; `@` and the image id for an image chosen by id.
     pub name: String,
     /// The tag.
     pub tag: String,
     /// The image.
     pub image: Digest,
-    /// When the name was given, in seconds since 1970 UTC, where that is known.
+    /// The time the name was given, in seconds since 1970 UTC, if known.
     pub created_seconds: Option<u64>,
 }
 
-/// What a process serves: all images of a store, as they are at each moment, or chosen ones.
+/// The disks that a process serves: all images of a store, always current, or a chosen set.
 #[derive(Debug)]
 pub struct Catalog {
-    /// The store of which everything is served.
+    /// The store that is served in full.
     all: Option<Store>,
-    /// By name and tag.
+    /// The chosen images, by name and tag.
     chosen: BTreeMap<(String, String), (Entry, Store)>,
     counters: Arc<Counters>,
-    /// Disks that somebody may have, by image.
+    /// The open disks, by image.
     open: Mutex<HashMap<Digest, Weak<Disk>>>,
 }
 
 impl Entry {
-    /// The name that stands for exactly this one.
+    /// Returns the name that identifies exactly this entry.
     #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.name, self.tag)
@@ -56,20 +56,20 @@ impl Entry {
 }
 
 impl Catalog {
-    /// All images of `store` that have a name: also those that get one later.
+    /// Creates a catalog of all named images of `store`, including images named later.
     #[must_use]
     pub fn all(store: Store) -> Self {
         Self { all: Some(store), chosen: BTreeMap::new(), counters: Arc::default(), open: Mutex::default() }
     }
 
-    /// None; [`Catalog::add`] brings some.
+    /// Creates an empty catalog, to be filled by [`Catalog::add`].
     #[must_use]
     pub fn of_chosen() -> Self {
         Self { all: None, chosen: BTreeMap::new(), counters: Arc::default(), open: Mutex::default() }
     }
 
-    /// Serves `image` of `store`, which stays the one that it is whatever becomes of the name. It takes
-    /// the place of one with the same name.
+    /// Serves `image` of `store`, even if its name later moves to another image. Replaces any entry with the
+    /// same name.
     pub fn add(&mut self, name: Option<&RefName>, store: &Store, image: &Image) {
         let (name, tag) = match name {
             Some(name) => (name.name().to_owned(), name.tag().to_owned()),
@@ -80,11 +80,11 @@ impl Catalog {
         self.chosen.insert(key, (entry, store.clone()));
     }
 
-    /// All that is served, in ascending order of names. Names whose record is damaged are left out.
-    /// Every record is read.
+    /// Returns all entries in ascending order of names, reading every record. Names with a damaged record are
+    /// left out.
     ///
     /// # Errors
-    /// When the names cannot be listed.
+    /// Fails if the names cannot be listed.
     pub fn list(&self) -> Result<Vec<Entry>> {
         match &self.all {
             Some(store) => Ok(readable(store.references()?)),
@@ -92,10 +92,10 @@ impl Catalog {
         }
     }
 
-    /// As [`Catalog::list`], but of the entries called `name`; no other record is looked at.
+    /// Like [`Catalog::list`], but only for the entries called `name`; no other record is read.
     ///
     /// # Errors
-    /// When the names cannot be listed.
+    /// Fails if the names cannot be listed.
     pub fn list_of(&self, name: &str) -> Result<Vec<Entry>> {
         match &self.all {
             Some(store) => Ok(readable(store.references_of(name)?)),
@@ -103,11 +103,11 @@ impl Catalog {
         }
     }
 
-    /// A tag that `name` has; `known` where that is one, which costs one look at the store. Whether the
-    /// record can be read is not asked.
+    /// Returns a tag of `name`: `known` if it is one, at the cost of a single lookup. The record may be
+    /// unreadable.
     ///
     /// # Errors
-    /// When the names cannot be listed.
+    /// Fails if the names cannot be listed.
     pub fn tag_of(&self, name: &str, known: Option<&str>) -> Result<Option<String>> {
         let Some(store) = &self.all else {
             return Ok(self.chosen_of(name).next().map(|entry| entry.tag.clone()));
@@ -130,11 +130,11 @@ impl Catalog {
         self.chosen.range(from..).map(|(_, (entry, _))| entry).take_while(move |entry| entry.name == name)
     }
 
-    /// The entry called `name`, and its store: see [`Catalog::open`]. One record is read.
+    /// Finds the entry called `name` and its store, as in [`Catalog::open`]. One record is read.
     fn find(&self, name: &str) -> Result<(Entry, &Store)> {
         let missing = || Error::from(StoreError::NotFound { what: "image", name: name.to_owned() });
         if let Some(store) = &self.all {
-            // A short id would do for the command, but is no name.
+            // The command line accepts a short id, but it is not a name.
             let parsed: RefName = name.parse().map_err(|_| missing())?;
             return Ok((Entry::of(store.named(&parsed)?), store));
         }
@@ -148,8 +148,8 @@ impl Catalog {
         Ok((entry.clone(), store))
     }
 
-    /// The entry called `name`, as [`Catalog::open`] takes it, and its image, which is not held for being
-    /// read: two records are read and nothing else.
+    /// Returns the entry called `name`, as in [`Catalog::open`], and its image. Only two records are read,
+    /// and the image is not pinned.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; damage of the records.
@@ -159,17 +159,17 @@ impl Catalog {
         Ok((entry, image))
     }
 
-    /// The disk called `name`: `NAME:TAG`, or `NAME` for `NAME:latest`; the empty name is the only one
-    /// that is served. All who ask for one image get the same disk.
+    /// Opens the disk called `name`: `NAME:TAG`, or `NAME` for `NAME:latest`. The empty name means the only
+    /// chosen image. All callers share one disk per image.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; those of opening the image.
+    /// [`StoreError::NotFound`]; any error from opening the image.
     pub fn open(&self, name: &str) -> Result<Arc<Disk>> {
         let (entry, store) = self.find(name)?;
         self.disk(entry.full_name(), store, entry.image)
     }
 
-    /// The disk of an image that somebody has open, whatever became of its names.
+    /// Returns the disk of an image that is already open, even if its names have changed.
     #[must_use]
     pub fn opened(&self, image: &Digest) -> Option<Arc<Disk>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).get(image).and_then(Weak::upgrade)
@@ -179,7 +179,7 @@ impl Catalog {
         if let Some(disk) = self.opened(&id) {
             return Ok(disk);
         }
-        // Opened without the lock: another may be first, and then theirs is taken.
+        // Opened without the lock; if another thread is faster, its disk is used.
         let disk = Arc::new(Disk::open(name, store, store.image_by_id(id)?, self.counters.clone())?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= OPEN_SWEEP {
@@ -192,14 +192,14 @@ impl Catalog {
         Ok(disk)
     }
 
-    /// What all disks together have served.
+    /// Returns the counters of all disks together.
     #[must_use]
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 }
 
-/// The entries whose record can be read.
+/// Returns the entries with a readable record.
 fn readable(references: Vec<(RefName, Result<NamedImage>)>) -> Vec<Entry> {
     references.into_iter().filter_map(|(_, named)| named.ok().map(Entry::of)).collect()
 }

@@ -1,8 +1,8 @@
-//! What was served.
+//! Counters of the served reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts of all disks of a process; any number of threads add to them.
+/// Counters over all disks of a process; any number of threads update them.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(super) requests: AtomicU64,
@@ -12,18 +12,18 @@ pub struct Counters {
     pub(super) verification_failures: AtomicU64,
 }
 
-/// [`Counters`] as they were at one moment.
+/// A snapshot of [`Counters`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Reads.
+    /// The number of reads.
     pub requests: u64,
-    /// Bytes that they gave.
+    /// The bytes returned by reads.
     pub bytes: u64,
-    /// Those of the reads whose bytes were all in the cache when they were asked for.
+    /// The number of reads served entirely from the cache.
     pub hits: u64,
-    /// Those that failed.
+    /// The number of failed reads.
     pub errors: u64,
-    /// Those that failed since what is stored is not what it must be.
+    /// The number of reads that failed because stored data is damaged.
     pub verification_failures: u64,
 }
 
@@ -32,7 +32,7 @@ impl Counters {
         counter.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// All counts now.
+    /// Returns all counts now.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

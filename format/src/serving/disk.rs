@@ -1,4 +1,4 @@
-//! A disk that is served.
+//! A served disk.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,10 +11,10 @@ use crate::image::{Image, Lineage};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT};
 use crate::store::{Pin, Store};
 
-/// One image as it is served to any number of clients. It holds what the image needs until it is dropped.
+/// An image served to any number of clients. Until it is dropped, it pins the objects that the image needs.
 ///
-/// Whoever wants bytes asks [`read_held`](BlockDevice::read_held) first, and [`read_at`](BlockDevice::read_at) for
-/// what is not all held: the second does not look again, and counts as a read that needed more than the cache.
+/// Call [`read_held`](BlockDevice::read_held) first, and [`read_at`](BlockDevice::read_at) if that returns
+/// `false`. `read_at` does not repeat the check, and counts as a cache miss.
 #[derive(Debug)]
 pub struct Disk {
     name: String,
@@ -22,41 +22,41 @@ pub struct Disk {
     store: Store,
     counters: Arc<Counters>,
     lineage: OnceLock<Lineage>,
-    /// The leaf whose depths were asked for last.
+    /// The last queried leaf and the depths of its runs.
     depths: Mutex<Option<(u64, Arc<[DepthRun]>)>>,
     _pin: Pin,
 }
 
 impl Disk {
-    /// Opens `image` of `store` for being served under `name`.
+    /// Opens `image` of `store` to be served under `name`.
     ///
     /// # Errors
-    /// Damage of what is needed to find the image's objects, and objects that are missing.
+    /// Damage of the data that locates the image's objects; missing objects.
     pub fn open(name: String, store: &Store, image: Image, counters: Arc<Counters>) -> Result<Self> {
         let pin = Pin::of(&image.shared, &image.record)?;
         let (lineage, depths) = (OnceLock::new(), Mutex::default());
         Ok(Self { name, image, store: store.clone(), counters, lineage, depths, _pin: pin })
     }
 
-    /// The image id.
+    /// Returns the image id.
     #[must_use]
     pub fn image_id(&self) -> Digest {
         self.image.id()
     }
 
-    /// The content id.
+    /// Returns the content id.
     #[must_use]
     pub fn content_id(&self) -> Digest {
         self.image.manifest().content
     }
 
-    /// Bytes of blocks that are not zero.
+    /// Returns the bytes in non-zero blocks.
     #[must_use]
     pub fn data_bytes(&self) -> u64 {
         self.image.manifest().data_blocks * BLOCK_LEN as u64
     }
 
-    /// Bytes that are best read at a time and aligned: those of a chunk.
+    /// Returns the preferred length and alignment of reads, in bytes: the chunk length.
     #[must_use]
     pub fn chunk_len(&self) -> u32 {
         let lists = &self.image.manifest().lists;
@@ -73,7 +73,7 @@ impl Disk {
         if error.is_damage() {
             self.count(|counters| &counters.verification_failures, 1);
         }
-        // The error names the object and the chunk or the place in it.
+        // The error names the object, and the chunk or the offset in it.
         let (store, id) = (self.store.storage().place(), self.image.id());
         tracing::error!(image = %self.name, %id, store, offset, len, %error, "a read failed");
     }
@@ -86,7 +86,7 @@ impl Disk {
         Ok(self.lineage.get_or_init(|| lineage))
     }
 
-    /// The runs of leaf `leaf` of the map.
+    /// Returns the runs of leaf `leaf` of the map.
     fn depths_of(&self, leaf: u64) -> Result<Arc<[DepthRun]>> {
         let mut last = self.depths.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, runs)) = last.as_ref()

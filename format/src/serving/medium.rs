@@ -1,36 +1,36 @@
-//! Reads that wait for what the disk lies on, and the threads for them.
+//! Reads that wait for the storage medium, and the threads for them.
 //!
-//! Decoding takes a processor, and as many threads as there are processors do all of it. A read that is not in
-//! memory waits for a drive or a network instead, and there the more of them wait at once the better. Which
-//! of the two it is shows afterwards: the kernel counts how often a thread slept of its own accord. Where
-//! one did while it read, more threads than processors are of use, for a while.
+//! Decoding is CPU-bound, so one thread per core is enough. A read that misses memory waits for a drive or a
+//! network, and there concurrency pays. The two cases can only be told apart afterwards: the kernel counts a
+//! thread's voluntary context switches. If a thread slept during a read, more threads than cores are useful
+//! for a while.
 //!
-//! A front end has a [`Medium`] watch the reads of what is not held, and asks it how many threads are of use. Threads
-//! take memory, up to 400 KiB each with a decoder's tables and long answers, so beyond the few that each client or
-//! mount has there is a bound for the whole process: each is an [`ExtraThread`].
+//! A front end lets a [`Medium`] watch the reads that miss the cache, and asks it whether extra threads are
+//! useful. A thread takes up to 400 KiB, for a decoder's tables and long answers. Beyond a few per client or
+//! mount, threads are therefore limited for the whole process: each needs an [`ExtraThread`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// One read of so many is watched: it takes two calls to the kernel.
+/// One read in this many is watched, because watching takes two system calls.
 const WATCHED_EVERY: usize = 4;
-/// What one that waited counts, against one for each that did not: with more than one in five that wait, it
-/// grows. Some wait for nothing but each other.
+/// Weight of a read that slept, against 1 for one that did not: the score grows once more than one read in
+/// five sleeps. Some sleep only on lock contention, hence not one in two.
 const WAITED: usize = 4;
-/// From this on reads are expected to wait.
+/// The score from which on reads are expected to wait.
 const WAITING_MIN: usize = 8;
-/// It does not grow beyond.
+/// The maximum score.
 const WAITING_MAX: usize = 24;
-/// Such threads, of all front ends of the process together.
+/// The maximum number of extra threads, over all front ends of the process.
 const EXTRA_MAX: usize = 24;
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
-/// What one disk, or all of a front end, lies on, as its reads tell.
+/// An estimate of whether a disk's (or a front end's) storage medium makes reads wait.
 #[derive(Debug, Default)]
 pub struct Medium {
-    /// How much reads lately waited.
+    /// The score of recent waiting.
     waiting: AtomicUsize,
     reads: AtomicUsize,
 }
@@ -42,7 +42,7 @@ impl Medium {
         self.waiting.load(Ordering::Relaxed) >= WAITING_MIN
     }
 
-    /// Reads, and sees now and then whether that waits.
+    /// Calls `read` and samples whether it sleeps.
     pub fn watch<T>(&self, read: impl FnOnce() -> T) -> T {
         if !self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(WATCHED_EVERY) {
             return read();
@@ -52,7 +52,7 @@ impl Medium {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let now =
             if sleeps() == before { waiting.saturating_sub(1) } else { (waiting + WAITED).min(WAITING_MAX) };
-        // Two at once may count as one: it is a guess anyway.
+        // Concurrent updates may be lost: the score is an estimate.
         if now != waiting {
             self.waiting.store(now, Ordering::Relaxed);
         }
@@ -60,17 +60,17 @@ impl Medium {
     }
 }
 
-/// How often this thread gave up its processor because it had to wait.
+/// Returns this thread's voluntary context switches: its sleeps.
 fn sleeps() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
 }
 
-/// The right to have one thread more than the few of each client or mount, until it is dropped.
+/// A permit for one thread beyond the few per client or mount; dropping it returns the permit.
 #[derive(Debug)]
 pub struct ExtraThread(());
 
 impl ExtraThread {
-    /// The right, unless 24 have it.
+    /// Returns a permit, unless 24 are taken.
     #[must_use]
     pub fn begin() -> Option<Self> {
         let one_more = |extra| Some(extra + 1).filter(|extra| *extra <= EXTRA_MAX);
@@ -113,7 +113,7 @@ mod tests {
     fn one_read_in_ten_that_sleeps_is_no_medium_that_makes_wait() {
         let medium = Medium::default();
         for number in 0..200 {
-            // The first of so many is watched.
+            // One read in `WATCHED_EVERY` is watched, starting with the first.
             medium.watch(|| {
                 if number % 10 == 0 {
                     sleep()
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn no_more_extra_threads_than_there_may_be() {
         let all: Vec<_> = std::iter::from_fn(ExtraThread::begin).take(EXTRA_MAX + 1).collect();
-        // Other tests may have some.
+        // Other tests may hold some.
         assert!(!all.is_empty() && all.len() <= EXTRA_MAX && EXTRA.load(Ordering::Relaxed) <= EXTRA_MAX);
         drop(all);
         assert!(ExtraThread::begin().is_some());

@@ -1,12 +1,12 @@
-//! What front ends serve: disks by name, from one store and its bundles, through one cache.
+//! The serving layer for front ends: disks by name, from one store and its bundles, through one cache.
 //!
-//! A front end is given a [`Catalog`] and asks it what there is and for disks; a [`Disk`] is a
-//! [`BlockDevice`](crate::BlockDevice) that counts what it does and says what is wrong with it. Whether
-//! its clients speak NBD or are the kernel is not known here.
+//! A front end has a [`Catalog`], which lists and opens disks. A [`Disk`] is a
+//! [`BlockDevice`](crate::BlockDevice) that counts its reads and logs its errors. This layer does not know
+//! whether its clients speak NBD or are the kernel.
 //!
-//! An image that is served stays readable: a disk holds open every object that its reads may need, so
-//! removing the image, or collecting what it used, takes nothing from those who read it. When the last
-//! of them lets go, so does the disk.
+//! A served image stays readable: a disk keeps open every object that its reads may need. Removing the image
+//! or collecting its objects does not affect current readers. The objects are released with the last
+//! reference to the disk.
 
 mod catalog;
 mod counters;
