@@ -1,6 +1,5 @@
-//! Finds files next to a disk's file that refer to it: a descriptor of which it is an extent, or a
-//! snapshot of the disk. A user who takes such a file alone silently loses data, although the file
-//! itself is sound.
+//! Finds files next to a disk's file that refer to it: a descriptor of which it is an extent, or a snapshot
+//! of the disk. A user who takes such a file alone silently loses data, although the file itself is sound.
 
 use std::path::Path;
 

@@ -10,8 +10,7 @@ use super::limits::{DESCRIPTOR_LEN_MAX, DISK_SECTORS_MAX, EXTENTS_MAX};
 use super::parent::{self, Parent};
 use super::warning::Oddity;
 
-/// log2 of the physical sector size if the descriptor gives a logical one but no usable physical
-/// one.
+/// log2 of the physical sector size if the descriptor gives a logical one but no usable physical one.
 const PHYSICAL_BITS: u8 = 12;
 /// The maximum number of characters of a line that an error shows.
 const SHOWN_CHARS: usize = 120;
@@ -145,8 +144,7 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Refuses a disk over a device. Only a plain file next to the descriptor is ever opened in its
-    /// place.
+    /// Refuses a disk over a device. Only a plain file next to the descriptor is ever opened in its place.
     fn check_devices(&self) -> Result<(), Fault> {
         if !DEVICES.iter().any(|known| known.eq_ignore_ascii_case(&self.create_type)) {
             return Ok(());

@@ -208,8 +208,7 @@ impl Disk {
 }
 
 /// Parses the descriptor embedded in a sparse extent of this layout, in the area at `place`. The
-/// descriptor decides the disk's size, which may be up to one grain less than the header's
-/// capacity.
+/// descriptor decides the disk's size, which may be up to one grain less than the header's capacity.
 pub(super) fn embedded(room: &[u8], layout: &Layout, place: u64) -> Result<Descriptor, Placed> {
     let here = |fault| (place, fault);
     let descriptor = Descriptor::parse(room, true).map_err(here)?;

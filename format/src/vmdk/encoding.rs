@@ -36,8 +36,7 @@ fn decode_bytes(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
     Ok(declared(bytes)?.unwrap_or(UTF_8).decode_without_bom_handling(bytes).0)
 }
 
-/// Returns the encoding named by `encoding=` or `ddb.encoding=`; both lines are ASCII in every
-/// encoding.
+/// Returns the encoding named by `encoding=` or `ddb.encoding=`; both lines are ASCII in every encoding.
 fn declared(bytes: &[u8]) -> Result<Option<&'static Encoding>, Fault> {
     let mut declared: Option<&'static Encoding> = None;
     for (number, line) in bytes.split(|&byte| byte == b'\n' || byte == b'\r').enumerate() {

@@ -134,8 +134,7 @@ impl Folder {
         Ok((RawFile::of_file(file, shown, true)?, Stamp::of(&metadata)))
     }
 
-    /// Opens a plain name in the folder. The kernel enforces again that it cannot lead out of the
-    /// folder.
+    /// Opens a plain name in the folder. The kernel enforces again that it cannot lead out of the folder.
     fn open_beneath(&self, name: &str) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -262,8 +261,7 @@ impl ExtentFile {
         self.opened()?.map(offset, len)
     }
 
-    /// Fails if the file was modified since it was first opened, as far as its timestamps and size
-    /// show.
+    /// Fails if the file was modified since it was first opened, as far as its timestamps and size show.
     ///
     /// # Errors
     /// [`Error::Changed`].
@@ -291,8 +289,7 @@ impl ExtentFile {
         Ok(files.open.get_or_put((number, 0), file))
     }
 
-    /// Reopens the file. If the name is gone or is no longer a regular file's, the file counts as
-    /// changed.
+    /// Reopens the file. If the name is gone or is no longer a regular file's, the file counts as changed.
     fn again(&self, files: &Files, plain: &str) -> Result<(RawFile, Stamp)> {
         match files.folder.open(plain) {
             Err(Error::Vmdk { .. }) => Err(self.changed()),

@@ -5,12 +5,10 @@
 pub const DESCRIPTOR_LEN_MAX: u64 = 1 << 20;
 /// Maximum number of extents of a disk: 8 TiB in pieces of 2 GiB.
 pub const EXTENTS_MAX: usize = 4096;
-/// Minimum grain length, in sectors: 4 KiB. The format's note demands more than 8; some writers use
-/// 8.
+/// Minimum grain length, in sectors: 4 KiB. The format's note demands more than 8; some writers use 8.
 pub const GRAIN_SECTORS_MIN: u64 = 8;
-/// Maximum grain length, in sectors: 2 MiB. Each reading thread holds one decoded grain and up to
-/// two grains of stored bytes, so a file can claim three times this limit per thread. Writers use
-/// 64 KiB.
+/// Maximum grain length, in sectors: 2 MiB. Each reading thread holds one decoded grain and up to two
+/// grains of stored bytes, so a file can claim three times this limit per thread. Writers use 64 KiB.
 pub const GRAIN_SECTORS_MAX: u64 = 1 << 12;
 /// Minimum number of entries in a grain table.
 pub const TABLE_ENTRIES_MIN: u32 = 128;

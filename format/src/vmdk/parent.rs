@@ -1,9 +1,8 @@
 //! The parent of a differencing disk, as its descriptor names it.
 //!
-//! VMware's products write `parentCID` and `parentFileNameHint`, VirtualBox `ddb.uuid.parent`
-//! alone, native snapshots `ddb.nativeParentHint`. A reader that misses one of them reads zeros
-//! instead of the parent's data. Therefore every key that contains "parent" counts, in any
-//! spelling.
+//! VMware's products write `parentCID` and `parentFileNameHint`, VirtualBox `ddb.uuid.parent` alone,
+//! native snapshots `ddb.nativeParentHint`. A reader that misses one of them reads zeros instead of the
+//! parent's data. Therefore every key that contains "parent" counts, in any spelling.
 
 use std::fmt;
 
@@ -42,8 +41,7 @@ pub(super) fn cid(value: &str) -> Option<u32> {
 }
 
 impl Parent {
-    /// Returns the parent that a descriptor's text names, if any. The first line that sets a field
-    /// counts.
+    /// Returns the parent that a descriptor's text names, if any. The first line that sets a field counts.
     pub(super) fn of(text: &str) -> Option<Self> {
         let mut parent = Self::default();
         for line in lines(text).filter(|line| !line.starts_with('#')) {

@@ -21,8 +21,7 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const ESX_MAGIC: &[u8] = b"COWD";
 const SE_MAGIC: &[u8] = b"\xbe\xba\xfe\xca\0\0\0\0\x01\0\0\0\x02\0\0\0";
 
-/// Returns a text's bytes without a byte order mark. UTF-16 becomes ASCII, with `?` for other
-/// characters.
+/// Returns a text's bytes without a byte order mark. UTF-16 becomes ASCII, with `?` for other characters.
 fn narrow(first: &[u8]) -> Cow<'_, [u8]> {
     let is_big_endian = match first {
         [0xff, 0xfe, ..] => false,

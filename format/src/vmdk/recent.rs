@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 type Key = (u32, u64);
 type Slots<T> = VecDeque<(Key, Arc<T>)>;
 
-/// A cache of a fixed number of recently used values, so few that a linear search is cheaper than
-/// hashing.
+/// A cache of a fixed number of recently used values, so few that a linear search is cheaper than hashing.
 #[derive(Debug)]
 pub(super) struct Recent<T> {
     most: usize,

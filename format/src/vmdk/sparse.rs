@@ -138,9 +138,8 @@ impl SparseExtent {
         Ok(bytes.first().is_some_and(|&byte| byte != 0).then_some(bytes))
     }
 
-    /// Returns the table with this number, or `None` if it is absent and its grains are all zeros.
-    /// A table read from the file is checked against its redundant copy and everything else in the
-    /// file.
+    /// Returns the table with this number, or `None` if it is absent and its grains are all zeros. A
+    /// table read from the file is checked against its redundant copy and everything else in the file.
     ///
     /// # Errors
     /// The first fault found, and the errors of reading the file.
