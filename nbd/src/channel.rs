@@ -121,7 +121,7 @@ impl Channel {
     }
 
     /// Performs the TLS handshake, until `deadline` at most. `early` holds the bytes already read
-    /// behind the client's request for TLS.
+    /// after the client's request for TLS.
     ///
     /// # Errors
     /// The errors of the socket, and of TLS, such as a rejected client.

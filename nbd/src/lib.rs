@@ -20,11 +20,11 @@
 //! | [`server`] | connections from their first byte to their last |
 //! | [`listen`] | listening sockets and their URIs |
 //!
-//! Only [`answer`], [`transmission`] and the modules below them use sockets.
+//! Only [`answer`], [`transmission`] and the modules listed after them use sockets.
 //!
 //! # Rules of the protocol
 //!
-//! Each rule names the test in `tests/` that enforces it.
+//! Each rule is listed with the test in `tests/` that enforces it.
 //!
 //! | rule | test |
 //! |---|---|
@@ -67,7 +67,7 @@
 //! | a simple read is one reply of any length | `long_simple_read_is_one_whole_reply` |
 //! | a simple read fails before its header or not at all | `simple_read_that_fails_says_so_before_any_data` |
 //! | a payload of 32 MiB is answered | `chunks_cover_a_read_of_32_mib` |
-//! | zeros are holes, in chunks only | `zeros_are_sent_as_holes` |
+//! | zeros are sent as holes, but only in chunks | `zeros_are_sent_as_holes` |
 //! | DF: one chunk; 64 KiB and more work | `df_gives_one_chunk` |
 //! | DF above 1 MiB is EOVERFLOW | `df_over_1_mib_is_overflow` |
 //! | DF needs structured replies | `df_without_structured_replies_is_invalid` |
@@ -88,7 +88,7 @@
 //! | ERROR_OFFSET is the first bad byte | `damage_is_an_error_at_its_first_byte_and_neighbours_are_readable` |
 //! | an error affects only its own request | `damage_does_not_touch_other_requests` |
 //! | replies are sent in the order of completion | `slow_read_does_not_hold_back_a_later_one` |
-//! | each helper works on a request at the same time | `slow_reads_do_not_hold_back_one_for_which_there_is_a_helper` |
+//! | as many requests as helpers run in parallel | `slow_reads_do_not_hold_back_one_for_which_there_is_a_helper` |
 //! | DISC waits for pending replies | `disconnect_comes_after_replies_that_are_under_way` |
 //! | DISC has no reply | `disconnect_has_no_reply` |
 //! | requests after DISC are ignored | `requests_behind_a_disconnect_are_not_answered` |
@@ -110,7 +110,7 @@
 //! | STARTTLS discards everything negotiated | `starttls_drops_what_was_agreed_on_before` |
 //! | STARTTLS is accepted once | `starttls_twice_is_invalid` |
 //! | STARTTLS has no data | `starttls_with_data_is_invalid` |
-//! | plaintext behind STARTTLS is ignored | `plain_bytes_behind_starttls_are_not_interpreted` |
+//! | plaintext after STARTTLS is ignored | `plain_bytes_behind_starttls_are_not_interpreted` |
 //! | the TLS handshake has a time limit too | `slow_drip_of_a_tls_handshake_ends_in_time` |
 //! | clients are admitted by their certificate | `only_clients_with_the_right_certificate_are_let_in` |
 

@@ -1,11 +1,11 @@
 //! Busy-polls for a client's requests if that pays.
 //!
 //! A sleeping thread is woken by an interrupt to its processor. In a virtual machine this takes
-//! several times as long as a read of decoded data, and a client with one request in flight pays
-//! for it on every request. Therefore the waiting thread polls first. Its window follows the time
-//! that the client lately took to send the next request, up to [`WINDOW_MAX`]; between polls the
-//! thread yields. A slower client halves the window until polling stops. KVM's halt polling and
-//! QEMU's event loops do the same, for the same reason.
+//! several times as long as a read of decoded data. A client with one request in flight pays for it
+//! on every request. Therefore the waiting thread polls first. Its window follows the time that the
+//! client lately took to send the next request, up to [`WINDOW_MAX`]; between polls the thread
+//! yields. A slower client halves the window until polling stops. KVM's halt polling and QEMU's
+//! event loops do the same, for the same reason.
 //!
 //! One processor always stays free: of `n` processors, the whole process uses at most `n - 1` for polling.
 

@@ -3,7 +3,7 @@
 //! The threads of a connection take turns at reading requests, many at a time. The reading thread
 //! answers those whose data is decoded in memory, and sends the replies of a batch with one call.
 //! The others wait in a queue. Every free thread takes a share of it, the reader first, so no
-//! request needs a thread to be woken. There are as many threads as processors, and more while
+//! request waits for a thread to wake. There are as many threads as processors, and more while
 //! reads wait for the medium (see [`Medium`]). Beyond the second thread, a limit for all
 //! connections of the process applies.
 //!

@@ -7,17 +7,17 @@
 pub const INIT_MAGIC: u64 = 0x4e42_444d_4147_4943;
 /// "IHAVEOPT", which follows [`INIT_MAGIC`] and begins each option.
 pub const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
-/// Begins each reply to an option.
+/// The magic number of a reply to an option.
 pub const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
-/// Begins each request.
+/// The magic number of a request.
 pub const REQUEST_MAGIC: u32 = 0x2560_9513;
-/// Begins each request with an extended header.
+/// The magic number of a request with an extended header.
 pub const EXTENDED_REQUEST_MAGIC: u32 = 0x21e4_1c71;
-/// Begins each simple reply.
+/// The magic number of a simple reply.
 pub const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
-/// Begins each chunk of a structured reply.
+/// The magic number of a chunk of a structured reply.
 pub const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
-/// Begins each chunk with an extended header.
+/// The magic number of a chunk with an extended header.
 pub const EXTENDED_REPLY_MAGIC: u32 = 0x6e8a_278c;
 
 /// Handshake flags of server and client.
@@ -28,7 +28,7 @@ pub mod handshake {
     pub const NO_ZEROES: u32 = 1 << 1;
 }
 
-/// Options.
+/// Option numbers.
 pub mod option {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const EXPORT_NAME: u32 = 1;
@@ -43,7 +43,7 @@ pub mod option {
     pub const EXTENDED_HEADERS: u32 = 11;
 }
 
-/// Replies to options.
+/// Types of replies to options.
 pub mod reply {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const ACK: u32 = 1;
@@ -80,7 +80,7 @@ pub mod export {
     pub const SEND_CACHE: u16 = 1 << 10;
 }
 
-/// Commands.
+/// Command numbers.
 pub mod command {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const READ: u16 = 0;
@@ -93,7 +93,7 @@ pub mod command {
     pub const BLOCK_STATUS: u16 = 7;
 }
 
-/// Flags of commands.
+/// Command flags.
 pub mod flag {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const FUA: u16 = 1;
@@ -125,7 +125,7 @@ pub enum Errno {
     Perm = 1,
     /// Stored data cannot be read.
     Io = 5,
-    /// No memory.
+    /// The server is out of memory.
     NoMem = 12,
     /// The request is invalid.
     Inval = 22,

@@ -1,5 +1,6 @@
-//! Finds files next to a disk's file that refer to it: a descriptor of which it is an extent, or a snapshot
-//! of the disk. A user who takes such a file alone silently loses data, although the file itself is sound.
+//! Finds files next to a disk's file that refer to it: a descriptor that lists it as an extent, or
+//! a snapshot of the disk. A user who takes such a file alone silently loses data, although the
+//! file itself is sound.
 
 use std::path::Path;
 
@@ -8,9 +9,9 @@ use super::limits::{BESIDE_FILES_MAX, BESIDE_LEN_MAX};
 use super::outline::Outline;
 use super::warning::{Oddity, Warning};
 
-/// Returns warnings about the disk file at `path`, of any format, if a VMDK in its folder uses it
-/// as an extent or as its parent. The check is advisory: it reads the first 64 KiB of at most 256
-/// files whose names end in `.vmdk`, opens no file that they name, and skips unreadable ones.
+/// Returns warnings if a VMDK in the same folder uses the disk file at `path`, of any format, as an
+/// extent or as its parent. The check is advisory and skips unreadable files. It reads the first 64
+/// KiB of at most 256 files whose names end in `.vmdk`, and opens no file that they name.
 #[must_use]
 pub fn neighbours(path: &Path) -> Vec<Warning> {
     let Ok((folder, name)) = Folder::with_name(path) else {

@@ -59,9 +59,9 @@ enum Content {
 }
 
 impl Disk {
-    /// Opens the disk at `path`: a descriptor with its extents next to it, or a sparse extent with
-    /// an embedded descriptor (a stream too), in a regular file or on a block device. Since the
-    /// format is known here, a descriptor may lack its first comment, which
+    /// Opens the disk at `path`, in a regular file or on a block device. It is a descriptor with
+    /// its extents next to it, or a sparse extent with an embedded descriptor (a stream too). Since
+    /// the format is known here, a descriptor may lack its first comment, which
     /// [`looks_like`](super::looks_like) requires.
     ///
     /// Reads the header, the descriptor and the grain directories: time and memory grow with the

@@ -48,9 +48,9 @@ pub enum Fault {
     Disagree {
         /// The name of the number.
         what: &'static str,
-        /// The number here.
+        /// The number at this place.
         found: u64,
-        /// The number there.
+        /// The number at the other place.
         expected: u64,
         /// The other place.
         by: &'static str,
@@ -142,7 +142,7 @@ pub enum Fault {
          with a plain name beside the descriptor, and nothing else is ever opened"
     )]
     Extent {
-        /// The name.
+        /// The name of the extent.
         name: String,
         /// The reason to refuse it.
         why: &'static str,

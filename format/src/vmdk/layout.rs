@@ -43,7 +43,7 @@ pub(super) enum Whole {
 }
 
 impl Whole {
-    /// Decides from whether each copy is sound and not empty.
+    /// Decides by whether each copy is sound and not empty.
     pub fn of(first: bool, copy: bool) -> Self {
         match (first, copy) {
             (true, false) => Self::First,

@@ -59,7 +59,7 @@ impl Marker {
     }
 
     /// Whether a sector inside a table's range is really a marker: of a plausible grain, or of
-    /// metadata with only zeros behind it. A sector of zeros is ambiguous and does not count.
+    /// metadata followed by zeros only. A sector of zeros is ambiguous and does not count.
     pub fn stands_in(sector: &[u8], layout: &Layout) -> bool {
         let Some(head) = sector.first_chunk::<16>() else {
             return false;

@@ -61,7 +61,7 @@ pub(super) struct SparseExtent {
 
 impl SparseExtent {
     /// Opens the sparse extent in `file`. Reads its header, its footer and its directories (4 bytes
-    /// per 32 MiB of disk), and checks that all tables lie inside the file and do not overlap.
+    /// per 32 MiB of disk). Checks that all tables lie inside the file and do not overlap.
     ///
     /// # Errors
     /// The first fault found, [`Error::Limit`], and the errors of reading the file.
@@ -77,7 +77,7 @@ impl SparseExtent {
         let header = SparseHeader::decode(&read(&file, 0, len.min(HEADER_LEN as u64))?)
             .map_err(|fault| fault.at(&name, 0))?;
         let mut layout = Layout::of(&header).map_err(placed)?;
-        // A directory behind the grains may have a footer even if the header gives its sector.
+        // A directory after the grains may have a footer even if the header gives its sector.
         if layout.directory_sector.is_none_or(|sector| sector >= layout.overhead_sectors)
             && layout.grains != Grains::Plain
         {

@@ -152,7 +152,7 @@ impl SparseExtent {
         self.read_group(table, group)
     }
 
-    /// Whether a grain lies close enough behind those of a group to be read with them.
+    /// Whether a grain lies close enough after those of a group to be read with them.
     fn joins(&self, group: &[Wanted<'_>], sector: u32) -> bool {
         let behind = |wanted: &Wanted<'_>| sector.checked_sub(wanted.sector).filter(|&by| by != 0);
         match (group.first().and_then(behind), group.last().and_then(behind)) {
@@ -194,8 +194,8 @@ impl SparseExtent {
         })
     }
 
-    /// Returns the end of the space that a grain may take, as a file offset: the grain at `next`,
-    /// the end of the file, or the maximum stored length.
+    /// Returns the end of the space that a grain may take, as a file offset: the earliest of the
+    /// grain at `next`, the end of the file, and the maximum stored length.
     fn end_of_room(&self, sector: u32, next: Option<u32>) -> u64 {
         let place = u64::from(sector) * SECTOR_LEN;
         let end = next.map_or(u64::MAX, |next| u64::from(next) * SECTOR_LEN);

@@ -31,9 +31,9 @@ type Spares = Arc<Mutex<Vec<Vec<u8>>>>;
 /// the end with a rewritten header, and all tables in front. Grains must come in disk order, as
 /// every writer emits them. They are inflated when their span is filled, on any thread.
 ///
-/// When [`SpanStream::next_span`] returns `None`, the markers, the tables, the header and the
-/// footer have been checked against each other and against the grains received. A stream truncated
-/// anywhere is an error. Only faults inside compressed grains surface later, when spans are filled.
+/// When [`SpanStream::next_span`] returns `None`, the markers, the tables, the header and the footer
+/// have been checked against each other and against the grains received. A stream truncated anywhere is
+/// an error. Only faults inside compressed grains surface elsewhere: when their spans are filled.
 ///
 /// Memory: the stored bytes of the spans in flight, 40 bytes per grain table that has a grain, and
 /// 8 bytes per table in the stream. The maximum number of tables takes 112 MiB. While opening, up
@@ -91,7 +91,7 @@ impl<R: Read + Send> Stream<R> {
         }
         let front_len = check_front(&layout).map_err(place)?;
         input.append(front_len.saturating_sub(front.len() as u64), &mut front)?;
-        // `check_is_whole` may have read on to a descriptor behind the front.
+        // `check_is_whole` may have read on to a descriptor after the front.
         input.give_back(front.split_off(front.len().min(front_len as usize)));
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
         let found = front.len() as u64;
@@ -173,8 +173,8 @@ impl<R: Read + Send> Stream<R> {
     }
 
     /// Handles up to one sector of zeros. After the footer they are the end marker. Otherwise they
-    /// are padding between grains and tables, or behind the stream on a device; less than a sector
-    /// ends the pipe.
+    /// are padding between grains and tables, or after the stream on a device. Less than a sector
+    /// means that the pipe has ended.
     fn zeros(&mut self, len: u64) -> Result<()> {
         let is_whole = len == SECTOR_LEN;
         self.is_in_zeros = true;
@@ -221,7 +221,7 @@ impl<R: Read + Send> Stream<R> {
         self.tables.grain(grain, sector).map_err(|(offset, fault)| fault.at(&*self.input.name, offset))
     }
 
-    /// Reads the structure behind a marker that is not a grain's.
+    /// Reads the structure after a marker that is not a grain's.
     fn metadata(&mut self, marker: Marker, place: u64) -> Result<()> {
         let name = self.input.name.clone();
         let placed = |(offset, fault): Placed| fault.at(&*name, offset);
@@ -273,7 +273,7 @@ impl<R: Read + Send> Stream<R> {
         }
     }
 
-    /// Reads the tables behind a marker that announces at least `least`; a length of 0 may precede
+    /// Reads the tables after a marker that announces at least `least`; a length of 0 may precede
     /// many. The tables end at the next marker; zeros before it are padding or empty tables.
     fn take_tables(&mut self, mut sector: u64, mut least: u64) -> Result<()> {
         let each = self.layout.table_sectors();
@@ -297,7 +297,7 @@ impl<R: Read + Send> Stream<R> {
         }
     }
 
-    /// Reads the directory behind its marker, and its surplus sectors for tables beyond the disk's size.
+    /// Reads the directory after its marker, and its surplus sectors for tables beyond the disk's size.
     fn take_directory(&mut self, sector: u64, sectors: u64) -> Result<()> {
         let needed = self.layout.directory_sectors();
         let mut bytes = Vec::new();

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// The length of one read from the pipe, in bytes.
 const READ_LEN: usize = 256 << 10;
-/// The length of one check of padding, in bytes.
+/// The length of padding checked at a time, in bytes.
 const DRAIN_LEN: u64 = 64 << 10;
 
 /// The pipe and the current offset in it.

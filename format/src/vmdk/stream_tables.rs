@@ -1,9 +1,9 @@
 //! Checks a stream's tables against the grains received, in little memory.
 //!
-//! Grains of a stream come in disk order, so the table of a 32 MiB range is complete when a grain
-//! of the next range arrives. Only its digest is kept; a table in the stream, before or after the
-//! grains, must have the same digest. A table behind its grains is checked on arrival; afterwards
-//! only its sector and its number are kept.
+//! Grains of a stream come in disk order, so the table of a 32 MiB range is complete when the next
+//! range begins. Only its digest is kept; a table in the stream, before or after the grains, must
+//! have the same digest. A table after its grains is checked on arrival; afterwards only its sector
+//! and its number are kept.
 
 use super::Fault;
 use super::header::SECTOR_LEN;
@@ -171,7 +171,7 @@ impl StreamTables {
         Ok(())
     }
 
-    /// Checks a table that was received at `sector`, behind its grains.
+    /// Checks a table that was received at `sector`, after its grains.
     ///
     /// # Errors
     /// More tables than the disk can have, or a table that differs from the grains received; with

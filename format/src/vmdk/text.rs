@@ -3,8 +3,8 @@
 //! Source of the keys: VMware, *Virtual Disk Format 5.0* (technical note), "The Descriptor File".
 //! Values that the note leaves open follow VMware's own converters, because products are tested
 //! with those. They are the hardware version that every release knows, an LSI Logic adapter with
-//! its 255 heads, and the tools version that means "not from VMware". Each key appears once:
-//! VirtualBox refuses a disk that repeats one.
+//! 255 heads, and the tools version for "not from VMware". Each key appears once: VirtualBox
+//! refuses a disk that repeats one.
 
 use std::ffi::OsStr;
 use std::fmt::Write;

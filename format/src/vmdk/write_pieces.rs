@@ -29,7 +29,7 @@ pub(super) const COVERAGE_LEN: u64 = (TABLE_ENTRIES * GRAIN_LEN) as u64;
 /// The maximum length of a file, in sectors: tables and directories hold 32-bit sector numbers.
 pub(super) const FILE_SECTORS_MAX: u64 = u32::MAX as u64;
 /// The maximum size of a disk, in bytes. Its directory has 16 MiB, the most that careful readers
-/// load. VMware's products make disks of up to half this size (62 TiB).
+/// load. VMware's products make disks of up to 62 TiB, about half of this.
 const DISK_LEN_MAX: u64 = 128 << 40;
 
 /// The number of grains in a piece: 1 MiB, as in a raw export. A grain table covers whole pieces.
@@ -50,7 +50,7 @@ pub struct WriteOptions<'a> {
     pub export: ExportOptions<'a>,
 }
 
-/// Returns the size of a disk that a VMDK can hold, in sectors.
+/// Returns the disk's size in sectors, if a VMDK can hold it.
 ///
 /// # Errors
 /// [`Error::Invalid`] for an empty disk or a partial sector; [`Error::Limit`].

@@ -1,5 +1,5 @@
-//! Writes a disk as `streamOptimized`: deflated grains, each table behind its grains. A single pass
-//! suffices, even to a pipe. An OVA contains disks in this form.
+//! Writes a disk as `streamOptimized`: deflated grains, and each table after its grains. A single
+//! pass suffices, even to a pipe. An OVA contains disks in this form.
 //!
 //! Source of the layout: VMware, *Virtual Disk Format 5.0* (technical note), "Stream-Optimized
 //! Compressed Sparse Extents". The note says "deflate, RFC 1951"; every product writes and reads
@@ -55,7 +55,7 @@ const MARKER_LEN: usize = 12;
 /// reserve a grain and a sector. Incompressible data is stored, which adds about 30 bytes.
 const STORED_GRAIN_LEN_MAX: usize = GRAIN_LEN + SECTOR_LEN as usize;
 
-/// The type of the structure behind a marker.
+/// The type of the structure after a marker.
 #[derive(Debug, Clone, Copy)]
 enum Marker {
     EndOfStream = 0,
