@@ -1,4 +1,4 @@
-//! From a checked request to its reply.
+//! Answers checked requests.
 
 use std::io;
 
@@ -12,43 +12,43 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::wire::Errno;
 
-/// Bytes that are read, and held in memory, at a time: they stay in the processor's cache on their way.
+/// The number of bytes read and held in memory at a time: they stay in the CPU cache until they are sent.
 pub const PIECE_LEN: u64 = 128 << 10;
-/// Bytes that a client gets without fragments at most. The protocol asks for 64 KiB.
+/// The maximum read without fragments, in bytes. The protocol demands 64 KiB.
 const IN_ONE_LEN_MAX: u64 = 1 << 20;
-/// Fewer zeros between data are sent as data.
+/// The minimum length of zeros between data, in bytes, that are sent as a hole.
 const HOLE_LEN_MIN: u64 = 16 << 10;
-/// Bytes of one request that are brought into the cache at most.
+/// The maximum number of bytes of one request that are read into the cache.
 const CACHE_LEN_MAX: u64 = 64 << 20;
 
 /// Answers the requests of one client.
 #[derive(Debug, Clone, Copy)]
 pub struct Answers<'a> {
-    /// Where replies go.
+    /// The connection for the replies.
     pub channel: &'a Channel,
-    /// What was agreed on.
+    /// The result of the handshake.
     pub session: &'a Session,
-    /// What the disk lies on.
+    /// The medium under the disk.
     pub medium: &'a Medium,
 }
 
-/// How the disk is read.
+/// The way to read the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// Only where the bytes are at hand.
+    /// Copies bytes that are decoded in memory, and fails for any other.
     Held,
-    /// The bytes are known not to be all at hand.
+    /// Reads without trying memory first: not all bytes are there.
     Missed,
     Fully,
 }
 
-/// Why a read came to no reply.
+/// The reason why a read has no reply.
 enum Stopped {
-    /// The bytes are not at hand.
+    /// The bytes are not decoded in memory.
     NotHeld,
-    /// Why not, and where.
+    /// The error, and its offset on the disk.
     Failed(Errno, u64),
-    /// The connection.
+    /// The connection broke.
     Broken(io::Error),
 }
 
@@ -61,23 +61,23 @@ impl<'a> Answers<'a> {
         Reply { mode: self.session.mode, cookie: request.cookie, offset: request.offset }
     }
 
-    /// Sends what is in `out`.
+    /// Sends the contents of `out`.
     pub fn send(&self, out: &mut Output) -> io::Result<()> {
         self.channel.send(out)
     }
 
-    /// Says that all is well.
+    /// Appends a reply that reports success and has no data.
     pub fn nothing(&self, request: &Request, out: &mut Output) {
         self.reply(request).nothing(out);
     }
 
-    /// Says why not.
+    /// Appends a reply with an error.
     pub fn refuse(&self, request: &Request, errno: Errno, out: &mut Output) {
         self.reply(request).error(out, errno, None);
     }
 
-    /// Appends the reply to a read to `out` if all of its bytes are at hand; tells whether it did. It must
-    /// not be longer than [`PIECE_LEN`].
+    /// Appends the reply to a read of at most [`PIECE_LEN`] bytes to `out` if all bytes are decoded
+    /// in memory. Returns whether it did.
     pub fn read_held(&self, request: &Request, in_one: bool, out: &mut Output) -> bool {
         let start = out.len();
         let done = if request.len == 0 {
@@ -94,12 +94,12 @@ impl<'a> Answers<'a> {
         done.is_ok()
     }
 
-    /// Answers a read; what is not sent already is in `out` then.
+    /// Answers a read; the part of the reply that is not sent yet is left in `out`.
     pub fn read(&self, request: &Request, in_one: bool, out: &mut Output) -> io::Result<()> {
         let reply = self.reply(request);
         let start = out.len();
         let is_simple = self.session.mode == ReplyMode::Simple;
-        // Shorter ones come here when `read_held` could not answer them.
+        // Shorter reads arrive here after `read_held` has failed.
         let how = if request.len > PIECE_LEN { How::Fully } else { How::Missed };
         let done = if request.len == 0 {
             reply.nothing(out);
@@ -128,7 +128,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// The whole of a read as one.
+    /// Appends a whole read as one reply or chunk.
     fn whole(&self, request: &Request, how: How, out: &mut Output) -> Result<(), Stopped> {
         let start = out.len();
         self.reply(request).data(out, request.offset, request.len as usize, true);
@@ -139,8 +139,8 @@ impl<'a> Answers<'a> {
         filled
     }
 
-    /// A read that is longer than what is held in memory, as one reply: once the header is sent there is no
-    /// way to say that something failed, so all is read before, and then again.
+    /// Answers a simple read longer than [`PIECE_LEN`]. After the header no error can be reported,
+    /// so the data is read once as a check and again to be sent.
     fn long_simple(&self, request: &Request, out: &mut Output) -> Result<(), Stopped> {
         self.send(out).map_err(Stopped::Broken)?;
         let end = request.offset + request.len;
@@ -156,7 +156,7 @@ impl<'a> Answers<'a> {
             let mut at = request.offset;
             while at < end {
                 let filled = self.fill(at, out.room(piece(at) as usize), How::Fully);
-                // What was good is no longer, and the client counts on it: there is only the end.
+                // The header promised data that has become unreadable: only closing is left.
                 filled.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
                 writer.write(out.filled())?;
                 out.truncate(0);
@@ -167,7 +167,7 @@ impl<'a> Answers<'a> {
         all.map_err(Stopped::Broken)
     }
 
-    /// A read as chunks: data in pieces, and holes.
+    /// Appends a read as chunks: pieces of data, and holes.
     fn pieces(&self, request: &Request, how: How, out: &mut Output) -> Result<(), Stopped> {
         let reply = self.reply(request);
         let end = request.offset + request.len;
@@ -190,12 +190,12 @@ impl<'a> Answers<'a> {
         Ok(())
     }
 
-    /// What is sent of `at..end` as the next chunk.
+    /// Returns the kind and the length of the next chunk of `at..end`.
     fn stretch(&self, at: u64, end: u64) -> Result<(RunKind, u64), Stopped> {
         let run_at = |at: u64| {
             let run = self.disk().map(at, end - at).map_err(|error| Stopped::Failed(errno(&error), at))?;
             let mut len = run.len;
-            // Zeros may come in several runs, of which each alone would be too short.
+            // Adjacent runs of zeros may each be too short alone.
             while run.kind == RunKind::Zero && at + len < end && len < HOLE_LEN_MIN {
                 match self.disk().map(at + len, end - at - len) {
                     Ok(next) if next.kind == RunKind::Zero => len += next.len,
@@ -222,7 +222,7 @@ impl<'a> Answers<'a> {
         match how {
             How::Held => match self.disk().read_held(offset, buf) {
                 Ok(true) => Ok(()),
-                // Who reads fully says what is wrong.
+                // A full read reports the error.
                 _ => Err(Stopped::NotHeld),
             },
             How::Fully if self.fill(offset, buf, How::Held).is_ok() => Ok(()),
@@ -233,7 +233,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Where in a range that cannot be read the first part is that cannot.
+    /// Returns the offset of the first unreadable block in an unreadable range.
     fn first_bad(&self, offset: u64, buf: &mut [u8]) -> u64 {
         let step = u64::from(self.session.export.preferred_len.max(1));
         let end = offset + buf.len() as u64;
@@ -248,7 +248,7 @@ impl<'a> Answers<'a> {
         offset
     }
 
-    /// Tells the status of extents.
+    /// Appends the status of extents.
     pub fn status(&self, request: &Request, only_first: bool, out: &mut Output) {
         let reply = self.reply(request);
         let extents = |context: crate::context::Context| {
@@ -265,7 +265,8 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Brings a range into the cache, as far as is sensible. It is advice: nothing can go wrong.
+    /// Reads a range, or the beginning of a long one, into the cache. This is advice, so it reports
+    /// no errors.
     pub fn cache(&self, request: &Request, out: &mut Output) {
         let start = out.len();
         let end = request.offset + request.len.min(CACHE_LEN_MAX);
@@ -273,7 +274,7 @@ impl<'a> Answers<'a> {
         let mut at = request.offset;
         while at < end {
             let len = (step - at % step).min(end - at);
-            // Whoever reads it is told what is wrong with it.
+            // A later read reports the error.
             let _ = self.medium.watch(|| self.disk().read_at(at, out.room(len as usize)));
             out.truncate(start);
             at += len;
@@ -282,7 +283,7 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// What a client is told of an error.
+/// Returns the protocol's error number for an error.
 fn errno(error: &Error) -> Errno {
     match error.kind() {
         ErrorKind::Invalid => Errno::Inval,

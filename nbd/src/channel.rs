@@ -1,4 +1,4 @@
-//! A connection as bytes both ways: one thread reads while others write.
+//! A connection as bytes in both directions: one thread reads while others write.
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,19 +17,19 @@ use crate::polling::Polling;
 /// A socket, or standard input and output as one.
 #[derive(Debug)]
 pub enum Socket {
-    /// Of this machine.
+    /// A Unix socket.
     Unix(UnixStream),
-    /// Of a network.
+    /// A TCP socket.
     Tcp(TcpStream),
     /// Standard input and output.
     Stdio,
 }
 
 impl Socket {
-    /// Makes reads and writes that wait longer fail; for ever with `None`.
+    /// Sets the timeouts of reads and writes; `None` means no timeout.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The errors of the system.
     pub fn set_patience(&self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Unix(socket) => {
@@ -40,9 +40,9 @@ impl Socket {
         }
     }
 
-    /// Ends both ways; whoever waits for it wakes.
+    /// Shuts down both directions, which wakes threads that wait for the socket.
     pub fn shutdown(&self) {
-        // It may be gone already.
+        // The connection may be closed already.
         let _ = match self {
             Self::Unix(socket) => socket.shutdown(Shutdown::Both),
             Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
@@ -66,7 +66,7 @@ impl Write for &Socket {
         match self {
             Socket::Unix(socket) => (&mut &*socket).write(buf),
             Socket::Tcp(socket) => (&mut &*socket).write(buf),
-            // Not through the standard library's line buffer.
+            // This bypasses the standard library's line buffer.
             Socket::Stdio => Ok(rustix::io::write(rustix::stdio::stdout(), buf)?),
         }
     }
@@ -76,7 +76,7 @@ impl Write for &Socket {
     }
 }
 
-/// A socket, in plain or with TLS.
+/// A socket with or without TLS.
 #[derive(Debug)]
 pub struct Channel {
     socket: Socket,
@@ -88,12 +88,12 @@ pub struct Channel {
 #[derive(Debug)]
 struct Tls {
     state: Mutex<ServerConnection>,
-    /// What was read of the socket before it is put into the state, so that the state is free while
-    /// somebody waits for the socket.
+    /// Bytes read from the socket but not passed to `state` yet, so that `state` stays unlocked
+    /// while a thread waits for the socket.
     raw: Mutex<Raw>,
 }
 
-/// Bytes of a socket, those from `start` to `end` not used yet.
+/// A buffer for a socket; the bytes from `start` to `end` are unused.
 #[derive(Debug)]
 struct Raw {
     bytes: Vec<u8>,
@@ -108,23 +108,23 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Channel {
-    /// In plain.
+    /// Creates a channel without TLS.
     #[must_use]
     pub fn new(socket: Socket) -> Self {
         Self { socket, tls: None, polling: Polling::new(), outbox: Outbox::default() }
     }
 
-    /// The socket.
+    /// Returns the socket.
     #[must_use]
     pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// Goes on with TLS: shakes hands, until `deadline` at most. `early` is what was read behind the
-    /// request for it.
+    /// Performs the TLS handshake, until `deadline` at most. `early` holds the bytes already read
+    /// after the client's request for TLS.
     ///
     /// # Errors
-    /// Those of the socket; a client that is not let in.
+    /// The errors of the socket, and of TLS, such as a rejected client.
     pub fn start_tls(
         &mut self,
         mut state: ServerConnection,
@@ -136,7 +136,7 @@ impl Channel {
         while state.is_handshaking() {
             state.complete_io(&mut socket)?;
         }
-        // What came early may be more than the handshake.
+        // Early bytes beyond the handshake are refused.
         if !socket.early.is_empty() {
             return Err(ErrorKind::InvalidData.into());
         }
@@ -145,10 +145,10 @@ impl Channel {
         Ok(())
     }
 
-    /// Reads some bytes; none at the end. One thread only.
+    /// Reads some bytes; 0 at the end. Only one thread may read.
     ///
     /// # Errors
-    /// Those of the socket, and of TLS.
+    /// The errors of the socket and of TLS.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &self.tls else { return self.read_socket(buf) };
         let mut raw = held(&tls.raw);
@@ -168,7 +168,7 @@ impl Channel {
             if rest.is_empty() {
                 state.read_tls(&mut rest)?;
             }
-            // It holds a record or so: what it has is taken before it gets more.
+            // `state` buffers about one record, so its plaintext is taken before it gets more.
             let mut has_some = false;
             while !rest.is_empty() && !has_some {
                 state.read_tls(&mut rest)?;
@@ -192,19 +192,19 @@ impl Channel {
         }
     }
 
-    /// Sends what is in `out`, not mixed with what other threads send, or leaves it to one of them that
-    /// sends already; `out` is empty then.
+    /// Sends the contents of `out` without mixing them with other threads' output, or leaves them
+    /// to a thread that is already sending. Afterwards `out` is empty.
     ///
     /// # Errors
-    /// Those of the socket, [`ErrorKind::BrokenPipe`] where another thread had one before.
+    /// The errors of the socket; [`ErrorKind::BrokenPipe`] after another thread's send has failed.
     pub fn send(&self, out: &mut Output) -> io::Result<()> {
         if out.is_empty() { Ok(()) } else { self.outbox.send(out, |bytes| self.write_all(bytes)) }
     }
 
-    /// Lets `body` write several times with nothing of others in between.
+    /// Lets `body` write several times without output of other threads in between.
     ///
     /// # Errors
-    /// Those of `body`, and as of [`Channel::send`].
+    /// The errors of `body` and of [`Channel::send`].
     pub fn alone(&self, body: impl FnOnce(&Writer<'_>) -> io::Result<()>) -> io::Result<()> {
         self.outbox.alone(|| body(&Writer(self)), |bytes| self.write_all(bytes))
     }
@@ -219,7 +219,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Says over TLS that nothing more follows.
+    /// Sends the close message of TLS.
     pub fn close(&self) {
         if let Some(tls) = &self.tls {
             let mut state = held(&tls.state);
@@ -229,7 +229,7 @@ impl Channel {
     }
 }
 
-/// See [`Channel::alone`].
+/// The access to the channel in [`Channel::alone`].
 #[derive(Debug)]
 pub struct Writer<'a>(&'a Channel);
 
@@ -237,7 +237,7 @@ impl Writer<'_> {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// The errors of the socket.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
@@ -252,7 +252,7 @@ fn read_again(mut socket: &Socket, buf: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// A socket of which the first bytes were read already.
+/// A socket whose first bytes were already read.
 struct Early<'a> {
     early: &'a [u8],
     socket: &'a Socket,

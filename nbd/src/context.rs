@@ -1,37 +1,37 @@
-//! Metadata contexts: what block status tells, and how a client asks for it.
+//! Metadata contexts: the content of block status, and the queries for it.
 
 use melv::{BlockDevice, Result, RunKind};
 
-/// Extents that one reply tells at most; a client asks again from where it ends.
+/// The maximum number of extents in one reply; the client asks again from its end.
 const EXTENTS_MAX: usize = 4096;
-/// Runs of the disk that are looked at for one reply at most: neighbours may be alike.
+/// The maximum number of runs of the disk read for one reply: equal neighbours are merged.
 const RUNS_MAX: usize = 1 << 16;
-/// Flags of `base:allocation`.
+/// The `base:allocation` flags of a hole that reads as zeros.
 const HOLE_AND_ZERO: u64 = 3;
 
-/// A context that this server has.
+/// A context that this server supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Context {
-    /// Which parts are zeros that take no space.
+    /// The parts that are zeros and take no space.
     Allocation,
-    /// How many steps up its lineage each part is the same.
+    /// The number of steps up the lineage over which each part is unchanged.
     Depth,
 }
 
-/// An extent of one status.
+/// An extent with one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Bytes, at least one.
+    /// The length in bytes, at least 1.
     pub len: u64,
-    /// What the context has to say.
+    /// The value of the context.
     pub status: u64,
 }
 
 impl Context {
-    /// All that there are.
+    /// All supported contexts.
     pub const ALL: [Self; 2] = [Self::Allocation, Self::Depth];
 
-    /// The name.
+    /// Returns the context's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl Context {
         }
     }
 
-    /// The number by which replies name it.
+    /// Returns the context's number in replies.
     #[must_use]
     pub fn id(self) -> u32 {
         match self {
@@ -49,19 +49,19 @@ impl Context {
         }
     }
 
-    /// Whether a query means this one. A namespace alone means all of it where contexts are listed, and
-    /// nothing where they are chosen.
+    /// Whether a query matches this context. A bare namespace matches all of its contexts in a
+    /// listing, and none in a selection.
     #[must_use]
     pub fn is_meant(self, query: &str, listing: bool) -> bool {
         let name = self.name();
         name == query || listing && query.ends_with(':') && name.starts_with(query)
     }
 
-    /// The extents from byte `offset` on, alike neighbours as one: at least one, together no longer than
-    /// `len`, and only the first where `only_first` is set.
+    /// Returns the extents from byte `offset` on, with equal neighbours merged. There is at least
+    /// one, and only one with `only_first`; together they are at most `len` bytes.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// The errors of the disk.
     pub fn extents(
         self,
         disk: &dyn BlockDevice,
@@ -102,7 +102,7 @@ impl Context {
     }
 }
 
-/// Contexts that a client has chosen.
+/// The contexts that a client has selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chosen {
     allocation: bool,
@@ -110,7 +110,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Chooses one more.
+    /// Adds a context.
     pub fn add(&mut self, context: Context) {
         match context {
             Context::Allocation => self.allocation = true,
@@ -118,7 +118,7 @@ impl Chosen {
         }
     }
 
-    /// Those chosen.
+    /// Returns the selected contexts.
     pub fn contexts(self) -> impl Iterator<Item = Context> {
         Context::ALL.into_iter().filter(move |context| match context {
             Context::Allocation => self.allocation,

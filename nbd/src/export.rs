@@ -1,4 +1,4 @@
-//! What is exported.
+//! The exports of a server.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,35 +7,35 @@ use melv::{BlockDevice, Catalog};
 
 use crate::wire::export;
 
-/// A disk as one connection sees it.
+/// A disk, as one connection sees it.
 #[derive(Debug, Clone)]
 pub struct Export {
-    /// The name that stands for exactly this one.
+    /// The name of exactly this disk.
     pub name: String,
-    /// Text for people.
+    /// A description for people.
     pub description: String,
-    /// The disk. It is held until the connection ends.
+    /// The disk, which is held until the connection ends.
     pub disk: Arc<dyn BlockDevice>,
-    /// Bytes that are best asked for at a time and aligned, a power of two of at least 512.
+    /// The preferred length and alignment of requests, in bytes: a power of two, at least 512.
     pub preferred_len: u32,
 }
 
 impl Export {
-    /// The flags that say what a client may ask for.
+    /// Returns the transmission flags of the export.
     pub(crate) fn flags(&self, can_df: bool) -> u16 {
         let always = export::HAS_FLAGS | export::READ_ONLY | export::SEND_FLUSH | export::SEND_FUA;
         let df = if can_df { export::SEND_DF } else { 0 };
-        // Nobody writes: what one connection reads, all do.
+        // The export is read-only, so all connections read the same data.
         always | export::CAN_MULTI_CONN | export::SEND_CACHE | df
     }
 }
 
-/// Disks by name, as they are at each moment.
+/// A source of disks by name; its content may change at any time.
 pub trait Exports: Send + Sync + Debug {
-    /// All names, each with its description.
+    /// Returns all names with their descriptions.
     fn list(&self) -> Vec<(String, String)>;
 
-    /// The disk of this name; the empty name may stand for one of them.
+    /// Opens the disk of this name; the empty name may be a default.
     fn open(&self, name: &str) -> Option<Export>;
 }
 
@@ -56,7 +56,7 @@ impl Exports for Catalog {
                 if sector_len != 512 {
                     description.push_str(&format!(", sectors of {sector_len} bytes"));
                 }
-                // No less than a sector of any disk has.
+                // The lower bound is the largest sector size of any disk.
                 let preferred_len = disk.chunk_len().next_power_of_two().clamp(4096, 1 << 20);
                 Some(Export { name: disk.name(), description, preferred_len, disk })
             }

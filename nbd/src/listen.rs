@@ -1,4 +1,4 @@
-//! Sockets to listen on, and the URIs by which clients find them (NBD's `doc/uri.md`).
+//! Listening sockets, and their URIs for clients (NBD's `doc/uri.md`).
 
 use std::fs::Permissions;
 use std::io::{self, ErrorKind};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
-/// A socket's file, which goes when this is dropped.
+/// The file of a socket, which is removed on drop.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -18,23 +18,22 @@ pub struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another server may have taken the place.
+        // Another server may have replaced the file.
         if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Listens at `path`, which only those may use whom `mode` and `group` let. A socket that a server left
-/// behind is replaced.
+/// Listens at `path` with access as in `mode` and `group`. Replaces a stale socket of an earlier server.
 ///
-/// It changes the process's file mode mask for a moment: to be called before there are other threads.
+/// The process's umask changes briefly: call this before starting other threads.
 ///
 /// # Errors
-/// [`ErrorKind::AddrInUse`] where a server is there, [`ErrorKind::AlreadyExists`] where something else is.
+/// [`ErrorKind::AddrInUse`] if a server listens there; [`ErrorKind::AlreadyExists`] for any other file.
 pub fn unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
     remove_left_behind(path)?;
-    // Nobody gets in between making the socket and settling who may use it.
+    // The umask keeps other users out until the access is set.
     let mask = rustix::process::umask(Mode::from_raw_mode(0o177));
     let bound = UnixListener::bind(path);
     rustix::process::umask(mask);
@@ -59,14 +58,14 @@ fn remove_left_behind(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The URI of a Unix socket.
+/// Returns the URI of a Unix socket.
 #[must_use]
 pub fn unix_uri(path: &Path, is_tls: bool) -> String {
     let scheme = if is_tls { "nbds" } else { "nbd" };
     format!("{scheme}+unix:///?socket={}", escaped(path.as_os_str().as_encoded_bytes()))
 }
 
-/// The URI of a TCP address. An address that means all of a machine's is given as the machine itself.
+/// Returns the URI of a TCP address. The unspecified address becomes the loopback address.
 #[must_use]
 pub fn tcp_uri(mut address: SocketAddr, is_tls: bool) -> String {
     let scheme = if is_tls { "nbds" } else { "nbd" };
@@ -78,7 +77,7 @@ pub fn tcp_uri(mut address: SocketAddr, is_tls: bool) -> String {
     format!("{scheme}://{address}/")
 }
 
-/// Bytes as they are in a URI's query.
+/// Escapes bytes for a URI's query.
 fn escaped(bytes: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
     let each = |&byte: &u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };

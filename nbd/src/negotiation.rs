@@ -1,4 +1,4 @@
-//! The handshake: options and their replies, until an export is chosen. Pure: bytes in, bytes out.
+//! The handshake: options and their replies, until an export is selected. Pure: bytes in, bytes out.
 
 use crate::context::{Chosen, Context};
 use crate::export::{Export, Exports};
@@ -7,60 +7,60 @@ use crate::wire::{
     handshake, info, option, reply, text_of,
 };
 
-/// Bytes of an option's data that are looked at; of longer ones none are.
+/// The maximum length of an option's data, in bytes; longer data is skipped.
 pub const OPTION_LEN_MAX: u32 = 64 << 10;
-/// Options of one handshake: no client needs more, and one that sends them without end is not waited for.
+/// The maximum number of options in a handshake: no client needs more, and endless ones must end.
 const OPTIONS_MAX: u32 = 1 << 16;
 const OPTION_HEAD_LEN: usize = 16;
 const CLIENT_FLAGS_LEN: usize = 4;
 const EXPORT_NAME_ZEROES: usize = 124;
 
-/// What the server thinks of TLS.
+/// The server's policy on TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsPolicy {
-    /// It has none.
+    /// TLS is not available.
     Off,
-    /// Who wants it gets it.
+    /// TLS is optional.
     Allowed,
-    /// Nothing is told without it.
+    /// TLS is required before any information.
     Required,
 }
 
-/// How replies look.
+/// The form of replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum ReplyMode {
-    /// One header, then the data.
+    /// A single header, then the data.
     #[default]
     Simple,
-    /// Chunks.
+    /// A sequence of chunks.
     Structured,
-    /// Chunks with 64-bit lengths; requests have them, too.
+    /// A sequence of chunks with 64-bit lengths, as in requests.
     Extended,
 }
 
-/// What was agreed on.
+/// The result of a handshake.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// The disk.
+    /// The selected disk.
     pub export: Export,
-    /// How replies look.
+    /// The form of replies.
     pub mode: ReplyMode,
-    /// What block status tells.
+    /// The contexts of block status.
     pub contexts: Chosen,
 }
 
-/// What comes next in a handshake.
+/// The next step in a handshake.
 #[derive(Debug)]
 pub enum Step {
-    /// More bytes are needed.
+    /// More input is needed.
     More,
-    /// Something was done; there may be more in the bytes at hand.
+    /// There was progress; the input may hold more.
     Went,
-    /// What is to be sent goes in plain, all that follows over TLS.
+    /// The output must be sent without TLS, and everything after it over TLS.
     StartTls,
     /// The handshake is over.
     Ready(Session),
-    /// What is to be sent goes, then the connection ends.
+    /// The output must be sent, and then the connection closed.
     Close,
 }
 
@@ -68,7 +68,7 @@ pub enum Step {
 enum Phase {
     ClientFlags,
     Options,
-    /// Data of an option that is passed over, so many bytes.
+    /// Skipping this number of bytes of an option's data.
     Skip(u32),
 }
 
@@ -81,12 +81,12 @@ pub struct Negotiation {
     no_zeroes: bool,
     options: u32,
     mode: ReplyMode,
-    /// The contexts chosen, and the name of the export that they are for.
+    /// The selected contexts, and the name of their export.
     contexts: Option<(String, Chosen)>,
 }
 
 impl Negotiation {
-    /// Begins: `out` gets the server's greeting.
+    /// Starts a handshake and appends the server's greeting to `out`.
     #[must_use]
     pub fn new(policy: TlsPolicy, out: &mut Vec<u8>) -> Self {
         out.put_u64(INIT_MAGIC);
@@ -103,13 +103,13 @@ impl Negotiation {
         }
     }
 
-    /// TLS has begun, as [`Step::StartTls`] asked for.
+    /// Notes that TLS has begun, as [`Step::StartTls`] demanded.
     pub fn tls_begun(&mut self) {
         self.is_tls = true;
     }
 
-    /// Takes what it can off the front of `input`; `out` gets what is to be sent. Gives how many bytes
-    /// it took.
+    /// Takes one step: consumes bytes from the front of `input` and appends replies to `out`.
+    /// Returns the number of bytes consumed.
     pub fn step(&mut self, input: &[u8], exports: &dyn Exports, out: &mut Vec<u8>) -> (usize, Step) {
         match self.phase {
             Phase::ClientFlags => match Take(input).u32() {
@@ -149,7 +149,7 @@ impl Negotiation {
             self.options += 1;
             self.phase = Phase::Skip(len);
             if number == option::EXPORT_NAME {
-                // It has no reply that could say so.
+                // The option has no error reply.
                 return (OPTION_HEAD_LEN, Step::Close);
             }
             refuse(out, number, reply::ERR_TOO_BIG, "the option's data is too long");
@@ -201,7 +201,7 @@ impl Negotiation {
         } else if self.policy == TlsPolicy::Off {
             refuse(out, number, reply::ERR_POLICY, "this server has no TLS");
         } else {
-            // Whoever spoke in plain may not have been the client.
+            // Plaintext options may come from an attacker.
             self.mode = ReplyMode::default();
             self.contexts = None;
             put_reply(out, number, reply::ACK, &[]);
@@ -228,7 +228,7 @@ impl Negotiation {
     }
 
     fn export_name(&mut self, data: &[u8], exports: &dyn Exports, out: &mut Vec<u8>) -> Step {
-        // There is no way to refuse but to go.
+        // The option has no error reply, so closing is the only refusal.
         let Some(export) = text_of(data).ok().and_then(|name| exports.open(name)) else {
             return Step::Close;
         };
@@ -242,7 +242,7 @@ impl Negotiation {
     }
 
     fn session(&self, name: &str, export: Export) -> Session {
-        // Contexts are for the export that they were chosen for.
+        // A selection of contexts applies only to its own export.
         let contexts = self.contexts.as_ref().filter(|(chosen_for, _)| chosen_for == name);
         Session { export, mode: self.mode, contexts: contexts.map(|(_, chosen)| *chosen).unwrap_or_default() }
     }
@@ -300,7 +300,7 @@ impl Negotiation {
     fn meta_context(&mut self, number: u32, data: &[u8], exports: &dyn Exports, out: &mut Vec<u8>) {
         let is_listing = number == option::LIST_META_CONTEXT;
         if !is_listing {
-            // What was chosen before is no longer, whatever becomes of this.
+            // The previous selection is gone even if this one fails.
             self.contexts = None;
         }
         if self.mode == ReplyMode::Simple {
@@ -334,7 +334,8 @@ impl Negotiation {
     }
 }
 
-/// The queries of a meta context option: all of the data that is left. What is no text means nothing here.
+/// Reads the queries of a meta context option, which must fill the remaining data. Invalid text
+/// becomes an empty query, which matches no context.
 fn queries<'a>(take: &mut Take<'a>) -> Option<Vec<&'a str>> {
     let count = take.u32()?;
     let mut queries = Vec::new();
@@ -344,7 +345,7 @@ fn queries<'a>(take: &mut Take<'a>) -> Option<Vec<&'a str>> {
     take.0.is_empty().then_some(queries)
 }
 
-/// As much of a text as the protocol allows.
+/// Returns as much of a text as the protocol allows.
 fn cut(text: &str) -> &[u8] {
     let mut len = text.len().min(STRING_LEN_MAX);
     while !text.is_char_boundary(len) {

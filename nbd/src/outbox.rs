@@ -1,8 +1,8 @@
-//! Replies of several threads, on their way out one after the other.
+//! Sends the replies of several threads, one after the other.
 //!
-//! A thread whose reply is ready while another sends does not wait: it leaves a copy to that one, which
-//! sends it together with what else was left meanwhile, and goes on decoding. Only who has much to send, or
-//! where a client takes so little that much is left, waits.
+//! A thread whose reply is ready while another thread sends does not wait. It leaves a copy to the
+//! sending thread, which sends all such copies together, and goes on decoding. A thread waits only
+//! with a long reply, or if a slow client has let the copies accumulate.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,24 +10,24 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::output::Output;
 use crate::wire::Put;
 
-/// Bytes that are left to the one who sends at most, besides the last that were.
+/// The limit on bytes left to the sending thread, beyond which others wait; the last copy may exceed it.
 const LEFT_LEN_MAX: usize = 64 << 10;
-/// Whoever has more to send waits: a copy is not worth its memory.
+/// The maximum length of a copy for the sending thread, in bytes: a longer one is not worth its memory.
 const LEAVE_LEN_MAX: usize = 32 << 10;
 
-/// What goes out over one channel.
+/// The output queue of a channel.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    /// For those who wait: somebody has sent.
+    /// Signals waiting threads that output was sent.
     sent: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Somebody sends.
+    /// Whether a thread is sending.
     is_busy: bool,
-    /// What others have left to that one.
+    /// The output that other threads have left to the sending thread.
     left: Output,
     has_failed: bool,
 }
@@ -37,7 +37,8 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The right to send, or where somebody has it and there is room for what is left, the state.
+    /// Acquires the right to send and returns `None`. If another thread has it and output may be
+    /// left to that thread, returns the locked state.
     fn begin(&self, can_leave: bool) -> io::Result<Option<MutexGuard<'_, State>>> {
         let mut state = self.state();
         while state.is_busy && !state.has_failed && !(can_leave && state.left.len() < LEFT_LEN_MAX) {
@@ -53,10 +54,11 @@ impl Outbox {
         Ok(None)
     }
 
-    /// Sends what is in `out` by `write`, or leaves it to somebody who sends already; `out` is empty then.
+    /// Sends the contents of `out` with `write`, or leaves them to a thread that is already
+    /// sending. Afterwards `out` is empty.
     ///
     /// # Errors
-    /// Those of `write`, and [`io::ErrorKind::BrokenPipe`] once it has failed for anybody.
+    /// The errors of `write`, and [`io::ErrorKind::BrokenPipe`] after it has failed for any thread.
     pub fn send(&self, out: &mut Output, write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
         if let Some(mut state) = self.begin(out.len() <= LEAVE_LEN_MAX)? {
             state.left.put(out.filled());
@@ -68,10 +70,10 @@ impl Outbox {
         self.end(done, write)
     }
 
-    /// Calls `body`, which may write several times, while nobody else sends.
+    /// Calls `body`, which may write several times, while no other thread sends.
     ///
     /// # Errors
-    /// Those of `body`, and as of [`Outbox::send`].
+    /// The errors of `body` and of [`Outbox::send`].
     pub fn alone(
         &self,
         body: impl FnOnce() -> io::Result<()>,
@@ -81,7 +83,7 @@ impl Outbox {
         self.end(body(), write)
     }
 
-    /// Sends what was left, until nothing is.
+    /// Sends the output left by other threads until none remains.
     fn end(&self, mut done: io::Result<()>, write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut left = Output::default();
         loop {
@@ -93,7 +95,7 @@ impl Outbox {
                 self.sent.notify_all();
                 return done;
             }
-            // What was sent before is the memory for what is left next.
+            // The sent buffer becomes the memory for the next copies.
             std::mem::swap(&mut left, &mut state.left);
             drop(state);
             self.sent.notify_all();

@@ -1,38 +1,38 @@
-//! Bytes to be sent, put together in memory that is used again and never cleared.
+//! A buffer for output whose memory is reused without being cleared.
 
 use crate::wire::Put;
 
-/// Bytes kept between replies at most.
+/// The maximum length of the buffer kept between replies, in bytes.
 const KEPT_LEN_MAX: usize = 288 << 10;
 
-/// What is to be sent next.
+/// Output that is not sent yet.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// As long as it ever was; what lies behind `len` has any value.
+    /// A buffer of the largest length so far; the bytes after `len` are unspecified.
     bytes: Vec<u8>,
     len: usize,
 }
 
 impl Output {
-    /// What is to be sent.
+    /// Returns the output.
     #[must_use]
     pub fn filled(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
-    /// How many bytes.
+    /// Returns the length of the output, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the output is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Forgets what lies behind the first `len` bytes.
+    /// Discards all but the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         if self.len == 0 && self.bytes.len() > KEPT_LEN_MAX {
@@ -40,7 +40,7 @@ impl Output {
         }
     }
 
-    /// Appends `len` bytes of any value, and gives them.
+    /// Appends `len` unspecified bytes and returns them.
     pub fn room(&mut self, len: usize) -> &mut [u8] {
         let (start, end) = (self.len, self.len + len);
         if end > self.bytes.len() {

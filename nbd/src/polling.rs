@@ -1,13 +1,13 @@
-//! Waiting for a client without sleeping, where that pays.
+//! Busy-polls for a client's requests if that pays.
 //!
-//! Who sleeps is woken by an interrupt to its processor, which in a virtual machine takes several times as
-//! long as a read of what is decoded. A client that has one request under way at a time pays for that with
-//! every request. So the thread that waits for requests asks again and again first, for as long as its client
-//! lately took to ask for more, and at most for [`WINDOW_MAX`]; in between it leaves the processor to whoever
-//! wants it. A client that takes longer makes it ask for half as long, and soon not at all. KVM's halt polling and the
-//! event loops of QEMU do the same, for the same reason.
+//! A sleeping thread is woken by an interrupt to its processor. In a virtual machine this takes
+//! several times as long as a read of decoded data. A client with one request in flight pays for it
+//! on every request. Therefore the waiting thread polls first. Its window follows the time that the
+//! client lately took to send the next request, up to [`WINDOW_MAX`]; between polls the thread
+//! yields. A slower client halves the window until polling stops. KVM's halt polling and QEMU's
+//! event loops do the same, for the same reason.
 //!
-//! One processor is always left alone: of `n`, at most `n - 1` are used for waiting, by the whole process.
+//! One processor always stays free: of `n` processors, the whole process uses at most `n - 1` for polling.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -16,26 +16,26 @@ use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
 
-/// For how long to ask at most.
+/// The maximum polling window.
 const WINDOW_MAX: Duration = Duration::from_micros(200);
-/// A shorter window is not worth its calls.
+/// The minimum polling window: a shorter one is not worth its calls.
 const WINDOW_MIN: Duration = Duration::from_micros(10);
-/// Who waited for less found what was there already, which tells nothing about waiting.
+/// Waits shorter than this found data already present, which tells nothing about the client.
 const NO_WAIT: Duration = Duration::from_micros(2);
-/// A window is so many times as long as the wait that it is meant for.
+/// The ratio of a window to the expected wait.
 const MARGIN: u32 = 2;
 
-/// Threads that ask at this moment.
+/// The number of threads that are polling.
 static ASKING: AtomicUsize = AtomicUsize::new(0);
 
-/// For how long to ask, as one client lets expect.
+/// The polling window for one client.
 #[derive(Debug)]
 pub(crate) struct Polling {
     window_nanos: AtomicU32,
     asking_max: usize,
 }
 
-/// One of those who ask, until it is dropped.
+/// The permission to poll, until it is dropped.
 struct Asking;
 
 impl Asking {
@@ -52,13 +52,13 @@ impl Drop for Asking {
 }
 
 impl Polling {
-    /// Nothing is known of the client yet.
+    /// Creates a window of zero for a new client.
     pub fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self { window_nanos: AtomicU32::new(0), asking_max: processors - 1 }
     }
 
-    /// Reads some bytes of `socket` into `buf`, by `sleep` where they do not come soon.
+    /// Reads some bytes of `socket` into `buf`; calls `sleep` if they do not come within the window.
     pub fn read(
         &self,
         socket: BorrowedFd<'_>,
@@ -85,14 +85,14 @@ impl Polling {
         Duration::from_nanos(u64::from(self.window_nanos.load(Ordering::Relaxed)))
     }
 
-    /// Makes the window fit a client that was waited for so long.
+    /// Adapts the window to a wait for the client.
     fn learn(&self, waited: Duration) {
         if waited < NO_WAIT {
             return;
         }
         let window = match self.window() {
             window if waited <= WINDOW_MAX => (waited * MARGIN).max(window / 8 * 7).min(WINDOW_MAX),
-            // Nothing is gained any more: not at once, since it may be a pause.
+            // Polling does not pay here. The window shrinks in steps, since this may be a mere pause.
             window => Some(window / 2).filter(|window| *window >= WINDOW_MIN).unwrap_or_default(),
         };
         // At most 200,000 nanoseconds.
@@ -100,7 +100,7 @@ impl Polling {
     }
 }
 
-/// What is there to be read, if anything is, or the end, or an error.
+/// Reads without blocking: returns bytes, the end or an error, or `None` if none is there yet.
 fn ask(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Option<io::Result<usize>> {
     match rustix::net::recv(socket, &mut *buf, RecvFlags::DONTWAIT) {
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,

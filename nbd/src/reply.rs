@@ -1,20 +1,20 @@
-//! Replies: put together, in the way that was agreed on. Pure.
+//! Encodes replies in the negotiated form. Pure.
 
 use crate::context::{Context, Extent};
 use crate::negotiation::ReplyMode;
 use crate::wire::{EXTENDED_REPLY_MAGIC, Errno, Put, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, chunk};
 
-/// Bytes of an extent in a reply with 32-bit lengths: the most that fits, in whole blocks.
+/// The maximum length of an extent in a reply with 32-bit lengths: the largest multiple of 4 KiB.
 const EXTENT_LEN_MAX: u64 = (u32::MAX - 4095) as u64;
 
-/// Puts together the replies to one request.
+/// An encoder of the replies to one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
-    /// How replies look.
+    /// The form of replies.
     pub mode: ReplyMode,
     /// The request's cookie.
     pub cookie: u64,
-    /// Where the request began.
+    /// The request's offset, in bytes.
     pub offset: u64,
 }
 
@@ -34,8 +34,8 @@ impl Reply {
         }
     }
 
-    /// Begins data of `len` bytes at byte `at` of the disk, which the caller appends. A simple reply can
-    /// be begun once only: it has all.
+    /// Begins data of `len` bytes at byte `at` of the disk; the caller appends them. A simple reply
+    /// is a single block of data, so this is called once for it.
     pub fn data(&self, out: &mut impl Put, at: u64, len: usize, is_last: bool) {
         if self.mode == ReplyMode::Simple {
             self.simple(out, 0);
@@ -45,14 +45,14 @@ impl Reply {
         }
     }
 
-    /// Zeros that are not sent. Not for simple replies.
+    /// Appends a hole, which stands for zeros. It must not be used in simple replies.
     pub fn hole(&self, out: &mut impl Put, at: u64, len: u32, is_last: bool) {
         self.chunk(out, done(is_last), chunk::OFFSET_HOLE, 12);
         out.put_u64(at);
         out.put_u32(len);
     }
 
-    /// All is well, and there is nothing to tell.
+    /// Appends a reply that reports success and has no data.
     pub fn nothing(&self, out: &mut impl Put) {
         match self.mode {
             ReplyMode::Simple => self.simple(out, 0),
@@ -60,7 +60,7 @@ impl Reply {
         }
     }
 
-    /// Why not, and at which byte if that is known.
+    /// Appends an error, with its offset on the disk if known.
     pub fn error(&self, out: &mut impl Put, errno: Errno, at: Option<u64>) {
         if self.mode == ReplyMode::Simple {
             return self.simple(out, errno as u32);
@@ -74,7 +74,7 @@ impl Reply {
         }
     }
 
-    /// The extents of one context.
+    /// Appends the extents of one context.
     pub fn status(&self, out: &mut impl Put, context: Context, extents: &[Extent], is_last: bool) {
         if self.mode == ReplyMode::Extended {
             let len = 8 + 16 * extents.len();
@@ -87,8 +87,8 @@ impl Reply {
             }
             return;
         }
-        // A request has less than 4 GiB, so only the first can be too long; then it is the only one, since
-        // what follows must begin where it ends.
+        // A request is shorter than 4 GiB, so only the first extent can be too long. It is then
+        // truncated and stands alone, since the next must begin at its end.
         let is_cut = extents.first().is_some_and(|first| first.len > EXTENT_LEN_MAX);
         let extents = if is_cut { &extents[..1] } else { extents };
         self.chunk(out, done(is_last), chunk::BLOCK_STATUS, 4 + 8 * extents.len());

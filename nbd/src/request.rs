@@ -1,4 +1,4 @@
-//! Requests: taken apart and checked against what was agreed on. Pure.
+//! Decodes requests and checks them against the session. Pure.
 
 use crate::negotiation::ReplyMode;
 use crate::wire::{EXTENDED_REQUEST_MAGIC, Errno, PAYLOAD_LEN_MAX, REQUEST_MAGIC, Take, command, flag};
@@ -9,51 +9,51 @@ const EXTENDED_REQUEST_LEN: usize = 32;
 /// A request's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// The client's number for it.
+    /// The client's identifier for the request.
     pub cookie: u64,
-    /// See [`flag`].
+    /// The flags; see [`flag`].
     pub flags: u16,
-    /// See [`command`].
+    /// The command; see [`command`].
     pub command: u16,
-    /// First byte.
+    /// The first byte on the disk.
     pub offset: u64,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u64,
 }
 
-/// What to do about a request.
+/// The action that a request demands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Todo {
     /// Send data; in one piece if `in_one` is set.
     Read {
-        /// The client wants no fragments.
+        /// Whether the client wants no fragments.
         in_one: bool,
     },
-    /// Tell the status of extents; of the first alone if `only_first` is set.
+    /// Send the status of extents; of the first alone if `only_first` is set.
     Status {
-        /// The client wants one extent.
+        /// Whether the client wants one extent only.
         only_first: bool,
     },
-    /// Bring a range into the cache.
+    /// Read a range into the cache.
     Cache,
-    /// Say that all is well.
+    /// Report success.
     Nothing,
-    /// Say why not, after passing over the payload.
+    /// Skip the payload, then report an error.
     Refuse(Errno),
-    /// End, without a reply.
+    /// Close without a reply.
     Disconnect,
 }
 
-/// The bytes are no request: the connection cannot go on.
+/// The error of bytes that are not a request: the connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadMagic;
 
 impl Request {
-    /// Takes a header off the front of `input`; gives it with its length, or `None` where more bytes are
-    /// needed.
+    /// Decodes a header at the front of `input`; returns it with its length, or `None` if more
+    /// bytes are needed.
     ///
     /// # Errors
-    /// [`BadMagic`] where this is no header of the mode.
+    /// [`BadMagic`] if this is not a header of `mode`.
     pub fn decode(input: &[u8], mode: ReplyMode) -> Result<Option<(Self, usize)>, BadMagic> {
         let mut take = Take(input);
         let is_extended = mode == ReplyMode::Extended;
@@ -73,15 +73,16 @@ impl Request {
         Ok(fields().map(|request| (request, header_len)))
     }
 
-    /// Bytes that follow the header.
+    /// Returns the number of bytes that follow the header.
     #[must_use]
     pub fn payload_len(&self, mode: ReplyMode) -> u64 {
         let says_so = mode == ReplyMode::Extended && self.flags & flag::PAYLOAD_LEN != 0;
-        // A write has its data behind it, whatever its flags are.
+        // A write has a payload with any flags.
         if says_so || self.command == command::WRITE { self.len } else { 0 }
     }
 
-    /// What to do about it, on a disk of `size` bytes with `has_contexts` chosen or not.
+    /// Returns the action for the request, on a disk of `size` bytes. `has_contexts` tells whether
+    /// contexts are selected.
     #[must_use]
     pub fn todo(&self, mode: ReplyMode, size: u64, has_contexts: bool) -> Todo {
         let can_df = mode > ReplyMode::Simple;

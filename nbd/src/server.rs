@@ -1,4 +1,4 @@
-//! Connections from their first byte to their last.
+//! Serves connections from their first byte to their last.
 
 use std::io;
 use std::net::TcpListener;
@@ -14,38 +14,40 @@ use crate::export::Exports;
 use crate::negotiation::{Negotiation, Session, Step, TlsPolicy};
 use crate::transmission::{self, Helpers};
 
-/// Bytes read of a socket at once in the handshake.
+/// The length of one read from a socket during the handshake, in bytes.
 const READ_LEN: usize = 16 << 10;
-/// A thread's stack: nothing here goes deep.
+/// The size of a thread's stack, in bytes: calls are not deeply nested.
 const STACK_LEN: usize = 256 << 10;
-/// How long to wait when there are no descriptors left.
+/// The pause after running out of file descriptors or memory.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
 
-/// How a server behaves.
+/// The options of a server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Who must or may use TLS; where it is not [`TlsPolicy::Off`], `tls` is needed.
+    /// The policy on TLS; any but [`TlsPolicy::Off`] needs `tls`.
     pub policy: TlsPolicy,
-    /// Certificates; see [`crate::tls::config`].
+    /// The certificates; see [`crate::tls::config`].
     pub tls: Option<Arc<ServerConfig>>,
-    /// A client that does not go on with its handshake for so long is let go.
+    /// The maximum silence of a client in its handshake before it is disconnected.
     pub handshake_idle: Duration,
-    /// And one whose handshake has not ended after so long.
+    /// The maximum duration of a handshake before its client is disconnected.
     pub handshake_max: Duration,
-    /// A client that does not take its replies for so long is let go. A guest that is paused takes none.
+    /// The maximum time for which a client may accept no replies before it is disconnected. A
+    /// paused guest accepts none.
     pub stall_max: Duration,
-    /// Threads that a connection uses at most for what cannot be answered at once. Two it always has; of more there
-    /// are 24 for all connections of the process.
+    /// The maximum number of threads of a connection for requests that cannot be answered at once.
+    /// Two are always available; the others come from 24 for all connections of the process.
     pub helpers_max: usize,
-    /// The same while its reads wait for a drive or a network; not below `helpers_max`.
+    /// The same limit while reads wait for a drive or a network; at least `helpers_max`.
     pub helpers_waiting_max: usize,
-    /// Connections at once; more are closed at once.
+    /// The maximum number of open connections; further ones are closed at once.
     pub connections_max: usize,
 }
 
 impl Default for ServerOptions {
-    /// No TLS; a minute between options and ten for all; ten minutes for a reply; as many helpers as there
-    /// are processors, up to 16, and 16 while reads wait; 4096 connections.
+    /// Returns the defaults: no TLS; one minute of silence and ten minutes in all for a handshake;
+    /// ten minutes for a reply; one helper per processor, from 2 to 16, and 16 while reads wait;
+    /// 4096 connections.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -61,7 +63,7 @@ impl Default for ServerOptions {
     }
 }
 
-/// A server. Clones are the same one.
+/// A server. Clones share its state.
 #[derive(Debug, Clone)]
 pub struct Server {
     exports: Arc<dyn Exports>,
@@ -69,12 +71,12 @@ pub struct Server {
     connections: Arc<AtomicUsize>,
 }
 
-/// Where a server waits for connections.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// On this machine.
+    /// A Unix socket.
     Unix(UnixListener),
-    /// On a network.
+    /// A TCP socket.
     Tcp(TcpListener),
 }
 
@@ -84,7 +86,7 @@ impl Listener {
             Self::Unix(listener) => listener.accept().map(|(socket, _)| Socket::Unix(socket)),
             Self::Tcp(listener) => {
                 let (socket, _) = listener.accept()?;
-                // Replies are whole when they are written.
+                // Each write contains whole replies, so the system need not collect them.
                 socket.set_nodelay(true)?;
                 rustix::net::sockopt::set_socket_keepalive(&socket, true)?;
                 Ok(Socket::Tcp(socket))
@@ -93,7 +95,7 @@ impl Listener {
     }
 }
 
-/// One more connection, until it is dropped.
+/// A counted connection, until it is dropped.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -103,22 +105,22 @@ impl Drop for Counted {
 }
 
 impl Server {
-    /// A server of `exports`.
+    /// Creates a server of `exports`.
     #[must_use]
     pub fn new(exports: Arc<dyn Exports>, options: ServerOptions) -> Self {
         Self { exports, options: Arc::new(options), connections: Arc::default() }
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Takes connections for ever, each to a thread of its own.
+    /// Accepts connections forever, with one thread for each.
     ///
     /// # Errors
-    /// What makes listening impossible. That one connection fails is not.
+    /// Errors that make listening impossible; the failure of a single connection is not among them.
     pub fn listen(&self, listener: &Listener) -> io::Result<()> {
         loop {
             match listener.accept() {
@@ -155,7 +157,7 @@ impl Server {
     pub fn connection(&self, socket: Socket) {
         match self.serve(socket) {
             Ok(()) => tracing::debug!("a connection ended"),
-            // Clients come and go as they like.
+            // Clients may leave at any time.
             Err(error) => tracing::info!(%error, "a connection broke off"),
         }
     }
@@ -173,7 +175,7 @@ impl Server {
         let helpers =
             Helpers { max: self.options.helpers_max, waiting_max: self.options.helpers_waiting_max };
         let done = transmission::run(&channel, &session, early, helpers);
-        // A client that does not take what it is sent is not waited for a second time.
+        // After an error the client may accept nothing more, and a close message could block again.
         if done.is_ok() {
             channel.close();
         }
@@ -181,7 +183,7 @@ impl Server {
         done
     }
 
-    /// Shakes hands; gives what was agreed on, and what was read beyond. `None` where the client left.
+    /// Performs the handshake; returns its result and the surplus bytes read, or `None` if the client left.
     fn negotiate(&self, channel: &mut Channel) -> io::Result<Option<(Session, Vec<u8>)>> {
         let begun = Instant::now();
         let mut out = Vec::new();
@@ -219,7 +221,7 @@ impl Server {
     }
 }
 
-/// What went wrong with a connection before it was one.
+/// Whether an error of `accept` concerns only the new connection.
 fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected)

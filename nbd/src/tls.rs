@@ -1,5 +1,5 @@
-//! TLS: the server's certificate, and which clients it lets in. The folder's names are those that QEMU and
-//! `nbdkit` use, so one folder does for all of them.
+//! TLS: the server's certificate, and the authentication of clients. File names are those of QEMU
+//! and `nbdkit`, so one folder serves all of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,43 +10,43 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 
-/// Keys that are taken.
+/// The supported keys, for messages.
 const KEYS: &str = "RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519";
 
-/// Why there is no TLS.
+/// The reason why TLS is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is not there, or is not what it must be.
+    /// A file is missing or invalid.
     #[error("{}: {why}; expected {expected} in PEM", path.display())]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What to put there.
+        /// The expected content.
         expected: &'static str,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
-    /// The files do not fit each other.
+    /// The files do not match each other.
     #[error("the certificates in {} cannot be used: {why}", folder.display())]
     Config {
-        /// Where they are.
+        /// The folder of the files.
         folder: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
 }
 
-/// Which clients are let in.
+/// The clients that are admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clients {
-    /// Those with a certificate that the authority in `ca-cert.pem` has signed.
+    /// Clients with a certificate that the authority in `ca-cert.pem` has signed.
     Known,
-    /// All.
+    /// All clients.
     Any,
 }
 
-/// The configuration from `server-cert.pem`, `server-key.pem` and, for [`Clients::Known`], `ca-cert.pem`
-/// in `folder`.
+/// Loads the configuration from `server-cert.pem`, `server-key.pem` and, for [`Clients::Known`],
+/// `ca-cert.pem` in `folder`.
 ///
 /// # Errors
 /// [`TlsError`].
@@ -76,7 +76,7 @@ pub fn config(folder: &Path, clients: Clients) -> Result<Arc<ServerConfig>, TlsE
     };
     let own = CertifiedKey::new(certificates, key);
     match own.keys_match() {
-        // A key whose public half cannot be told is taken for the right one, as every server does.
+        // If the key's public half is unknown, the key is assumed to match, as in every other server.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
         Err(error) => {
             return Err(failed(format!("server-key.pem is not the key of server-cert.pem: {error}")));

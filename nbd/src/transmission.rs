@@ -1,21 +1,20 @@
-//! Requests and replies, until the client leaves.
+//! Reads requests and sends replies, until the client leaves.
 //!
-//! The threads of a connection take turns at reading requests, many at a time. Who reads answers those at
-//! once whose bytes are at hand: their replies go out together, one call for all that came together. What
-//! must be decoded waits in a queue, of which whoever is free takes a share, the reader first: while there is
-//! something to decode, all who can do so, and nobody is woken on the way from a request to its reply. They are as
-//! many as there are processors, and more while reads wait for the medium (see [`Medium`]); of those beyond the second
-//! the process has a limited number for all connections.
+//! The threads of a connection take turns at reading requests, many at a time. The reading thread
+//! answers those whose data is decoded in memory, and sends the replies of a batch with one call.
+//! The others wait in a queue. Every free thread takes a share of it, the reader first, so no
+//! request waits for a thread to wake. There are as many threads as processors, and more while
+//! reads wait for the medium (see [`Medium`]). Beyond the second thread, a limit for all
+//! connections of the process applies.
 //!
-//! While all decode nobody reads, which is as well where decoding takes microseconds. Where reads were slow
-//! lately, as from a network or a bad disk, one thread more reads on: what is slow does not hold back what
-//! is not. Replies come in the order in which they are ready.
+//! While all threads decode, none reads, which does no harm if decoding takes microseconds. If
+//! reads were slow lately, as from a network or a bad disk, one more thread keeps reading: slow
+//! requests then do not delay fast ones. Replies are sent in the order of completion.
 //!
-//! Memory: two pieces (see [`PIECE_LEN`]) for each of the connection's threads that has something to send, a
-//! mebibyte where a client wants no fragments; a thread that waits has none. A request that waits is 48
-//! bytes, and there are fewer than twice `WAITING_MAX`. Replies that are left to a thread that sends already
-//! have less than 96 KiB. Who does not take replies makes its own threads wait, and
-//! no others.
+//! Memory: two pieces (see [`PIECE_LEN`]) per thread with output, or 1 MiB for a read without
+//! fragments; an idle thread has none. A queued request takes 48 bytes, and there are fewer than
+//! twice `WAITING_MAX`. Replies left to a sending thread take less than 96 KiB. A client that does
+//! not accept replies blocks only its own threads.
 
 use std::collections::VecDeque;
 use std::io;
@@ -31,43 +30,43 @@ use crate::negotiation::Session;
 use crate::output::Output;
 use crate::request::{Request, Todo};
 
-/// Bytes read of a socket at once: fewer than `WAITING_MAX` requests have more.
+/// The length of one read from the socket, in bytes: it holds fewer than `WAITING_MAX` requests.
 const READ_LEN: usize = 16 << 10;
-/// Where so many requests wait, no more are read.
+/// The number of queued requests at which reading pauses.
 const WAITING_MAX: usize = 1024;
-/// Replies that wait to be sent together, in bytes.
+/// The length of collected replies that triggers a send, in bytes.
 const TOGETHER_LEN: usize = PIECE_LEN as usize;
-/// Requests that a thread takes at a time at most; their replies go out together.
+/// The maximum number of requests in a thread's share; their replies are sent together.
 const SHARE_MAX: usize = 4;
-/// A read that takes longer is slow.
+/// The duration above which a read is slow.
 const SLOW: Duration = Duration::from_millis(1);
-/// After a slow read so many must be quick until slow ones are not expected any more.
+/// The number of quick reads after a slow one until slow ones are no longer expected.
 const WARY_READS: usize = 32;
-/// After several were under way so many must come alone until the next is expected to do so.
+/// The number of single requests after several in flight until several are no longer expected.
 const DEEP_READS: usize = 8;
-/// For so long a thread stays awake that has nothing to do while several requests are under way: there will
-/// soon be something, and being woken takes longer.
+/// The time for which an idle thread stays awake while several requests are in flight: work will
+/// come soon, and waking takes longer.
 const AWAKE: Duration = Duration::from_micros(30);
-/// Helpers that each connection may have whatever others have. More come out of what the whole process may have, so
-/// that neither many processors nor a slow medium make a hundred connections large.
+/// The number of helpers that each connection may always have. Others come from a limit for the whole
+/// process, so that a hundred connections stay small even with many processors or a slow medium.
 const HELPERS_OWN: usize = 2;
-/// One of those ends when it was not called for so long.
+/// The idle time after which a helper beyond those ends.
 const EXTRA_IDLE: Duration = Duration::from_millis(500);
 const STACK_LEN: usize = 512 << 10;
 
-/// How many threads may answer what is not at hand for one client.
+/// The number of threads that may answer one client's requests for data not decoded in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Helpers {
-    /// Ordinarily.
+    /// The usual maximum.
     pub max: usize,
-    /// While reads wait for the medium.
+    /// The maximum while reads wait for the medium.
     pub waiting_max: usize,
 }
 
-/// Serves one client, with these helpers and one thread that reads.
+/// Serves one client with these helpers and one thread that reads.
 ///
 /// # Errors
-/// Those of the socket; bytes that are no request.
+/// The errors of the socket, and bytes that are not a request.
 pub fn run(channel: &Channel, session: &Session, early: Vec<u8>, helpers: Helpers) -> io::Result<()> {
     let state = State { input: Some(Input::new(early)), threads: 1, wary: WARY_READS, ..State::default() };
     let medium = Medium::default();
@@ -88,49 +87,49 @@ struct Crew<'a> {
     has_contexts: bool,
     helpers: Helpers,
     state: Mutex<State>,
-    /// For those who have nothing to do.
+    /// Wakes idle threads.
     wake: Condvar,
 }
 
-/// What the threads tell each other.
+/// The state that the threads share.
 #[derive(Default)]
 struct State {
-    /// What was read of the socket; `None` while somebody reads, and after the end.
+    /// The bytes read from the socket; `None` while a thread reads, and after the end.
     input: Option<Input>,
-    /// What is not at hand.
+    /// The queue of requests for data not decoded in memory.
     waiting: VecDeque<(Request, Todo)>,
     threads: usize,
-    /// For each helper that is not one of the connection's own.
+    /// A permit for each helper beyond the connection's own.
     extra: Vec<ExtraThread>,
-    /// Those that answer what was not at hand.
+    /// The number of threads that answer queued requests.
     answering: usize,
-    /// Those that have nothing to do and that nobody has called.
+    /// The number of idle threads that have not been called.
     idle: usize,
-    /// Those that were called and have not come yet.
+    /// The number of threads that have been called and have not woken yet.
     called: usize,
-    /// More than none where the next read may be slow.
+    /// Positive if the next read may be slow.
     wary: usize,
-    /// More than none where the client lately had several requests under way.
+    /// Positive if the client lately had several requests in flight.
     deep: usize,
-    /// How it ended.
+    /// The result of the connection.
     end: Option<io::Result<()>>,
 }
 
-/// What a thread does next.
+/// The next task of a thread.
 enum Turn {
     Read(Input),
-    /// What is in its share.
+    /// Answer the requests in its share.
     Answer,
 }
 
-/// Why reading paused or ended.
+/// The reason why reading paused or ended.
 enum Read {
-    /// What is not at hand is answered first.
+    /// Queued requests must be answered first.
     Found,
     Ended(io::Result<()>),
 }
 
-/// Bytes read of the socket and not used yet.
+/// Bytes read from the socket and not used yet.
 struct Input {
     buffer: Vec<u8>,
     start: usize,
@@ -148,7 +147,7 @@ impl Input {
         &self.buffer[self.start..self.end]
     }
 
-    /// Reads more; false at the end.
+    /// Reads more bytes; returns false at the end.
     fn more(&mut self, channel: &Channel) -> io::Result<bool> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -157,7 +156,7 @@ impl Input {
         Ok(len > 0)
     }
 
-    /// Passes over so many bytes; false where the end comes first.
+    /// Skips `len` bytes; returns false if the end comes first.
     fn skip(&mut self, mut len: u64, channel: &Channel) -> io::Result<bool> {
         loop {
             let now = len.min(self.bytes().len() as u64);
@@ -174,11 +173,11 @@ impl Input {
 }
 
 impl State {
-    /// What there is to do for a thread that is free; what it is to answer goes to `share`.
+    /// Returns a task for a free thread, if there is one; moves requests to be answered to `share`.
     fn turn(&mut self, answering_max: usize, share: &mut Vec<(Request, Todo)>) -> Option<Turn> {
         let can_answer = self.answering < answering_max;
         if can_answer && !self.waiting.is_empty() {
-            // One alone where there are threads for all: none waits for another then.
+            // With a thread for every request, each takes one, so that no request waits for another.
             let count = (self.waiting.len() / answering_max).clamp(1, SHARE_MAX);
             share.extend(self.waiting.drain(..count));
             self.answering += 1;
@@ -190,7 +189,7 @@ impl State {
         None
     }
 
-    /// Whether there is something to do for one more thread.
+    /// Whether there is a task for one more thread.
     fn has_work(&self, answering_max: usize) -> bool {
         let can_answer = self.answering < answering_max;
         let can_read = self.input.is_some() && self.waiting.len() < WAITING_MAX;
@@ -204,13 +203,13 @@ impl Crew<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Threads that may answer now.
+    /// Returns the number of threads that may answer now.
     fn answering_max(&self) -> usize {
         let Helpers { max, waiting_max } = self.helpers;
         if self.answers.medium.makes_wait() { waiting_max.max(max) } else { max }
     }
 
-    /// A thread's life.
+    /// Performs tasks until there are none left for this thread.
     fn take_part<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         let (mut out, mut share) = (Output::default(), Vec::with_capacity(SHARE_MAX));
         while let Some(turn) = self.next(scope, &mut share, &mut out) {
@@ -221,7 +220,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Waits for something to do; `None` where there will be nothing, or others suffice.
+    /// Waits for a task; returns `None` if none will come, or other threads suffice.
     fn next<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
@@ -253,8 +252,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Waits until somebody calls, or the end; `None` for a thread that was not called for so long that it is
-    /// not needed.
+    /// Waits for a call or the end; returns `None` for an extra thread that has been idle too long.
     fn sleep<'s>(&self, mut state: MutexGuard<'s, State>) -> Option<MutexGuard<'s, State>> {
         state.idle += 1;
         while state.called == 0 && state.end.is_none() {
@@ -280,7 +278,7 @@ impl Crew<'_> {
         Some(state)
     }
 
-    /// Calls one more thread if there is something to do for it; when it comes it calls the next.
+    /// Wakes or starts one more thread if there is a task for it; that thread calls the next one.
     fn call<'s>(&'s self, scope: &'s Scope<'s, '_>, mut state: MutexGuard<'_, State>) {
         let answering_max = self.answering_max();
         if state.called > 0 || !state.has_work(answering_max) {
@@ -289,7 +287,7 @@ impl Crew<'_> {
         if state.idle > 0 {
             state.idle -= 1;
             state.called += 1;
-            // Who wakes needs the lock at once.
+            // The woken thread needs the lock at once.
             drop(state);
             self.wake.notify_one();
         } else if state.threads <= answering_max {
@@ -299,7 +297,7 @@ impl Crew<'_> {
                 return;
             }
             let thread = std::thread::Builder::new().name("nbd-crew".into()).stack_size(STACK_LEN);
-            // Without it, those who are there do it.
+            // If no thread can be started, the existing ones do the work.
             if thread.spawn_scoped(scope, || self.take_part(scope)).is_ok() {
                 state.threads += 1;
                 state.extra.extend(extra);
@@ -307,7 +305,8 @@ impl Crew<'_> {
         }
     }
 
-    /// Reads requests until some are found that are not at hand, which go to the queue by way of `found`.
+    /// Reads requests until some need data that is not decoded in memory; those go to the queue by
+    /// way of `found`.
     fn read<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
@@ -346,7 +345,7 @@ impl Crew<'_> {
                 return Ok(Read::Ended(Err(error)));
             };
             let Some((request, header_len)) = decoded else {
-                // What is ready does not wait for what is not.
+                // Finished replies do not wait for further requests.
                 self.answers.send(out)?;
                 if has_found {
                     return Ok(Read::Found);
@@ -380,7 +379,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Answers a request at once, or puts it with what was found not to be at hand, which it tells.
+    /// Answers a request at once, or adds it to `found` and returns true if its data is not in memory.
     fn begin(
         &self,
         request: Request,
@@ -401,7 +400,7 @@ impl Crew<'_> {
         Ok(true)
     }
 
-    /// Puts what was found into the queue, while reading goes on.
+    /// Moves requests from `found` to the queue while reading goes on.
     fn pass_on<'s>(&'s self, scope: &'s Scope<'s, '_>, found: &mut Vec<(Request, Todo)>) {
         if !found.is_empty() {
             let mut state = self.state();
@@ -437,7 +436,8 @@ impl Crew<'_> {
         Ok(())
     }
 
-    /// The client is gone, or does not take its replies: nobody waits for it a second time.
+    /// Ends the connection after an error: the client is gone or accepts no replies, so no thread
+    /// may wait for it again.
     fn fail(&self, state: &mut State, error: io::Error) {
         state.waiting.clear();
         state.end.get_or_insert(Err(error));

@@ -1,34 +1,34 @@
-//! Numbers of the protocol (NBD's `doc/proto.md`; extended headers: its branch `extension-ext-header`), and
-//! big-endian fields.
+//! The protocol's numbers (NBD's `doc/proto.md`; extended headers: its branch
+//! `extension-ext-header`) and big-endian fields.
 
 #![expect(clippy::big_endian_bytes, reason = "so is the protocol")]
 
-/// First of all bytes that a server sends.
+/// The first bytes that a server sends.
 pub const INIT_MAGIC: u64 = 0x4e42_444d_4147_4943;
-/// "IHAVEOPT": follows it, and begins each option.
+/// "IHAVEOPT", which follows [`INIT_MAGIC`] and begins each option.
 pub const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
-/// Begins each reply to an option.
+/// The magic number of a reply to an option.
 pub const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
-/// Begins each request.
+/// The magic number of a request.
 pub const REQUEST_MAGIC: u32 = 0x2560_9513;
-/// Begins each request with an extended header.
+/// The magic number of a request with an extended header.
 pub const EXTENDED_REQUEST_MAGIC: u32 = 0x21e4_1c71;
-/// Begins each simple reply.
+/// The magic number of a simple reply.
 pub const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
-/// Begins each chunk of a structured reply.
+/// The magic number of a chunk of a structured reply.
 pub const STRUCTURED_REPLY_MAGIC: u32 = 0x668e_33ef;
-/// Begins each chunk with an extended header.
+/// The magic number of a chunk with an extended header.
 pub const EXTENDED_REPLY_MAGIC: u32 = 0x6e8a_278c;
 
 /// Handshake flags of server and client.
 pub mod handshake {
-    /// Replies to options.
+    /// Options have replies.
     pub const FIXED_NEWSTYLE: u32 = 1;
-    /// No 124 zeros after `EXPORT_NAME`.
+    /// `EXPORT_NAME` is not followed by 124 zeros.
     pub const NO_ZEROES: u32 = 1 << 1;
 }
 
-/// Options.
+/// Option numbers.
 pub mod option {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const EXPORT_NAME: u32 = 1;
@@ -43,7 +43,7 @@ pub mod option {
     pub const EXTENDED_HEADERS: u32 = 11;
 }
 
-/// Replies to options.
+/// Types of replies to options.
 pub mod reply {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const ACK: u32 = 1;
@@ -80,7 +80,7 @@ pub mod export {
     pub const SEND_CACHE: u16 = 1 << 10;
 }
 
-/// Commands.
+/// Command numbers.
 pub mod command {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const READ: u16 = 0;
@@ -93,7 +93,7 @@ pub mod command {
     pub const BLOCK_STATUS: u16 = 7;
 }
 
-/// Flags of commands.
+/// Command flags.
 pub mod flag {
     #![expect(missing_docs, reason = "the names are the protocol's")]
     pub const FUA: u16 = 1;
@@ -117,19 +117,19 @@ pub mod chunk {
     pub const ERROR_OFFSET: u16 = (1 << 15) + 2;
 }
 
-/// Errors as they go over the wire, whatever the system calls them.
+/// The protocol's error numbers, which do not depend on the system's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Errno {
     /// Not permitted: the export is read-only.
     Perm = 1,
-    /// What is stored cannot be read.
+    /// Stored data cannot be read.
     Io = 5,
-    /// No memory.
+    /// The server is out of memory.
     NoMem = 12,
-    /// The request makes no sense.
+    /// The request is invalid.
     Inval = 22,
-    /// Too much for one piece.
+    /// The read is too long for one piece.
     Overflow = 75,
     /// Not supported.
     NotSup = 95,
@@ -137,12 +137,12 @@ pub enum Errno {
     Shutdown = 108,
 }
 
-/// Bytes of the longest name.
+/// The maximum length of a name, in bytes.
 pub const STRING_LEN_MAX: usize = 4096;
-/// Bytes of the longest payload either way.
+/// The maximum length of a payload in either direction, in bytes.
 pub const PAYLOAD_LEN_MAX: u32 = 32 << 20;
 
-/// Fields in the protocol's byte order.
+/// A writer of fields in the protocol's byte order.
 pub trait Put {
     /// Appends bytes.
     fn put(&mut self, bytes: &[u8]);
@@ -169,12 +169,12 @@ impl Put for Vec<u8> {
     }
 }
 
-/// Takes fields off the front of bytes.
+/// A reader of fields at the front of bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Take<'a>(pub &'a [u8]);
 
 impl<'a> Take<'a> {
-    /// So many bytes.
+    /// Takes `len` bytes.
     pub fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
@@ -187,22 +187,22 @@ impl<'a> Take<'a> {
         Some(*taken)
     }
 
-    /// A number.
+    /// Takes a number.
     pub fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
-    /// A number.
+    /// Takes a number.
     pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// A number.
+    /// Takes a number.
     pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// Text with its length before it: no longer than the protocol allows, UTF-8 without NUL.
+    /// Takes text that follows its length, and checks it as in [`text_of`].
     pub fn text(&mut self) -> Option<Result<&'a str, BadText>> {
         let len = self.u32()? as usize;
         let bytes = self.bytes(len)?;
@@ -210,16 +210,16 @@ impl<'a> Take<'a> {
     }
 }
 
-/// Text that the protocol does not allow.
+/// The error of text that the protocol forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadText {
-    /// More than [`STRING_LEN_MAX`] bytes.
+    /// The text has more than [`STRING_LEN_MAX`] bytes.
     Long,
-    /// Not UTF-8, or with a NUL.
+    /// The text is not UTF-8 or contains a NUL.
     Chars,
 }
 
-/// Checks text.
+/// Checks that a text is at most [`STRING_LEN_MAX`] bytes of UTF-8 without NUL.
 pub fn text_of(bytes: &[u8]) -> Result<&str, BadText> {
     if bytes.len() > STRING_LEN_MAX {
         return Err(BadText::Long);

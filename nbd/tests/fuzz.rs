@@ -1,7 +1,7 @@
-//! Conversations that somebody made wrong: the protocol's pure code survives them all, in bounded time and
-//! memory, and never says what the protocol forbids.
+//! Corrupted conversations. The protocol's pure code must survive them all, in bounded time and
+//! memory, and never send anything that the protocol forbids.
 //!
-//! `MELV_CASES` says how many are tried, `MELV_SEED` where they begin.
+//! `MELV_CASES` sets the number of cases, `MELV_SEED` the first seed.
 
 #![allow(clippy::big_endian_bytes, reason = "so is the protocol")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
@@ -9,7 +9,7 @@
 mod common;
 
 mod talk {
-    //! What is said, and what must be heard.
+    //! The client's input, and the checks of the server's output.
 
     pub mod bench;
     pub mod model;
@@ -35,7 +35,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// What became of the conversations.
+/// The results of all conversations.
 #[derive(Default)]
 struct Tally {
     conversations: u64,
@@ -84,7 +84,7 @@ fn changed_conversations_get_no_reply_that_the_protocol_forbids() {
     assert!(tally.wrong.is_empty(), "{:#?}", tally.wrong);
     assert!(tally.slowest < CASE_TIME_MAX, "a conversation took {:?}", tally.slowest);
     assert!(resident_bytes() < MEMORY_MAX, "{} bytes of memory", resident_bytes());
-    // They were worth it: most of them got to their requests, which came to all there is.
+    // The conversations were useful: most reached their requests, which met all kinds of results.
     assert!(
         tally.talked.begun > cases / 4 && tally.talked.requests > cases / 4,
         "{} {}",

@@ -1,4 +1,4 @@
-//! What a handshake promises, one rule a test; `melv_nbd`'s table of rules names them.
+//! Tests of the handshake, one rule each; `melv_nbd`'s table of rules names them.
 
 #![allow(clippy::big_endian_bytes, reason = "so is the protocol")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
@@ -38,7 +38,7 @@ fn export_name_pads_with_124_zeros_unless_agreed_otherwise() {
         let said = client.take(10 + zeros);
         assert_eq!(Take(&said).u64(), Some(40 * MIB));
         assert!(said[10..].iter().all(|&byte| byte == 0));
-        // Nothing lies between that and the first reply.
+        // The first reply follows directly.
         assert_eq!(client.read(4096, 512).bytes(), data(4096..4608));
     }
 }
@@ -78,7 +78,7 @@ fn list_with_data_is_invalid() {
 #[test]
 fn unknown_options_are_unsupported_and_parsing_goes_on() {
     let mut client = greeted(&usual_server());
-    // PEEK_EXPORT, what is not given to anybody, and the numbers' ends.
+    // PEEK_EXPORT, unassigned numbers, and the ends of the range.
     for (number, len) in [(4, 0), (12, 5), (0, 65536), (77, 1000), (u32::MAX, 1)] {
         assert_eq!(client.answer_to(number, &vec![7; len]), reply::ERR_UNSUP, "{number}");
     }
@@ -241,7 +241,7 @@ fn structured_reply_twice_is_invalid() {
     let mut client = greeted(&usual_server());
     client.agree(ReplyMode::Structured);
     assert_eq!(client.answer_to(option::STRUCTURED_REPLY, &[]), reply::ERR_INVALID);
-    // And what was agreed on stays.
+    // The earlier agreement remains valid.
     client.go("plain");
     assert_eq!(client.read(0, 512).bytes(), data(0..512));
 }
@@ -282,7 +282,7 @@ fn meta_contexts_before_structured_replies_are_invalid() {
     }
 }
 
-/// The error of a block status.
+/// Returns the error of a block status.
 fn status_errno(client: &mut Client) -> u32 {
     client.go("plain");
     client.call(command::BLOCK_STATUS, 0, 0, 4096).errno()
@@ -347,7 +347,7 @@ fn list_meta_context_gives_number_0_and_all_where_nothing_is_asked() {
     client.agree(ReplyMode::Structured);
     let listed = client.option(option::LIST_META_CONTEXT, &meta_data("plain", &[]));
     assert_eq!(contexts(&listed), [("base:allocation".into(), 0), ("x-melv:depth".into(), 0)]);
-    // It chooses nothing.
+    // A listing selects nothing.
     assert_eq!(status_errno(&mut client), 22);
 }
 

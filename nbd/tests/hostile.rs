@@ -1,5 +1,5 @@
-//! Clients that mean harm, or are ill: the others are served, memory is bounded, and who does not go on is
-//! let go.
+//! Hostile and broken clients: other clients are served, memory is bounded, and stalled clients are
+//! disconnected.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -18,7 +18,7 @@ use melv_nbd::{Listener, Server, ServerOptions};
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Tests take turns, since some look at this process's memory.
+/// A lock that makes tests run one at a time, since some measure this process's memory.
 static MEMORY: Mutex<()> = Mutex::new(());
 
 fn alone() -> std::sync::MutexGuard<'static, ()> {
@@ -30,7 +30,7 @@ fn impatient() -> Server {
     server_with(Shelf::usual(), ServerOptions { handshake_idle: SHORT, stall_max: SHORT, ..base })
 }
 
-/// A server that listens at a socket in a folder.
+/// Starts `server` at a socket in a temporary folder.
 fn listening(server: &Server) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nbd.sock");
@@ -46,7 +46,7 @@ fn client_at(path: &std::path::Path) -> Client {
     Client::over(stream)
 }
 
-/// Whether a server serves.
+/// Asserts that a server serves this client.
 #[track_caller]
 fn is_well(client: &mut Client) {
     client.greet();
@@ -55,7 +55,7 @@ fn is_well(client: &mut Client) {
     assert!(client.read(4096, MIB).bytes() == data(4096..4096 + MIB));
 }
 
-/// Waits for what must come soon.
+/// Waits for a condition that must become true soon.
 #[track_caller]
 fn soon(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
@@ -65,7 +65,7 @@ fn soon(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Sends requests for as long as the server takes them; gives how many went.
+/// Sends requests as long as the server accepts them; returns their number.
 fn send_without_end(client: &mut Client, command: u16, len: u64) -> u64 {
     client.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     let one: Vec<u8> = (0..1000).flat_map(|at| client.request(command, 0, at * 4096, len)).collect();
@@ -133,7 +133,7 @@ fn requests_without_end_behind_one_that_is_slow_are_bounded() {
 
 fn crew_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    // One may end meanwhile.
+    // A thread may end in between.
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
     names.filter(|name| name == "nbd-crew\n").count()
 }
@@ -153,7 +153,7 @@ fn reads_that_wait_for_the_medium_do_so_together_and_the_threads_for_them_end() 
         between();
         (0..count).for_each(|_| assert_eq!(client.answer().bytes().len(), 4096));
     };
-    // Nothing is known of the medium yet.
+    // The medium's latency is still unknown.
     ask(0, 200, &|| ());
     ask(MIB, 100, &|| {
         soon("as many reads as may wait", || gate.came() == 12);
@@ -161,23 +161,23 @@ fn reads_that_wait_for_the_medium_do_so_together_and_the_threads_for_them_end() 
         assert_eq!(gate.came(), 12);
         gate.open();
     });
-    // Two and the one that reads are there always.
+    // The reading thread and two helpers always remain.
     soon("threads that are not needed end", || crew_threads() <= 3);
     ask(MIB, 100, &|| ());
 }
 
-/// A thousand connections that stay in the handshake.
+/// Opens a thousand connections that stay in the handshake.
 fn thousand_half_open(path: &std::path::Path) -> Vec<UnixStream> {
     let half = |number: usize| {
         let mut stream = UnixStream::connect(path).unwrap();
-        // Some say nothing, some a little, some stop within an option.
+        // Some send nothing, some a little, some stop within an option.
         let said: &[u8] = match number % 4 {
             0 => &[],
             1 => &[0, 0],
             2 => &[0, 0, 0, 3],
             _ => b"\0\0\0\x03IHAVEOPT\0\0\0\x07\0\0\xff\0\x01",
         };
-        // It may be let go already.
+        // The server may have closed it already.
         let _ = stream.write_all(said);
         stream
     };

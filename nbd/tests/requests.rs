@@ -1,4 +1,4 @@
-//! What requests and their replies promise, one rule a test; `melv_nbd`'s table of rules names them.
+//! Tests of requests and their replies, one rule each; `melv_nbd`'s table of rules names them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -53,7 +53,7 @@ fn chunks_cover_a_read_of_32_mib() {
         let mut client = usual("plain", mode);
         let answer = client.read(12345, 32 * MIB);
         assert!(answer.bytes() == data(12345..12345 + 32 * MIB));
-        // And memory was bounded: no chunk is larger than what is held of a read at a time.
+        // Memory was bounded: no chunk exceeds the piece that is held in memory.
         let piece = |part: &Chunk| matches!(part, Chunk::Data { bytes, .. } if bytes.len() <= 128 << 10);
         assert!(answer.chunks.iter().all(piece));
     }
@@ -200,7 +200,7 @@ fn unknown_commands_are_invalid() {
     for mode in MODES {
         let mut client = usual("plain", mode);
         for number in [8, 9, 1000, u16::MAX] {
-            // A length is not a payload: nothing follows.
+            // A length is not a payload: no payload follows.
             assert_eq!(client.call(number, 0, 0, 4096).errno(), EINVAL, "{mode:?} {number}");
         }
         assert_eq!(client.read(0, 512).bytes(), data(0..512));
@@ -259,7 +259,7 @@ fn flush_is_well() {
     }
 }
 
-/// A disk that holds what was read once.
+/// Creates a disk that caches data once it was read.
 fn remembering() -> (Arc<TestDisk>, Shelf) {
     let disk = Arc::new(TestDisk::new().and(Part::Data, 8 * MIB).held(Held::WhatWasRead));
     (disk.clone(), Shelf::default().with("disk", disk))
@@ -293,7 +293,7 @@ fn damage_is_an_error_at_its_first_byte_and_neighbours_are_readable() {
         for (offset, len) in [(0, 576 * KIB), (200 * KIB, 100 * KIB), (256 * KIB, 4096), (0, 257 * KIB)] {
             let answer = client.read(offset, len);
             assert_eq!((answer.errno(), answer.error_at()), (EIO, Some(256 * KIB)), "{offset}+{len}");
-            // What came before it is right.
+            // The data before the error is right.
             let before = answer.bytes();
             assert!(before == data(offset..offset + before.len() as u64));
         }
@@ -328,7 +328,7 @@ fn damage_does_not_touch_other_requests() {
     }
 }
 
-/// A disk of which the first mebibyte waits at a gate.
+/// Creates a disk whose first mebibyte waits at a gate.
 fn gated() -> (Gate, Shelf) {
     let gate = Gate::default();
     let disk = TestDisk::new().and(Part::Slow(gate.clone()), MIB).and(Part::Data, MIB);
@@ -351,7 +351,7 @@ fn slow_read_does_not_hold_back_a_later_one() {
 
 #[test]
 fn slow_reads_do_not_hold_back_one_for_which_there_is_a_helper() {
-    // Whether a helper that was woken is awake is a matter of luck.
+    // The state of a helper that was called varies from run to run.
     for _ in 0..50 {
         let (gate, shelf) = gated();
         let mut client = reading(&server(shelf), "disk", ReplyMode::Structured);
@@ -360,7 +360,7 @@ fn slow_reads_do_not_hold_back_one_for_which_there_is_a_helper() {
             let requests: Vec<u8> = offsets.iter().flat_map(read).collect();
             client.send(&requests);
         };
-        // After this there is a helper or two with nothing to do; there may be four.
+        // After this, one or two helpers are idle; the maximum is four.
         send(&mut client, &[MIB, MIB + 4096]);
         client.answer();
         client.answer();

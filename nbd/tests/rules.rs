@@ -1,4 +1,4 @@
-//! The table of rules in the crate's docs: each rule has a test of that name.
+//! Checks the table of rules in the crate's docs: each rule must name an existing test.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -7,7 +7,7 @@ use std::path::Path;
 
 const RULES_MIN: usize = 40;
 
-/// Names of the tests in this folder.
+/// Returns the names of the tests in this folder.
 fn tests() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -19,7 +19,7 @@ fn tests() -> BTreeSet<String> {
     texts.flat_map(names).collect()
 }
 
-/// Rules and the names of their tests.
+/// Returns the rules and the names of their tests.
 fn table() -> Vec<(String, String)> {
     let docs = include_str!("../src/lib.rs");
     let (_, table) = docs.split_once("//! | rule | test |\n//! |---|---|\n").unwrap();

@@ -1,4 +1,4 @@
-//! What block status promises, one rule a test; `melv_nbd`'s table of rules names them.
+//! Tests of block status, one rule each; `melv_nbd`'s table of rules names them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -13,7 +13,7 @@ const EINVAL: u32 = 22;
 const ALLOCATION: u32 = 1;
 const DEPTH: u32 = 2;
 
-/// A client that has chosen contexts.
+/// Connects a client that has selected contexts.
 fn chosen(shelf: Shelf, export: &str, mode: ReplyMode, queries: &[&str]) -> Client {
     let mut client = greeted(&server(shelf));
     client.agree(mode);
@@ -80,7 +80,7 @@ fn depth_tells_steps_of_lineage() {
         let found = both("deep", mode).call(command::BLOCK_STATUS, 0, 0, 256 * KIB).statuses();
         let depths = [(64 * KIB, 0), (64 * KIB, 2), (64 * KIB, 1), (64 * KIB, 3)];
         assert_eq!(found[&DEPTH], depths);
-        // Neighbours that are alike for one context are one extent of it.
+        // Neighbours with the same status in one context are merged in that context only.
         assert_eq!(found[&ALLOCATION], [(128 * KIB, 0), (128 * KIB, 3)]);
     }
 }
@@ -130,7 +130,7 @@ fn extent_of_nearly_4_gib_is_cut_and_nothing_follows_it() {
     let len = u64::from(u32::MAX);
     let found = client.call(command::BLOCK_STATUS, 0, 0, len).statuses();
     assert_eq!(found[&ALLOCATION], [(len - 4095, 3)]);
-    // What comes behind would be at the wrong place.
+    // The next extent would be at the wrong offset.
     let near_end = (9 << 30) - (len - 1000);
     let found = client.call(command::BLOCK_STATUS, 0, near_end, len).statuses();
     assert_eq!(found[&ALLOCATION], [(len - 4095, 3)]);

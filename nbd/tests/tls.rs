@@ -1,4 +1,4 @@
-//! What TLS promises, one rule a test; `melv_nbd`'s table of rules names them.
+//! Tests of TLS, one rule each; `melv_nbd`'s table of rules names them.
 
 #![allow(clippy::big_endian_bytes, reason = "so is the protocol")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
@@ -23,7 +23,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 type Tls = StreamOwned<ClientConnection, UnixStream>;
 
-/// An authority, and certificates that it has signed.
+/// An authority that signs certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -35,29 +35,29 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(authority_params("the authority"), key).unwrap())
     }
 
-    /// An authority whose own certificate this one has signed.
+    /// Creates an authority whose own certificate this one has signed.
     fn authorises(&self, key: KeyPair) -> Self {
         Self(CertifiedIssuer::signed_by(authority_params("one below it"), key, &self.0).unwrap())
     }
 
-    /// A certificate and its key, as PEM.
+    /// Returns a new certificate and its key, as PEM.
     fn signs(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         (self.signs_key(name, &key), key.serialize_pem())
     }
 
-    /// The certificate of a key, as PEM.
+    /// Returns a certificate for a key, as PEM.
     fn signs_key(&self, name: &str, key: &KeyPair) -> String {
         CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(key, &self.0).unwrap().pem()
     }
 
-    /// A folder as servers want it.
+    /// Creates a folder with the files of a server.
     fn folder(&self) -> tempfile::TempDir {
         let (certificate, key) = self.signs("localhost");
         self.folder_with(&certificate, &key)
     }
 
-    /// The same, with this certificate (perhaps a chain) and key of the server.
+    /// Does the same with this server certificate (or chain) and key.
     fn folder_with(&self, certificate: &str, key: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -67,12 +67,12 @@ impl Authority {
         folder
     }
 
-    /// A client that trusts this authority and shows a certificate of `own`'s, or none.
+    /// Creates a client that trusts this authority and presents a certificate from `own`, or none.
     fn client(&self, own: Option<&Self>) -> Arc<ClientConfig> {
         self.client_with(own.map(|own| own.signs("client")))
     }
 
-    /// The same, with this certificate (perhaps a chain) and key, as PEM.
+    /// Does the same with this certificate (or chain) and key, as PEM.
     fn client_with(&self, own: Option<(String, String)>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.0.pem().as_bytes()).unwrap()).unwrap();
@@ -94,11 +94,11 @@ fn authority_params(name: &str) -> CertificateParams {
     params
 }
 
-/// Bits of RSA keys that QEMU and nbdkit take; between those that everybody has there are odd ones, as certtool
-/// makes them.
+/// Lengths of RSA keys that QEMU and nbdkit accept, in bits: the common ones, and odd ones that
+/// certtool generates.
 const RSA_BITS: [u32; 9] = [2048, 2432, 2560, 3072, 3248, 4096, 5120, 7680, 8192];
 
-/// A key of `tests/keys` in PKCS#1, that of 2432 bits with certtool's text before it.
+/// Returns a key of `tests/keys` in PKCS#1; the 2432-bit one has certtool's text before it.
 fn rsa_pem(bits: u32) -> String {
     key_file(&format!("rsa-{bits}.pem"))
 }
@@ -117,31 +117,31 @@ fn tls_server(folder: &Path, policy: TlsPolicy, clients: Clients) -> Server {
     server_with(Shelf::usual(), ServerOptions { policy, tls, ..ServerOptions::default() })
 }
 
-/// A server that lets known clients in, and what such a client needs.
+/// Creates a server that admits known clients, and the configuration of such a client.
 fn known(policy: TlsPolicy) -> (Server, Arc<ClientConfig>) {
     let authority = Authority::new();
     let server = tls_server(authority.folder().path(), policy, Clients::Known);
     (server, authority.client(Some(&authority)))
 }
 
-/// Goes on over TLS.
+/// Continues over TLS.
 fn over_tls(client: Client, config: &Arc<ClientConfig>) -> Client<Tls> {
     let state = ClientConnection::new(config.clone(), "localhost".try_into().unwrap()).unwrap();
     Client::over(StreamOwned::new(state, client.stream))
 }
 
-/// A client that has begun TLS.
+/// Connects a client that has begun TLS.
 fn secured(server: &Server, config: &Arc<ClientConfig>) -> Client<Tls> {
     let mut client = greeted(server);
     assert_eq!(client.answer_to(option::STARTTLS, &[]), reply::ACK);
     over_tls(client, config)
 }
 
-/// Whether a client with this configuration is let in.
+/// Whether a client with this configuration is admitted.
 fn is_let_in(server: &Server, config: &Arc<ClientConfig>) -> bool {
     let mut client = secured(server, config);
     let sent = client.stream.write_all(&option_head(option::LIST, 0)).and_then(|()| client.stream.flush());
-    // With TLS 1.3 the refusal comes after the client's last word.
+    // With TLS 1.3, the refusal comes after the client's last message.
     let mut head = [0; 20];
     sent.is_ok() && client.stream.read_exact(&mut head).is_ok()
 }
@@ -219,7 +219,7 @@ fn starttls_drops_what_was_agreed_on_before() {
         let mut client = over_tls(client, &config);
         let (_, flags) = client.go("plain");
         assert_eq!(flags & export::SEND_DF, 0);
-        // Replies are simple, and there are no contexts.
+        // Replies are simple, and no contexts are selected.
         assert_eq!(client.read(0, 512).bytes(), data(0..512));
         assert_eq!(client.call(command::BLOCK_STATUS, 0, 0, 512).errno(), 22);
     }
@@ -257,7 +257,7 @@ fn plain_bytes_behind_starttls_are_not_interpreted() {
         let mut client = greeted(&server);
         client.send(&[option_head(option::STARTTLS, 0), injected].concat());
         assert_eq!(client.option_reply(option::STARTTLS).kind, reply::ACK);
-        // They are no TLS: nothing comes that a client could take for an answer, then the end.
+        // The bytes are not TLS: the server sends no option reply and closes.
         let mut rest = Vec::new();
         let _ = client.stream.read_to_end(&mut rest);
         assert!(!rest.windows(8).any(|bytes| bytes == 0x0003_e889_0455_65a9_u64.to_be_bytes()));
@@ -274,7 +274,7 @@ fn slow_drip_of_a_tls_handshake_ends_in_time() {
     let options = ServerOptions { policy, tls: Some(tls), handshake_max, ..ServerOptions::default() };
     let mut client = greeted(&server_with(Shelf::usual(), options));
     assert_eq!(client.answer_to(option::STARTTLS, &[]), reply::ACK);
-    // A record of 16 KiB with the beginning of a greeting.
+    // A record of 16 KiB with the beginning of a client hello.
     let drip = [22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xf0].into_iter().chain(std::iter::repeat(0));
     let begun = Instant::now();
     for byte in drip {
@@ -339,7 +339,7 @@ fn files_that_are_missing_or_wrong_are_named() {
             let error = config(folder.path(), Clients::Known).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("PEM"), "{error}");
         }
-        // Whoever lets everybody in needs no authority.
+        // A server that admits every client needs no authority.
         assert_eq!(config(folder.path(), Clients::Any).is_ok(), name == "ca-cert.pem");
     }
 }
@@ -378,7 +378,7 @@ fn rsa_keys_of_any_size_are_known_in_clients_and_in_chains() {
         let server = tls_server(trusted.folder().path(), TlsPolicy::Required, Clients::Known);
         assert!(!is_let_in(&server, &trusted.client_with(Some(forged))), "{bits} bits, of another authority");
     }
-    // The server's own chain.
+    // The server may have a chain, too.
     let authority = Authority::new();
     let below = authority.authorises(rsa(3248));
     let chain = [below.signs_key("localhost", &rsa(2432)), below.0.pem()].concat();

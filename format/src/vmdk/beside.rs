@@ -1,5 +1,6 @@
-//! Files beside a disk's file that speak of it: the descriptor that the file is a piece of, a snapshot
-//! of the disk. Whoever takes such a file alone gets less than they think, without a fault in it.
+//! Finds files next to a disk's file that refer to it: a descriptor that lists it as an extent, or
+//! a snapshot of the disk. A user who takes such a file alone silently loses data, although the
+//! file itself is sound.
 
 use std::path::Path;
 
@@ -8,9 +9,9 @@ use super::limits::{BESIDE_FILES_MAX, BESIDE_LEN_MAX};
 use super::outline::Outline;
 use super::warning::{Oddity, Warning};
 
-/// Warnings of the VMDKs in the same folder about the disk file at `path`, of whatever format: that it is a
-/// piece of one of them, or the parent of one. Looks at the first 64 KiB of at most 256 files whose names
-/// end in `.vmdk`, opens nothing that they name, and passes over what cannot be read: it is advice.
+/// Returns warnings if a VMDK in the same folder uses the disk file at `path`, of any format, as an
+/// extent or as its parent. The check is advisory and skips unreadable files. It reads the first 64
+/// KiB of at most 256 files whose names end in `.vmdk`, and opens no file that they name.
 #[must_use]
 pub fn neighbours(path: &Path) -> Vec<Warning> {
     let Ok((folder, name)) = Folder::with_name(path) else {
@@ -19,7 +20,7 @@ pub fn neighbours(path: &Path) -> Vec<Warning> {
     let own = folder.find(&name).and_then(|file| Outline::of_file(&file, BESIDE_LEN_MAX)).unwrap_or_default();
     let is_candidate = |other: &String| *other != name && other.to_ascii_lowercase().ends_with(".vmdk");
     let listed = folder.names().unwrap_or_default();
-    // The one that has most likely the first word, should there be too many.
+    // Likely descriptors come first, in case there are too many files.
     let (mut near, far): (Vec<_>, Vec<_>) =
         listed.into_iter().filter(is_candidate).partition(|other| is_stem_of(other, &name));
     near.extend(far);
@@ -33,12 +34,12 @@ pub fn neighbours(path: &Path) -> Vec<Warning> {
     told.collect()
 }
 
-/// Whether `other` without its ending begins `name`: `web.vmdk` and `web-f001.vmdk`.
+/// Whether `name` starts with `other` minus its extension: `web.vmdk` and `web-f001.vmdk`.
 fn is_stem_of(other: &str, name: &str) -> bool {
     other.rsplit_once('.').is_some_and(|(stem, _)| name.starts_with(stem))
 }
 
-/// Finds out whether the file `other` says something about the file `name`.
+/// Returns a warning if the file `other` names the file `name` as its parent or as an extent.
 fn oddity(own: &Outline, name: &str, outline: Outline, other: String) -> Option<Oddity> {
     if let Some(parent) = &outline.parent {
         let last = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();

@@ -1,9 +1,10 @@
-//! Which places of a file hold a grain already, so that two grains at one place are found.
+//! Detects two grains stored at the same place of a file.
 //!
-//! A bit for each grain's length of the file: grains that do not overlap never begin in the same
-//! one. So two at one place are always found, and two that overlap by a part where the writer
-//! aligned some and not others may be missed; inside one table all overlaps are found. Compressed
-//! grains need no bits: those with markers say which grain they are, and of those without only
+//! The map has one bit per grain length of the file, and grains that do not overlap never begin in
+//! the same one. Two grains at the same place are always found. A partial overlap may be missed if
+//! the writer aligned some grains but not others; inside one table all overlaps are found.
+//! Compressed grains need no bits: a marker says which grain follows it, and without markers only
+//! overlaps inside one table are found.
 //! overlaps inside one table are found.
 
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +14,13 @@ use super::header::SECTOR_LEN;
 use super::layout::{Grains, Layout, Placed};
 use super::tables::Table;
 
-/// The places taken so far by the tables seen so far.
+/// The places claimed by the tables seen so far.
 #[derive(Debug)]
 pub(super) struct Claims(Option<Mutex<Taken>>);
 
 #[derive(Debug)]
 struct Taken {
-    /// Of each table [`UNSEEN`], [`GOOD`], or the number of its faulty entry.
+    /// For each table, [`UNSEEN`], [`GOOD`], or the index of its first faulty entry.
     verdicts: Box<[u16]>,
     places: Vec<u64>,
 }
@@ -28,8 +29,9 @@ const UNSEEN: u16 = u16::MAX;
 const GOOD: u16 = u16::MAX - 1;
 
 impl Claims {
-    /// For a file of so many bytes; takes what it needs from the `budget` of bytes for all files
-    /// of a disk, or checks nothing if it is not enough. The bits cost memory as they are set.
+    /// Returns an empty map for a file of `file_bytes`, and deducts its size from `budget`, which
+    /// all files of a disk share. If the budget is too small, nothing is checked. The map's zeroed
+    /// pages take memory only once a bit in them is set.
     pub fn new(layout: &Layout, file_bytes: u64, budget: &mut u64) -> Self {
         let bytes = (file_bytes / layout.grain_bytes() / 64 + 1) * 8;
         if layout.grains != Grains::Plain || bytes > *budget {
@@ -40,11 +42,11 @@ impl Claims {
         Self(Some(Mutex::new(Taken { verdicts: vec![UNSEEN; layout.tables as usize].into(), places })))
     }
 
-    /// Takes the places of a table that lies at `place`, once; what was found then is what is
-    /// found always.
+    /// Claims the places of the grains of a table at file offset `place`. Later calls for the same
+    /// table return the verdict of the first.
     ///
     /// # Errors
-    /// A grain whose place was taken, and its entry's offset in the file.
+    /// [`Fault::GrainPlace`] for a grain at a claimed place, with the file offset of its entry.
     pub fn take(&self, layout: &Layout, number: u64, place: u64, table: &Table) -> Result<(), Placed> {
         let Some(taken) = &self.0 else {
             return Ok(());
@@ -69,15 +71,15 @@ impl Claims {
     }
 }
 
-/// Takes the places of a table's grains; the first entry whose place was taken.
+/// Claims the places of a table's grains; returns the first entry whose place was already claimed.
 fn take_all(places: &mut [u64], layout: &Layout, number: u64, table: &Table) -> Option<usize> {
     let first = number * u64::from(layout.table_entries);
-    // The disk's last grain may be short, and then another may begin in the same bit's part.
+    // The disk's last grain may be short; another grain may then begin within the same bit's range.
     let is_whole = |at: usize| layout.len_of_grain(first + at as u64) == layout.grain_bytes();
     let used = table.entries.iter().enumerate().filter(|(at, entry)| **entry != 0 && is_whole(*at));
     for (at, &sector) in used {
         let slot = u64::from(sector) * SECTOR_LEN / layout.grain_bytes();
-        // The table's entries were found to lie inside the file.
+        // The table's entries are already known to lie inside the file.
         let Some(word) = places.get_mut((slot / 64) as usize) else {
             continue;
         };

@@ -1,7 +1,7 @@
-//! The text that says what a disk consists of.
+//! The text file that lists a disk's extents.
 //!
-//! Source: VMware, *Virtual Disk Format 5.0*, "The Disk Descriptor File"; what writers make of it
-//! in the wild: any case, blanks anywhere, CR LF, comments anywhere, keys nobody knows.
+//! Source: VMware, *Virtual Disk Format 5.0*, "The Disk Descriptor File". Real writers vary it: any
+//! case, blanks anywhere, CR LF, comments anywhere, unknown keys.
 
 use super::Fault;
 use super::encoding;
@@ -10,12 +10,12 @@ use super::limits::{DESCRIPTOR_LEN_MAX, DISK_SECTORS_MAX, EXTENTS_MAX};
 use super::parent::{self, Parent};
 use super::warning::Oddity;
 
-/// log2 of a physical sector where the text tells only the logical one.
+/// log2 of the physical sector size if the descriptor gives a logical one but no usable physical one.
 const PHYSICAL_BITS: u8 = 12;
-/// Characters of a line that an error shows.
+/// The maximum number of characters of a line that an error shows.
 const SHOWN_CHARS: usize = 120;
 
-/// Types of disks that are read: all whose extents are flat files, hosted sparse extents or zeros.
+/// Disk types that can be read: all whose extents are flat files, hosted sparse extents or zeros.
 const READ: [&str; 15] = [
     "monolithicSparse",
     "monolithicFlat",
@@ -30,32 +30,33 @@ const READ: [&str; 15] = [
     "vmfsEagerZeroedThick",
     "vmfsThick",
     "custom",
-    // Where the device is a plain file beside.
+    // Readable only if the device is a plain file next to the descriptor.
     DEVICES[0],
     DEVICES[1],
 ];
 
-/// Types of disks over devices.
+/// Disk types that map devices.
 const DEVICES: [&str; 2] = ["fullDevice", "partitionedDevice"];
 
-/// A descriptor's content, as far as reading the disk needs it.
+/// The content of a descriptor, as far as reading the disk needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Descriptor {
-    /// As written.
+    /// The disk type, as written.
     pub create_type: String,
-    /// The extents in the order of the disk, at least one.
+    /// The extents in disk order, at least one.
     pub extents: Vec<Extent>,
-    /// The disk that this one is a difference to.
+    /// The parent of a differencing disk.
     pub parent: Option<Box<Parent>>,
-    /// Its own content id, where the text has one.
+    /// The disk's own content id, if the text has one.
     pub cid: Option<u32>,
-    /// Its own UUID, as VirtualBox writes it.
+    /// The disk's own UUID, as VirtualBox writes it.
     pub uuid: Option<String>,
-    /// Bytes in a logical and in a physical sector, where the text has them.
+    /// The logical and the physical sector size, in bytes, if the text has them.
     sector_bytes: (Option<u64>, Option<u64>),
 }
 
-/// Keys that decide what is read: they may be there twice only if they say the same.
+/// The keys that matter to a reader. `version` and `createType` may repeat only with the same
+/// value; for the others the first valid value counts.
 #[derive(Default)]
 struct Keys {
     version: Option<String>,
@@ -67,11 +68,12 @@ struct Keys {
 }
 
 impl Descriptor {
-    /// The descriptor in `bytes`. It ends at the first NUL; in a file of its own (not `is_embedded`)
-    /// only NULs may follow, for there an extent could be lost.
+    /// Parses the descriptor in `bytes`, which ends at the first NUL. In a file of its own (not
+    /// `is_embedded`), only NULs may follow; anything else could be a lost extent.
     ///
     /// # Errors
-    /// The first fault in it; [`Fault::Difference`] where it names a parent besides.
+    /// The first fault in the text. If the text names a parent too, [`Fault::Difference`] replaces
+    /// any fault but [`Fault::Unsupported`].
     pub fn parse(bytes: &[u8], is_embedded: bool) -> Result<Self, Fault> {
         let len = bytes.len() as u64;
         if len > DESCRIPTOR_LEN_MAX {
@@ -88,7 +90,7 @@ impl Descriptor {
         }
     }
 
-    /// Everything but the parent.
+    /// Parses everything but the parent.
     fn parse_text(text: &str, has_more: bool) -> Result<Self, Fault> {
         let (mut keys, mut extents, mut count) = (Keys::default(), Vec::new(), 0);
         for (number, line) in lines(text).enumerate() {
@@ -116,10 +118,10 @@ impl Descriptor {
         keys.finish(extents, count)
     }
 
-    /// Checks that the disk is one that is read.
+    /// Checks that the disk is of a supported kind.
     ///
     /// # Errors
-    /// [`Fault::Unsupported`], saying what it is.
+    /// [`Fault::Unsupported`] with the kind, or [`Fault::Difference`].
     pub fn check_supported(&self) -> Result<(), Fault> {
         if let Some(parent) = &self.parent {
             return Err(Fault::Difference { parent: parent.clone() });
@@ -142,7 +144,7 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Refuses a disk over a device: only a plain file beside is ever opened in place of one.
+    /// Refuses a disk over a device. Only a plain file next to the descriptor is ever opened in its place.
     fn check_devices(&self) -> Result<(), Fault> {
         if !DEVICES.iter().any(|known| known.eq_ignore_ascii_case(&self.create_type)) {
             return Ok(());
@@ -159,8 +161,8 @@ impl Descriptor {
         }
     }
 
-    /// log2 of the logical and the physical sector that the disk was made for, where it is not as every
-    /// disk is, and what is to be said of that.
+    /// Returns log2 of the logical and of the physical sector size, if the logical one is valid and
+    /// not 512 bytes. The second value is a warning for any logical size other than 512.
     pub fn sector_bits(&self) -> (Option<(u8, u8)>, Option<Oddity>) {
         let bits = |bytes: u64| {
             let fits = bytes.is_power_of_two() && (512..=4096).contains(&bytes);
@@ -178,14 +180,14 @@ impl Descriptor {
         }
     }
 
-    /// Sectors of all extents together.
+    /// Returns the sum of the sectors of all extents.
     pub fn sectors(&self) -> u64 {
         self.extents.iter().map(|extent| extent.sectors).sum()
     }
 }
 
 impl Keys {
-    /// Takes in a key; those that are not known mean nothing here.
+    /// Stores the value of a known key; unknown keys are ignored.
     fn set(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
         let slot = match key {
             "version" => &mut self.version,
@@ -234,7 +236,7 @@ impl Keys {
         }
         let mut sectors = 0u64;
         for extent in &extents {
-            // Each is below 2^54, and there are few: the sum fits.
+            // Each is below 2^54, and there are at most 4096: the sum fits.
             sectors += extent.sectors;
             if sectors >= DISK_SECTORS_MAX {
                 let what = "the sum of the extents' sectors";
@@ -246,7 +248,7 @@ impl Keys {
     }
 }
 
-/// A key in lower case, and its value without the quotes around it.
+/// Splits a line into its key, in lower case, and its value without quotes.
 fn key_and_value(line: &str) -> Option<(String, &str)> {
     let (key, value) = line.split_once('=')?;
     let key = key.trim_end();
@@ -258,14 +260,14 @@ fn key_and_value(line: &str) -> Option<(String, &str)> {
     Some((key.to_lowercase(), bare.trim()))
 }
 
-/// Whether a key, in lower case, or its value tells that data and keys are encrypted.
+/// Whether a key (in lower case) or its value indicates encryption.
 fn is_encryption(key: &str, value: &str) -> bool {
     key.starts_with("encryption")
         || key.starts_with("keysafe")
         || value.to_ascii_lowercase().contains("vmware:key")
 }
 
-/// The lines of a text, whatever ends them, without the blanks around them.
+/// Returns the trimmed lines of a text; CR, LF and CR LF all end a line.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut after_return = false;
     text.split_inclusive(['\n', '\r']).filter_map(move |line| {
@@ -275,7 +277,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// As much of a text as an error shows.
+/// Returns the part of a text that an error shows.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).collect()
 }

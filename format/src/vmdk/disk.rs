@@ -1,4 +1,4 @@
-//! A VMDK in files, as a disk.
+//! A VMDK in files, read as a disk.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,16 +20,16 @@ use crate::device::{BlockDevice, Run, RunKind, SectorBits, check_range};
 use crate::error::Result;
 use crate::source::RawFile;
 
-/// Bytes that tell what a file is.
+/// The number of leading bytes that identify a file's format.
 const MARK_LEN: u64 = 64 << 10;
 
 /// A disk in VMware's format, open for reading from any number of threads.
 ///
-/// Its memory: 4 to 16 bytes for each 32 MiB of disk in sparse extents, a bit for each grain that
-/// their files have room for (not of compressed ones), 128 KiB of tables, 16 MiB of what was inflated
-/// last where reads want parts of grains, and on each reading thread the stored bytes of one read: a
-/// MiB and two grains at most, which are 64 KiB as a rule and never more than 2 MiB. Of a
-/// descriptor's extents, 64 are open at a time.
+/// Memory use: 4 to 16 bytes per 32 MiB of disk in sparse extents, and one bit per uncompressed
+/// grain that fits in their files. Tables take 128 KiB. Partial reads of compressed grains cache 16
+/// MiB of inflated data. Each reading thread holds the stored bytes of one read: at most 1 MiB plus
+/// two grains. A grain is usually 64 KiB, never more than 2 MiB. At most 64 of a descriptor's
+/// extents are open at a time.
 #[derive(Debug)]
 pub struct Disk {
     name: String,
@@ -43,7 +43,7 @@ pub struct Disk {
     warnings: Vec<Warning>,
 }
 
-/// What one extent puts into the disk: its bytes `start..end`.
+/// The content that one extent provides for the disk's bytes `start..end`.
 #[derive(Debug)]
 struct Part {
     start: u64,
@@ -59,20 +59,21 @@ enum Content {
 }
 
 impl Disk {
-    /// Opens the disk at `path`: a descriptor, whose extents must lie beside it, or a sparse
-    /// extent with its descriptor inside (a stream too), in a regular file or on a block device.
-    /// A descriptor may lack its first comment here, where the format is known; not so for
-    /// [`looks_like`](super::looks_like).
+    /// Opens the disk at `path`, in a regular file or on a block device. It is a descriptor with
+    /// its extents next to it, or a sparse extent with an embedded descriptor (a stream too). Since
+    /// the format is known here, a descriptor may lack its first comment, which
+    /// [`looks_like`](super::looks_like) requires.
     ///
-    /// Reads header, descriptor and grain directories: time and memory grow with the number of
-    /// grain tables, one for 32 MiB of disk. Tables are checked as they are first read, and
-    /// grains as they are read: a disk of which [`BlockDevice::map`] went over everything, as an
-    /// import does, has sound tables.
+    /// Reads the header, the descriptor and the grain directories: time and memory grow with the
+    /// number of grain tables, one per 32 MiB of disk. A table is checked on its first read, and
+    /// grains as they are read. Once [`BlockDevice::map`] has covered the whole disk, as an import
+    /// does, all tables are sound.
     ///
     /// # Errors
-    /// [`DiskError::Vmdk`](crate::Error::Vmdk) with what is wrong and where;
-    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for parents, devices and ESX's own
-    /// sparse formats; [`BlockError::Io`](crate::Error::Io) where an extent is missing, naming it;
+    /// [`DiskError::Vmdk`](crate::Error::Vmdk) with the fault and its place;
+    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for devices and ESX's own sparse formats;
+    /// [`DiskError::Difference`](crate::Error::Difference) for a disk with a parent;
+    /// [`BlockError::Io`](crate::Error::Io) with the name of a missing extent;
     /// [`BlockError::Limit`](crate::Error::Limit).
     pub fn open(path: &Path) -> Result<Self> {
         let mut disk = Self::of_file(path)?;
@@ -94,14 +95,14 @@ impl Disk {
         }
     }
 
-    /// A sparse extent that holds its own descriptor. The file name in there is ignored: it is
-    /// often that of another day, and there is nothing to open.
+    /// Opens a sparse extent with an embedded descriptor. The file name in that descriptor is
+    /// ignored: it is often outdated, and there is nothing to open.
     fn of_sparse(file: Arc<ExtentFile>, first: &[u8], path: &Path) -> Result<Self> {
         let name = file.name();
         let header = SparseHeader::decode(&first[..first.len().min(HEADER_LEN)]);
         let header = header.map_err(|fault| fault.at(&name, 0))?;
         if header.capacity_sectors == 0 {
-            // It may hold nothing of the disk but the text that names the files that do.
+            // Such an extent may hold only the descriptor of a disk in other files.
             let text = embedded_text(&file, &header, DESCRIPTOR_LEN_MAX)?;
             let extents =
                 Descriptor::parse(&text, true).map(|descriptor| descriptor.extents).unwrap_or_default();
@@ -146,7 +147,7 @@ impl Disk {
         Self::of_descriptor(file, &text, false, path)
     }
 
-    /// The disk that a text in `file` describes; its extents lie beside `path`.
+    /// Opens the disk that the text in `file` describes; its extents lie next to `path`.
     fn of_descriptor(file: Arc<ExtentFile>, text: &[u8], is_embedded: bool, path: &Path) -> Result<Self> {
         let name = file.name();
         let descriptor = Descriptor::parse(text, is_embedded)
@@ -173,41 +174,41 @@ impl Disk {
         })
     }
 
-    /// Fails where any of the disk's files was written to since it was opened, as far as times
-    /// and sizes show it.
+    /// Fails if any of the disk's files was modified since it was opened, as far as its timestamps
+    /// and size show.
     ///
     /// # Errors
-    /// [`BlockError::Changed`](crate::Error::Changed), naming the file.
+    /// [`BlockError::Changed`](crate::Error::Changed) with the file's name.
     pub fn check_unchanged(&self) -> Result<()> {
         self.files.iter().try_for_each(|file| file.check_unchanged())
     }
 
-    /// The type of the disk as its descriptor spells it: `monolithicSparse`, …
+    /// Returns the disk type as the descriptor spells it: `monolithicSparse`, …
     #[must_use]
     pub fn create_type(&self) -> &str {
         &self.create_type
     }
 
-    /// The extents in the order of the disk.
+    /// Returns the extents in disk order.
     #[must_use]
     pub fn extents(&self) -> &[Extent] {
         &self.extents
     }
 
-    /// What is odd about the disk and no reason to refuse it.
+    /// Returns the disk's oddities that are no reason to refuse it.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The part that holds byte `offset`, which lies inside the disk.
+    /// Returns the part that holds byte `offset`, which lies inside the disk.
     fn part(&self, offset: u64) -> Option<&Part> {
         self.parts.get(self.parts.partition_point(|part| part.end <= offset))
     }
 }
 
-/// The descriptor inside a sparse extent of this layout; its room lies at `place`. The disk is what
-/// the descriptor says, which may be a part of a grain less than the header's capacity.
+/// Parses the descriptor embedded in a sparse extent of this layout, in the area at `place`. The
+/// descriptor decides the disk's size, which may be up to one grain less than the header's capacity.
 pub(super) fn embedded(room: &[u8], layout: &Layout, place: u64) -> Result<Descriptor, Placed> {
     let here = |fault| (place, fault);
     let descriptor = Descriptor::parse(room, true).map_err(here)?;
@@ -224,8 +225,7 @@ pub(super) fn embedded(room: &[u8], layout: &Layout, place: u64) -> Result<Descr
     Ok(descriptor)
 }
 
-/// Refuses a piece of a disk whose own text says that it is a difference; the rest of that text means
-/// nothing here.
+/// Refuses an extent whose own descriptor names a parent; the rest of that text is ignored.
 fn check_piece(sparse: &SparseExtent) -> Result<()> {
     let Some((sector, sectors)) = sparse.layout.descriptor else {
         return Ok(());
@@ -240,11 +240,11 @@ fn check_piece(sparse: &SparseExtent) -> Result<()> {
     }
 }
 
-/// The extents of a descriptor, being opened.
+/// The state of opening a descriptor's extents.
 struct Opening {
     beside: Arc<Files>,
     descriptor: (u64, u64),
-    /// Those open by device and inode, and whether it is a sparse extent's.
+    /// The open files by device and inode, and whether each is a sparse extent.
     by_identity: HashMap<(u64, u64), (Arc<ExtentFile>, bool)>,
     files: Vec<Arc<ExtentFile>>,
     parts: Vec<Part>,
@@ -285,7 +285,7 @@ impl Opening {
                 self.grain_bytes_max = self.grain_bytes_max.max(sparse.layout.grain_bytes());
                 Content::Sparse(Box::new(sparse))
             }
-            // Other types were refused.
+            // `check_supported` refused the other types.
             _ => {
                 let file = self.file(name, false)?;
                 let offset = extent.offset_sectors * SECTOR_LEN;
@@ -297,7 +297,7 @@ impl Opening {
         Ok(())
     }
 
-    /// Notes the flat files that go on behind what the descriptor uses of them.
+    /// Warns of flat files with data after the part that the descriptor uses.
     fn note_unused(&mut self) {
         for file in &self.files {
             let ends = self.parts.iter().filter_map(|part| match &part.content {
@@ -313,7 +313,7 @@ impl Opening {
         }
     }
 
-    /// Opens an extent's file, or finds it open: flat extents may share one.
+    /// Opens an extent's file or returns the open one: flat extents may share a file.
     fn file(&mut self, name: &str, is_sparse: bool) -> Result<Arc<ExtentFile>> {
         let file = self.beside.find(name, self.files.len() as u32)?;
         let identity = file.identity()?;

@@ -1,4 +1,4 @@
-//! A descriptor's bytes as text: the only module that names `encoding_rs`.
+//! Decodes a descriptor's bytes to text; the only module that uses `encoding_rs`.
 
 use std::borrow::Cow;
 
@@ -7,17 +7,17 @@ use encoding_rs::{Encoding, UTF_8};
 use super::Fault;
 use super::probe::BYTE_ORDER_MARK;
 
-/// What stands for bytes that are no text in the descriptor's encoding.
+/// The replacement for bytes that are invalid in the descriptor's encoding.
 pub(super) const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
 
-/// The descriptor as text, up to the first NUL, and whether anything but NULs follows that. It is in
-/// UTF-16 where a byte order mark says so, else in the encoding that it names (UTF-8 where it names
-/// none); the mark is left out. Bytes that are no text there become [`NO_TEXT`]: in a comment they do not
-/// matter, in an extent's name they are refused.
+/// Decodes the descriptor up to the first NUL, without its byte order mark; also returns whether
+/// anything but NULs follows. A byte order mark selects UTF-16; otherwise the text names its
+/// encoding, by default UTF-8. Invalid bytes become [`NO_TEXT`]: they are harmless in a comment,
+/// but refused in an extent's name.
 ///
 /// # Errors
-/// [`Fault::Unsupported`] for an encoding that is not known, and [`Fault::Descriptor`] for two
-/// that differ; only where there is anything beyond ASCII.
+/// [`Fault::Unsupported`] for an unknown encoding, and [`Fault::Descriptor`] for two conflicting
+/// ones. Pure ASCII text never fails.
 pub(super) fn decode(bytes: &[u8]) -> Result<(Cow<'_, str>, bool), Fault> {
     if let Some((wide, mark_len)) = Encoding::for_bom(bytes).filter(|(found, _)| *found != UTF_8) {
         let text = wide.decode_without_bom_handling(&bytes[mark_len..]).0.into_owned();
@@ -36,7 +36,7 @@ fn decode_bytes(bytes: &[u8]) -> Result<Cow<'_, str>, Fault> {
     Ok(declared(bytes)?.unwrap_or(UTF_8).decode_without_bom_handling(bytes).0)
 }
 
-/// The encoding named by `encoding=` or `ddb.encoding=`: the names are ASCII whatever it is.
+/// Returns the encoding named by `encoding=` or `ddb.encoding=`; both lines are ASCII in every encoding.
 fn declared(bytes: &[u8]) -> Result<Option<&'static Encoding>, Fault> {
     let mut declared: Option<&'static Encoding> = None;
     for (number, line) in bytes.split(|&byte| byte == b'\n' || byte == b'\r').enumerate() {

@@ -1,4 +1,4 @@
-//! An extent's line in a descriptor.
+//! The line of an extent in a descriptor.
 //!
 //! `ACCESS SECTORS TYPE ["NAME" [OFFSET [PARTITION-UUID DEVICE-ID]]]`: three to seven fields.
 //! Sources: VMware, *Virtual Disk Format 5.0*, "The Extent Description"; libyal, *VMWare Virtual
@@ -7,29 +7,29 @@
 use super::encoding::NO_TEXT;
 use super::limits::DISK_SECTORS_MAX;
 
-/// Most bytes in an extent's name: what file systems allow.
+/// The maximum length of an extent's name, in bytes, as in file systems.
 const NAME_LEN_MAX: usize = 255;
 
-/// What a descriptor allows to be done with an extent.
+/// The access that a descriptor grants to an extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// `RW`.
     ReadWrite,
-    /// `RDONLY`. Streams always say this, so it means nothing to a reader.
+    /// `RDONLY`. Streams always have it, so it means nothing to a reader.
     ReadOnly,
-    /// `NOACCESS`: what the extent holds is not for the guest. One of type `ZERO` is read as
-    /// zeros; any other is refused, because neither its bytes nor zeros would be right.
+    /// `NOACCESS`: the guest may not see the extent's content. Type `ZERO` reads as zeros; any
+    /// other type is refused, because neither its bytes nor zeros would be right.
     None,
 }
 
-/// What an extent's data lies in.
+/// The storage behind an extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExtentKind {
     /// `FLAT`: a raw file.
     Flat,
     /// `SPARSE`: a hosted sparse extent.
     Sparse,
-    /// `ZERO`: nothing, it is all zeros.
+    /// `ZERO`: no file, all zeros.
     Zero,
     /// `VMFS`: a raw file on an ESX host.
     Vmfs,
@@ -55,38 +55,38 @@ const KINDS: [(&str, ExtentKind); 8] = [
 ];
 
 impl ExtentKind {
-    /// The word for it in a descriptor.
+    /// Returns the descriptor's keyword for this type.
     #[must_use]
     pub fn word(self) -> &'static str {
         KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
     }
 }
 
-/// An extent as its line describes it.
+/// An extent, as its line describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
-    /// What may be done with it.
+    /// The access to it.
     pub access: Access,
-    /// Sectors of 512 bytes of the disk that it holds.
+    /// Its length, in sectors of 512 bytes.
     pub sectors: u64,
-    /// What it lies in.
+    /// The storage behind it.
     pub kind: ExtentKind,
-    /// The name of its file, as the descriptor has it.
+    /// The name of its file, as written in the descriptor.
     pub name: Option<String>,
-    /// Where in the file it begins, in sectors.
+    /// Its offset in the file, in sectors.
     pub offset_sectors: u64,
 }
 
-/// Whether a line is about an extent: its first word is one for access, and no key.
+/// Whether a line describes an extent: its first word is an access keyword and not a key.
 pub(super) fn is_extent(line: &str) -> bool {
     let (word, rest) = first_word(line);
     access(word).is_some() && !rest.starts_with('=')
 }
 
-/// The extent of a line that is about one.
+/// Parses the line of an extent.
 ///
 /// # Errors
-/// What was expected in the line.
+/// The syntax that was expected.
 pub(super) fn parse(line: &str) -> Result<Extent, &'static str> {
     let (word, rest) = first_word(line);
     let access = access(word).ok_or("RW, RDONLY or NOACCESS")?;
@@ -115,7 +115,7 @@ pub(super) fn parse(line: &str) -> Result<Extent, &'static str> {
     Ok(Extent { access, sectors, kind, name, offset_sectors })
 }
 
-/// What is wrong with a name that is to be opened beside the descriptor, if anything is.
+/// Returns the reason not to open a file of this name next to the descriptor, if there is one.
 pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("an empty name")
@@ -147,12 +147,12 @@ fn access(word: &str) -> Option<Access> {
     words.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, access)| *access)
 }
 
-/// A decimal number, without the sign that `parse` would take.
+/// Parses a decimal number without the sign that `parse` would accept.
 fn number(word: &str) -> Option<u64> {
     word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok()).flatten()
 }
 
-/// The name in quotes, if there is one, and what follows it.
+/// Splits off the quoted name, if there is one; also returns the rest.
 fn name(rest: &str) -> Result<(Option<String>, &str), &'static str> {
     if rest.is_empty() {
         return Ok((None, rest));

@@ -1,154 +1,154 @@
-//! What can be wrong with a VMDK.
+//! The faults of a VMDK.
 
 use super::Parent;
 use super::error::DiskError;
 use crate::error::{BlockError, Error};
 
-/// Why a VMDK is refused: what was expected, what was found.
+/// The reason to refuse a VMDK, with the expected and the actual value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The file ends before a structure does.
+    /// The file ends inside a structure.
     #[error("the file has {found} bytes, {needed} are needed: it was cut off")]
     Truncated {
-        /// Bytes that the structure reaches to.
+        /// The end of the structure, in bytes.
         needed: u64,
-        /// Bytes that there are.
+        /// The length of the file, in bytes.
         found: u64,
     },
     /// A sparse extent does not begin with `KDMV`.
     #[error("the first bytes are not those of a sparse extent, \"KDMV\"")]
     Magic,
-    /// A file that is no VMDK by its first bytes.
+    /// A file whose first bytes are not those of a VMDK.
     #[error("the file begins neither with \"KDMV\" nor with the line \"# Disk DescriptorFile\"")]
     NotVmdk,
-    /// Sound perhaps, but of a kind that is not read.
+    /// A kind of VMDK that is not supported; it may be sound.
     #[error("{feature}")]
     Unsupported {
-        /// What would be needed.
+        /// The missing feature.
         feature: String,
     },
-    /// Sound perhaps, but a difference to another disk.
+    /// A differencing disk; it may be sound.
     #[error("a difference to {parent}")]
     Difference {
-        /// The other one.
+        /// The parent.
         parent: Box<Parent>,
     },
     /// A number is out of its range.
     #[error("{what} is {found}, expected {expected}")]
     Value {
-        /// Which number.
+        /// The name of the number.
         what: &'static str,
-        /// The number.
+        /// The actual number.
         found: u64,
-        /// What it may be.
+        /// The permitted values.
         expected: &'static str,
     },
-    /// Two places say the same thing differently.
+    /// Two places give different numbers for the same thing.
     #[error("{what} is {found}, but {expected} by {by}")]
     Disagree {
-        /// What both say.
+        /// The name of the number.
         what: &'static str,
-        /// The number here.
+        /// The number at this place.
         found: u64,
-        /// The number there.
+        /// The number at the other place.
         expected: u64,
-        /// Where "there" is.
+        /// The other place.
         by: &'static str,
     },
-    /// Two structures lie over each other.
+    /// Two structures overlap.
     #[error("{what} in sectors {start}..{end} lies over {other}")]
     Overlap {
-        /// One of them.
+        /// The first structure.
         what: &'static str,
         /// Its first sector.
         start: u64,
         /// The sector after its last.
         end: u64,
-        /// The other.
+        /// The other structure.
         other: &'static str,
     },
-    /// A grain table has an entry that cannot be.
+    /// An impossible entry in a grain table.
     #[error("entry {entry} of grain table {table} is sector {sector}, {why}")]
     GrainPlace {
-        /// Which table, by its number in the directory.
+        /// The table's number in the directory.
         table: u64,
-        /// Which entry.
+        /// The entry's index in the table.
         entry: u64,
-        /// What the entry says.
+        /// The sector in the entry.
         sector: u32,
-        /// Why no grain can lie there.
+        /// The reason why no grain can lie there.
         why: &'static str,
     },
-    /// A table in front of a stream's grains does not say what came.
+    /// A table ahead of a stream's grains that disagrees with them.
     #[error("grain table {table} and the grains that came in the stream disagree: {why}")]
     StreamTable {
-        /// Which table, by its number in the directory.
+        /// The table's number in the directory.
         table: u64,
-        /// How they disagree.
+        /// The disagreement.
         why: &'static str,
     },
-    /// A compressed grain is longer or shorter than a grain.
+    /// A compressed grain of the wrong inflated length.
     #[error("the grain of sector {lba} inflates to {found} bytes, expected {expected}")]
     GrainLen {
         /// The grain's first sector in the disk.
         lba: u64,
-        /// Bytes that came out, counted no further than one too many.
+        /// The inflated length, in bytes, counted up to one byte too many.
         found: u64,
-        /// Bytes in the grain.
+        /// The length of the grain, in bytes.
         expected: u64,
     },
-    /// A compressed grain is no whole zlib stream.
+    /// A compressed grain that is not one complete zlib stream.
     #[error("the grain of sector {lba} is not a zlib stream: {why}")]
     Inflate {
         /// The grain's first sector in the disk.
         lba: u64,
-        /// What the decoder met.
+        /// The error of the decoder.
         why: &'static str,
     },
-    /// A descriptor longer than any is.
+    /// A descriptor above the length limit.
     #[error("the descriptor has {found} bytes, no more than {max} are read")]
     DescriptorLen {
-        /// Its bytes.
+        /// Its length, in bytes.
         found: u64,
-        /// The limit.
+        /// The limit, in bytes.
         max: u64,
     },
-    /// A line of the descriptor, or the lack of one.
+    /// A wrong or missing line of the descriptor.
     #[error("line {line} of the descriptor is {text:?}, expected {expected}")]
     Descriptor {
-        /// Counted from 1; the number of lines where one is missing.
+        /// The line number, from 1; the number of lines if one is missing.
         line: usize,
-        /// The line, or what of it matters, cut short where it is long.
+        /// The line or the relevant part of it, truncated if long.
         text: String,
-        /// What would be right.
+        /// The expected syntax.
         expected: &'static str,
     },
-    /// A sparse extent that has no descriptor, so that nothing says what it is a part of.
+    /// A sparse extent without a descriptor, so that its place in a disk is unknown.
     #[error("this sparse extent has no descriptor in it: open the descriptor file that names it")]
     NoDescriptor,
-    /// A descriptor inside a sparse extent that speaks of other extents.
+    /// A descriptor in a sparse extent that lists other extents.
     #[error(
         "the descriptor in this sparse extent has {extents} extents, the first of type {kind}; expected one, SPARSE"
     )]
     Embedded {
-        /// How many.
+        /// The number of extents.
         extents: usize,
-        /// The first one's type.
+        /// The type of the first one.
         kind: &'static str,
     },
-    /// An extent's name, or the file of that name, is not acceptable.
+    /// An extent with an unacceptable name, or whose file is unacceptable.
     #[error(
         "the descriptor names the extent {name:?}, {why}; an extent must be a regular file \
          with a plain name beside the descriptor, and nothing else is ever opened"
     )]
     Extent {
-        /// The name.
+        /// The name of the extent.
         name: String,
-        /// What is wrong with it.
+        /// The reason to refuse it.
         why: &'static str,
     },
-    /// Grains of a stream that do not come in the order of the disk.
+    /// Grains of a stream that are not in disk order.
     #[error(
         "the grain of sector {found} comes after that of sector {previous}: a pipe is read in the \
          order of the disk only; give it as a file"
@@ -156,25 +156,26 @@ pub enum Fault {
     Order {
         /// The grain's sector in the disk.
         found: u64,
-        /// That of the grain before it.
+        /// The sector of the grain before it.
         previous: u64,
     },
-    /// A stream that ends more than once.
+    /// A stream with more than one end.
     #[error("the stream ends here, and at byte {other} too: these are two streams, not one")]
     TwoEnds {
-        /// Where the other footer lies.
+        /// The file offset of the other footer.
         other: u64,
     },
     /// A stream that ends too early.
     #[error("the stream ends here, expected {expected}: it was cut off")]
     Cut {
-        /// What should have come.
+        /// The part that is missing.
         expected: &'static str,
     },
 }
 
 impl Fault {
-    /// The fault with its place: damage, or what merely needs another reader.
+    /// Converts the fault into an error about `object` at byte `offset`: damage, a missing feature,
+    /// or a missing parent.
     pub(crate) fn at(self, object: impl Into<String>, offset: u64) -> Error {
         let object = object.into();
         match self {

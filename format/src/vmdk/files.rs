@@ -1,4 +1,4 @@
-//! Opening a disk's files: the only file here that names `std::fs` or `rustix`.
+//! Opens a disk's files; the only module here that uses `std::fs` or `rustix`.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -19,30 +19,30 @@ use crate::device::{BlockDevice, Run};
 use crate::error::{BlockError, Error, Result};
 use crate::source::RawFile;
 
-/// Names of a folder that are looked at.
+/// The maximum number of names read from a folder.
 const NAMES_MAX: usize = 4096;
 
-/// A name without what file systems and archives change of it: case, and whether an accent is a
-/// character of its own.
+/// Removes the differences that file systems and archives introduce into a name: case and Unicode
+/// normalization.
 fn fold(name: &str) -> String {
     name.nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
-/// How often an open is tried again that a rename somewhere got in the way of.
+/// The number of attempts at an open that concurrent renames interrupt.
 const TRIES: usize = 16;
 
-/// The folder that a descriptor lies in: extents are opened in it by plain names, or not at all.
+/// The folder of a descriptor; extents are opened in it by plain name only.
 #[derive(Debug)]
 pub(super) struct Folder {
     folder: OwnedFd,
     path: PathBuf,
-    /// The descriptor, for messages.
+    /// The descriptor's path, for messages.
     descriptor: String,
 }
 
 impl Folder {
-    /// The folder of the descriptor at `path`. Where that is a symbolic link, it is the folder of
-    /// what the link leads to: there its extents lie.
+    /// Opens the folder of the descriptor at `path`. For a symbolic link, this is the folder of its
+    /// target, since the extents lie there.
     ///
     /// # Errors
     /// [`BlockError::Io`].
@@ -50,7 +50,7 @@ impl Folder {
         Ok(Self::with_name(path)?.0)
     }
 
-    /// As [`Folder::of`], with the file's name in it, made UTF-8 where it is not.
+    /// Does the same as [`Folder::of`] and returns the file's name too, lossily converted to UTF-8.
     ///
     /// # Errors
     /// [`BlockError::Io`].
@@ -65,8 +65,7 @@ impl Folder {
         Ok((Self { folder, path, descriptor }, name))
     }
 
-    /// The names of what is in the folder, as far as they are UTF-8 and no more than
-    /// [`NAMES_MAX`], in order.
+    /// Returns the sorted UTF-8 names among the first [`NAMES_MAX`] entries of the folder.
     ///
     /// # Errors
     /// [`BlockError::Io`].
@@ -79,16 +78,16 @@ impl Folder {
         Ok(names)
     }
 
-    /// The regular file with this plain name in the folder; it stays open.
+    /// Opens the regular file with this plain name in the folder, and keeps it open.
     ///
     /// # Errors
-    /// As [`Folder::open`].
+    /// The same as for [`Folder::open`].
     pub fn find(&self, name: &str) -> Result<ExtentFile> {
         Ok(ExtentFile::of_open(self.open(name)?.0))
     }
 
-    /// The path of a file that is not there, and a name in the folder that is it but for case or the
-    /// form of its letters: file systems and archives change both.
+    /// Returns the path of a missing file, with a hint at a name that differs only in case or
+    /// Unicode normalization.
     fn missing(&self, name: &str) -> String {
         let shown = self.path.join(name).display().to_string();
         let folded = fold(name);
@@ -104,8 +103,8 @@ impl Folder {
     /// Opens the regular file with this plain name in the folder.
     ///
     /// # Errors
-    /// [`Fault::Extent`] for any other name, and where the name is that of anything else;
-    /// [`BlockError::Io`] where there is nothing of this name.
+    /// [`Fault::Extent`] if the name is not plain or does not belong to a regular file;
+    /// [`BlockError::Io`] if no such file exists.
     fn open(&self, name: &str) -> Result<(RawFile, Stamp)> {
         let refused =
             |why| Fault::Extent { name: name.chars().take(120).collect(), why }.at(&self.descriptor, 0);
@@ -121,7 +120,7 @@ impl Folder {
             }
             error => Error::io("open the extent", &shown, error.into()),
         };
-        // First looked at, so that no device is opened: some do things when they are.
+        // Check the type before opening: merely opening some devices has side effects.
         let stat = rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}
@@ -137,14 +136,14 @@ impl Folder {
         Ok((RawFile::of_file(file, shown, true)?, Stamp::of(&metadata)))
     }
 
-    /// The kernel is told what the name's form promises already: no way out of the folder.
+    /// Opens a plain name in the folder. The kernel enforces again that it cannot lead out of the folder.
     fn open_beneath(&self, name: &str) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..TRIES {
             match rustix::fs::openat2(&self.folder, name, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                // Kernels before 5.6, and sandboxes that do not know the call.
+                // Kernels before 5.6, and sandboxes that block the call.
                 Err(Errno::NOSYS | Errno::PERM) => {
                     return rustix::fs::openat(&self.folder, name, flags, Mode::empty());
                 }
@@ -155,12 +154,12 @@ impl Folder {
     }
 }
 
-/// What tells a file from every other one, and from itself after it was written to.
+/// The identity and the timestamps of a file, by which a replaced or modified file is recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
-    /// Device, inode, bytes.
+    /// The device, the inode and the length in bytes.
     identity: (u64, u64, u64),
-    /// When its bytes and its inode were changed.
+    /// The modification and the change time, each in seconds and nanoseconds.
     times: (i64, i64, i64, i64),
 }
 
@@ -173,7 +172,7 @@ impl Stamp {
     }
 }
 
-/// The files of a disk's extents: the folder, and those of them that are open.
+/// The files of a disk's extents: their folder and a cache of open files.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: Folder,
@@ -181,7 +180,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Beside the descriptor at `path`.
+    /// Opens the folder of the descriptor at `path`.
     ///
     /// # Errors
     /// [`BlockError::Io`].
@@ -189,11 +188,11 @@ impl Files {
         Ok(Arc::new(Self { folder: Folder::of(path)?, open: Recent::new(FILES_OPEN) }))
     }
 
-    /// The file with this plain name; `number` is one that no other file of the disk has.
+    /// Opens the file with this plain name; `number` must be unique within the disk.
     ///
     /// # Errors
-    /// [`Fault::Extent`] where it is not a regular file beside the descriptor; [`BlockError::Io`] where
-    /// there is nothing of this name.
+    /// [`Fault::Extent`] if it is not a regular file next to the descriptor; [`BlockError::Io`] if no
+    /// such file exists.
     pub fn find(self: &Arc<Self>, name: &str, number: u32) -> Result<ExtentFile> {
         let (file, stamp) = self.folder.open(name)?;
         let found = ExtentFile {
@@ -206,8 +205,8 @@ impl Files {
     }
 }
 
-/// A file of a disk. Those beside a descriptor are closed when others are needed and opened again
-/// in the same way: then they must be the same files still.
+/// A file of a disk. Files next to a descriptor may be closed to make room and reopened later;
+/// device, inode and length must then be unchanged.
 #[derive(Debug)]
 pub(super) struct ExtentFile {
     name: String,
@@ -222,22 +221,22 @@ enum Handle {
 }
 
 impl ExtentFile {
-    /// A file that stays open.
+    /// Wraps a file that stays open.
     pub fn of_open(file: RawFile) -> Self {
         Self { name: file.name(), size: file.file_size(), handle: Handle::Open(Arc::new(file)) }
     }
 
-    /// What to call it in messages.
+    /// Returns the file's name for messages.
     pub fn name(&self) -> String {
         self.name.clone()
     }
 
-    /// Bytes in it.
+    /// Returns the file's length, in bytes.
     pub fn file_size(&self) -> u64 {
         self.size
     }
 
-    /// What tells it from every other file: its device and inode.
+    /// Returns the file's device and inode.
     ///
     /// # Errors
     /// [`BlockError::Io`].
@@ -248,24 +247,23 @@ impl ExtentFile {
         }
     }
 
-    /// As [`BlockDevice::read_at`].
+    /// Does the same as [`BlockDevice::read_at`].
     ///
     /// # Errors
-    /// [`BlockError::Io`]; [`BlockError::Changed`] where the file is another one, or shorter.
+    /// [`BlockError::Io`]; [`BlockError::Changed`] if the file was replaced or truncated.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.opened()?.read_at(offset, buf)
     }
 
-    /// As [`BlockDevice::map`].
+    /// Does the same as [`BlockDevice::map`].
     ///
     /// # Errors
-    /// As [`ExtentFile::read_at`].
+    /// The same as for [`ExtentFile::read_at`].
     pub fn map(&self, offset: u64, len: u64) -> Result<Run> {
         self.opened()?.map(offset, len)
     }
 
-    /// Fails where the file was written to since it was first opened, as far as its times and size
-    /// show it.
+    /// Fails if the file was modified since it was first opened, as far as its timestamps and size show.
     ///
     /// # Errors
     /// [`BlockError::Changed`].
@@ -273,7 +271,7 @@ impl ExtentFile {
         let Handle::Beside { files, plain, stamp, .. } = &self.handle else {
             return self.opened()?.check_unchanged();
         };
-        // It may have been closed meanwhile, and its name be another file's.
+        // The file may have been closed, and its name may now belong to another file.
         let (_, now) = self.again(files, plain)?;
         if now == *stamp { Ok(()) } else { Err(self.changed()) }
     }
@@ -293,7 +291,7 @@ impl ExtentFile {
         Ok(files.open.get_or_put((number, 0), file))
     }
 
-    /// Opens the file again. Where its name is nothing's now, or that of a link, it has changed.
+    /// Reopens the file. If the name is gone or is no longer a regular file's, the file counts as changed.
     fn again(&self, files: &Files, plain: &str) -> Result<(RawFile, Stamp)> {
         match files.folder.open(plain) {
             Err(error) if is_unsound(&error) || error.is_not_found() => Err(self.changed()),
@@ -306,10 +304,10 @@ impl ExtentFile {
     }
 }
 
-/// Bytes of a file from `offset` on.
+/// Reads `len` bytes of a file at `offset`.
 ///
 /// # Errors
-/// [`Fault::Truncated`] where the file does not hold them: nothing is allocated then.
+/// [`Fault::Truncated`] if the file is shorter; nothing is allocated then.
 pub(super) fn read(file: &ExtentFile, offset: u64, len: u64) -> Result<Vec<u8>> {
     check_inside(file, offset, len)?;
     let mut bytes = vec![0; len as usize];
@@ -317,7 +315,7 @@ pub(super) fn read(file: &ExtentFile, offset: u64, len: u64) -> Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Checks that the file reaches to the end of these bytes.
+/// Checks that a range of bytes lies inside the file.
 ///
 /// # Errors
 /// [`Fault::Truncated`].

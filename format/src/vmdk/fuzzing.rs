@@ -1,25 +1,25 @@
-//! Doors for the harness in `fuzz/`.
+//! Entry points for the harness in `fuzz/`.
 
 use super::extent::{self, Extent};
 use super::{Fault, descriptor};
 
-/// A descriptor as far as the harness judges it.
+/// The part of a descriptor that the harness checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor {
-    /// As written.
+    /// The disk type, as written.
     pub create_type: String,
-    /// In the order of the disk.
+    /// The extents in disk order.
     pub extents: Vec<Extent>,
-    /// Sectors of all of them.
+    /// The sum of their sectors.
     pub sectors: u64,
-    /// Whether it is one that is read.
+    /// Whether the disk is of a supported kind.
     pub is_supported: bool,
 }
 
-/// Reads the text of a descriptor.
+/// Parses the text of a descriptor.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The first fault in it.
 pub fn vmdk_descriptor(bytes: &[u8], is_embedded: bool) -> Result<Descriptor, Fault> {
     let read = descriptor::Descriptor::parse(bytes, is_embedded)?;
     Ok(Descriptor {
@@ -30,15 +30,15 @@ pub fn vmdk_descriptor(bytes: &[u8], is_embedded: bool) -> Result<Descriptor, Fa
     })
 }
 
-/// Reads a line about an extent.
+/// Parses the line of an extent.
 ///
 /// # Errors
-/// What was expected in it.
+/// The syntax that was expected.
 pub fn vmdk_extent(line: &str) -> Result<Extent, &'static str> {
     extent::parse(line)
 }
 
-/// Tells why a file of this name is not opened, if it is not.
+/// Returns the reason not to open a file of this name, if there is one.
 #[must_use]
 pub fn vmdk_name_fault(name: &str) -> Option<&'static str> {
     extent::name_fault(name)

@@ -1,7 +1,7 @@
-//! Compressed grains to bytes: with the writer's, the only modules that name `flate2`.
+//! Inflates compressed grains. Only this module and the writer use `flate2`.
 //!
-//! Grains are zlib streams (RFC 1950), though VMware's note speaks of RFC 1951: libyal, *VMWare
-//! Virtual Disk Format (VMDK)*, "Grain data"; every sample met begins with 78.
+//! Grains are zlib streams (RFC 1950), although VMware's note speaks of RFC 1951: libyal, *VMWare
+//! Virtual Disk Format (VMDK)*, "Grain data"; every sample seen begins with 78.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -9,17 +9,17 @@ use super::Fault;
 use super::layout::GRAIN_HEAD_LEN;
 use super::marker::Marker;
 
-/// A decoder keeps its buffer from one grain to the next, up to this length.
+/// The maximum length of the scratch buffer that a decoder keeps between grains.
 const KEPT_LEN_MAX: usize = 1 << 20;
 
-/// A decoder to be used again and again.
+/// A reusable decoder.
 pub(super) struct Inflater {
     zlib: Decompress,
-    /// Where a grain goes whose end is not wanted.
+    /// Scratch space for a grain of which only the beginning is wanted.
     whole: Vec<u8>,
 }
 
-/// What came of a decoder's run.
+/// The result of one decoder run.
 struct Inflated {
     consumed: usize,
     produced: usize,
@@ -33,11 +33,12 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Inflates a grain behind its sector and length. `room` is all that it may take: up to the
-    /// next grain or the end of the file. `out` is as in [`Inflater::inflate`].
+    /// Inflates a grain preceded by its sector and length. `room` extends to the next grain or the
+    /// end of the file. `out` is the same as for [`Inflater::inflate`].
     ///
     /// # Errors
-    /// Where the sector is not `lba`, the length reaches out of `room`, and as for the bare grain.
+    /// A sector other than `lba`, a length of 0 or beyond `room`, and the errors of
+    /// [`Inflater::inflate`].
     pub fn inflate_marked(
         &mut self,
         room: &[u8],
@@ -63,9 +64,9 @@ impl Inflater {
         }
     }
 
-    /// Inflates a grain of `grain_bytes` into `out`, which is shorter where the disk ends inside
-    /// the grain: then the stream may hold either length, as writers do both. With
-    /// `is_exact` the stream must end with `stored`, but for zeros.
+    /// Inflates a grain of `grain_bytes` into `out`, which is shorter if the disk ends inside the
+    /// grain. The stream may then hold either length, because writers produce both. With
+    /// `is_exact`, only zeros may follow the zlib stream in `stored`.
     ///
     /// # Errors
     /// [`Fault::Inflate`] and [`Fault::GrainLen`].
@@ -93,7 +94,7 @@ impl Inflater {
         };
         let found = inflated.produced;
         if !inflated.ended {
-            // Either the output is full, or the input used up.
+            // Either the output is full or the input is used up.
             return Err(if self.goes_on(stored, inflated.consumed) {
                 Fault::GrainLen { lba, found: found as u64 + 1, expected: expected as u64 }
             } else {
@@ -109,7 +110,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// Whether a decoder whose output is full has still more.
+    /// Whether a decoder with a full output buffer still has output.
     fn goes_on(&mut self, stored: &[u8], consumed: usize) -> bool {
         let before = self.zlib.total_out();
         let more = self.zlib.decompress(&stored[consumed..], &mut [0], FlushDecompress::Finish);

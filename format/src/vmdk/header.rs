@@ -1,67 +1,67 @@
-//! The 512 bytes at the front of a hosted sparse extent, and again at the end of a stream.
+//! The 512-byte header of a hosted sparse extent, repeated as a footer at the end of a stream.
 //!
 //! Source of the layout: VMware, *Virtual Disk Format 5.0* (technical note), "Hosted Sparse Extent
-//! Header". All fields are little-endian; all places and lengths are in sectors of 512 bytes.
+//! Header". All fields are little-endian; all offsets and lengths are in sectors of 512 bytes.
 
 use super::Fault;
 
-/// Bytes in a sector, always.
+/// The length of a sector, in bytes; it never varies.
 pub const SECTOR_LEN: u64 = 512;
-/// Bytes in the header.
+/// The length of the header, in bytes.
 pub const HEADER_LEN: usize = 512;
-/// `KDMV`.
+/// The magic number, `KDMV`.
 pub const MAGIC: [u8; 4] = *b"KDMV";
-/// The directory lies at the end, and the footer says where.
+/// The directory sector of a stream whose directory lies at the end: the footer has the real one.
 pub const DIRECTORY_AT_END: u64 = u64::MAX;
 
-/// The newline bytes are there to be checked.
+/// The newline bytes are valid and can be checked.
 pub const FLAG_NEWLINES: u32 = 1;
-/// There is a second grain directory.
+/// The extent has a redundant grain directory.
 pub const FLAG_REDUNDANT: u32 = 1 << 1;
 /// A grain table entry of 1 stands for a grain of zeros.
 pub const FLAG_ZERO_GRAINS: u32 = 1 << 2;
 /// Grains are compressed.
 pub const FLAG_COMPRESSED: u32 = 1 << 16;
-/// Grains and tables have markers in front of them.
+/// Grains and tables follow markers.
 pub const FLAG_MARKERS: u32 = 1 << 17;
 
 const NEWLINES: [u8; 4] = *b"\n \r\n";
 const FLAGS_OFFSET: usize = 8;
 const UNCLEAN_OFFSET: usize = 72;
 
-/// A sparse extent's header, as its bytes say; nothing here is judged beyond the magic.
+/// The decoded header of a sparse extent. Only its magic number has been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SparseHeader {
-    /// 1, 2 or 3.
+    /// The format version: 1, 2 or 3.
     pub version: u32,
-    /// See the `FLAG_` constants.
+    /// The `FLAG_` bits.
     pub flags: u32,
-    /// Sectors in the extent's part of the disk.
+    /// The length of the extent's part of the disk, in sectors.
     pub capacity_sectors: u64,
-    /// Sectors in a grain.
+    /// The length of a grain, in sectors.
     pub grain_sectors: u64,
-    /// Where the embedded descriptor lies; 0 for none.
+    /// The first sector of the embedded descriptor; 0 for none.
     pub descriptor_sector: u64,
-    /// Sectors of the embedded descriptor.
+    /// The space for the embedded descriptor, in sectors.
     pub descriptor_sectors: u64,
-    /// Entries in a grain table.
+    /// The number of entries in a grain table.
     pub table_entries: u32,
-    /// Where the redundant grain directory lies.
+    /// The first sector of the redundant grain directory.
     pub redundant_sector: u64,
-    /// Where the grain directory lies, or [`DIRECTORY_AT_END`].
+    /// The first sector of the grain directory, or [`DIRECTORY_AT_END`].
     pub directory_sector: u64,
-    /// Sectors before the first grain.
+    /// The number of sectors before the first grain.
     pub overhead_sectors: u64,
-    /// Not closed by who wrote it.
+    /// Whether the file was not closed cleanly.
     pub is_unclean: bool,
-    /// Whether the newline bytes are as they were written.
+    /// Whether the newline bytes are unchanged.
     pub newlines_intact: bool,
-    /// 0 for none, 1 for zlib.
+    /// The compression method: 0 for none, 1 for zlib.
     pub compression: u16,
 }
 
 impl SparseHeader {
-    /// The header in the first [`HEADER_LEN`] bytes.
+    /// Decodes the header in the first [`HEADER_LEN`] bytes.
     ///
     /// # Errors
     /// [`Fault::Truncated`] and [`Fault::Magic`].
@@ -89,7 +89,7 @@ impl SparseHeader {
         })
     }
 
-    /// The header's bytes. The newline bytes are written as they must be.
+    /// Encodes the header, always with intact newline bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];

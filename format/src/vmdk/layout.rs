@@ -1,4 +1,4 @@
-//! What a sparse extent's header says about its layout, once it is found sound.
+//! The layout of a sparse extent, from its checked header.
 //!
 //! Sources: VMware, *Virtual Disk Format 5.0* (technical note), "Hosted Sparse Extents"; libyal,
 //! *VMWare Virtual Disk Format (VMDK)*, "The VMDK sparse extent data file".
@@ -12,38 +12,38 @@ use super::limits::{
     DISK_SECTORS_MAX, GRAIN_SECTORS_MAX, GRAIN_SECTORS_MIN, TABLE_ENTRIES_MAX, TABLE_ENTRIES_MIN, TABLES_MAX,
 };
 
-/// Flags that a reader must know or refuse the file.
+/// The flags that a reader must know; an unknown one means refusing the file.
 const INCOMPATIBLE: u32 = 0xffff_0000;
-/// Bytes in front of a marked grain's data.
+/// The bytes before the data of a marked grain.
 pub(super) const GRAIN_HEAD_LEN: u64 = 12;
 
-/// A fault and its place in the structure that was looked at.
+/// A fault and its offset in the structure that was checked.
 pub(super) type Placed = (u64, Fault);
 
-/// How grains are stored.
+/// The way in which grains are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grains {
-    /// As they are.
+    /// Uncompressed.
     Plain,
-    /// As zlib streams.
+    /// As bare zlib streams.
     Bare,
-    /// As zlib streams behind their sector in the disk and their length.
+    /// As zlib streams, each preceded by its disk sector and its length.
     Marked,
 }
 
-/// The copy that is whole, of two that disagree, as far as it shows without the other.
+/// The intact one of two copies that disagree, judged on each copy alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whole {
-    /// It does not show.
+    /// Both or neither look intact.
     Unknown,
-    /// The first one.
+    /// The primary copy.
     First,
-    /// The redundant one.
+    /// The redundant copy.
     Copy,
 }
 
 impl Whole {
-    /// By whether the first and the redundant one are sound and hold anything.
+    /// Decides by whether each copy is sound and not empty.
     pub fn of(first: bool, copy: bool) -> Self {
         match (first, copy) {
             (true, false) => Self::First,
@@ -53,33 +53,33 @@ impl Whole {
     }
 }
 
-/// A sparse extent's layout. Sectors are those of the file, unless they are said to be the disk's.
+/// The layout of a sparse extent. Sectors are the file's unless stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// Sectors of the disk that the extent holds.
+    /// The length of the extent's part of the disk, in sectors.
     pub capacity_sectors: u64,
     pub grain_sectors: u64,
     pub table_entries: u32,
-    /// Entries of the directory.
+    /// The number of entries in the directory.
     pub tables: u64,
     pub grains: Grains,
     pub has_zero_grains: bool,
-    /// Its writer did not close it.
+    /// Whether the file was not closed cleanly.
     pub is_unclean: bool,
-    /// Where the embedded descriptor's room begins, and its sectors.
+    /// The first sector of the embedded descriptor's space, and its length in sectors.
     pub descriptor: Option<(u64, u64)>,
-    /// Where the grain directory lies; `None` where the footer says it.
+    /// The first sector of the grain directory; `None` if the footer gives it.
     pub directory_sector: Option<u64>,
     pub redundant_sector: Option<u64>,
-    /// No grain lies before this.
+    /// The lowest sector at which a grain may lie.
     pub overhead_sectors: u64,
 }
 
 impl Layout {
-    /// Checks everything in the header that can be checked without the rest of the file.
+    /// Checks every header field that can be checked without the rest of the file.
     ///
     /// # Errors
-    /// What is wrong, and the field's offset.
+    /// The fault, with the field's offset.
     pub fn of(header: &SparseHeader) -> Result<Self, Placed> {
         if !(1..=3).contains(&header.version) {
             return Err((4, Fault::unsupported(format!("version {} of sparse extents", header.version))));
@@ -127,10 +127,10 @@ impl Layout {
         })
     }
 
-    /// Checks a stream's footer against its header, and takes the directory's place from it.
+    /// Checks a stream's footer against its header, and takes the directory's sector from it.
     ///
     /// # Errors
-    /// What is wrong, and the field's offset.
+    /// The fault, with the field's offset.
     pub fn with_footer(mut self, header: &SparseHeader, footer: &SparseHeader) -> Result<Self, Placed> {
         let pairs: [(u64, &'static str, u64, u64); 6] = [
             (4, "the version", u64::from(footer.version), u64::from(header.version)),
@@ -150,8 +150,8 @@ impl Layout {
                 return Err((offset, Fault::Disagree { what, found, expected, by: "the header" }));
             }
         }
-        // A header that was rewritten when the stream was done says the same, or the footer is the
-        // header as it was before that.
+        // If the header was rewritten after the stream was finished, the footer either agrees with
+        // it or still has the original value.
         if self.directory_sector.is_some() && footer.directory_sector == DIRECTORY_AT_END {
             return Ok(self);
         }
@@ -167,12 +167,12 @@ impl Layout {
         Ok(self)
     }
 
-    /// Checks that a disk of so many `sectors`, by the descriptor, is what the extent holds: as
-    /// many as the header says, or less by what fills the last grain, as VirtualBox writes it. Then
-    /// the disk is the descriptor's, and the last grain is stored whole, as the header says.
+    /// Checks the descriptor's size in `sectors` against the header's capacity. They must be equal,
+    /// or the capacity must be the size rounded up to a whole grain, as VirtualBox writes it. In
+    /// that case the descriptor decides the size, and the last grain is stored whole.
     ///
     /// # Errors
-    /// [`Fault::Disagree`], at the field's offset.
+    /// [`Fault::Disagree`], with the field's offset.
     pub fn check_sectors(&self, sectors: u64) -> Result<(), Placed> {
         let found = self.capacity_sectors;
         if found == sectors || Some(found) == sectors.checked_next_multiple_of(self.grain_sectors) {
@@ -182,10 +182,10 @@ impl Layout {
         Err((12, Fault::Disagree { what, found, expected: sectors, by: "the descriptor" }))
     }
 
-    /// Checks that grains are stored as the type of the disk says.
+    /// Checks that a `streamOptimized` disk has compressed grains.
     ///
     /// # Errors
-    /// [`Fault::Value`], at the field's offset.
+    /// [`Fault::Value`], with the field's offset.
     pub fn check_type(&self, create_type: &str) -> Result<(), Placed> {
         if self.grains != Grains::Plain || !create_type.eq_ignore_ascii_case("streamOptimized") {
             return Ok(());
@@ -194,7 +194,7 @@ impl Layout {
         Err((8, Fault::Value { what, found: 0, expected: "1" }))
     }
 
-    /// What a copy of a table or directory is held against, for messages.
+    /// Returns a description of the redundant table or directory, for messages about a mismatch.
     pub fn redundant_one(&self, whole: Whole) -> &'static str {
         match (whole, self.is_unclean) {
             (Whole::Unknown, false) => "the redundant one",
@@ -222,7 +222,7 @@ impl Layout {
         self.grain_sectors * SECTOR_LEN
     }
 
-    /// Bytes of the disk that one table is about.
+    /// Returns the number of disk bytes that one table covers.
     pub fn coverage_bytes(&self) -> u64 {
         self.grain_bytes() * u64::from(self.table_entries)
     }
@@ -243,18 +243,18 @@ impl Layout {
         self.directory_bytes().div_ceil(SECTOR_LEN)
     }
 
-    /// Bytes of the grain with this number: the last one may be short.
+    /// Returns the length of the grain with this number, in bytes; the last one may be short.
     pub fn len_of_grain(&self, grain: u64) -> u64 {
         self.grain_bytes().min(self.capacity_bytes().saturating_sub(grain * self.grain_bytes()))
     }
 
-    /// Most bytes that a compressed grain takes with what is in front of it. Deflate adds five
-    /// bytes to a stored block, and no writer makes blocks so small that they double the grain.
+    /// Returns the maximum space of a compressed grain with its head, in bytes. Deflate adds five
+    /// bytes per stored block, and no writer makes blocks so small that they double the grain.
     pub fn stored_bytes_max(&self) -> u64 {
         GRAIN_HEAD_LEN + 2 * self.grain_bytes()
     }
 
-    /// Parts of the file in front of the tables that nothing else may lie in.
+    /// Returns the regions of the file, apart from tables, that nothing else may overlap.
     pub fn fixed_regions(&self) -> Vec<Region> {
         let mut regions = vec![Region { what: "the header", start: 0, sectors: 1 }];
         if let Some((start, sectors)) = self.descriptor {
@@ -271,7 +271,7 @@ impl Layout {
     }
 }
 
-/// Sectors that one structure takes.
+/// The sectors that one structure occupies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Region {
     pub what: &'static str,
@@ -280,12 +280,12 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// The sector after the last, which hostile numbers do not take past the end of all numbers.
+    /// Returns the sector after the last; saturates on hostile numbers.
     pub fn end(&self) -> u64 {
         self.start.saturating_add(self.sectors)
     }
 
-    /// The fault of lying over another region, if it does.
+    /// Returns the fault if this region overlaps another.
     pub fn over(&self, other: &Self) -> Option<Fault> {
         let apart = self.end() <= other.start || other.end() <= self.start;
         (!apart).then_some(Fault::Overlap {
@@ -297,8 +297,9 @@ impl Region {
     }
 }
 
-/// The place of the redundant grain directory, if there is one. Of a stream whose directory lies at the end
-/// the footer says that, and writers that set the flag without one leave the place 0, the header's own.
+/// Returns the sector of the redundant grain directory, if there is one. If a stream's directory
+/// lies at the end, only the footer gives that sector. Some stream writers set the flag without
+/// such a directory and leave the field 0, which is the header's own sector.
 fn redundant_sector(header: &SparseHeader, grains: Grains) -> Option<u64> {
     let is_told = grains == Grains::Plain
         || (header.redundant_sector != 0 && header.directory_sector != DIRECTORY_AT_END);

@@ -1,47 +1,47 @@
-//! The most of everything that a VMDK is read with, and why.
+//! The limits on reading a VMDK, with their reasons.
 
-/// Most bytes of a descriptor: one with all the extents below and long names fits. Longer ones are
-/// refused by their length, unread.
+/// Maximum length of a descriptor, in bytes: enough for [`EXTENTS_MAX`] extents with long names.
+/// Longer ones are refused without being read.
 pub const DESCRIPTOR_LEN_MAX: u64 = 1 << 20;
-/// Most extents of a disk: 8 TiB in pieces of 2 GiB.
+/// Maximum number of extents of a disk: 8 TiB in pieces of 2 GiB.
 pub const EXTENTS_MAX: usize = 4096;
-/// Fewest sectors in a grain: 4 KiB. The format's note wants more than 8; writers stop at 8.
+/// Minimum grain length, in sectors: 4 KiB. The format's note demands more than 8; writers go down to 8.
 pub const GRAIN_SECTORS_MIN: u64 = 8;
-/// Most sectors in a grain: 2 MiB. Each thread that reads holds a grain decoded and up to two of
-/// stored bytes, so this times three times the threads is memory that a file can claim. Writers use
-/// 64 KiB.
+/// Maximum grain length, in sectors: 2 MiB. Each reading thread holds one decoded grain and up to
+/// two grains of stored bytes, so a thread may hold three times this limit. Writers use 64 KiB.
 pub const GRAIN_SECTORS_MAX: u64 = 1 << 12;
-/// Fewest entries in a grain table.
+/// Minimum number of entries in a grain table.
 pub const TABLE_ENTRIES_MIN: u32 = 128;
-/// Most entries in a grain table: what every writer uses.
+/// Maximum number of entries in a grain table; every writer uses it.
 pub const TABLE_ENTRIES_MAX: u32 = 512;
-/// Most grain tables of all the sparse extents of a disk: 64 TiB in grains of 64 KiB. Their places
-/// are held in memory, at worst four times: 32 MiB.
+/// Maximum number of grain tables in all sparse extents of a disk: 64 TiB in grains of 64 KiB.
+/// Memory holds up to four copies of their sectors: 32 MiB.
 pub const TABLES_MAX: u64 = 1 << 21;
-/// Most sectors that a directory in a pipe has beyond those that its disk needs: VMware's have an entry
-/// more, for an empty table.
+/// Maximum number of surplus sectors in a directory read from a pipe: VMware's directories have an
+/// extra entry for an empty table.
 pub const DIRECTORY_SPARE_SECTORS: u64 = 8;
-/// Sectors of a disk stay below this, so that byte offsets fit a signed 64-bit number.
+/// Exclusive limit on a disk's sectors, so that byte offsets fit a signed 64-bit number.
 pub const DISK_SECTORS_MAX: u64 = (1 << 63) / 512;
-/// Grain tables kept at hand for all extents of a disk: 128 KiB.
+/// Number of grain tables cached for all extents of a disk: 128 KiB.
 pub const TABLES_CACHED: usize = 64;
-/// Inflated grains kept at hand, for reads of parts of them: bytes, and two grains at least.
+/// Size of the cache of inflated grains for partial reads, in bytes; it holds at least two grains.
 pub const GRAINS_CACHED_BYTES: u64 = 16 << 20;
-/// Most bytes for knowing which places of the files hold a grain already: a bit for each grain
-/// that fits the file, so enough for 2 TiB in grains of 4 KiB.
+/// Maximum memory for the maps of claimed grain places, in bytes. They need one bit per grain that
+/// fits the file, so this suffices for 2 TiB in grains of 4 KiB.
 pub const CLAIMS_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of the end of a file that are held at once while its last byte that is not zero is looked for,
-/// and those in front of that which are looked through for the footers of a stream.
+/// Length of the windows, in bytes, in which a file is searched backwards for its last non-zero
+/// byte. The window before that byte is searched for a stream's footers.
 pub const END_LEN: u64 = 1 << 20;
-/// Most bytes in front of the first grain of a stream from a pipe: they are held while its tables
-/// are taken in. 64 MiB are both copies of the tables of a 500 GiB disk.
+/// Maximum number of bytes before the first grain of a stream from a pipe, held in memory to read
+/// the tables. Both copies of the tables of a 500 GiB disk take 64 MiB.
 pub const FRONT_LEN_MAX: u64 = 64 << 20;
-/// Files of extents that a disk keeps open, and each reading thread one more: a process is allowed
-/// 1024 as a rule, and a disk may have more extents than that.
+/// Number of extent files that a disk keeps open; each reading thread may hold one more. A process
+/// may usually open 1024 files, and a disk may have more extents than that.
 pub const FILES_OPEN: usize = 64;
-/// Most VMDKs in a disk's folder that are asked whether they speak of it.
+/// Maximum number of VMDKs in a disk's folder that are searched for references to it.
 pub const BESIDE_FILES_MAX: usize = 256;
-/// Bytes of each that are read: descriptors have some hundred, one of 8 TiB in pieces 300 KiB.
+/// Maximum number of bytes read from each. A descriptor usually has a few hundred; one of 8 TiB in
+/// pieces has 300 KiB.
 pub const BESIDE_LEN_MAX: u64 = 64 << 10;
-/// Bytes of neighbouring compressed grains that are read at once.
+/// Length of adjacent compressed grains that are read together, in bytes.
 pub const GROUP_LEN_MAX: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! Markers: what stands in front of everything in a stream.
+//! The markers of a stream, which precede every structure in it.
 //!
 //! Source of the layout: VMware, *Virtual Disk Format 5.0*, "Stream-Optimized Compressed Sparse
 //! Extents"; type 4 from the headers of VMware's open-vmdk.
@@ -6,28 +6,28 @@
 use super::Fault;
 use super::layout::{GRAIN_HEAD_LEN, Layout, Placed};
 
-/// What comes next in a stream.
+/// The next item of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// A grain: its first sector in the disk, and its bytes right behind these two numbers.
+    /// A grain with its first disk sector; its `len` bytes follow these two numbers directly.
     Grain { lba: u64, len: u32 },
-    /// Nothing more.
+    /// The end of the stream.
     End,
-    /// A grain table of so many sectors.
+    /// A grain table of `sectors` sectors.
     Table { sectors: u64 },
-    /// A grain directory of so many sectors.
+    /// A grain directory of `sectors` sectors.
     Directory { sectors: u64 },
-    /// The header again, of so many sectors.
+    /// A copy of the header, of `sectors` sectors.
     Footer { sectors: u64 },
-    /// How far the writer was: its number is none of sectors, nothing follows.
+    /// The writer's progress. Its number does not count sectors, and no data follows.
     Progress,
 }
 
-/// Checks that what follows the end of a stream, from `place` on, is zeros: other bytes are another
-/// stream perhaps, and no reader would see them.
+/// Checks that only zeros follow the end of a stream, from file offset `place` on. Other bytes
+/// could be a second stream, which no reader would see.
 ///
 /// # Errors
-/// [`Fault::Value`], at the first other byte.
+/// [`Fault::Value`], at the first non-zero byte.
 pub(super) fn check_padding(bytes: &[u8], place: u64) -> Result<(), Placed> {
     let Some(at) = bytes.iter().position(|&byte| byte != 0) else {
         return Ok(());
@@ -37,7 +37,7 @@ pub(super) fn check_padding(bytes: &[u8], place: u64) -> Result<(), Placed> {
 }
 
 impl Marker {
-    /// The marker at the start of `bytes`: 16 of them at least.
+    /// Decodes the marker in `bytes`.
     pub fn decode(bytes: &[u8; 16]) -> Result<Self, Fault> {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
         let value = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
@@ -58,15 +58,15 @@ impl Marker {
         }
     }
 
-    /// Whether a sector where a table might go on is a marker: of a grain that can be, or of metadata and
-    /// then with nothing behind it. A sector of zeros is none: it may be anything.
+    /// Whether a sector inside a table's range is really a marker: of a plausible grain, or of
+    /// metadata followed by zeros only. A sector of zeros is ambiguous and does not count.
     pub fn stands_in(sector: &[u8], layout: &Layout) -> bool {
         let Some(head) = sector.first_chunk::<16>() else {
             return false;
         };
         match Self::decode(head) {
             Ok(Self::Grain { lba, len }) => {
-                // The header of a zlib stream: deflate, and a sum that 31 divides.
+                // A zlib header: method deflate, and a checksum divisible by 31.
                 let zlib = [sector[12], sector[13]];
                 lba.is_multiple_of(layout.grain_sectors)
                     && lba < layout.capacity_sectors
@@ -79,7 +79,7 @@ impl Marker {
         }
     }
 
-    /// The sector in the disk and the length that stand in front of a marked grain.
+    /// Returns the disk sector and the length in the head of a marked grain.
     pub fn grain_head(bytes: &[u8]) -> Option<(u64, u32)> {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes.first_chunk::<{ GRAIN_HEAD_LEN as usize }>()?;
         Some((u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes([i, j, k, l])))

@@ -1,31 +1,30 @@
-//! VMware's disk format, in and out.
+//! Reads and writes VMware's disk format.
 //!
 //! ## Reading
 //!
-//! A VMDK is a text, the *descriptor*, and *extents*: files that hold the disk's parts one after
-//! the other, raw ("flat") or as tables and *grains* ("sparse"). [`Disk`] reads it by position from
-//! files, [`Stream`] front to back from a pipe. Both refuse what is unsound, with the place and
-//! with what was expected, and never put zeros where bytes are missing; what is odd but harmless
-//! they tell as a [`Warning`]. A descriptor may name plain files beside itself and nothing else.
+//! A VMDK consists of a text, the *descriptor*, and *extents*: files that hold consecutive parts of
+//! the disk, raw ("flat") or as tables and *grains* ("sparse"). [`Disk`] reads files at any offset;
+//! [`Stream`] reads a pipe from front to back. Both refuse unsound input with the place and the
+//! expected value, and never substitute zeros for missing bytes. They report harmless oddities as a
+//! [`Warning`]. A descriptor may name only plain files next to itself.
 //!
-//! | question | answered in |
+//! | task | module |
 //! |---|---|
-//! | is this a VMDK? | `probe` |
-//! | what does the text say? which encoding? which extents? which parent? | `descriptor`, `encoding`, `extent`, `parent` |
-//! | what does a sparse extent's header say? can that be? | [`header`], `layout` |
-//! | where are its grains, and can they be there? | `tables`, `claims` |
-//! | what is in a compressed grain? in a stream's markers? | `grain`, `marker` |
-//! | which file has this name, and may it be opened? | `files` |
-//! | the bytes of an extent, of a disk | `sparse`, `sparse_read`, `disk` |
-//! | what can be said of one that is not read? | `outline` |
-//! | which files beside speak of this one? | `beside` |
-//! | the bytes of a pipe, and did all of them come? | `stream`, `stream_front`, `stream_input`, `stream_tables` |
+//! | recognizing a VMDK | `probe` |
+//! | the descriptor's text, its encoding, its extents, its parent | `descriptor`, `encoding`, `extent`, `parent` |
+//! | a sparse extent's header and its plausibility | [`header`], `layout` |
+//! | the sectors of grains and their plausibility | `tables`, `claims` |
+//! | compressed grains, and the markers of a stream | `grain`, `marker` |
+//! | finding a file by name and permission to open it | `files` |
+//! | the bytes of an extent and of a disk | `sparse`, `sparse_read`, `disk` |
+//! | a summary of an unsupported VMDK | `outline` |
+//! | files next to a disk that refer to it | `beside` |
+//! | the bytes of a pipe and their completeness | `stream`, `stream_front`, `stream_input`, `stream_tables` |
 //!
-//! The first six rows are pure, but for `claims`: bytes in, values or a [`Fault`] out. Every maximum
-//! is in `limits`.
+//! The first five rows do no I/O: bytes in, values or a [`Fault`] out. Every limit is in `limits`.
 //!
 //! Sources: VMware, *Virtual Disk Format 5.0* (technical note); libyal, *VMWare Virtual Disk Format
-//! (VMDK)*; the headers of VMware's open-vmdk; and files that writers make.
+//! (VMDK)*; the headers of VMware's open-vmdk; and files from real writers.
 
 mod beside;
 mod claims;

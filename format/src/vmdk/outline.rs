@@ -1,4 +1,4 @@
-//! The outline of a VMDK that is not read: a difference, a kind of another product.
+//! The outline of an unsupported VMDK: a differencing disk, or another product's kind.
 
 use std::path::Path;
 
@@ -12,34 +12,34 @@ use super::probe::{Mark, is_bare_descriptor, mark};
 use crate::error::Result;
 use crate::source::RawFile;
 
-/// Bytes that tell what a file is.
+/// The number of leading bytes that identify a file's format.
 const MARK_LEN: u64 = 64 << 10;
 
-/// The statements of one file of a VMDK, as far as they can be understood. Nothing else is opened.
+/// The content of one VMDK file, as far as it can be parsed. No other file is opened.
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
-    /// The type of the disk as its descriptor spells it.
+    /// The disk type as the descriptor spells it.
     pub create_type: Option<String>,
-    /// Bytes of the disk, or of the part of it that is in this file.
+    /// The size of the disk, or of its part in this file, in bytes.
     pub size_bytes: Option<u64>,
-    /// The extents in the order of the disk.
+    /// The extents in disk order.
     pub extents: Vec<Extent>,
-    /// The disk that this one is a difference to.
+    /// The parent of a differencing disk.
     pub parent: Option<Parent>,
-    /// Its own content id and UUID, by which others name it as their parent.
+    /// The file's own content id and UUID, by which a child refers to it.
     pub(super) ids: (Option<u32>, Option<String>),
 }
 
 impl Outline {
-    /// Reads the header and the text of the file at `path`, at most a MiB.
+    /// Reads the header and the descriptor of the file at `path`, at most 1 MiB.
     ///
     /// # Errors
-    /// Those of opening and reading the file.
+    /// The errors of opening and reading the file.
     pub fn read(path: &Path) -> Result<Self> {
         Self::of_file(&ExtentFile::of_open(RawFile::open(path, true)?), DESCRIPTOR_LEN_MAX)
     }
 
-    /// As [`Outline::read`], of a file that is open, reading no more than `most` bytes of text.
+    /// Does the same as [`Outline::read`] for an open file, with at most `most` bytes of text.
     pub(super) fn of_file(file: &ExtentFile, most: u64) -> Result<Self> {
         let first = read(file, 0, file.file_size().min(MARK_LEN))?;
         let u32_at = |at: usize| first.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
@@ -49,7 +49,7 @@ impl Outline {
             None if is_bare_descriptor(&first) => {
                 Ok(Self::of_text(&read(file, 0, file.file_size().min(most))?, false))
             }
-            // Sources of the two places: libyal, "VMDK COWD", and QEMU's block/vmdk.c, "SESPARSE".
+            // Sources of the two offsets: libyal, "VMDK COWD", and QEMU's block/vmdk.c, "SESPARSE".
             Some(Mark::EsxSparse) => Ok(Self::of_sectors(u32_at(12).map(u64::from))),
             Some(Mark::SeSparse) => {
                 let high = u32_at(20).map(|high| u64::from(high) << 32);
@@ -89,7 +89,7 @@ impl Outline {
     }
 }
 
-/// The room of a sparse extent's text, cut after `most` bytes and where the file ends.
+/// Reads a sparse extent's descriptor space, up to `most` bytes and the end of the file.
 pub(super) fn embedded_text(file: &ExtentFile, header: &SparseHeader, most: u64) -> Result<Vec<u8>> {
     if header.descriptor_sector == 0 {
         return Ok(Vec::new());

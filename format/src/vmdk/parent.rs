@@ -1,38 +1,38 @@
-//! The parent of a disk that is a difference to it, as a descriptor tells it.
+//! The parent of a differencing disk, as its descriptor names it.
 //!
 //! VMware's products write `parentCID` and `parentFileNameHint`, VirtualBox `ddb.uuid.parent` alone,
-//! native snapshots `ddb.nativeParentHint`. A reader that overlooks one of them reads zeros where the
-//! parent has data, so every key with "parent" in it counts, however it is spelt.
+//! native snapshots `ddb.nativeParentHint`. A reader that misses one of them reads zeros instead of the
+//! parent's data. Therefore every key that contains "parent" counts, in any spelling.
 
 use std::fmt;
 
 use super::descriptor::{lines, shown};
 
-/// A disk that another one is a difference to: at least one of these is there.
+/// The parent of a differencing disk; at least one field is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parent {
-    /// The name of its file, where it once was: a hint.
+    /// The name of its file when the child was made: a hint.
     pub file: Option<String>,
-    /// Its content id, 8 hexadecimal digits.
+    /// Its content id, as 8 hexadecimal digits.
     pub cid: Option<String>,
     /// Its UUID.
     pub uuid: Option<String>,
-    /// Another key that names it, and its value.
+    /// Any other key that names it, with the value.
     pub other: Option<String>,
 }
 
-/// A key or an id, bare of what is written around it.
+/// Returns a key or an id in lower case, without blanks, quotes, braces and parentheses.
 pub(super) fn bare(text: &str) -> String {
     let is_around = |char: char| char.is_whitespace() || matches!(char, '"' | '\'' | '{' | '}' | '(' | ')');
     text.chars().filter(|&char| !is_around(char)).collect::<String>().to_lowercase()
 }
 
-/// Whether an id stands for none: it is empty, or all zeros.
+/// Whether an id means "none": it is empty or all zeros.
 fn is_none(id: &str) -> bool {
     id.strip_prefix("0x").unwrap_or(id).chars().all(|char| matches!(char, '0' | '-'))
 }
 
-/// The number of a content id, which is of 32 bits.
+/// Parses a content id, a 32-bit hexadecimal number.
 pub(super) fn cid(value: &str) -> Option<u32> {
     let id = bare(value);
     let digits = id.strip_prefix("0x").unwrap_or(&id);
@@ -41,8 +41,7 @@ pub(super) fn cid(value: &str) -> Option<u32> {
 }
 
 impl Parent {
-    /// The parent that a descriptor's text names, if it names one: by the first line that does for
-    /// each of the fields.
+    /// Returns the parent that a descriptor's text names, if any. The first line that sets a field counts.
     pub(super) fn of(text: &str) -> Option<Self> {
         let mut parent = Self::default();
         for line in lines(text).filter(|line| !line.starts_with('#')) {
@@ -63,7 +62,7 @@ impl Parent {
         let (slot, found) = if is_file {
             (&mut self.file, (!name.is_empty()).then(|| shown(name)))
         } else if key == "parentcid" {
-            // Another text is no content id, which parsing tells.
+            // Parsing the descriptor reports any other text.
             let number = cid(value).filter(|number| ![0, u32::MAX].contains(number));
             (&mut self.cid, number.map(|number| format!("{number:08x}")))
         } else if is_none(&id) || id == "ffffffff" {

@@ -1,19 +1,19 @@
-//! Telling a VMDK by its first bytes.
+//! Recognizes a VMDK by its first bytes.
 
 use std::borrow::Cow;
 
 use super::header::MAGIC;
 
-/// What the first bytes of a file say that it is.
+/// The kind of a file, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// A hosted sparse extent.
     Sparse,
     /// A descriptor in a file of its own.
     Descriptor,
-    /// The older sparse extents of ESX.
+    /// An older sparse extent of ESX.
     EsxSparse,
-    /// The newer ones.
+    /// A newer sparse extent of ESX.
     SeSparse,
 }
 
@@ -21,7 +21,7 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const ESX_MAGIC: &[u8] = b"COWD";
 const SE_MAGIC: &[u8] = b"\xbe\xba\xfe\xca\0\0\0\0\x01\0\0\0\x02\0\0\0";
 
-/// A text's bytes without a byte order mark, and of UTF-16 those that are ASCII, the others as `?`.
+/// Returns a text's bytes without a byte order mark. UTF-16 becomes ASCII, with `?` for other characters.
 fn narrow(first: &[u8]) -> Cow<'_, [u8]> {
     let is_big_endian = match first {
         [0xff, 0xfe, ..] => false,
@@ -35,16 +35,16 @@ fn narrow(first: &[u8]) -> Cow<'_, [u8]> {
     first.as_chunks::<2>().0.iter().skip(1).map(ascii).collect()
 }
 
-/// Whether a file that begins with these bytes is a VMDK of a kind that this library reads: a
-/// hosted sparse extent, or a descriptor. A kilobyte is enough.
+/// Whether a file that begins with these bytes is a VMDK of a supported kind: a hosted sparse
+/// extent, or a descriptor. 1 KiB is enough.
 #[must_use]
 pub fn looks_like(first: &[u8]) -> bool {
     matches!(mark(first), Some(Mark::Sparse | Mark::Descriptor))
 }
 
-/// Whether a file that begins with these bytes is a VMDK's descriptor: its first line that is
-/// neither blank nor another comment is `# Disk DescriptorFile`, in any case, with the blank that
-/// some writers put into the second word.
+/// Whether a file that begins with these bytes is a VMDK descriptor. Its first line apart from
+/// blank lines and other comments must be `# Disk DescriptorFile`, in any case; some writers put a
+/// blank into the second word.
 #[must_use]
 pub fn looks_like_descriptor(first: &[u8]) -> bool {
     let text = &*narrow(first);
@@ -66,8 +66,9 @@ pub fn looks_like_descriptor(first: &[u8]) -> bool {
     false
 }
 
-/// Whether a text whose reader was told that it is a descriptor is one without its first comment:
-/// its first line that says anything is `version=` and a number. Too little to tell one by.
+/// Whether a text is a descriptor without its first comment: its first line apart from blank lines
+/// and comments is `version=` and a number. This is too weak to recognize a VMDK; use it only if
+/// the format is known.
 pub(super) fn is_bare_descriptor(first: &[u8]) -> bool {
     let text = &*narrow(first);
     let mut lines = text.split(|&byte| byte == b'\n' || byte == b'\r').map(<[u8]>::trim_ascii);

@@ -1,14 +1,13 @@
-//! What was used last, kept at hand.
+//! A cache of the most recently used values.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A value's extent and its number there.
+/// The number of an extent, and the number of a value in it.
 type Key = (u32, u64);
 type Slots<T> = VecDeque<(Key, Arc<T>)>;
 
-/// Holds the values used last, a fixed number of them. So few that looking through them costs
-/// less than hashing.
+/// A cache of a fixed number of recently used values, so few that a linear search is cheaper than hashing.
 #[derive(Debug)]
 pub(super) struct Recent<T> {
     most: usize,
@@ -30,14 +29,14 @@ impl<T> Recent<T> {
         })
     }
 
-    /// The value already there, or else this one, from now on.
+    /// Returns the cached value, or else caches and returns this one.
     pub fn get_or_put(&self, key: Key, value: T) -> Arc<T> {
         if let Some(value) = self.get(key) {
             return value;
         }
         let value = Arc::new(value);
         self.with(|slots| {
-            // Another thread may have been quicker.
+            // Another thread may have been faster.
             if let Some((_, there)) = slots.iter().find(|(held, _)| *held == key) {
                 return there.clone();
             }
@@ -48,7 +47,7 @@ impl<T> Recent<T> {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Slots<T>) -> R) -> R {
-        // A panic inside leaves a cache that is right, at worst smaller.
+        // A panic inside leaves a valid cache, at worst a smaller one.
         act(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,4 +1,4 @@
-//! A hosted sparse extent in a file: opening it, and finding its tables.
+//! Opens a hosted sparse extent in a file and finds its tables.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use super::warning::{self, Oddity, Warning};
 use crate::device::RunKind;
 use crate::error::{BlockError, Result};
 
-/// What the extents of a disk may take of memory together.
+/// The memory that the extents of a disk may share.
 #[derive(Debug)]
 pub(super) struct Budget {
     tables: u64,
@@ -30,26 +30,26 @@ impl Default for Budget {
     }
 }
 
-/// What all extents of a disk keep at hand.
+/// The caches that all extents of a disk share.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub tables: Recent<Table>,
-    /// Inflated grains, which reads of other parts of them wait for: each is inflated once.
+    /// Inflated grains. Concurrent partial reads of a grain wait for the first, which inflates it.
     pub grains: Recent<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Kept {
-    /// For a disk whose longest grain has so many bytes.
+    /// Creates the caches for a disk whose longest grain has `grain_bytes` bytes.
     pub fn new(grain_bytes: u64) -> Self {
         let grains = (GRAINS_CACHED_BYTES / grain_bytes.max(1)).clamp(2, 256);
         Self { tables: Recent::new(TABLES_CACHED), grains: Recent::new(grains as usize) }
     }
 }
 
-/// A sparse extent, open.
+/// An open sparse extent.
 #[derive(Debug)]
 pub(super) struct SparseExtent {
-    /// Its number in the disk.
+    /// Its index in the disk.
     pub number: u32,
     pub file: Arc<ExtentFile>,
     pub layout: Layout,
@@ -60,11 +60,11 @@ pub(super) struct SparseExtent {
 }
 
 impl SparseExtent {
-    /// Opens the sparse extent in `file`. Reads its header, its footer and its directories (4
-    /// bytes for 32 MiB of disk), and checks that all tables lie inside the file and apart.
+    /// Opens the sparse extent in `file`. Reads its header, its footer and its directories (4 bytes
+    /// per 32 MiB of disk). Checks that all tables lie inside the file and do not overlap.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The first fault found, [`BlockError::Limit`], and the errors of reading the file.
     pub fn open(
         file: Arc<ExtentFile>,
         number: u32,
@@ -77,7 +77,7 @@ impl SparseExtent {
         let header = SparseHeader::decode(&read(&file, 0, len.min(HEADER_LEN as u64))?)
             .map_err(|fault| fault.at(&name, 0))?;
         let mut layout = Layout::of(&header).map_err(placed)?;
-        // A directory behind the grains may have a footer even where the header tells its place.
+        // A directory after the grains may have a footer even if the header gives its sector.
         if layout.directory_sector.is_none_or(|sector| sector >= layout.overhead_sectors)
             && layout.grains != Grains::Plain
         {
@@ -121,10 +121,10 @@ impl SparseExtent {
         Ok(Self { number, file, layout, metadata, directory: primary, redundant, claims })
     }
 
-    /// The bytes of the embedded descriptor's room; `None` where there is no text in it.
+    /// Reads the embedded descriptor's space; `None` if it holds no text.
     ///
     /// # Errors
-    /// [`Fault::DescriptorLen`], unread.
+    /// [`Fault::DescriptorLen`], before anything is read.
     pub fn descriptor(&self) -> Result<Option<Vec<u8>>> {
         let Some((sector, sectors)) = self.layout.descriptor else {
             return Ok(None);
@@ -139,11 +139,11 @@ impl SparseExtent {
         Ok(bytes.first().is_some_and(|&byte| byte != 0).then_some(bytes))
     }
 
-    /// The table with this number, `None` where all its grains are zeros. When it is first read,
-    /// its entries are held against the redundant table and against everything else in the file.
+    /// Returns the table with this number, or `None` if it is absent and its grains are all zeros. A
+    /// table read from the file is checked against its redundant copy and everything else in the file.
     ///
     /// # Errors
-    /// What is wrong with it, and those of reading the file.
+    /// The first fault found, and the errors of reading the file.
     pub fn table(&self, kept: &Kept, number: u64) -> Result<Option<Arc<Table>>> {
         let sector = |directory: &[u32]| {
             directory.get(number as usize).copied().filter(|sector| *sector != 0).map(u64::from)
@@ -176,7 +176,7 @@ impl SparseExtent {
         Ok(Some(kept.tables.get_or_put(key, table)))
     }
 
-    /// Finds the sound one, with grains in it, of two tables that disagree.
+    /// Finds the one of two conflicting tables that is sound and not empty.
     fn which_is_whole(&self, number: u64, place: u64, first: &[u32], copy: &[u32]) -> Whole {
         let is_whole = |entries: &[u32]| {
             let len = self.file.file_size();
@@ -186,17 +186,16 @@ impl SparseExtent {
         Whole::of(is_whole(first), is_whole(copy))
     }
 
-    /// How many tables from `number` on are absent, looking no further than `most`.
+    /// Counts the consecutive absent tables from `number` on, up to `most`.
     pub fn absent_tables(&self, number: u64, most: u64) -> u64 {
         let rest = self.directory.iter().skip(number as usize).take(most.min(self.layout.tables) as usize);
         rest.take_while(|sector| **sector == 0).count() as u64
     }
 }
 
-/// The layout with the directory's place from the footer: the sector in front of the last, which
-/// ends the stream. Zeros may follow, however many; other bytes may not, nor may there be a second
-/// footer, for a reader from the front would take the first. A stream without one is as its header
-/// says.
+/// Takes the directory's sector from the footer, in the sector before the end marker. Any number of
+/// zeros may follow, but no other bytes. A second footer is refused, since a reader from the front
+/// would stop at the first. Without a footer, the header must give the directory's sector.
 fn with_footer(
     file: &ExtentFile,
     header: &SparseHeader,
@@ -204,7 +203,7 @@ fn with_footer(
     warnings: &mut Vec<Warning>,
 ) -> Result<Layout> {
     let used = used_bytes(file)?;
-    // With the marker of the end, which is zeros.
+    // This includes the end marker, which is all zeros.
     let end = (used.next_multiple_of(SECTOR_LEN) + SECTOR_LEN).min(file.file_size());
     let start = (end / SECTOR_LEN * SECTOR_LEN).saturating_sub(END_LEN);
     let window = read(file, start, end - start)?;
@@ -237,8 +236,8 @@ fn with_footer(
     layout.with_footer(header, &footer).map_err(|(offset, fault)| placed((place + offset, fault)))
 }
 
-/// The bytes of a file up to its last one that is not zero: of a regular file its holes are passed over,
-/// of a device the zeros are read, backwards.
+/// Returns the length of a file up to its last non-zero byte. Searches backwards; it skips the
+/// holes of a regular file, but reads the zeros of a device.
 fn used_bytes(file: &ExtentFile) -> Result<u64> {
     let mut end = file.file_size();
     let mut is_first = true;
@@ -254,7 +253,7 @@ fn used_bytes(file: &ExtentFile) -> Result<u64> {
     Ok(0)
 }
 
-/// The end of the last run of data before `end`.
+/// Returns the end of the last run of data before `end`.
 fn data_end(file: &ExtentFile, end: u64) -> Result<u64> {
     let (mut at, mut found) = (0, 0);
     while at < end {
@@ -267,7 +266,7 @@ fn data_end(file: &ExtentFile, end: u64) -> Result<u64> {
     Ok(found)
 }
 
-/// Footers behind their markers, the last one first, and where they lie.
+/// Returns the footers that follow a footer marker, last first, with their offsets in the window.
 fn footers(window: &[u8]) -> impl Iterator<Item = (usize, SparseHeader)> {
     let sectors: Vec<&[u8]> = window.chunks_exact(SECTOR_LEN as usize).collect();
     let is_marker = |sector: &[u8]| {

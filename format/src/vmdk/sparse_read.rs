@@ -1,5 +1,5 @@
-//! Reading a sparse extent: each grain is inflated once, straight to where it is wanted, and
-//! grains that lie together are read together.
+//! Reads a sparse extent. Each grain is inflated once, directly into its destination, and adjacent
+//! grains are read together.
 
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
@@ -15,10 +15,10 @@ use super::tables::Table;
 use crate::device::{Run, RunKind};
 use crate::error::Result;
 
-/// A thread keeps its buffers from one read to the next, up to this length.
+/// The maximum length of the buffer that a thread keeps between reads.
 const KEPT_LEN_MAX: usize = 4 << 20;
 
-/// What a thread inflates with.
+/// The decoder and the buffer of a thread.
 #[derive(Default)]
 struct Scratch {
     inflater: Inflater,
@@ -29,12 +29,12 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Inflates with the thread's own decoder.
+/// Calls `act` with the thread's own decoder.
 pub(super) fn with_inflater<T>(act: impl FnOnce(&mut Inflater) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| act(&mut scratch.inflater))
 }
 
-/// A whole compressed grain, and where it goes.
+/// A whole compressed grain and its destination.
 struct Wanted<'a> {
     sector: u32,
     grain: u64,
@@ -42,10 +42,10 @@ struct Wanted<'a> {
 }
 
 impl SparseExtent {
-    /// Fills `buf` from byte `offset` of the extent's part of the disk, inside its capacity.
+    /// Fills `buf` from byte `offset` of the extent's part of the disk, within its capacity.
     ///
     /// # Errors
-    /// What is wrong with the tables and grains met.
+    /// The first fault in a table or a grain, and the errors of reading the file.
     pub fn read_at(&self, kept: &Kept, mut offset: u64, mut buf: &mut [u8]) -> Result<()> {
         let coverage = self.layout.coverage_bytes();
         while !buf.is_empty() {
@@ -63,11 +63,10 @@ impl SparseExtent {
         Ok(())
     }
 
-    /// What the extent holds from `offset` on: no further than one table, or as many absent ones
-    /// as there are in a row.
+    /// Returns the run at `offset`. It ends within one table, or with a sequence of absent tables.
     ///
     /// # Errors
-    /// What is wrong with the table.
+    /// The first fault in the table.
     pub fn map(&self, kept: &Kept, offset: u64, len: u64) -> Result<Run> {
         let (coverage, grain_bytes) = (self.layout.coverage_bytes(), self.layout.grain_bytes());
         let (number, start) = (offset / coverage, offset % coverage);
@@ -85,7 +84,7 @@ impl SparseExtent {
         Ok(Run { kind, len: (end - start).min(len) })
     }
 
-    /// Reads inside one table's part, from `start` in it: neighbours in the file at once.
+    /// Reads from byte `start` of one table's range, with one read per contiguous part of the file.
     fn read_plain(&self, table: &Table, start: u64, buf: &mut [u8]) -> Result<()> {
         let grain_bytes = self.layout.grain_bytes();
         let end = start + buf.len() as u64;
@@ -117,7 +116,7 @@ impl SparseExtent {
         Ok(())
     }
 
-    /// As [`SparseExtent::read_plain`], of compressed grains.
+    /// Does the same as [`SparseExtent::read_plain`] for compressed grains.
     fn read_compressed(
         &self,
         kept: &Kept,
@@ -153,7 +152,7 @@ impl SparseExtent {
         self.read_group(table, group)
     }
 
-    /// Whether a grain lies close enough behind those of a group to be read with them.
+    /// Whether a grain lies close enough after those of a group to be read with them.
     fn joins(&self, group: &[Wanted<'_>], sector: u32) -> bool {
         let behind = |wanted: &Wanted<'_>| sector.checked_sub(wanted.sector).filter(|&by| by != 0);
         match (group.first().and_then(behind), group.last().and_then(behind)) {
@@ -165,7 +164,7 @@ impl SparseExtent {
         }
     }
 
-    /// Reads the grains of a group at once, and inflates each.
+    /// Reads the grains of a group with one read, and inflates each.
     fn read_group(&self, table: &Table, group: Vec<Wanted<'_>>) -> Result<()> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             return Ok(());
@@ -195,16 +194,16 @@ impl SparseExtent {
         })
     }
 
-    /// Where what a grain may take ends, in bytes of the file: before the grain at `next`, before
-    /// the end of the file, and nowhere later than a stored grain can reach.
+    /// Returns the end of the space that a grain may take, as a file offset: the earliest of the
+    /// grain at `next`, the end of the file, and the maximum stored length.
     fn end_of_room(&self, sector: u32, next: Option<u32>) -> u64 {
         let place = u64::from(sector) * SECTOR_LEN;
         let end = next.map_or(u64::MAX, |next| u64::from(next) * SECTOR_LEN);
         end.min(place + self.layout.stored_bytes_max()).min(self.file.file_size()).max(place)
     }
 
-    /// As [`SparseExtent::end_of_room`], and where that is far away, no further than the grain's
-    /// marker says: what is read must be held.
+    /// Does the same as [`SparseExtent::end_of_room`], but limits a long space to the length in the
+    /// grain's marker, because the bytes read are held in memory.
     fn end_of_stored(&self, sector: u32, next: Option<u32>) -> Result<u64> {
         let (place, end) = (u64::from(sector) * SECTOR_LEN, self.end_of_room(sector, next));
         if self.layout.grains != Grains::Marked || end - place <= self.layout.grain_bytes() {
@@ -226,7 +225,7 @@ impl SparseExtent {
         }
     }
 
-    /// Reads a part of a compressed grain: it is inflated once for all who want a part of it soon.
+    /// Reads a part of a compressed grain. The inflated grain is cached for other partial reads.
     fn read_part(
         &self,
         kept: &Kept,

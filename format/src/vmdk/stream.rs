@@ -1,4 +1,4 @@
-//! A streamOptimized VMDK from a pipe, front to back.
+//! Reads a streamOptimized VMDK from a pipe, front to back.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,45 +20,44 @@ use crate::error::Result;
 use crate::limits::SPAN_LEN;
 use crate::source::{ArrivedSpan, SpanStream};
 
-/// Buffers of stored grains kept for the next spans.
+/// The maximum number of idle buffers kept for later spans.
 const SPARES_MAX: usize = 64;
 
 type Spares = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// A streamOptimized VMDK read front to back, as a [`Source::spans`](crate::Source::spans).
 ///
-/// All three layouts met in the wild are read: the directory at the end behind a footer, the
-/// directory at the end with the header rewritten to tell where, and all tables in front. Grains
-/// must come in the order of the disk, as every writer puts them. They are inflated where their
-/// span is filled, so on any thread.
+/// It accepts all three layouts in use: the directory at the end with a footer, the directory at
+/// the end with a rewritten header, and all tables in front. Grains must come in disk order, as
+/// every writer emits them. They are inflated when their span is filled, on any thread.
 ///
-/// When [`SpanStream::next_span`] has given `None`, the markers, the tables, header and footer
-/// have been held against each other and against the grains that came: a stream that was cut off
-/// anywhere is an error. Only what the grains inflate to is found while spans are filled.
+/// When [`SpanStream::next_span`] returns `None`, the markers, the tables, the header and the footer
+/// have been checked against each other and against the grains received. A stream truncated anywhere is
+/// an error. Only faults inside compressed grains surface elsewhere: when their spans are filled.
 ///
-/// Memory: the stored bytes of the spans in flight; 40 bytes for each grain table's part of the disk
-/// that holds a grain, and 8 for each table in the stream, which for the most tables there can be is
-/// 112 MiB; and while it opens, what is in front of the first grain, up to 64 MiB.
+/// Memory: the stored bytes of the spans in flight, 40 bytes per grain table that has a grain, and
+/// 8 bytes per table in the stream. The maximum number of tables takes 112 MiB. While opening, up
+/// to 64 MiB hold the bytes before the first grain.
 #[derive(Debug)]
 pub struct Stream<R> {
     input: Input<R>,
     header: SparseHeader,
     layout: Layout,
-    /// Bytes of the disk, which may be a part of a grain less than the header's capacity.
+    /// The size of the disk in bytes, which may be up to one grain less than the header's capacity.
     size_bytes: u64,
     sector_bits: SectorBits,
     create_type: String,
     tables: StreamTables,
-    /// A grain of which only the first bytes were taken in: its sector in the disk, its length.
+    /// A grain of which only the head was read: its disk sector and its length.
     waiting: Option<(u64, u32)>,
-    /// The sector in the disk of the last grain taken in.
+    /// The disk sector of the last grain read.
     previous: Option<u64>,
-    /// A grain longer than a span, and the spans of it not handed out yet.
+    /// A grain longer than a span, and its spans that are still to be returned.
     long: Option<(Arc<LongGrain>, std::ops::Range<u64>)>,
     footer_came: bool,
-    /// Zeros came last, a sector at least.
+    /// Whether the last input was zeros, at least one sector of them.
     is_in_zeros: bool,
-    /// The footer's place.
+    /// The footer's offset in the stream.
     footer_place: u64,
     ended: bool,
     spares: Spares,
@@ -66,11 +65,12 @@ pub struct Stream<R> {
 }
 
 impl<R: Read + Send> Stream<R> {
-    /// Takes in everything in front of the first grain. `name` is for messages.
+    /// Reads everything before the first grain. `name` is for messages.
     ///
     /// # Errors
-    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for VMDKs that cannot be read from a pipe,
-    /// which says so, and as [`Disk::open`](super::Disk::open); [`DiskError::Vmdk`](crate::Error::Vmdk);
+    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for a VMDK that cannot be read from a
+    /// pipe; otherwise the same as for [`Disk::open`](super::Disk::open):
+    /// [`DiskError::Difference`](crate::Error::Difference), [`DiskError::Vmdk`](crate::Error::Vmdk) and
     /// [`BlockError::Io`](crate::Error::Io).
     pub fn open(reader: R, name: impl Into<String>) -> Result<Self> {
         let mut input = Input::new(reader, name.into());
@@ -91,7 +91,7 @@ impl<R: Read + Send> Stream<R> {
         }
         let front_len = check_front(&layout).map_err(place)?;
         input.append(front_len.saturating_sub(front.len() as u64), &mut front)?;
-        // No more than this, for a text that is said to lie behind it.
+        // `check_is_whole` may have read on to a descriptor after the front.
         input.give_back(front.split_off(front.len().min(front_len as usize)));
         let place = |(offset, fault): Placed| fault.at(&*input.name, offset);
         let found = front.len() as u64;
@@ -130,20 +130,20 @@ impl<R: Read + Send> Stream<R> {
         })
     }
 
-    /// The type of the disk as its descriptor spells it.
+    /// Returns the disk type as the descriptor spells it.
     #[must_use]
     pub fn create_type(&self) -> &str {
         &self.create_type
     }
 
-    /// What is odd about the stream, as far as it came, and no reason to refuse it.
+    /// Returns the stream's oddities so far that are no reason to refuse it.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The next grain's sector in the disk and its stored length, once everything in front of it
-    /// was taken in; `None` at the end, which was checked.
+    /// Reads up to the next grain and returns its disk sector and its stored length; `None` at the
+    /// end of the stream, which has been checked.
     fn next_grain(&mut self) -> Result<Option<(u64, u32)>> {
         if let Some(waiting) = self.waiting.take() {
             return Ok(Some(waiting));
@@ -172,15 +172,16 @@ impl<R: Read + Send> Stream<R> {
         Ok(None)
     }
 
-    /// Takes in up to a sector of zeros: the marker of the end once the footer came, else padding, which
-    /// writers put between grains and tables and devices have behind them. Fewer are the end of the pipe.
+    /// Handles up to one sector of zeros. After the footer they are the end marker. Otherwise they
+    /// are padding between grains and tables, or after the stream on a device. Less than a sector
+    /// means that the pipe has ended.
     fn zeros(&mut self, len: u64) -> Result<()> {
         let is_whole = len == SECTOR_LEN;
         self.is_in_zeros = true;
         if is_whole && !self.footer_came { Ok(()) } else { self.end(is_whole) }
     }
 
-    /// Checks a grain's marker, and notes where the grain lies.
+    /// Checks a grain's marker, and records the grain as the latest one.
     fn check_grain(&mut self, lba: u64, len: u32) -> Result<(), Fault> {
         let grain_sectors = self.layout.grain_sectors;
         if !lba.is_multiple_of(grain_sectors) || lba >= self.layout.capacity_sectors {
@@ -203,7 +204,7 @@ impl<R: Read + Send> Stream<R> {
         Ok(())
     }
 
-    /// Appends the stored bytes of the grain whose marker was just taken in.
+    /// Appends the stored bytes of the grain whose marker was just read.
     fn take_grain(&mut self, lba: u64, len: u32, stored: &mut Vec<u8>) -> Result<()> {
         let head = self.input.position - GRAIN_HEAD_LEN;
         let sector = u32::try_from(head / SECTOR_LEN).map_err(|_| {
@@ -220,7 +221,7 @@ impl<R: Read + Send> Stream<R> {
         self.tables.grain(grain, sector).map_err(|(offset, fault)| fault.at(&*self.input.name, offset))
     }
 
-    /// Takes in what stands behind a marker that is not a grain's.
+    /// Reads the structure after a marker that is not a grain's.
     fn metadata(&mut self, marker: Marker, place: u64) -> Result<()> {
         let name = self.input.name.clone();
         let placed = |(offset, fault): Placed| fault.at(&*name, offset);
@@ -261,18 +262,19 @@ impl<R: Read + Send> Stream<R> {
                 let with_footer = self.layout.with_footer(&self.header, &footer);
                 self.layout =
                     with_footer.map_err(|(offset, fault)| placed((sector * SECTOR_LEN + offset, fault)))?;
-                // Where the directories may lie at all is told by where they came.
+                // The file's length is unknown; `finish` compares the directories' sectors with
+                // those received.
                 check_fixed(&self.layout.fixed_regions(), i64::MAX as u64).map_err(placed)?;
                 (self.footer_came, self.footer_place) = (true, place + SECTOR_LEN);
                 Ok(())
             }
-            // Nothing of the disk, and nothing follows. Grains are taken in by their callers.
+            // Progress has no data and nothing follows it. Callers read grains themselves.
             Marker::Progress | Marker::Grain { .. } => Ok(()),
         }
     }
 
-    /// Takes in the tables behind a marker that promises `least` of them: with a length of 0 it may stand
-    /// for many. They go on up to the next marker; zeros in front of that are padding, or empty tables.
+    /// Reads the tables after a marker that announces at least `least`; a length of 0 may precede
+    /// many. The tables end at the next marker; zeros before it are padding or empty tables.
     fn take_tables(&mut self, mut sector: u64, mut least: u64) -> Result<()> {
         let each = self.layout.table_sectors();
         loop {
@@ -295,8 +297,7 @@ impl<R: Read + Send> Stream<R> {
         }
     }
 
-    /// Takes in the directory behind its marker, and what follows of it for tables that no disk of this
-    /// size has.
+    /// Reads the directory after its marker, and its surplus sectors for tables beyond the disk's size.
     fn take_directory(&mut self, sector: u64, sectors: u64) -> Result<()> {
         let needed = self.layout.directory_sectors();
         let mut bytes = Vec::new();
@@ -315,7 +316,7 @@ impl<R: Read + Send> Stream<R> {
         Ok(())
     }
 
-    /// The end of the stream: by its marker, or by that of the pipe.
+    /// Ends the stream, at its end marker or at the end of the pipe.
     fn end(&mut self, by_marker: bool) -> Result<()> {
         let end = self.input.position;
         let placed = |(offset, fault): Placed| fault.at(&*self.input.name, offset);
@@ -329,7 +330,7 @@ impl<R: Read + Send> Stream<R> {
         self.ended = true;
         if by_marker {
             let bytes = self.input.drain()?;
-            // Without a footer nothing marks the end but the zeros that the file was padded with.
+            // Without a footer, the zeros of the padding are the only end marker.
             if bytes != 0 && self.footer_came {
                 let object = self.input.name.to_string();
                 self.warnings.push(Warning { object, oddity: Oddity::Padding { bytes } });
@@ -338,7 +339,7 @@ impl<R: Read + Send> Stream<R> {
         Ok(())
     }
 
-    /// The next span of a grain that is longer than a span.
+    /// Returns the next span of a grain that is longer than a span.
     fn next_of_long(&mut self) -> Option<ArrivedSpan> {
         let (grain, spans) = self.long.as_mut()?;
         let Some(number) = spans.next() else {
@@ -350,7 +351,7 @@ impl<R: Read + Send> Stream<R> {
         Some(ArrivedSpan { number, fill: Box::new(move |out| grain.copy(start as usize, out)) })
     }
 
-    /// Takes in a grain that is longer than a span.
+    /// Reads a grain that is longer than a span.
     fn take_long(&mut self, lba: u64, len: u32) -> Result<()> {
         let mut stored = Vec::new();
         self.take_grain(lba, len, &mut stored)?;
@@ -372,7 +373,7 @@ impl<R: Read + Send> Stream<R> {
         Ok(())
     }
 
-    /// Gathers the grains of the span that this one begins.
+    /// Reads the remaining grains of the span that begins with this one.
     fn gather(&mut self, lba: u64, len: u32) -> Result<ArrivedSpan> {
         let span_sectors = SPAN_LEN as u64 / SECTOR_LEN;
         let number = lba / span_sectors;
@@ -435,7 +436,7 @@ struct StoredSpan {
     spares: Spares,
 }
 
-/// One of them: it ends at `end` of the stored bytes, and begins where the one before ends.
+/// A stored grain. It ends at `end` of the stored bytes and begins at the end of the previous one.
 struct StoredGrain {
     lba: u64,
     place: u64,
@@ -455,7 +456,7 @@ impl StoredSpan {
             };
             let inflated = match out.get_mut(..grain.len) {
                 Some(out) => inflate(out),
-                // The disk ends in the grain, and the grain is whole.
+                // The disk ends inside the grain, but the grain is stored whole.
                 None => {
                     let mut whole = vec![0; grain.len];
                     inflate(&mut whole).map(|()| out.copy_from_slice(&whole[..out.len()]))
@@ -473,16 +474,16 @@ impl StoredSpan {
     }
 }
 
-/// A grain longer than a span: whoever needs a part of it first inflates it for all.
+/// A grain longer than a span. The first thread that needs a part inflates it for all threads.
 #[derive(Debug)]
 struct LongGrain {
     name: Arc<str>,
     place: u64,
     lba: u64,
-    /// Where it begins in the disk.
+    /// Its offset in the disk, in bytes.
     start_bytes: u64,
     grain_bytes: u64,
-    /// Its bytes in the disk.
+    /// Its length in the disk, in bytes.
     len: u64,
     state: Mutex<LongState>,
 }
@@ -494,7 +495,7 @@ enum LongState {
 }
 
 impl LongGrain {
-    /// Copies bytes from `start` on.
+    /// Copies the grain's bytes from `start` on, after inflating it if necessary.
     fn copy(&self, start: usize, out: &mut [u8]) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let LongState::Stored(stored) = &*state {

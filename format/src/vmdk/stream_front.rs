@@ -1,4 +1,4 @@
-//! The front of a stream, up to its first grain, held against its limits.
+//! Checks the front of a stream, up to its first grain, against the limits.
 
 use std::io::Read;
 
@@ -15,7 +15,7 @@ use crate::error::Result;
 pub(super) const DESCRIPTOR_ALONE: &str =
     "a pipe gives one file only, and this descriptor names others; give it as a file";
 
-/// Refuses what cannot come through a pipe by its first bytes.
+/// Refuses formats that cannot be read from a pipe, by their first bytes.
 pub(super) fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
     match mark(first) {
         Some(Mark::Sparse) => Ok(()),
@@ -26,11 +26,11 @@ pub(super) fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// Refuses a file that names a parent, whatever else it is: a text, or a sparse extent with one. Takes in
-/// as much of it as tells.
+/// Refuses a descriptor or a sparse extent that names a parent. Reads from the pipe up to the end
+/// of the descriptor.
 ///
 /// # Errors
-/// [`DiskError::Difference`](crate::Error::Difference), and those of reading the pipe.
+/// [`DiskError::Difference`](crate::Error::Difference), and the errors of reading the pipe.
 pub(super) fn check_is_whole<R: Read>(input: &mut Input<R>, front: &mut Vec<u8>) -> Result<()> {
     let (start, end) = match mark(front) {
         Some(Mark::Descriptor) => (0, DESCRIPTOR_LEN_MAX),
@@ -56,7 +56,7 @@ pub(super) fn check_is_whole<R: Read>(input: &mut Input<R>, front: &mut Vec<u8>)
     }
 }
 
-/// Bytes in front of the first grain, once it is clear that they may be held in memory.
+/// Returns the number of bytes before the first grain, if they may be held in memory.
 pub(super) fn check_front(layout: &Layout) -> Result<u64, Placed> {
     let front = layout.overhead_sectors.saturating_mul(SECTOR_LEN);
     if front > FRONT_LEN_MAX {
@@ -77,7 +77,7 @@ pub(super) fn check_front(layout: &Layout) -> Result<u64, Placed> {
     Ok(front)
 }
 
-/// The room of the embedded descriptor in the bytes in front of the first grain.
+/// Returns the embedded descriptor's space in the bytes before the first grain.
 pub(super) fn descriptor_room<'a>(layout: &Layout, front: &'a [u8]) -> Result<&'a [u8], Placed> {
     let Some((sector, sectors)) = layout.descriptor else {
         return Err((0, Fault::NoDescriptor));

@@ -1,4 +1,4 @@
-//! A pipe that is read front to back, every byte of it with its place.
+//! A pipe read front to back, with the offset of every byte.
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use super::Fault;
 use super::marker::check_padding;
 use crate::error::{Error, Result};
 
-/// Bytes asked of the pipe at once.
+/// The length of one read from the pipe, in bytes.
 const READ_LEN: usize = 256 << 10;
-/// Bytes of padding looked at at once.
+/// The length of padding checked at a time, in bytes.
 const DRAIN_LEN: u64 = 64 << 10;
 
-/// The pipe, and how far it was read.
+/// The pipe and the current offset in it.
 pub(super) struct Input<R> {
     reader: BufReader<R>,
-    /// Bytes that were looked at and given back: they come again first.
+    /// Bytes that were returned, to be read again first.
     returned: Vec<u8>,
     pub name: Arc<str>,
     pub position: u64,
@@ -41,7 +41,8 @@ impl<R: Read> Input<R> {
         Error::io("read", format!("{} at byte {}", self.name, self.position), error)
     }
 
-    /// Appends the next `len` bytes, fewer at the end. Room grows as bytes come, not by `len`.
+    /// Appends the next `len` bytes, or fewer at the end of the pipe. Memory grows with the bytes
+    /// received, not with `len`.
     pub fn append(&mut self, mut len: u64, bytes: &mut Vec<u8>) -> Result<()> {
         if !self.returned.is_empty() {
             let again = self.returned.len().min(usize::try_from(len).unwrap_or(usize::MAX));
@@ -54,13 +55,13 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// Gives back the last bytes that came.
+    /// Returns the last bytes read to the input.
     pub fn give_back(&mut self, bytes: Vec<u8>) {
         self.position -= bytes.len() as u64;
         self.returned.splice(..0, bytes);
     }
 
-    /// As [`Input::append`]; fewer are refused.
+    /// Does the same as [`Input::append`], but fewer bytes are an error.
     pub fn append_whole(&mut self, len: u64, bytes: &mut Vec<u8>, expected: &'static str) -> Result<()> {
         self.append(len, bytes)?;
         self.check_whole(bytes, len, expected)
@@ -87,8 +88,8 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// Reads what follows the stream, however much it is: a device has zeros behind it. Other bytes are
-    /// refused. The number of them.
+    /// Reads to the end of the pipe and returns the number of bytes. All must be zeros, in any
+    /// number, as on a device.
     pub fn drain(&mut self) -> Result<u64> {
         let (start, mut bytes) = (self.position, Vec::new());
         loop {

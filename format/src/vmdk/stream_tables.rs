@@ -1,9 +1,9 @@
-//! Holding a stream's tables against the grains that came, in little memory.
+//! Checks a stream's tables against the grains received, in little memory.
 //!
-//! Grains of a stream come in the order of the disk, so the table of 32 MiB of them is complete
-//! when a grain of the next one comes. What is kept is its digest; a table of the stream, before
-//! or after, must have the same. A table behind its grains is held against them when it comes, and
-//! then only where it lies and which one it is are kept.
+//! Grains of a stream come in disk order, so the table of a 32 MiB range is complete when the next
+//! range begins. Only its digest is kept; a table in the stream, before or after the grains, must
+//! have the same digest. A table after its grains is checked on arrival; afterwards only its sector
+//! and its number are kept.
 
 use super::Fault;
 use super::header::SECTOR_LEN;
@@ -11,31 +11,31 @@ use super::layout::{Layout, Placed, Whole};
 use super::tables::{Metadata, Table, check_redundant, decode};
 use crate::digest::{Digest, object_digest};
 
-/// The digest of a table whose grains of zeros are all written as 0.
+/// Returns the digest of a table in which every zero grain is 0.
 fn digest_of(entries: &[u32]) -> Digest {
     let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.to_le_bytes()).collect();
     object_digest(&bytes)
 }
 
-/// What the grains and the tables of a stream say, as far as it came. Memory: 40 bytes for each
-/// table's part of the disk that holds a grain, 8 for each table that came. Of both there are no more
-/// than [`TABLES_MAX`](super::limits::TABLES_MAX), twice as many of the second: 80 and 32 MiB.
+/// The grains and tables of a stream received so far. Memory: 40 bytes per table with a grain, and
+/// 8 per table received. At most [`TABLES_MAX`](super::limits::TABLES_MAX) of the first and twice
+/// as many of the second take 80 and 32 MiB.
 #[derive(Debug)]
 pub(super) struct StreamTables {
     table_entries: usize,
-    /// The table of the grains that come now.
+    /// The number and the entries of the table of the latest grain.
     current: Option<(u64, Box<[u32]>)>,
-    /// The complete ones: those that hold a grain, in ascending order.
+    /// The complete tables with at least one grain, in ascending order.
     complete: Vec<Complete>,
-    /// Tables that came in the stream, in ascending order of their sectors.
+    /// The tables received, in ascending order of their sectors.
     came: Vec<Came>,
-    /// Tables that came before the grains, with their places, in ascending order.
+    /// The non-empty tables before the grains, with their offsets, in ascending order.
     promised: Option<Vec<Promise>>,
-    /// Directories that came and were found right, by their sector.
+    /// The sectors of the directories received and found sound.
     directories: Vec<u64>,
 }
 
-/// A table whose grains have come.
+/// A table whose grains have all been received.
 #[derive(Debug, Clone, Copy)]
 struct Complete {
     number: u32,
@@ -44,7 +44,7 @@ struct Complete {
     digest: Digest,
 }
 
-/// A table that came in the stream.
+/// A table received in the stream.
 #[derive(Debug, Clone, Copy)]
 struct Came {
     sector: u32,
@@ -52,16 +52,16 @@ struct Came {
     number: u32,
 }
 
-/// Tables in a stream that are kept beyond those that the disk can have: padding may look like empty ones.
+/// The number of tables kept beyond the maximum for the disk: padding may look like empty tables.
 const EMPTY_SPARE: u64 = 4096;
-/// Instead of a number, of a table without grains.
+/// The number recorded for a table without grains.
 const EMPTY: u32 = u32::MAX;
 
 fn first_of(entries: &[u32]) -> Option<u32> {
     entries.iter().copied().find(|&entry| entry != 0)
 }
 
-/// A table in front of the grains that holds some.
+/// A non-empty table before the grains.
 #[derive(Debug, Clone, Copy)]
 struct Promise {
     number: u64,
@@ -81,10 +81,10 @@ impl StreamTables {
         }
     }
 
-    /// Takes in the tables in `front`, all bytes before the first grain.
+    /// Reads the tables in `front`, which holds all bytes before the first grain.
     ///
     /// # Errors
-    /// What is wrong with them, and its offset.
+    /// The first fault, with its offset.
     pub fn promise(&mut self, layout: &Layout, front: &[u8]) -> Result<(), Placed> {
         let len = front.len() as u64;
         let bytes = |sector: u64, len: u64| -> Result<&[u8], Placed> {
@@ -124,7 +124,7 @@ impl StreamTables {
                 let (what, by) = ("an entry of a grain table", layout.redundant_one(Whole::Unknown));
                 check_redundant(place, what, by, entries.iter().copied(), copy.iter().copied())?;
             }
-            // Grains may lie anywhere behind: the file's length is not known.
+            // Grains may lie at any offset: the file's length is unknown.
             let table = Table::new(layout, &metadata, number, place, entries, u64::MAX)?;
             if table.entries.iter().any(|&entry| entry != 0) {
                 promised.push(Promise { number, place, digest: digest_of(&table.entries) });
@@ -134,10 +134,10 @@ impl StreamTables {
         Ok(())
     }
 
-    /// Takes in a grain that came at `sector` of the stream.
+    /// Records a grain that was received at `sector` of the stream.
     ///
     /// # Errors
-    /// Where a table that it completes is not what was promised, and where its table came already.
+    /// A completed table differs from the table before the grains, or the grain follows its own table.
     pub fn grain(&mut self, grain: u64, sector: u32) -> Result<(), Placed> {
         let entries = self.table_entries;
         let number = grain / entries as u64;
@@ -171,11 +171,11 @@ impl StreamTables {
         Ok(())
     }
 
-    /// Takes in a table that came at `sector`, behind its grains.
+    /// Checks a table that was received at `sector`, after its grains.
     ///
     /// # Errors
-    /// Where more came than the disk can have, and where its grains are not those that came; the
-    /// offset of what is wrong.
+    /// More tables than the disk can have, or a table that differs from the grains received; with
+    /// the offset.
     pub fn table(&mut self, layout: &Layout, sector: u64, bytes: &[u8]) -> Result<(), Placed> {
         let place = sector * SECTOR_LEN;
         let Ok(sector) = u32::try_from(sector) else {
@@ -191,7 +191,7 @@ impl StreamTables {
             None => EMPTY,
             Some(first) => self.number_of(first, &entries, place)?,
         };
-        // Two directories' worth: a redundant one may come. Empty tables beyond it harm nobody, unless
+        // The stream may hold a redundant directory, too. Surplus empty tables are harmless unless
         // a directory names one.
         let most = 2 * layout.tables;
         if (self.came.len() as u64) < most + EMPTY_SPARE {
@@ -203,13 +203,13 @@ impl StreamTables {
         Ok(())
     }
 
-    /// The number of a table that came at byte `place`: that of the grains that it has.
+    /// Returns the number of the table received at byte `place`, which its first grain determines.
     fn number_of(&mut self, first: u32, entries: &[u32], place: u64) -> Result<u32, Placed> {
         let begun = self.current.as_ref().and_then(|(_, current)| first_of(current));
         if begun.is_some_and(|begun| begun <= first) {
             self.complete_table()?;
         }
-        // Grains come in the order of the disk, so their tables' first ones do.
+        // Grains arrive in disk order, so the first sectors of their tables are in ascending order.
         let at = self.complete.partition_point(|complete| complete.first < first);
         match self.complete.get(at) {
             Some(complete) if complete.digest == digest_of(entries) => Ok(complete.number),
@@ -221,11 +221,11 @@ impl StreamTables {
         }
     }
 
-    /// Checks a directory that came at `sector`: its tables must be those of the grains that came,
-    /// of which this is the end.
+    /// Checks a directory that was received at `sector`, after the last grain: its tables must be
+    /// those of the grains received.
     ///
     /// # Errors
-    /// The first entry that is wrong, and its offset in the stream.
+    /// The first wrong entry, with its offset in the stream.
     pub fn directory(&mut self, layout: &Layout, sector: u64, bytes: &[u8]) -> Result<(), Placed> {
         self.complete_table()?;
         let directory = decode(&bytes[..(layout.directory_bytes() as usize).min(bytes.len())]);
@@ -254,22 +254,22 @@ impl StreamTables {
         Ok(())
     }
 
-    /// The number of the table that came at a sector.
+    /// Returns the number of the table received at a sector.
     fn came_at(&self, sector: u32) -> Option<u32> {
         let at = self.came.binary_search_by_key(&sector, |came| came.sector).ok()?;
         self.came.get(at).map(|came| came.number)
     }
 
-    /// Whether a directory that came has been checked already: no grain may follow it.
+    /// Whether a directory has been received and checked: no grain may follow it.
     pub fn has_directory(&self) -> bool {
         !self.directories.is_empty()
     }
 
-    /// Checks that the stream said which grains there are, and that all of them came.
-    /// `layout` names the directories that must have come, `offset` is the stream's end.
+    /// Checks that the stream had its grain tables and every grain in them. `layout` gives the
+    /// sectors of the required directories; `offset` is the end of the stream.
     ///
     /// # Errors
-    /// What did not come.
+    /// The missing part.
     pub fn finish(&mut self, layout: &Layout, offset: u64) -> Result<(), Placed> {
         self.complete_table()?;
         if let Some(promised) = &self.promised {
@@ -298,7 +298,7 @@ impl StreamTables {
     }
 }
 
-/// The fault of a complete table that is not the next one promised.
+/// Returns the fault of a complete table that differs from the next table before the grains.
 fn not_as_promised(promise: Option<Promise>, number: u64, entries: &[u32]) -> Placed {
     let (place, table, why) = match promise {
         Some(promise) if promise.number == number => {
@@ -354,7 +354,7 @@ mod tests {
             tables.table(&layout, 10 + 2 * number, &table(&[])).expect("a table");
         }
         assert_eq!((tables.came.len(), tables.complete.len()), (10_000, 0));
-        // Empty ones are no harm, but not all are kept.
+        // Empty tables are harmless, but not all are kept.
         let most = 20_000 + EMPTY_SPARE;
         for number in 10_000..2 * most {
             tables.table(&layout, 10 + 2 * number, &table(&[])).expect("an empty table");
@@ -377,7 +377,7 @@ mod tests {
         for (grain, sector) in [(0, 10), (5, 11), (129, 12)] {
             tables.grain(grain, sector).expect("a grain");
         }
-        // The first one late, the second at once, the last one's grains behind both.
+        // The first table comes late, the second at once; the last table's grains follow both.
         tables.table(&layout, 14, &first).expect("the first");
         tables.table(&layout, 16, &second).expect("the second");
         assert!(matches!(tables.grain(130, 18), Err((_, Fault::StreamTable { table: 1, .. }))));

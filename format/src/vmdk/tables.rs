@@ -1,4 +1,4 @@
-//! Grain directories and grain tables: bytes to places, and what no place can be.
+//! Decodes and checks grain directories and grain tables.
 //!
 //! Source of the layout: VMware, *Virtual Disk Format 5.0*, "Hosted Sparse Extents": a directory
 //! and its tables are 32-bit little-endian sectors of the file; 0 is "none".
@@ -7,30 +7,30 @@ use super::Fault;
 use super::header::SECTOR_LEN;
 use super::layout::{GRAIN_HEAD_LEN, Grains, Layout, Placed, Region};
 
-/// An entry that stands for a grain of zeros, where the header allows it.
+/// The entry of a zero grain, if the header allows it.
 const ZERO_GRAIN: u32 = 1;
 
-/// The numbers of a directory or table.
+/// Decodes the entries of a directory or table.
 pub(super) fn decode(bytes: &[u8]) -> Box<[u32]> {
     bytes.as_chunks::<4>().0.iter().map(|entry| u32::from_le_bytes(*entry)).collect()
 }
 
-/// Everything in a file that is no grain.
+/// All structures of a file apart from its grains.
 #[derive(Debug)]
 pub(super) struct Metadata {
     fixed: Vec<Region>,
-    /// Where tables begin, in ascending order: of both directories.
+    /// The first sectors of the tables of both directories, in ascending order.
     tables: Box<[u32]>,
     table_sectors: u64,
     overhead_sectors: u64,
 }
 
 impl Metadata {
-    /// Checks that header, descriptor, directories and tables lie inside the file's
-    /// `file_sectors` and apart from each other. `directory_sector` is the directory's place.
+    /// Checks that the header, the descriptor, the directories and the tables lie inside the
+    /// `file_bytes` of the file and do not overlap.
     ///
     /// # Errors
-    /// What is wrong, and the offset in the file of what says so.
+    /// The fault, with the file offset of the structure or entry that shows it.
     pub fn new(
         layout: &Layout,
         directory: &[u32],
@@ -70,7 +70,7 @@ impl Metadata {
         Ok(Self { fixed, tables: tables.into(), table_sectors, overhead_sectors })
     }
 
-    /// What lies in the way of a grain, if anything does.
+    /// Returns a description of the structure that a grain would overlap, if any.
     fn in_the_way(&self, start: u64, sectors: u64) -> Option<&'static str> {
         if start < self.overhead_sectors {
             return Some("in front of the first grain, by the header");
@@ -79,7 +79,7 @@ impl Metadata {
         if self.fixed.iter().any(|fixed| grain.over(fixed).is_some()) {
             return Some("where the header, the descriptor or a directory lies");
         }
-        // The last table that begins before the grain ends.
+        // This is the last table that begins before the grain ends.
         let after = self.tables.partition_point(|&table| u64::from(table) < grain.end());
         let table = after.checked_sub(1).and_then(|at| self.tables.get(at))?;
         let reaches_in = u64::from(*table) + self.table_sectors > start;
@@ -91,7 +91,7 @@ fn table_region(sector: u32, sectors: u64) -> Region {
     Region { what: "a grain table", start: u64::from(sector), sectors }
 }
 
-/// Checks that the structures whose places the header gives lie in the file and apart.
+/// Checks that the structures that the header locates lie inside the file and do not overlap.
 pub(super) fn check_fixed(fixed: &[Region], file_bytes: u64) -> Result<(), Placed> {
     for (number, region) in fixed.iter().enumerate() {
         let place = region.start.saturating_mul(SECTOR_LEN);
@@ -106,11 +106,11 @@ pub(super) fn check_fixed(fixed: &[Region], file_bytes: u64) -> Result<(), Place
     Ok(())
 }
 
-/// Checks that two copies of a directory or table say the same; of a directory, which tables
-/// there are. `place` is where the first copy lies, `by` what to call the other.
+/// Checks that two copies of a directory or table agree; for directories, callers pass the presence
+/// of tables. `place` is the first copy's file offset, `by` the other copy's name.
 ///
 /// # Errors
-/// The first entry that differs, and its offset in the file.
+/// The first entry that differs, with its file offset.
 pub(super) fn check_redundant(
     place: u64,
     what: &'static str,
@@ -128,18 +128,18 @@ pub(super) fn check_redundant(
     Ok(())
 }
 
-/// One grain table: for each grain its sector in the file, 0 for zeros.
+/// A grain table with the file sector of each grain, 0 for zeros.
 #[derive(Debug)]
 pub(super) struct Table {
     pub entries: Box<[u32]>,
 }
 
 impl Table {
-    /// Checks the entries of the table with the number `number`, which lies at `place`: each is
-    /// the whole place of a grain inside the file, apart from all metadata and from each other.
+    /// Checks the entries of table `number` at file offset `place`: each grain must lie inside the
+    /// file and must not overlap metadata or another grain.
     ///
     /// # Errors
-    /// What is wrong, and the entry's offset in the file.
+    /// The fault, with the entry's file offset.
     pub fn new(
         layout: &Layout,
         metadata: &Metadata,
@@ -188,13 +188,13 @@ impl Table {
         Ok(Self { entries })
     }
 
-    /// The next place after `sector` where a grain of this table begins.
+    /// Returns the sector of the next grain of this table after `sector`.
     pub fn next_after(&self, sector: u32) -> Option<u32> {
         self.entries.iter().copied().filter(|&entry| entry > sector).min()
     }
 }
 
-/// The fewest bytes that a grain takes in the file.
+/// Returns the minimum space of a grain in the file, in bytes.
 fn least_bytes(layout: &Layout, grain: u64) -> u64 {
     match layout.grains {
         Grains::Plain => layout.len_of_grain(grain),

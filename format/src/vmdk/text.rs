@@ -1,10 +1,10 @@
-//! The descriptor of a disk that is written: what every product wants to find there, and no more.
+//! Writes a disk's descriptor with the keys that every product expects, and no others.
 //!
 //! Source of the keys: VMware, *Virtual Disk Format 5.0* (technical note), "The Descriptor File".
-//! What the note leaves open is as VMware's own converters have it, because that is what products
-//! are tested with: the hardware version that every release knows, an LSI Logic adapter with its
-//! geometry of 255 heads, and the tools version that says "not from VMware". Each key stands once:
-//! VirtualBox refuses a disk that repeats one.
+//! Values that the note leaves open follow VMware's own converters, because products are tested
+//! with those. They are the hardware version that every release knows, an LSI Logic adapter with
+//! 255 heads, and the tools version for "not from VMware". Each key appears once: VirtualBox
+//! refuses a disk that repeats one.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -14,46 +14,45 @@ use crate::device::SectorBits;
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, Result};
 
-/// Sectors set aside for the text: what every writer sets aside, with room for products that add
-/// keys of their own in place.
+/// The space for the text, in sectors. Every writer reserves this much, so that products can add
+/// their own keys in place.
 pub(super) const DESCRIPTOR_SECTORS: u64 = 20;
 /// The extent's name in a stream that has no file name.
 pub(super) const STREAM_NAME: &str = "disk.vmdk";
-/// The content id of a disk that nobody computed: the digits of `melv`. A writer that sees the
-/// content only while it passes has nothing to derive one from, and a random one would make equal
-/// disks unequal files.
+/// The content id of a disk whose digest is unknown: the digits of `melv`. A streaming writer has
+/// nothing to derive an id from, and a random id would make files of equal disks differ.
 const UNKNOWN_CID: &str = "6d656c76";
 /// Content ids with a meaning: "none", "no parent", and "see the long content id".
 const RESERVED_CIDS: [&str; 3] = ["00000000", "ffffffff", "fffffffe"];
-/// Longer names are those of no file.
+/// The maximum length of a file name, in bytes.
 const NAME_LEN_MAX: usize = 255;
 const HEADS: u64 = 255;
 const TRACK_SECTORS: u64 = 63;
 /// A BIOS counts cylinders in 16 bits.
 const CYLINDERS_MAX: u64 = 65_535;
 
-/// What a descriptor says.
+/// The content of a descriptor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Descriptor<'a> {
-    /// `monolithicSparse`, …
+    /// The disk type, such as `monolithicSparse`.
     pub(super) create_type: &'static str,
-    /// `RW` or `RDONLY`.
+    /// The access, `RW` or `RDONLY`.
     pub(super) access: &'static str,
-    /// Sectors in the disk.
+    /// The size of the disk, in sectors.
     pub(super) capacity_sectors: u64,
     /// The file's own name; see [`own_name`].
     pub(super) name: &'a str,
-    /// The disk's content id, from which VMware's content ids are cut.
+    /// The disk's content id, from which VMware's content ids are derived.
     pub(super) content: Option<Digest>,
-    /// The sizes of its sectors.
+    /// The sizes of the disk's sectors.
     pub(super) sectors: SectorBits,
 }
 
 impl Descriptor<'_> {
-    /// The text, padded with zeros to [`DESCRIPTOR_SECTORS`].
+    /// Returns the text, padded with zeros to [`DESCRIPTOR_SECTORS`].
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.text().into_bytes();
-        // The fixed part has some 500 bytes and the name has a bound, so it always fits.
+        // The fixed part has about 500 bytes and the name is bounded, so it always fits.
         bytes.resize((DESCRIPTOR_SECTORS * SECTOR_LEN) as usize, 0);
         bytes
     }
@@ -95,7 +94,7 @@ impl Descriptor<'_> {
     }
 }
 
-/// VMware's two content ids, of 8 and of 32 digits: the long one ends in the short one.
+/// Returns VMware's two content ids, of 8 and of 32 digits; the long one ends with the short one.
 fn content_ids(content: Option<Digest>) -> (String, Option<String>) {
     let Some(content) = content else { return (UNKNOWN_CID.into(), None) };
     let digits = content.to_string();
@@ -103,7 +102,7 @@ fn content_ids(content: Option<Digest>) -> (String, Option<String>) {
     (short.into(), Some(format!("{}{short}", &digits[8..32])))
 }
 
-/// A file's own name as an extent's line can hold it: it must stand for itself between quotes.
+/// Returns a file's own name if it can stand between quotes in an extent's line unescaped.
 ///
 /// # Errors
 /// [`BlockError::Invalid`].
@@ -124,8 +123,8 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_LEN_MAX && !name.chars().any(is_bad)
 }
 
-/// The extent's name in a stream called `name`: its last part where that names a VMDK, so that
-/// a stream and a file of one name are equal bytes; else [`STREAM_NAME`].
+/// Returns the extent's name in a stream called `name`: its last component if that names a VMDK, so
+/// that a stream and a file of one name are identical; otherwise [`STREAM_NAME`].
 pub(super) fn stream_name(name: &str) -> &str {
     let last = name.rsplit('/').next().unwrap_or_default();
     let names_vmdk = last.len() > ".vmdk".len() && last.to_ascii_lowercase().ends_with(".vmdk");

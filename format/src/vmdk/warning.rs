@@ -1,59 +1,58 @@
-//! What is odd about a VMDK and no reason to refuse it.
+//! Oddities of a VMDK that are no reason to refuse it.
 
 use std::fmt;
 
 use super::header::{FLAG_NEWLINES, SparseHeader};
 
-/// Something to be told to whoever imports the disk.
+/// A warning for the user who imports the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// The file.
+    /// The file's name.
     pub object: String,
-    /// What is odd about it.
+    /// The oddity of the file.
     pub oddity: Oddity,
 }
 
-/// What can be odd about a file.
+/// An oddity of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Oddity {
-    /// Its writer did not close it: what the guest wrote last may not be in it.
+    /// The file was not closed cleanly: the guest's last writes may be missing.
     Unclean,
-    /// The bytes that show whether a transfer changed line ends were changed. The tables were
-    /// found sound nevertheless; grains that are not compressed have no check of their own.
+    /// A transfer changed the bytes that reveal converted line ends. The tables are sound
+    /// nevertheless; uncompressed grains have no check of their own.
     Newlines,
     /// Bytes follow the end of the stream.
     Padding {
-        /// How many.
+        /// The number of bytes.
         bytes: u64,
     },
-    /// A flat file goes on behind the last byte that the descriptor uses.
+    /// A flat file extends beyond the last byte that the descriptor uses.
     Unused {
-        /// By how many bytes.
+        /// The number of unused bytes.
         bytes: u64,
     },
-    /// A descriptor beside names this file as a piece of its disk.
+    /// A descriptor next to the file names it as an extent of its disk.
     Piece {
         /// The descriptor's file name.
         name: String,
     },
-    /// A difference beside names this disk as its parent: it has a later state.
+    /// A snapshot next to the file names this disk as its parent and has a later state.
     Child {
-        /// The difference's file name.
+        /// The snapshot's file name.
         name: String,
     },
-    /// The disk was made for sectors of another size than 512 bytes, and partition tables count them.
+    /// The disk's logical sectors are not 512 bytes long, and its partition tables count them.
     SectorSize {
-        /// Bytes in a logical sector.
+        /// The logical sector size, in bytes.
         bytes: u64,
     },
-    /// The descriptor has a size of sectors that no disk has. It is left out.
+    /// The descriptor has an impossible sector size, which is ignored.
     OddSectorSize {
-        /// The size that it has.
+        /// The sector size, in bytes.
         bytes: u64,
     },
-    /// The descriptor fills its room to the last byte and does not end with a line: it may have
-    /// been cut.
+    /// The descriptor fills its space to the last byte without ending its last line: it may be truncated.
     FullDescriptor,
 }
 
@@ -87,7 +86,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What is odd about a sparse extent's header.
+/// Returns the oddities of a sparse extent's header.
 pub(super) fn of_header(object: &str, header: &SparseHeader) -> Vec<Warning> {
     let warning = |oddity| Warning { object: object.to_owned(), oddity };
     let unclean = header.is_unclean.then_some(Oddity::Unclean);
@@ -95,7 +94,7 @@ pub(super) fn of_header(object: &str, header: &SparseHeader) -> Vec<Warning> {
     unclean.into_iter().chain(newlines).map(warning).collect()
 }
 
-/// What is odd about an embedded descriptor's room.
+/// Returns the oddity of an embedded descriptor's space, if any.
 pub(super) fn of_descriptor(object: &str, room: &[u8]) -> Option<Warning> {
     let is_full = room.last().is_some_and(|&byte| byte != 0 && byte != b'\n' && byte != b' ');
     is_full.then(|| Warning { object: object.to_owned(), oddity: Oddity::FullDescriptor })

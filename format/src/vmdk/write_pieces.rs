@@ -1,5 +1,5 @@
-//! What both writers share: a disk cut into pieces that are read and worked on by many threads and
-//! written in the order of the disk by one.
+//! The common part of both writers. It cuts a disk into pieces; many threads read and process them,
+//! and one thread writes them in disk order.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
@@ -14,47 +14,46 @@ use crate::digest::Digest;
 use crate::error::{BlockError, Error, Result};
 use crate::export::ExportOptions;
 
-/// Sectors in a grain: the one size that every product reads (64 KiB).
+/// The length of a grain, in sectors: 64 KiB, the only size that every product reads.
 pub(super) const GRAIN_SECTORS: u64 = 128;
-/// Bytes in a grain.
+/// The length of a grain, in bytes.
 pub(super) const GRAIN_LEN: usize = (GRAIN_SECTORS * SECTOR_LEN) as usize;
-/// Entries in a grain table: the technical note fixes them at 512.
+/// The number of entries in a grain table, which the technical note fixes at 512.
 pub(super) const TABLE_ENTRIES: usize = 512;
-/// Sectors in a grain table.
+/// The length of a grain table, in sectors.
 pub(super) const TABLE_SECTORS: u64 = (TABLE_ENTRIES * ENTRY_LEN) as u64 / SECTOR_LEN;
-/// Bytes in an entry of a table or a directory.
+/// The length of an entry of a table or a directory, in bytes.
 pub(super) const ENTRY_LEN: usize = 4;
-/// Bytes of disk under one grain table (32 MiB).
+/// The length of disk that one grain table covers (32 MiB).
 pub(super) const COVERAGE_LEN: u64 = (TABLE_ENTRIES * GRAIN_LEN) as u64;
-/// Sectors in a file, at most: tables and directories hold the numbers of sectors in 32 bits.
+/// The maximum length of a file, in sectors: tables and directories hold 32-bit sector numbers.
 pub(super) const FILE_SECTORS_MAX: u64 = u32::MAX as u64;
-/// Bytes in a disk, at most: a directory of 16 MiB, which is as much as careful readers load, and
-/// twice the largest disk that VMware's products make (62 TiB).
+/// The maximum size of a disk, in bytes. Its directory has 16 MiB, the most that careful readers
+/// load. VMware's products make disks of up to 62 TiB, about half of this.
 const DISK_LEN_MAX: u64 = 128 << 40;
 
-/// Grains in a piece: 1 MiB, like the pieces of a raw export. A grain table covers whole pieces.
+/// The number of grains in a piece: 1 MiB, as in a raw export. A grain table covers whole pieces.
 const PIECE_GRAINS: usize = 16;
 const PIECE_LEN: u64 = (PIECE_GRAINS * GRAIN_LEN) as u64;
-/// Pieces in work or waiting to be written, for each thread: enough that no thread waits for the
-/// one that writes.
+/// The maximum number of unwritten pieces per thread, enough that no thread waits for the writing one.
 const PIECES_PER_THREAD: usize = 3;
-/// How long to wait for a piece before looking for other work again.
+/// The time to wait for a piece before looking for other work again.
 const NAP: Duration = Duration::from_millis(1);
 
-/// How to write a VMDK.
+/// The options of writing a VMDK.
 #[derive(Debug, Default)]
 pub struct WriteOptions<'a> {
-    /// The disk's content id, where it is known: the file's own content ids are cut from it, so
-    /// that other content has others and equal content the same. Without it they are fixed.
+    /// The disk's content id, if known. The file's own content ids are derived from it, so that
+    /// they differ exactly if the content does. Without it, they are fixed.
     pub content: Option<Digest>,
-    /// What all exports have in common.
+    /// The options that all exports share.
     pub export: ExportOptions<'a>,
 }
 
-/// The sectors of a disk that a VMDK can hold.
+/// Returns the disk's size in sectors, if a VMDK can hold it.
 ///
 /// # Errors
-/// [`BlockError::Invalid`] for a disk of nothing or of parts of sectors, [`BlockError::Limit`].
+/// [`BlockError::Invalid`] for an empty disk or a partial sector; [`BlockError::Limit`].
 pub(super) fn capacity_sectors(device: &dyn BlockDevice) -> Result<u64> {
     let size = device.size();
     let refused = |expected| {
@@ -75,10 +74,10 @@ pub(super) fn capacity_sectors(device: &dyn BlockDevice) -> Result<u64> {
     Ok(size / SECTOR_LEN)
 }
 
-/// A place in a file as tables hold it. `end` is where what lies there ends.
+/// Converts a sector number into a table entry. `end` is the sector after the structure there.
 ///
 /// # Errors
-/// [`BlockError::Limit`] where the file would outgrow its tables.
+/// [`BlockError::Limit`] if the file would exceed 32-bit sector numbers.
 pub(super) fn entry(sector: u64, end: u64) -> Result<u32> {
     match u32::try_from(sector) {
         Ok(sector) if end <= FILE_SECTORS_MAX => Ok(sector),
@@ -86,27 +85,27 @@ pub(super) fn entry(sector: u64, end: u64) -> Result<u32> {
     }
 }
 
-/// The bytes of a table or a directory.
+/// Encodes a table or a directory.
 pub(super) fn encode_entries(entries: &[u32]) -> Vec<u8> {
     entries.iter().flat_map(|entry| entry.to_le_bytes()).collect()
 }
 
-/// Grains that follow each other on the disk.
+/// Consecutive grains of the disk.
 #[derive(Debug)]
 pub(super) struct Piece {
-    /// Number of the first one.
+    /// The number of the first grain.
     pub(super) first_grain: u64,
-    /// Their bytes; beyond the end of the disk, zeros.
+    /// The bytes of the grains; zeros beyond the end of the disk.
     pub(super) bytes: Vec<u8>,
 }
 
 impl Piece {
-    /// The grains that are not all zeros: which one in the piece, and its bytes.
+    /// Returns the grains that are not all zeros, with their indexes in the piece.
     pub(super) fn stored_grains(&self) -> impl Iterator<Item = (usize, &[u8])> {
         self.bytes.chunks_exact(GRAIN_LEN).enumerate().filter(|(_, grain)| !is_zero(grain))
     }
 
-    /// Where it ends on the disk.
+    /// Returns the offset of the piece's end on the disk.
     fn end_bytes(&self) -> u64 {
         self.first_grain * GRAIN_LEN as u64 + self.bytes.len() as u64
     }
@@ -116,7 +115,7 @@ impl Piece {
         let len = (end - start) as usize;
         bytes.resize(len.next_multiple_of(GRAIN_LEN), 0);
         let place = |at: u64| (at - start) as usize;
-        // Data from `unread` on, as far as the map was followed: neighbouring runs are one read.
+        // `unread..at` is mapped as data but not read yet, so that adjacent runs take one read.
         let (mut unread, mut at) = (start, start);
         while at < end {
             let run = device.map(at, end - at)?;
@@ -142,12 +141,12 @@ fn is_zero(grain: &[u8]) -> bool {
     grain.chunks(ZEROS.len()).all(|part| part == &ZEROS[..part.len()])
 }
 
-/// Buffers that have done their work, to be used again.
+/// Buffers that are free for reuse.
 #[derive(Debug, Default)]
 pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
 
 impl Spare {
-    /// Some buffer; what it holds means nothing.
+    /// Returns a buffer with unspecified content.
     pub(super) fn take(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
@@ -157,11 +156,11 @@ impl Spare {
     }
 }
 
-/// The starts of the pieces that the device does not know to be zeros, in ascending order.
+/// An iterator over the starts of the pieces that are not known to be zeros, in ascending order.
 struct Starts<'a> {
     device: &'a dyn BlockDevice,
     offset: u64,
-    /// Up to here, the device has said that there is data.
+    /// The end of the data that the device has reported.
     data_end: u64,
 }
 
@@ -193,14 +192,13 @@ impl Iterator for Starts<'_> {
     }
 }
 
-/// Reads the pieces of `device` that may hold data and has `make` work on each, on the threads of
-/// the current `rayon` pool; hands what it made to `take`, on this thread and in the order of the
-/// disk, while the pool works on the next ones. Buffers come from `spare`; `make` or `take` gives
-/// them back. At most [`PIECES_PER_THREAD`] pieces a thread are under way.
+/// Reads the pieces of `device` that may hold data and calls `make` for each, on the threads of the
+/// current `rayon` pool. Passes the results to `take` on this thread and in disk order, while the
+/// pool works on later pieces. Buffers come from `spare`; `make` or `take` returns them. At most
+/// [`PIECES_PER_THREAD`] pieces per thread are in progress.
 ///
 /// # Errors
-/// The first one in the order of the disk: those of the device, of `make` and of `take`;
-/// [`BlockError::Interrupted`].
+/// The first error in disk order of the device, of `make` or of `take`; [`BlockError::Interrupted`].
 pub(super) fn in_order<T: Send>(
     device: &dyn BlockDevice,
     options: &ExportOptions<'_>,
@@ -220,13 +218,13 @@ pub(super) fn in_order<T: Send>(
                 under_way.push_back(receiver);
                 scope.spawn_fifo(move |_| {
                     let piece = start.and_then(|start| Piece::read(device, start, spare.take()));
-                    // Nobody waits for it once an earlier piece has failed.
+                    // The receiver is gone once an earlier piece has failed.
                     let _ = sender.send(piece.and_then(|piece| Ok((piece.end_bytes(), make(piece)?))));
                 });
             }
             options.check()?;
             let Some(receiver) = under_way.pop_front() else { break };
-            // Nothing comes from a piece that panicked; leaving the scope passes the panic on.
+            // A piece that panicked sends no result; leaving the scope propagates the panic.
             let Some(made) = wait_for(&receiver) else { break };
             let (end_bytes, made) = made?;
             take(made)?;
@@ -244,8 +242,8 @@ fn report(device: &dyn BlockDevice, options: &ExportOptions<'_>, done: u64) {
     }
 }
 
-/// What is sent, or `None` if it never will be. A thread of the pool works for the pool meanwhile:
-/// it may be the only one.
+/// Waits for the result, or returns `None` if its sender is gone. A thread of the pool meanwhile
+/// works for the pool, because it may be the only one.
 fn wait_for<T>(receiver: &Receiver<T>) -> Option<T> {
     loop {
         match receiver.try_recv() {

@@ -1,4 +1,4 @@
-//! A disk as `monolithicSparse`: one file that products write to, grains as they are.
+//! Writes a disk as `monolithicSparse`: one file to which products can write, with uncompressed grains.
 //!
 //! Source of the layout: VMware, *Virtual Disk Format 5.0* (technical note), "Hosted Sparse Extents".
 //!
@@ -9,8 +9,8 @@
 //! grains, in the order of the disk       from a multiple of a grain on
 //! ```
 //!
-//! Every table has its place, as products that write to the disk expect it; those without grains
-//! are left as holes. The last grain is whole, also where the disk ends within it.
+//! Every table has its place, because products that write to the disk expect it; tables without
+//! grains are left as holes. The last grain is stored whole even if the disk ends inside it.
 
 use std::path::Path;
 
@@ -26,23 +26,23 @@ use crate::error::{BlockError, Result};
 use crate::output::{OutputFile, Target};
 
 const DESCRIPTOR_SECTOR: u64 = 1;
-/// Sectors of a disk, at most: VMware's products and others keep an extent's sectors in 32 bits.
+/// The maximum size of a disk, in sectors: many products hold an extent's size in 32 bits.
 const CAPACITY_SECTORS_MAX: u64 = u32::MAX as u64;
-/// Entries of a directory that are encoded at once.
+/// The number of directory entries that are encoded at once.
 const DIRECTORY_PART: u64 = 1 << 14;
 
-/// Writes `device` to the file `path` as a `monolithicSparse` VMDK, version 1, reading on all
-/// threads of the current `rayon` pool. Grains of zeros are not stored. The file has its name only
-/// once it is complete and synced. Equal disks, content ids and file names make equal bytes, on any
-/// number of threads. Memory: 4 MiB a thread.
+/// Writes `device` to the file `path` as a `monolithicSparse` VMDK, version 1, and reads on all
+/// threads of the current `rayon` pool. Zero grains are not stored. The file gets its name only
+/// when it is complete and synced. Equal disks, content ids and file names make identical files, on
+/// any number of threads. Memory: 4 MiB per thread.
 ///
 /// Returns the file's length.
 ///
 /// # Errors
-/// [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there; [`BlockError::Invalid`] for a block device, for a file name
-/// that a descriptor cannot hold and for a disk of no sectors; [`BlockError::Limit`] for more than the
-/// format can hold, 2 TiB of disk and of file: a stream holds larger disks; [`BlockError::NoSpace`]; what
-/// reading the disk gives.
+/// [`StoreError::Exists`] for an existing file; [`BlockError::Invalid`] for a block device, for a file name
+/// that a descriptor cannot hold and for an empty disk; [`BlockError::Limit`] beyond 2 TiB of disk or
+/// file, the format's limit (a stream holds larger disks); [`BlockError::NoSpace`]; the errors of
+/// reading the disk.
 pub fn export_sparse(device: &dyn BlockDevice, path: &Path, options: &WriteOptions<'_>) -> Result<u64> {
     let target = Target::find_file(path, "a file: a VMDK has a length of its own")?;
     let name = own_name(target.file_name())?;
@@ -68,7 +68,7 @@ pub fn export_sparse(device: &dyn BlockDevice, path: &Path, options: &WriteOptio
     })
 }
 
-/// Where everything but the grains lies, in sectors.
+/// The places of all structures but the grains, in sectors.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     capacity_sectors: u64,
@@ -124,9 +124,9 @@ impl Layout {
     }
 }
 
-/// The grains of a piece that are not zeros, moved together.
+/// The non-zero grains of a piece, moved together.
 struct Stored {
-    /// Their numbers on the disk.
+    /// The numbers of the grains on the disk.
     grains: Vec<u64>,
     bytes: Vec<u8>,
 }
@@ -143,20 +143,20 @@ impl Stored {
     }
 }
 
-/// The file as far as it is written.
+/// The state of writing the file.
 struct SparseWriter<'a> {
     out: &'a OutputFile<'a>,
     layout: Layout,
-    /// Where the next grain goes.
+    /// The sector of the next grain.
     next_sector: u64,
-    /// The table of the grains that came last, and its number.
+    /// The entries of the table of the latest grains; `table_number` is its number.
     table: [u32; TABLE_ENTRIES],
     table_number: Option<u64>,
 }
 
 impl<'a> SparseWriter<'a> {
     fn start(out: &'a OutputFile<'a>, layout: Layout, descriptor: &Descriptor<'_>) -> Result<Self> {
-        // What is not written below is a hole: zeros.
+        // Everything not written below is a hole, which reads as zeros.
         out.set_len(layout.data * SECTOR_LEN)?;
         out.write_at(&layout.header().encode(), 0)?;
         out.write_at(&descriptor.encode(), DESCRIPTOR_SECTOR * SECTOR_LEN)?;
@@ -183,7 +183,7 @@ impl<'a> SparseWriter<'a> {
         self.out.write_at(&stored.bytes, place * SECTOR_LEN)
     }
 
-    /// Writes the table that no further grain belongs to, in both places.
+    /// Writes the current table to both places, since no further grain belongs to it.
     fn end_table(&mut self) -> Result<()> {
         if let Some(number) = self.table_number.take() {
             let bytes = encode_entries(&self.table);
@@ -195,14 +195,14 @@ impl<'a> SparseWriter<'a> {
         Ok(())
     }
 
-    /// The file's length.
+    /// Finishes the file and returns its length, in bytes.
     fn finish(mut self) -> Result<u64> {
         self.end_table()?;
         Ok(self.next_sector * SECTOR_LEN)
     }
 }
 
-/// Writes a directory of `count` tables that follow each other from sector `tables` on.
+/// Writes a directory of `count` consecutive tables that begin at sector `tables`.
 fn write_directory(out: &OutputFile<'_>, directory: u64, tables: u64, count: u64) -> Result<()> {
     for first in (0..count).step_by(DIRECTORY_PART as usize) {
         let part = first..count.min(first + DIRECTORY_PART);

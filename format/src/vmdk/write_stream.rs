@@ -1,9 +1,9 @@
-//! A disk as `streamOptimized`: grains deflated one after the other, what tells of them behind
-//! them, so that it is written in one pass, also to a pipe. This is what travels in an OVA.
+//! Writes a disk as `streamOptimized`: deflated grains, and each table after its grains. A single
+//! pass suffices, even to a pipe. An OVA contains disks in this form.
 //!
 //! Source of the layout: VMware, *Virtual Disk Format 5.0* (technical note), "Stream-Optimized
 //! Compressed Sparse Extents". The note says "deflate, RFC 1951"; every product writes and reads
-//! zlib, RFC 1950, around it. Version 3 and the markers are what ESXi asks for.
+//! zlib, RFC 1950, around it. ESXi requires version 3 and the markers.
 //!
 //! ```text
 //! header, descriptor, zeros      128 sectors; the directory is said to be at the end
@@ -15,8 +15,8 @@
 //! end-of-stream marker           a sector of zeros
 //! ```
 //!
-//! The last grain is deflated whole, zeros in place of what is beyond the end of the disk:
-//! VirtualBox takes a shorter one for damage, everything else accepts both.
+//! The last grain is deflated whole, with zeros beyond the end of the disk: VirtualBox takes a
+//! shorter one for damage, and all other readers accept both.
 
 use std::io::Write;
 use std::path::Path;
@@ -37,9 +37,9 @@ use crate::device::{BlockDevice, SectorBits};
 use crate::error::{Error, Result};
 use crate::output::Target;
 
-/// How hard to deflate: as lightly as keeps every disk within 1.02 times the stream that qemu-img
-/// makes of it (zlib at level 6, on one thread). On `benches/corpus`, against qemu-img 10.0.2, runs
-/// in turns, processor time of all threads together:
+/// The lowest deflate level that keeps every disk within 1.02 times the size of qemu-img's stream
+/// (zlib at level 6, on one thread). Measured on `benches/corpus` against qemu-img 10.0.2, in
+/// alternating runs; processor time is the sum over all threads:
 ///
 /// | level | 3 | 4 | 5 | 6 | **7** | 8 | 9 |
 /// |---|---|---|---|---|---|---|---|
@@ -47,15 +47,15 @@ use crate::output::Target;
 /// | size, worst of eight | | | | 1.022 | **1.016** | | |
 /// | processor time, `base` | 0.32 | 0.36 | 0.37 | 0.43 | **0.68** | 1.58 | 1.25 |
 const LEVEL: u32 = 7;
-/// Sectors before the first grain: header and descriptor, up to a whole grain.
+/// The sectors before the first grain: header and descriptor, rounded up to a whole grain.
 const OVERHEAD_SECTORS: u64 = GRAIN_SECTORS;
 const DESCRIPTOR_SECTOR: u64 = 1;
 const MARKER_LEN: usize = 12;
-/// The bytes of a grain with its marker are at most these: VMware's and VirtualBox's readers set
-/// aside a grain and a sector. What cannot be deflated is stored, which adds some 30 bytes.
+/// The maximum length of a grain with its marker, in bytes: the readers of VMware and VirtualBox
+/// reserve a grain and a sector. Incompressible data is stored, which adds about 30 bytes.
 const STORED_GRAIN_LEN_MAX: usize = GRAIN_LEN + SECTOR_LEN as usize;
 
-/// What the marker before a structure says that it is.
+/// The type of the structure after a marker.
 #[derive(Debug, Clone, Copy)]
 enum Marker {
     EndOfStream = 0,
@@ -65,13 +65,13 @@ enum Marker {
 }
 
 /// Writes `device` to the file `path` as a `streamOptimized` VMDK: see [`export_stream`]. The file
-/// has its name only once it is complete and synced.
+/// gets its name only when it is complete and synced.
 ///
 /// Returns the file's length.
 ///
 /// # Errors
-/// [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there; [`BlockError::Invalid`] for a block device and for a file
-/// name that a descriptor cannot hold; and those of [`export_stream`].
+/// [`StoreError::Exists`] for an existing file; [`BlockError::Invalid`] for a block device and for a file
+/// name that a descriptor cannot hold; the errors of [`export_stream`].
 pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &WriteOptions<'_>) -> Result<u64> {
     let target = Target::find_file(path, "a file, or - for standard output")?;
     let name = own_name(target.file_name())?;
@@ -82,18 +82,17 @@ pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &Write
     })
 }
 
-/// Writes `device` to `out` as a `streamOptimized` VMDK, version 3, in one pass. Pieces are read
-/// and deflated on all threads of the current `rayon` pool and written in order; grains of zeros
-/// are not stored. `name` is what to call the stream in messages; where it ends in `.vmdk`, the
-/// descriptor has its last part for the file's name, else `disk.vmdk`. Equal disks, content ids and
-/// such names make equal bytes, on any number of threads. Memory: 5 MiB a thread, and 128 KiB a
-/// TiB of disk.
+/// Writes `device` to `out` as a `streamOptimized` VMDK, version 3, in one pass. Pieces are read and
+/// deflated on all threads of the current `rayon` pool and written in order; zero grains are not
+/// stored. `name` is the stream's name in messages. If it ends in `.vmdk`, its last component is the
+/// file name in the descriptor, otherwise `disk.vmdk`. Equal disks, content ids and file names make
+/// identical streams, on any number of threads. Memory: 5 MiB per thread, and 128 KiB per TiB of disk.
 ///
-/// Returns the bytes written.
+/// Returns the number of bytes written.
 ///
 /// # Errors
-/// [`BlockError::Invalid`] for a disk of no sectors; [`BlockError::Limit`] for more than the format can hold,
-/// which may show only when 2 TiB are written; those of the stream and of reading the disk.
+/// [`BlockError::Invalid`] for an empty disk; [`BlockError::Limit`] for more than the format can hold, which
+/// may show only after 2 TiB of output; the errors of the stream and of reading the disk.
 pub fn export_stream(
     device: &dyn BlockDevice,
     out: &mut dyn Write,
@@ -157,15 +156,14 @@ fn write_stream(
     writer.finish(header)
 }
 
-/// The grains of a piece as the file has them.
+/// The deflated grains of a piece, as in the file.
 struct Deflated {
-    /// Their numbers on the disk, and where each begins in `bytes`, in sectors.
+    /// The number of each grain on the disk, and its offset in `bytes`, in sectors.
     grains: Vec<(u64, u64)>,
     bytes: Vec<u8>,
 }
 
-/// Compressors that have done their work, to be used again: making one costs as much as deflating
-/// a grain.
+/// Compressors that are free for reuse: creating one costs as much as deflating a grain.
 #[derive(Default)]
 struct Deflaters(Mutex<Vec<Compress>>);
 
@@ -192,14 +190,14 @@ impl Deflaters {
     }
 }
 
-/// Appends a grain: its marker, what it deflates to, zeros up to a whole sector.
+/// Appends a grain: its marker, its zlib stream, and zeros up to a whole sector.
 fn push_grain(out: &mut Vec<u8>, disk_sector: u64, grain: &[u8], compress: &mut Compress) -> Result<()> {
     let start = out.len();
     out.extend_from_slice(&disk_sector.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     compress.reset();
     loop {
-        // Once is enough; were it not, the rest would follow.
+        // One round suffices; if it did not, the next would append the rest.
         out.reserve(STORED_GRAIN_LEN_MAX);
         let rest = &grain[compress.total_in() as usize..];
         let status = compress.compress_vec(rest, out, FlushCompress::Finish).map_err(|error| {
@@ -216,14 +214,14 @@ fn push_grain(out: &mut Vec<u8>, disk_sector: u64, grain: &[u8], compress: &mut 
     Ok(())
 }
 
-/// The stream as far as it is written.
+/// The state of writing the stream.
 struct StreamWriter<'a> {
     out: &'a mut dyn Write,
     name: &'a str,
-    /// Sectors written.
+    /// The number of sectors written.
     sector: u64,
     directory: Vec<u32>,
-    /// The table of the grains that came last, and its number.
+    /// The entries of the table of the latest grains; `table_number` is its number.
     table: [u32; TABLE_ENTRIES],
     table_number: Option<u64>,
 }
@@ -256,7 +254,7 @@ impl<'a> StreamWriter<'a> {
         Ok(())
     }
 
-    /// Writes a marker and what it announces; returns where that lies.
+    /// Writes a marker and its structure; returns the structure's sector.
     fn write_marked(&mut self, marker: Marker, structure: &[u8]) -> Result<u32> {
         let mut sectors = structure.to_vec();
         sectors.resize(structure.len().next_multiple_of(SECTOR_LEN as usize), 0);
@@ -285,7 +283,7 @@ impl<'a> StreamWriter<'a> {
         self.write(&deflated.bytes)
     }
 
-    /// Writes the table that no further grain belongs to.
+    /// Writes the current table, since no further grain belongs to it.
     fn end_table(&mut self) -> Result<()> {
         if let Some(number) = self.table_number.take() {
             let bytes = encode_entries(&self.table);
@@ -295,7 +293,7 @@ impl<'a> StreamWriter<'a> {
         Ok(())
     }
 
-    /// The bytes written.
+    /// Finishes the stream and returns the number of bytes written.
     fn finish(mut self, header: &SparseHeader) -> Result<u64> {
         self.end_table()?;
         let directory = encode_entries(&self.directory);
@@ -348,7 +346,7 @@ mod tests {
             hasher.update(b"more");
             noise.extend(hasher.finish().0);
         }
-        // Noise after text of every length: blocks of deflate that begin anywhere.
+        // Noise after text of every length makes deflate blocks begin at any offset.
         for text_len in (0..GRAIN_LEN).step_by(4099) {
             let mut grain = noise.clone();
             grain[..text_len].fill(b'x');

@@ -1,4 +1,4 @@
-//! A client of the protocol, byte by byte, that can say what no client should.
+//! A client that speaks the protocol byte by byte and can violate it.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -16,9 +16,9 @@ use melv_nbd::{Server, ServerOptions, Socket};
 
 use super::{Bytes, Shelf};
 
-/// How long anything may take that does not wait for anybody: far more than it does.
+/// The timeout of any step that need not wait: far more than it takes.
 pub const SOON: Duration = Duration::from_secs(20);
-/// Flags of a client that knows everything.
+/// All flags of a client.
 pub const CLIENT_FLAGS: u32 = 3;
 
 /// A reply to an option.
@@ -58,7 +58,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The error, or 0.
+    /// Returns the error, or 0.
     pub fn errno(&self) -> u32 {
         match self.chunks.last() {
             Some(Chunk::Error { errno, .. }) => *errno,
@@ -66,7 +66,7 @@ impl Answer {
         }
     }
 
-    /// Where the error is.
+    /// Returns the offset of the error.
     pub fn error_at(&self) -> Option<u64> {
         match self.chunks.last() {
             Some(Chunk::Error { at, .. }) => *at,
@@ -74,7 +74,7 @@ impl Answer {
         }
     }
 
-    /// The bytes of a read, holes as zeros: each where the one before ends.
+    /// Returns the bytes of a read, with holes as zeros, and asserts that chunks are consecutive.
     pub fn bytes(&self) -> Vec<u8> {
         let (mut all, mut next): (Vec<u8>, Option<u64>) = (Vec::new(), None);
         for part in &self.chunks {
@@ -95,7 +95,7 @@ impl Answer {
         all
     }
 
-    /// The extents of each context.
+    /// Returns the extents of each context.
     pub fn statuses(&self) -> HashMap<u32, Vec<(u64, u64)>> {
         let status = |part: &Chunk| match part {
             Chunk::Status { context, extents } => Some((*context, extents.clone())),
@@ -110,13 +110,13 @@ pub struct Client<S = UnixStream> {
     pub stream: S,
     pub mode: ReplyMode,
     cookie: u64,
-    /// Where reads begin and how long they are: simple replies do not tell.
+    /// The offset and the length of each read, which simple replies do not repeat.
     reads: HashMap<u64, (u64, u64)>,
     begun: HashMap<u64, Vec<Chunk>>,
     ended: Option<Receiver<()>>,
 }
 
-/// A server of `shelf` with the usual options.
+/// Creates a server of `shelf` with the usual options.
 pub fn server(shelf: Shelf) -> Server {
     server_with(shelf, ServerOptions { helpers_max: 4, ..ServerOptions::default() })
 }
@@ -125,7 +125,7 @@ pub fn server_with(shelf: Shelf, options: ServerOptions) -> Server {
     Server::new(Arc::new(shelf), options)
 }
 
-/// A client of `server` that has said nothing yet.
+/// Connects a client to `server` that has sent nothing yet.
 pub fn connect(server: &Server) -> Client {
     let (mine, theirs) = UnixStream::pair().unwrap();
     mine.set_read_timeout(Some(SOON)).unwrap();
@@ -139,14 +139,14 @@ pub fn connect(server: &Server) -> Client {
     Client { ended: Some(ended), ..Client::over(mine) }
 }
 
-/// A client that has been greeted and has sent its flags.
+/// Connects a client that has read the greeting and sent its flags.
 pub fn greeted(server: &Server) -> Client {
     let mut client = connect(server);
     client.greet();
     client
 }
 
-/// A client that reads `export`, with replies as `mode` says.
+/// Connects a client that reads `export` with replies in `mode`.
 pub fn reading(server: &Server, export: &str, mode: ReplyMode) -> Client {
     let mut client = greeted(server);
     client.agree(mode);
@@ -154,12 +154,12 @@ pub fn reading(server: &Server, export: &str, mode: ReplyMode) -> Client {
     client
 }
 
-/// A client of the usual disks.
+/// Connects a client to one of the usual disks.
 pub fn usual(export: &str, mode: ReplyMode) -> Client {
     reading(&server(Shelf::usual()), export, mode)
 }
 
-/// Text with its length before it.
+/// Encodes text after its length.
 pub fn text(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.put_u32(text.len() as u32);
@@ -167,7 +167,7 @@ pub fn text(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The data of GO and INFO.
+/// Encodes the data of GO and INFO.
 pub fn go_data(name: &[u8], infos: &[u16]) -> Vec<u8> {
     let mut data = text(name);
     data.put_u16(infos.len() as u16);
@@ -175,7 +175,7 @@ pub fn go_data(name: &[u8], infos: &[u16]) -> Vec<u8> {
     data
 }
 
-/// The data of LIST_META_CONTEXT and SET_META_CONTEXT.
+/// Encodes the data of LIST_META_CONTEXT and SET_META_CONTEXT.
 pub fn meta_data(name: &str, queries: &[&str]) -> Vec<u8> {
     let mut data = text(name.as_bytes());
     data.put_u32(queries.len() as u32);
@@ -183,13 +183,13 @@ pub fn meta_data(name: &str, queries: &[&str]) -> Vec<u8> {
     data
 }
 
-/// Infos by their kinds.
+/// Returns the infos by their kinds.
 pub fn infos(replies: &[OptionReply]) -> HashMap<u16, Vec<u8>> {
     let found = replies.iter().filter(|found| found.kind == reply::INFO);
     found.map(|found| (Take(&found.body).u16().unwrap(), found.body[2..].to_vec())).collect()
 }
 
-/// Contexts with their numbers.
+/// Returns the contexts with their numbers.
 pub fn contexts(replies: &[OptionReply]) -> Vec<(String, u32)> {
     let found = replies.iter().filter(|found| found.kind == reply::META_CONTEXT);
     let one = |body: &[u8]| (String::from_utf8(body[4..].to_vec()).unwrap(), Take(body).u32().unwrap());
@@ -213,7 +213,7 @@ impl<S: Read + Write> Client<S> {
         bytes
     }
 
-    /// Asserts that the server has closed, having said nothing more.
+    /// Asserts that the server has closed the connection without sending more.
     #[track_caller]
     pub fn is_closed(&mut self) {
         let mut rest = Vec::new();
@@ -223,7 +223,7 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// Takes the greeting; gives its flags.
+    /// Reads the greeting and returns its flags.
     pub fn greeting(&mut self) -> u16 {
         let greeting = self.take(18);
         let mut take = Take(&greeting);
@@ -242,7 +242,7 @@ impl<S: Read + Write> Client<S> {
         self.send(&bytes);
     }
 
-    /// The next reply, which must be one to option `number`.
+    /// Reads the next reply, which must belong to option `number`.
     #[track_caller]
     pub fn option_reply(&mut self, number: u32) -> OptionReply {
         let head = self.take(20);
@@ -253,7 +253,7 @@ impl<S: Read + Write> Client<S> {
         OptionReply { kind, body: self.take(len as usize) }
     }
 
-    /// Sends an option; gives all replies to it, the final one last.
+    /// Sends an option and returns all replies, the final one last.
     #[track_caller]
     pub fn option(&mut self, number: u32, data: &[u8]) -> Vec<OptionReply> {
         self.send_option(number, data);
@@ -273,7 +273,7 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// The kind of the only reply to an option.
+    /// Sends an option and returns the kind of its only reply.
     #[track_caller]
     pub fn answer_to(&mut self, number: u32, data: &[u8]) -> u32 {
         let replies = self.option(number, data);
@@ -281,7 +281,7 @@ impl<S: Read + Write> Client<S> {
         replies[0].kind
     }
 
-    /// Agrees on how replies look.
+    /// Negotiates the form of replies.
     #[track_caller]
     pub fn agree(&mut self, mode: ReplyMode) {
         let number = match mode {
@@ -293,14 +293,14 @@ impl<S: Read + Write> Client<S> {
         self.mode = mode;
     }
 
-    /// Chooses contexts.
+    /// Selects contexts.
     #[track_caller]
     pub fn choose(&mut self, export: &str, queries: &[&str]) {
         let replies = self.option(option::SET_META_CONTEXT, &meta_data(export, queries));
         assert_eq!(replies.last().unwrap().kind, reply::ACK);
     }
 
-    /// Chooses an export; gives its size and flags.
+    /// Selects an export; returns its size and flags.
     #[track_caller]
     pub fn go(&mut self, export: &str) -> (u64, u16) {
         let replies = self.option(option::GO, &go_data(export.as_bytes(), &[]));
@@ -310,7 +310,7 @@ impl<S: Read + Write> Client<S> {
         (take.u64().unwrap(), take.u16().unwrap())
     }
 
-    /// A request as bytes; the cookie is the next number.
+    /// Encodes a request with the next cookie.
     pub fn request(&mut self, command: u16, flags: u16, offset: u64, len: u64) -> Vec<u8> {
         self.cookie += 1;
         let is_extended = self.mode == ReplyMode::Extended;
@@ -331,14 +331,14 @@ impl<S: Read + Write> Client<S> {
         bytes
     }
 
-    /// Sends a request; gives its cookie.
+    /// Sends a request and returns its cookie.
     pub fn ask(&mut self, command: u16, flags: u16, offset: u64, len: u64) -> u64 {
         let bytes = self.request(command, flags, offset, len);
         self.send(&bytes);
         self.cookie
     }
 
-    /// Sends a request and takes the reply to it, which must be the next.
+    /// Sends a request and reads its reply, which must be the next.
     #[track_caller]
     pub fn call(&mut self, command: u16, flags: u16, offset: u64, len: u64) -> Answer {
         let cookie = self.ask(command, flags, offset, len);
@@ -352,7 +352,7 @@ impl<S: Read + Write> Client<S> {
         self.call(command::READ, 0, offset, len)
     }
 
-    /// The next reply that is complete.
+    /// Reads chunks until a reply is complete.
     #[track_caller]
     pub fn answer(&mut self) -> Answer {
         loop {
@@ -423,13 +423,13 @@ impl<S: Read + Write> Client<S> {
 }
 
 impl Client {
-    /// Waits until the server has done with this connection.
+    /// Waits until the server has closed this connection.
     #[track_caller]
     pub fn ends(&mut self) {
         self.ended().wait();
     }
 
-    /// The end of this connection, to be waited for.
+    /// Returns the end of this connection, for waiting.
     pub fn ended(&mut self) -> Ended {
         Ended(self.ended.take().unwrap())
     }
@@ -446,7 +446,7 @@ impl Ended {
     }
 }
 
-/// What begins an option with data of `len` bytes.
+/// Encodes the head of an option with data of `len` bytes.
 pub fn option_head(number: u32, len: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.put_u64(OPTION_MAGIC);

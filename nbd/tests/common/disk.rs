@@ -1,4 +1,4 @@
-//! Disks without a store, each part of which is as it is told.
+//! Disks without a store, made of parts with given behavior.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
@@ -14,32 +14,32 @@ use melv_nbd::{Export, Exports};
 
 pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
-/// Bytes that are best asked for at a time, and that are held together.
+/// The preferred length of requests, and the unit of cached data, in bytes.
 pub const PREFERRED: u64 = 64 * KIB;
 
-/// What a part of a disk does.
+/// The behavior of a part of a disk.
 #[derive(Debug, Clone)]
 pub enum Part {
     Data,
     Zero,
-    /// Is not what was stored.
+    /// Reads fail because the stored data is damaged.
     Damaged,
-    /// Comes after a while, as from a drive.
+    /// Reads take a millisecond, as from a drive.
     Far,
-    /// Waits until the gate is open.
+    /// Reads wait until the gate is open.
     Slow(Gate),
 }
 
-/// What is held in memory.
+/// The data that is held in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     Nothing,
     Everything,
-    /// What was read once.
+    /// Data that was read before.
     WhatWasRead,
 }
 
-/// Closed until somebody opens it.
+/// A gate that is closed until a thread opens it.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar, AtomicUsize)>);
 
@@ -49,7 +49,7 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// How many have come to it so far.
+    /// Returns the number of reads that have reached the gate.
     pub fn came(&self) -> usize {
         self.0.2.load(Ordering::SeqCst)
     }
@@ -80,7 +80,7 @@ pub struct TestDisk {
     pub reads: AtomicU64,
 }
 
-/// The byte that disks have at a place where there is data.
+/// Returns the byte at `offset` of a disk's data.
 pub fn pattern(offset: u64) -> u8 {
     word(offset / 8)[(offset % 8) as usize]
 }
@@ -99,7 +99,7 @@ fn fill_pattern(offset: u64, buf: &mut [u8]) {
     }
 }
 
-/// Data as a disk of nothing but data has it.
+/// Returns the bytes of a range that is all data.
 pub fn data(range: Range<u64>) -> Vec<u8> {
     let mut bytes = vec![0; (range.end - range.start) as usize];
     fill_pattern(range.start, &mut bytes);
@@ -138,7 +138,7 @@ impl TestDisk {
         self
     }
 
-    /// The stretch at `offset` and how many of `len` bytes it has from there.
+    /// Returns the stretch at `offset`, and the number of the next `len` bytes inside it.
     fn stretch(&self, offset: u64, len: u64) -> Result<(&Stretch, u64)> {
         let size = self.size();
         let out_of_range = || Error::from(BlockError::OutOfRange { offset, len, size });
@@ -239,7 +239,7 @@ impl Shelf {
         Self::default().with(name, Arc::new(disk))
     }
 
-    /// What most tests need: the names say what they are.
+    /// Returns the disks for most tests; their names describe them.
     pub fn usual() -> Self {
         let sparse = TestDisk::new().and(Part::Data, 200 * KIB).and(Part::Zero, 3 * MIB);
         let damaged = TestDisk::new().and(Part::Data, 256 * KIB).and(Part::Damaged, 64 * KIB);
@@ -265,7 +265,7 @@ impl Exports for Shelf {
     }
 }
 
-/// Bytes that are too many to print.
+/// Bytes that are too many to print in full.
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl Debug for Bytes<'_> {

@@ -1,4 +1,4 @@
-//! What the tests share: disks that do what they are told, and a client that speaks the protocol by itself.
+//! The common part of the tests: disks with given behavior, and an independent client.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 #![allow(unused_imports, reason = "each test file uses a part of this")]
@@ -11,7 +11,7 @@ mod disk;
 pub use client::*;
 pub use disk::*;
 
-/// xorshift64*: the same numbers everywhere.
+/// The random number generator xorshift64*, which returns the same numbers everywhere.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
@@ -27,7 +27,7 @@ impl Rng {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `end`, which is not zero.
+    /// Returns a number below `end`, which must not be zero.
     pub fn below(&mut self, end: u64) -> u64 {
         (self.next() >> 11) % end
     }
@@ -41,7 +41,7 @@ impl Rng {
     }
 }
 
-/// Bytes of this process's memory that are not on disk.
+/// Returns the resident memory of this process, in bytes.
 pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -1,4 +1,4 @@
-//! The server's pure code with a disk, and a client that knows what it must be told.
+//! The server's pure code with a disk, and a client that checks its output.
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
@@ -18,10 +18,10 @@ use super::replies::{self, DAMAGED};
 use crate::common::{Held, KIB, MIB, Part, Rng, Shelf, TestDisk};
 use crate::must;
 
-/// Bytes that one step or one reply may come to: data without fragments has a mebibyte.
+/// The maximum output of one step or one reply, in bytes: data without fragments is up to 1 MiB.
 const OUT_LEN_MAX: usize = (MIB + 128 * KIB) as usize;
 
-/// What conversations came to.
+/// The results of conversations.
 #[derive(Debug, Default)]
 pub struct Talked {
     pub begun: u64,
@@ -30,7 +30,7 @@ pub struct Talked {
     pub errors: BTreeMap<u32, u64>,
 }
 
-/// A disk with a bit of everything, most of it zeros, so that replies are short.
+/// Creates a disk with all kinds of parts; most of it is zeros, so that replies are short.
 fn disk() -> TestDisk {
     let head = TestDisk::new()
         .and(Part::Data, 24 * KIB)
@@ -47,12 +47,12 @@ fn disk() -> TestDisk {
         .held(Held::Everything)
 }
 
-/// A disk and the server's pure code, to be talked to.
+/// A disk and the server's pure code, for conversations.
 pub struct Bench {
     shelf: Shelf,
-    /// Offsets at which something begins, ends or nearly does.
+    /// Offsets at or near the beginning or end of a part.
     pub places: Vec<u64>,
-    /// Nothing is ever sent: replies stay in memory.
+    /// An unused channel: replies stay in memory.
     channel: Channel,
     medium: Medium,
 }
@@ -64,7 +64,7 @@ impl Bench {
         let end = disk.size();
         let zeros_end = end - 5000;
         let mut places = vec![0, 24 * KIB, 32 * KIB, 36 * KIB, 40 * KIB, MIB + 40 * KIB, DAMAGED.start];
-        // A status of nearly 4 GiB, which does not fit with what follows it.
+        // A status of nearly 4 GiB, which does not fit with the extent after it.
         places.extend([DAMAGED.end, zeros_end, end, zeros_end - 0xffff_f800, u64::MAX]);
         Self {
             shelf: Shelf::only("disk", disk),
@@ -74,8 +74,8 @@ impl Bench {
         }
     }
 
-    /// One conversation: all that a client says, in pieces that `rng` chooses. Finds whatever the protocol does
-    /// not allow in what the server says.
+    /// Runs one conversation: the client's bytes, in pieces of random length. Returns the first
+    /// output of the server that the protocol forbids.
     pub fn talk(
         &self,
         said: &[u8],
@@ -101,8 +101,8 @@ impl Bench {
         self.requests(&said[used..], &session, &agreed, talked)
     }
 
-    /// The server's part of a handshake, with bytes that come in pieces; what it said, how it ended, and
-    /// how many bytes it took.
+    /// Runs the server's part of a handshake, with input in pieces. Returns its output, its end,
+    /// and the number of bytes consumed.
     #[expect(clippy::type_complexity, reason = "used once")]
     fn shake_hands(
         &self,
@@ -160,7 +160,7 @@ impl Bench {
             client.bytes(payload_len as usize);
             let is_sent = session.mode == ReplyMode::Simple && request.len > PIECE_LEN;
             if is_sent && matches!(todo, Todo::Read { .. }) {
-                // Such a reply is not put together in memory.
+                // The server never holds such a reply in memory as a whole.
                 continue;
             }
             self.answer(&request, todo, session, &mut out);
@@ -182,7 +182,7 @@ impl Bench {
                 }
             }
             Todo::Status { only_first } => answers.status(request, only_first, out),
-            // What it reads is told to nobody; tens of mebibytes take their time.
+            // Its reads have no visible result, and tens of mebibytes take too long.
             Todo::Cache => answers.nothing(request, out),
             Todo::Nothing => answers.nothing(request, out),
             Todo::Refuse(errno) => answers.refuse(request, errno, out),

@@ -1,7 +1,7 @@
-//! A client that knows the protocol from its text alone, and what it must be told.
+//! A client model written from the protocol's text alone.
 //!
-//! It reads both ends of a conversation and finds everything that the protocol forbids: it shares no code
-//! with the server but the numbers.
+//! It reads both directions of a conversation and finds all violations of the protocol. It shares
+//! no code with the server except the numbers.
 
 use melv::BlockDevice;
 use melv_nbd::TlsPolicy;
@@ -10,23 +10,23 @@ use melv_nbd::wire::{
     INIT_MAGIC, OPTION_MAGIC, OPTION_REPLY_MAGIC, Take, export, handshake, info, option, reply,
 };
 
-/// What is wrong with what a server says.
+/// A description of a violation.
 pub type Wrong = String;
 
-/// How a handshake ended.
+/// The end of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The client said no more.
+    /// The client's input has ended.
     More,
     Close,
     Ready,
 }
 
-/// What a client believes to be agreed on.
+/// The client's view of the negotiated state.
 #[derive(Debug, Clone, Default)]
 pub struct Agreed {
     pub mode: ReplyMode,
-    /// Numbers of contexts.
+    /// The numbers of the selected contexts.
     pub contexts: Vec<u32>,
     contexts_for: Vec<u8>,
     is_tls: bool,
@@ -35,7 +35,7 @@ pub struct Agreed {
 
 const OPTION_LEN_MAX: u32 = 64 << 10;
 
-/// Gives up on what is not so.
+/// Returns an error unless a condition holds.
 #[macro_export]
 macro_rules! must {
     ($what:expr, $($text:tt)+) => {
@@ -45,13 +45,13 @@ macro_rules! must {
     };
 }
 
-/// Takes what must be there.
+/// Returns a value that must be present.
 pub fn have<T>(taken: Option<T>, what: &str) -> Result<T, Wrong> {
     taken.ok_or_else(|| format!("{what} is cut off"))
 }
 
-/// Checks what a server says in a handshake; gives how it must have ended, what was agreed on, and how much
-/// of `said` was for it.
+/// Checks the server's output in a handshake. Returns the expected end, the negotiated state, and
+/// the number of bytes of `said` that belong to the handshake.
 pub fn handshake(
     said: &[u8],
     policy: TlsPolicy,
@@ -250,7 +250,7 @@ fn listing(
     Ok(None)
 }
 
-/// A reply that must be the only one.
+/// Reads a reply that must be final.
 fn final_reply(server: &mut Take<'_>, number: u32) -> Result<u32, Wrong> {
     let (kind, _) = one_reply(server, number)?;
     must!(kind == reply::ACK || kind > 1 << 31, "option {number}: {kind:x} is not final");
@@ -283,7 +283,7 @@ fn flags_are_right(from: &mut Take<'_>, agreed: &Agreed, disk: &dyn BlockDevice)
 }
 
 impl Agreed {
-    /// Contexts are good for the export that they were chosen for.
+    /// Drops the contexts if they were selected for another export.
     fn choose(&mut self, name: &[u8]) {
         if self.contexts_for != name {
             self.contexts.clear();

@@ -1,4 +1,4 @@
-//! What a client must be told in answer to each of its requests.
+//! Checks the server's replies to each request.
 
 use melv::{BlockDevice, RunKind};
 use melv_nbd::negotiation::ReplyMode;
@@ -11,7 +11,7 @@ use super::model::{Agreed, Wrong, have};
 use crate::common::{MIB, pattern};
 use crate::must;
 
-/// A request as a client knows it.
+/// A request, as the client sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     pub flags: u16,
@@ -21,7 +21,7 @@ pub struct Asked {
     pub len: u64,
 }
 
-/// The request at the front of what a client said; `Err` where that is none.
+/// Decodes the request at the front of the client's bytes; `Err` if they are not a request.
 pub fn asked(said: &mut Take<'_>, mode: ReplyMode) -> Result<Option<Asked>, ()> {
     let mut take = *said;
     let is_extended = mode == ReplyMode::Extended;
@@ -43,10 +43,10 @@ pub fn asked(said: &mut Take<'_>, mode: ReplyMode) -> Result<Option<Asked>, ()> 
     Ok(asked)
 }
 
-/// What was heard in answer to a request.
+/// The replies to one request so far.
 #[derive(Debug, Default)]
 struct Heard {
-    /// Where the next data must begin: data comes in ascending order.
+    /// The expected offset of the next data: data comes in ascending order.
     at: u64,
     contents: usize,
     statuses: Vec<u32>,
@@ -54,7 +54,7 @@ struct Heard {
     is_done: bool,
 }
 
-/// Checks the whole answer to a request.
+/// Checks the whole reply to a request, and returns its error.
 pub fn check(asked: &Asked, agreed: &Agreed, disk: &dyn BlockDevice, heard: &[u8]) -> Result<u32, Wrong> {
     let mut server = Take(heard);
     let mut so_far = Heard { at: asked.offset, ..Heard::default() };
@@ -82,7 +82,7 @@ pub fn check(asked: &Asked, agreed: &Agreed, disk: &dyn BlockDevice, heard: &[u8
     Ok(errno)
 }
 
-/// The errors that a request may meet.
+/// Returns the errors that a request may have.
 fn wanted(asked: &Asked, agreed: &Agreed, size: u64) -> &'static [u32] {
     let can_df = agreed.mode > ReplyMode::Simple;
     let allowed = match asked.command {
@@ -106,7 +106,7 @@ fn wanted(asked: &Asked, agreed: &Agreed, size: u64) -> &'static [u32] {
     }
 }
 
-/// Where the disk of the conversations is damaged.
+/// The damaged range of the disk.
 pub const DAMAGED: std::ops::Range<u64> = 2 * MIB..2 * MIB + 16384;
 
 fn may_fail(asked: &Asked) -> bool {
@@ -234,7 +234,7 @@ fn right_data(disk: &dyn BlockDevice, offset: u64, bytes: &[u8]) -> Result<(), W
         let (now, later) = rest.split_at(run.len as usize);
         let is_right = match run.kind {
             RunKind::Zero => now.iter().all(|&byte| byte == 0),
-            // Every byte would take its time.
+            // Comparing every byte would take too long.
             RunKind::Data => {
                 [0, now.len() / 2, now.len() - 1].iter().all(|&i| now[i] == pattern(at + i as u64))
             }

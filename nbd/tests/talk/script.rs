@@ -1,11 +1,11 @@
-//! What a client might say: conversations that begin well, and what becomes of them when they are changed.
+//! Generates the input of clients: valid conversations and random changes to them.
 
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{EXTENDED_REQUEST_MAGIC, OPTION_MAGIC, Put, REQUEST_MAGIC, command, flag, info, option};
 
 use crate::common::{KIB, MIB, Rng};
 
-/// Offsets at which something begins, ends or nearly does.
+/// Offsets at or near the beginning or end of a part.
 pub type Places<'a> = &'a [u64];
 
 const NAMES: &[&str] = &["disk", "", "other", "größe", "disk\0", "no such"];
@@ -16,7 +16,7 @@ const LENGTHS: &[u64] =
 const LONG_LENGTHS: &[u64] = &[32 * MIB + 1, u32::MAX as u64, (u32::MAX - 4095) as u64, 5 << 30, u64::MAX];
 const NUMBERS: &[u64] = &[0, 1, 2, 3, 7, 0x7f, 0x80, 0xff, 0xffff, 0x10_0000, 0xffff_ffff, u64::MAX, 1 << 63];
 
-/// A conversation of one client, all that it sends, as bytes.
+/// Generates all bytes that one client sends.
 pub fn conversation(rng: &mut Rng, places: Places<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let flags = if rng.one_in(64) { rng.next() as u32 } else { rng.below(4) as u32 };
@@ -151,7 +151,7 @@ fn put_request(rng: &mut Rng, bytes: &mut Vec<u8>, mode: ReplyMode, places: Plac
     }
 }
 
-/// Changes something somewhere.
+/// Changes the bytes at a random place.
 fn change(rng: &mut Rng, bytes: &mut Vec<u8>) {
     if bytes.is_empty() {
         return;
