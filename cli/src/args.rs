@@ -121,7 +121,7 @@ pub enum Command {
     Map(map::Args),
     /// Compute the content id of any disk file
     Digest(digest::Args),
-    /// Write a disk from the store or a bundle to a file or device
+    /// Export a disk from the store or a bundle
     Export(export::Args),
     /// Compare an image with another disk
     Compare(compare::Args),

@@ -29,8 +29,8 @@ pub struct BundleRef {
 }
 
 impl BundleRef {
-    /// Returns the bundle if `text`, given as a reference, names one. A path that ends in `.melv` does; so
-    /// does a path with a slash to a file or block device with the magic bytes of a bundle. `#` and an image
+    /// Returns the bundle if `text`, given as a reference, names one. A path that ends in `.melv` is one. So
+    /// is a path with a slash to a file or block device that starts with the magic bytes. `#` and an image
     /// may follow.
     pub fn of_reference(text: &str) -> Result<Option<Self>, Failure> {
         if let Some((path, image)) = split(text) {

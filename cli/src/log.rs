@@ -1,5 +1,5 @@
-//! The log, in the form its readers expect: plain lines for people, lines with `<N>` in front for a service
-//! manager, and syslog messages for the system's log.
+//! The log, in the form its readers expect: plain lines for people, `<N>` lines for a service manager, and
+//! syslog messages for the system's log.
 //!
 //! A journal and a syslog read the severity from a prefix, so the text leaves it out. A message is a single
 //! line there: no file name or client input in it can start another one.

@@ -1,4 +1,4 @@
-//! Files that contain a disk in another format, or none at all: they are recognized by content, refused by
+//! Files that contain a disk in another format, or none at all. They are recognized by content and refused by
 //! name, and the hint leads to the disk.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]

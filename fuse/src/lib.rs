@@ -10,10 +10,10 @@
 //!
 //! The kernel looks up names one by one and gets *inode numbers*. A number stands for an image **under a
 //! name**. When the name moves to another image, the path gets another number. The kernel's data about the
-//! old number stays valid for processes that have it open. So data may stay in the page cache for as long as
-//! the kernel likes (`FOPEN_KEEP_CACHE`, attributes for an hour), while names are looked up each time. A
-//! lookup costs two small reads of the store, of the name's record and of the image's, however many names
-//! there are. It makes new images appear, removed ones disappear, and replaced ones change without
+//! old number stays valid for processes that have it open. So the kernel may keep data in the page cache as
+//! long as it likes (`FOPEN_KEEP_CACHE`), and attributes for an hour. Names, however, are looked up each
+//! time. A lookup costs two small reads of the store, of the name's record and of the image's, however many
+//! names there are. It makes new images appear, removed ones disappear, and replaced ones change without
 //! notifications. Only two requests read all names: a listing of the root, and `statfs`, which counts them.
 //!
 //! | information | validity in the kernel |

@@ -36,7 +36,7 @@ pub(crate) struct Waiting {
 #[derive(Debug, Default)]
 struct State {
     reads: VecDeque<Missed>,
-    /// The number of threads that are idle, or were woken and do not run yet.
+    /// The number of threads that are idle, or were woken but do not run yet.
     idle: usize,
 }
 
