@@ -2,8 +2,8 @@
 //!
 //! The command starts itself again, and this second process does the work. At first it reports errors on the
 //! command's standard error. Once ready, it lets go of that and reports through a pipe, and the command ends.
-//! The daemon keeps no inherited descriptors, so that nobody who waits for the end of a pipe waits for the
-//! daemon.
+//! The daemon keeps no inherited descriptors: a reader of the command's pipes sees their end when the command
+//! ends.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ const READY: &[u8] = b"ready\n";
 /// The socket of the system's log.
 const LOG: &str = "/dev/log";
 
-/// Whether this is the second process.
+/// Whether this is the daemon process.
 pub fn is_daemon() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
