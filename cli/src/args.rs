@@ -14,7 +14,7 @@ use crate::commands::{
 use crate::exit::Exit;
 use crate::report::note;
 
-/// A year: longer is a slip of the finger, and the clock cannot count to the end of time.
+/// One year. A longer wait is a typing error, and the deadline could overflow the clock.
 const WAIT_MAX: u64 = 365 * 24 * 3600;
 
 /// Disk images in a store that keeps every 4 KiB block once.
@@ -29,15 +29,15 @@ const WAIT_MAX: u64 = 365 * 24 * 3600;
                   `melv COMMAND --help` has examples; tooling: `melv completions SHELL`, `melv man DIR`"
 )]
 pub struct Cli {
-    /// Options of every command.
+    /// The global options.
     #[command(flatten)]
     pub globals: Globals,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Options of every command, before it or after it.
+/// Global options, accepted before or after the command.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
@@ -50,23 +50,23 @@ pub struct Globals {
     /// No progress, no summary
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Log what is done; twice, in detail
+    /// Log each step; given twice, log details
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
     /// Threads to use [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// How long to wait for another process's lock
+    /// Seconds to wait for a lock held by another process
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
     pub wait: u64,
-    /// Clear away what writers on other machines left, or cannot be undone, once none is at work
+    /// Clean up after dead writers on other machines and damaged journals; first make sure no writer runs
     #[arg(long, global = true, hide_short_help = true)]
     pub break_locks: bool,
     /// Treat a store that another user owns as your own
     #[arg(long, global = true, hide_short_help = true)]
     pub trust_owner: bool,
-    /// How to show progress
+    /// Progress display
     #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
     #[arg(help = "Progress: auto (a bar on a terminal), plain (lines), none")]
     pub progress: ProgressMode,
@@ -83,10 +83,10 @@ pub struct Globals {
     pub color: Color,
 }
 
-/// How progress is shown.
+/// A progress display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ProgressMode {
-    /// A bar on a terminal, else nothing.
+    /// A bar on a terminal, otherwise nothing.
     #[default]
     Auto,
     /// Lines.
@@ -95,7 +95,7 @@ pub enum ProgressMode {
     None,
 }
 
-/// When there are colours.
+/// The use of colours on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -107,7 +107,7 @@ pub enum Color {
     Never,
 }
 
-/// What can be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Import a disk into the store
@@ -117,15 +117,15 @@ pub enum Command {
     Ls,
     /// Describe an image, a bundle or any other file
     Inspect(inspect::Args),
-    /// List the parts of a disk that are data and those that are zeros
+    /// List the runs of data and of zeros in a disk
     Map(map::Args),
     /// Compute the content id of any disk file
     Digest(digest::Args),
-    /// Write a disk out of the store or a bundle
+    /// Export a disk from the store or a bundle
     Export(export::Args),
     /// Compare an image with another disk
     Compare(compare::Args),
-    /// Write images into one file, a bundle
+    /// Save images in a single file, a bundle
     Save(save::Args),
     /// Load the images of a bundle into the store
     Load(load::Args),
@@ -135,14 +135,14 @@ pub enum Command {
     Mount(mount::Args),
     /// Unmount the images from a folder
     Umount(umount::Args),
-    /// Give an image another name
+    /// Give an image an additional name
     Tag(tag::Args),
-    /// Remove names of images
+    /// Remove image names
     Rm(rm::Args),
-    /// Show how much the images hold and the store takes
+    /// Show the size of the images and the space the store takes
     #[command(after_help = df::HELP)]
     Df,
-    /// Check the store, or a bundle
+    /// Check the store, images or bundles
     Verify(verify::Args),
     /// Print a completion script
     #[command(hide = true)]
@@ -152,7 +152,7 @@ pub enum Command {
     Man(tooling::ManArgs),
 }
 
-/// The command line, whose help is laid out for the width of the terminal.
+/// Builds the command line parser, with its help laid out for the width of the terminal.
 pub fn command() -> clap::Command {
     let reflowed = |command: clap::Command| match command.get_after_help().map(ToString::to_string) {
         Some(text) => command.after_help(paragraphs(&text)),
@@ -161,8 +161,8 @@ pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(reflowed)
 }
 
-/// Text with each paragraph in one line, which clap wraps: the lines of the source would be broken once
-/// more on a narrow terminal. Indented lines, as examples are, and headings before them stay.
+/// Joins the lines of each paragraph and leaves wrapping to clap, since source line breaks would add a second
+/// break on a narrow terminal. Indented lines, such as examples, and headings before them stay.
 fn paragraphs(text: &str) -> String {
     let mut joined = String::new();
     let mut goes_on = false;
@@ -177,10 +177,10 @@ fn paragraphs(text: &str) -> String {
     joined
 }
 
-/// Parses the command line; what is to be said about it has been said where there is a code.
+/// Parses the command line. On an error, prints the message and returns the exit code.
 pub fn parse() -> Result<Cli, ExitCode> {
     let arguments: Vec<_> = std::env::args_os().collect();
-    // Colours and JSON count for what is wrong with the command line, too.
+    // `--color` and `--json` also apply to errors in the command line itself, so look for them first.
     let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
     let follows = |value: &str| {
         has(&format!("--color={value}"))
@@ -199,14 +199,14 @@ pub fn parse() -> Result<Cli, ExitCode> {
             let text = text.trim().trim_start_matches("error: ");
             note(&json!({ "error": text, "hint": null, "code": code }).to_string());
         } else {
-            // Nobody is left to be told that the output is closed.
+            // A closed output leaves nobody to report the error to.
             let _ = error.print();
         }
         ExitCode::from(code)
     })
 }
 
-/// Commands that other tools have, and the one that does it here.
+/// Command names of other tools, by the command that does the same here.
 const ELSEWHERE: &[(&str, &[&str])] = &[
     ("import", &["add", "create", "backup", "put", "new", "build", "commit"]),
     ("ls", &["list", "images", "image", "snapshots", "ps", "dir"]),
@@ -225,7 +225,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ("umount", &["unmount", "detach", "eject"]),
 ];
 
-/// Names the command that was meant, where another tool calls it so.
+/// Suggests the equivalent command when the name comes from another tool.
 fn suggest(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(tried)) = error.get(ContextKind::InvalidSubcommand) {
         let tried = tried.to_lowercase();
@@ -237,7 +237,7 @@ fn suggest(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// A number of bytes: digits alone, or followed by K M G T, or KiB MiB GiB TiB, in any case.
+/// Parses a number of bytes: digits alone, or followed by K M G T, or KiB MiB GiB TiB, in any case.
 pub fn size(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

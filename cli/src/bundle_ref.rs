@@ -1,4 +1,4 @@
-//! What a path to a bundle means where a reference or a disk is wanted.
+//! Paths to bundles, given in place of a reference or a disk.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,26 +12,26 @@ use crate::naming;
 use crate::operand::{Found, metadata};
 use crate::session::Session;
 
-/// How the path of a bundle ends.
+/// The file name suffix of a bundle.
 pub const SUFFIX: &str = ".melv";
-/// How a bundle begins.
+/// The magic bytes at the start of a bundle.
 const MAGIC: &[u8] = b"melvbndl";
-/// The names of an image are listed up to so many in one line.
+/// The maximum number of an image's names in one line.
 const NAMES_SHOWN: usize = 3;
 
-/// A bundle, and which of its images, if one is named.
+/// A reference to a bundle, optionally with one of its images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleRef {
     /// The file or block device.
     pub path: PathBuf,
-    /// What follows the `#`.
+    /// The image after the `#`.
     pub image: Option<ImageRef>,
 }
 
 impl BundleRef {
-    /// The bundle that `text` means where a reference is wanted: a path that ends in `.melv`, or one
-    /// with a slash to a file or block device that begins as a bundle does; behind it, perhaps, `#`
-    /// and an image.
+    /// Returns the bundle if `text`, given as a reference, names one. A path that ends in `.melv` is one. So
+    /// is a path with a slash to a file or block device that starts with the magic bytes. `#` and an image
+    /// may follow.
     pub fn of_reference(text: &str) -> Result<Option<Self>, Failure> {
         if let Some((path, image)) = split(text) {
             if image.is_none() && naming::is_old_name(text) {
@@ -45,8 +45,8 @@ impl BundleRef {
         Self::by_content(Path::new(text))
     }
 
-    /// The bundle that `path` means where a file is wanted: as a reference, but every file that
-    /// begins as a bundle does is one.
+    /// Returns the bundle if `path`, given as a file, names one. Unlike in [`BundleRef::of_reference`], any
+    /// file with the magic bytes counts, even without a slash in its path.
     pub fn of_file(path: &Path) -> Result<Option<Self>, Failure> {
         match path.to_str().and_then(split) {
             Some((path, image)) => Self::new(path, image).map(Some),
@@ -54,7 +54,7 @@ impl BundleRef {
         }
     }
 
-    /// The bundle that `path` must be.
+    /// Returns the bundle at `path`, which must be one.
     pub fn of_bundle(path: &Path) -> Result<Self, Failure> {
         let found = Self::of_file(path)?;
         Ok(found.unwrap_or_else(|| Self { path: path.into(), image: None }))
@@ -76,7 +76,7 @@ impl BundleRef {
         Ok(Self { path: path.into(), image: image.map(str::parse).transpose()? })
     }
 
-    /// Opens the bundle. What it was saved without is taken from the store, if there is one.
+    /// Opens the bundle. Its missing base images come from the store, if there is one.
     pub fn open(&self, session: &Session<'_>) -> Result<Store, Failure> {
         let kind = metadata(&self.path)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
@@ -102,13 +102,13 @@ impl BundleRef {
         }
     }
 
-    /// Opens the image that is meant: the one that is named, or the only one.
+    /// Opens the named image, or the only one.
     pub fn image(&self, session: &Session<'_>) -> Result<Found, Failure> {
         let store = self.open(session)?;
         self.image_of(store)
     }
 
-    /// As [`BundleRef::image`], of the bundle that is open already.
+    /// As [`BundleRef::image`], for a bundle that is open already.
     pub fn image_of(&self, store: Store) -> Result<Found, Failure> {
         let opened = match &self.image {
             Some(image) => self.check_held(store.image(image)),
@@ -120,7 +120,7 @@ impl BundleRef {
         Ok(Found { image: opened?, store, bundle: Some(self.path.clone()) })
     }
 
-    /// The references that are meant: the image that is named, or all.
+    /// Returns the reference of the named image, or those of all images.
     pub fn all_refs(&self, store: &Store) -> Result<Vec<ImageRef>, Failure> {
         match &self.image {
             Some(image) => {
@@ -131,15 +131,14 @@ impl BundleRef {
         }
     }
 
-    /// The name of the image, where it is meant by its name.
+    /// Returns the name of the image, if the reference gives one.
     pub fn name(&self, store: &Store) -> Option<RefName> {
         let Some(ImageRef::Name(name)) = &self.image else { return None };
         let references = store.references().unwrap_or_default();
         references.into_iter().map(|(held, _)| held).find(|held| held == name)
     }
 
-    /// What came of looking for an image: one that is not there is missing from this bundle, not
-    /// from the store.
+    /// Reports an image that was not found as missing from this bundle, not from the store.
     pub fn check_held<T>(&self, opened: melv::Result<T>) -> Result<T, Failure> {
         opened.map_err(|error| match error.detail() {
             Some(StoreError::NotFound { name, .. }) => {
@@ -149,7 +148,7 @@ impl BundleRef {
         })
     }
 
-    /// Damage is told as this bundle's.
+    /// Reports damage as this bundle's.
     fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
         result.map_err(|error| Failure::of_bundle(Some(&self.path), error))
     }
@@ -158,8 +157,8 @@ impl BundleRef {
         self.path.display().to_string()
     }
 
-    /// Fails where `out` is the block device that the bundle is read from: a file is replaced when
-    /// all is written, but a device would be overwritten while it is read.
+    /// Fails if `out` is the block device that holds the bundle. A file is replaced only once the output is
+    /// complete, but a device would be overwritten while it is read.
     pub fn check_not_written(path: Option<&Path>, out: &Path) -> Result<(), Failure> {
         let Some(path) = path else { return Ok(()) };
         let (Ok(from), Ok(to)) = (path.canonicalize(), out.canonicalize()) else { return Ok(()) };
@@ -172,8 +171,8 @@ impl BundleRef {
     }
 }
 
-/// The path and the image of a text that is a bundle by its form. The last `.melv#` counts, unless
-/// what follows has a slash, which no image's name has.
+/// Splits a bundle reference, recognized by its form, into path and image. The last `.melv#` separates them,
+/// unless a slash follows: image names have none.
 fn split(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(at) = text.rfind(".melv#") {
         let (path, image) = (&text[..at + SUFFIX.len()], &text[at + SUFFIX.len() + 1..]);
@@ -184,8 +183,8 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
     text.ends_with(SUFFIX).then_some((text, None))
 }
 
-/// Whether a file or block device begins as a bundle does. Nothing else is opened: it might hang,
-/// or do something.
+/// Whether a file or block device starts with the magic bytes of a bundle. Opens nothing else: opening a pipe
+/// or another device might hang or have side effects.
 fn begins_as_bundle(path: &Path) -> bool {
     let is_disk = |metadata: std::fs::Metadata| metadata.is_file() || metadata.file_type().is_block_device();
     if !std::fs::metadata(path).is_ok_and(is_disk) {
@@ -195,21 +194,21 @@ fn begins_as_bundle(path: &Path) -> bool {
     File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == MAGIC
 }
 
-/// An image that a bundle holds.
+/// An image in a bundle.
 #[derive(Debug, Clone)]
 pub struct HeldImage {
     /// The image id.
     pub image: Digest,
     /// The content id.
     pub content: Digest,
-    /// Bytes of the disk.
+    /// The size of the disk, in bytes.
     pub size: u64,
-    /// The names that it was saved under.
+    /// The names of the image in the bundle.
     pub names: Vec<RefName>,
 }
 
 impl HeldImage {
-    /// As JSON.
+    /// Returns the image as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "image": self.image.to_string(),
@@ -219,13 +218,13 @@ impl HeldImage {
         })
     }
 
-    /// The names for people.
+    /// Returns the names as text for people.
     pub fn names(&self) -> String {
         names_text(&self.names)
     }
 }
 
-/// Names for people: a few of them.
+/// Formats names for people, at most `NAMES_SHOWN` of them.
 pub fn names_text(names: &[impl ToString]) -> String {
     if names.is_empty() {
         return "(no name)".into();
@@ -235,7 +234,7 @@ pub fn names_text(names: &[impl ToString]) -> String {
     format!("{}{more}", shown.join(" "))
 }
 
-/// The ids of all images of a bundle, in ascending order.
+/// Returns the ids of all images of a bundle, in ascending order.
 fn held_ids(store: &Store) -> Result<Vec<Digest>, Failure> {
     let mut ids = Vec::new();
     for reference in store.image_refs()? {
@@ -246,7 +245,7 @@ fn held_ids(store: &Store) -> Result<Vec<Digest>, Failure> {
     Ok(ids)
 }
 
-/// All images of a bundle: those with names first, in their order.
+/// Returns all images of a bundle: first those with names, in the order of their names.
 pub fn held(store: &Store) -> Result<Vec<HeldImage>, Failure> {
     let mut found: Vec<HeldImage> = Vec::new();
     for reference in store.image_refs()? {

@@ -1,4 +1,4 @@
-//! What a front end serves, from what the command line names.
+//! The catalog of images that a front end serves.
 
 use melv::{Catalog, ImageRef};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -7,11 +7,11 @@ use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
 use crate::session::Session;
 
-/// Bound of a front end's cache where none is given.
+/// The default cache size of a front end.
 pub const CACHE_DEFAULT: &str = "256MiB";
 
-/// The images that `references` mean, a bundle without `#` meaning all of its own; without any, all of the
-/// store, also those that come later.
+/// Returns the images named by `references`; a bundle without `#` stands for all of its images. Without
+/// references, returns all images of the store, including later ones.
 pub fn of(references: &[String], session: &Session<'_>) -> Result<Catalog, Failure> {
     if references.is_empty() {
         return Ok(Catalog::all(session.store()?));
@@ -23,7 +23,7 @@ pub fn of(references: &[String], session: &Session<'_>) -> Result<Catalog, Failu
             add_bundle(&mut catalog, &bundle, session)?;
             continue;
         }
-        // One store for all: a name then costs a look at its record and at its image's.
+        // Open the store only once, so that each further name costs only its record and its image's manifest.
         let store = match &opened {
             Some(store) => store,
             None => opened.insert(session.store()?),
@@ -31,7 +31,7 @@ pub fn of(references: &[String], session: &Session<'_>) -> Result<Catalog, Failu
         let reference = text.parse()?;
         let image = store.image(&reference)?;
         let name = match reference {
-            // A short id is no name.
+            // A short id is not a name.
             ImageRef::Name(name) if store.named(&name).is_ok() => Some(name),
             _ => None,
         };
@@ -53,10 +53,10 @@ fn add_bundle(catalog: &mut Catalog, bundle: &BundleRef, session: &Session<'_>) 
     Ok(())
 }
 
-/// Lets the process have as many files open as the system allows: an image that is read holds its packs
-/// open, about one descriptor for 64 MiB stored, and every client has a socket.
+/// Raises the limit on open files to the hard limit. An image in use keeps its packs open, about one
+/// descriptor for 64 MiB stored, and every client has a socket.
 pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    // Refused nowhere; and most stores are served by the lower limit, too.
+    // Raising the soft limit to the hard one is never refused, and the lower limit serves most stores, too.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -1,9 +1,9 @@
-//! A process that goes on when the command has ended.
+//! A daemon: a process that continues after the command has ended.
 //!
-//! The command runs itself once more, and the second process does the work. It tells of what fails
-//! on the command's own standard error; when all is ready it lets go of that, says so through a pipe,
-//! and the command ends. The second process keeps nothing that was inherited: whoever waits for the end of
-//! a pipe that the command was given does not wait for the daemon.
+//! The command starts itself again, and this second process does the work. At first it reports errors on the
+//! command's standard error. Once ready, it lets go of that and reports through a pipe, and the command ends.
+//! The daemon keeps no inherited descriptors: a reader of the command's pipes sees their end when the command
+//! ends.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -15,20 +15,20 @@ use melv::Error;
 use crate::exit::{Exit, Failure};
 use crate::log;
 
-/// Set for the second process.
+/// The environment variable that marks the daemon process.
 const VARIABLE: &str = "MELV_DAEMON";
-/// What it says through the pipe.
+/// The message that the daemon sends when it is ready.
 const READY: &[u8] = b"ready\n";
-/// Where the system's log listens.
+/// The socket of the system's log.
 const LOG: &str = "/dev/log";
 
-/// Whether this is the second process.
+/// Whether this is the daemon process.
 pub fn is_daemon() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-/// Begins the second process and gives its number when it is ready. Where it fails, that was told, and
-/// this process ends with its exit code.
+/// Starts the daemon and returns its process id once it is ready. If the daemon fails, it has reported the
+/// error, and this process exits with its exit code.
 pub fn begin() -> Result<u32, Failure> {
     let refused = |source| Error::io("begin", "the process that serves", source);
     let program = std::env::current_exe().map_err(refused)?;
@@ -49,24 +49,24 @@ pub fn begin() -> Result<u32, Failure> {
     }
 }
 
-/// The first that the second process does: it leaves the terminal and whatever the command was given
-/// open beside the three standard streams.
+/// Detaches the daemon from the terminal and closes all inherited descriptors except the standard streams.
+/// The daemon calls this first.
 pub fn detach() -> Result<(), Failure> {
-    // Fails for the leader of a group only, as where somebody has set the variable by hand.
+    // Fails only for a group leader, for example when a user has set the variable by hand.
     let _ = rustix::process::setsid();
     let listed = std::fs::read_dir("/proc/self/fd");
     let listed = listed.map_err(|source| Error::io("list", "/proc/self/fd", source))?;
     let number = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     let inherited: Vec<i32> = listed.filter_map(number).filter(|number| *number > 2).collect();
     for descriptor in inherited {
-        // The one that the list was read from is closed already.
+        // The descriptor of the directory listing is closed already.
         let _ = nix::unistd::close(descriptor);
     }
     Ok(())
 }
 
-/// The last before it serves: it lets go of the standard streams and of the working folder, and the
-/// command ends. What it logs from now on goes to the system's log, if there is one.
+/// Lets go of the standard streams and the working folder, which ends the command. The daemon calls this
+/// last, before it serves. From now on it logs to the system's log, if there is one.
 pub fn ready() -> Result<(), Failure> {
     let refused = |source| Error::io("leave", "the standard streams", source);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(refused)?;

@@ -1,4 +1,4 @@
-//! Disks in files: raw, VMware's, or an image of a bundle.
+//! Disks in files: raw disks, VMDKs, and images of bundles.
 
 use std::path::Path;
 
@@ -14,19 +14,19 @@ use crate::operand::{Found, metadata};
 use crate::report::note;
 use crate::session::Session;
 
-/// A disk in a file or on a block device, in any format that is read.
+/// A disk in a file or on a block device, in any supported format.
 #[derive(Debug)]
 pub enum Disk {
-    /// The disk's bytes and nothing else.
+    /// A raw disk, with nothing but its bytes.
     Raw(RawFile),
-    /// VMware's.
+    /// A VMDK.
     Vmdk(Box<vmdk::Disk>),
-    /// An image of a bundle, and its name where it was meant by that.
+    /// An image of a bundle, with its name if the reference gave one.
     Image(Box<Found>, Option<RefName>),
 }
 
 impl Disk {
-    /// Opens the disk at `path` in the format that it must have, or has by its content.
+    /// Opens the disk at `path` in the given format, or else in the one detected from its content.
     pub fn open(
         path: &Path,
         format: Option<Format>,
@@ -62,7 +62,7 @@ impl Disk {
 
     fn by_content(path: &Path, pad: bool) -> Result<Self, Failure> {
         metadata(path)?;
-        // The format first: a foreign file of an odd size is foreign before it is odd.
+        // Detect the format first: a foreign file of an odd size is reported as foreign.
         let padded = RawFile::open(path, true)?;
         match padded.container()? {
             Some(Container::VmdkSparse | Container::VmdkDescriptor) => Self::of_vmdk(path),
@@ -72,7 +72,7 @@ impl Disk {
         }
     }
 
-    /// The disk to be read.
+    /// Returns the device to read.
     pub fn device(&self) -> &dyn BlockDevice {
         match self {
             Self::Raw(raw) => raw,
@@ -81,7 +81,7 @@ impl Disk {
         }
     }
 
-    /// Bytes of the disk as the file has them: without those that pad it.
+    /// Returns the size of the disk in bytes, without padding.
     pub fn len(&self) -> u64 {
         match self {
             Self::Raw(raw) => raw.file_size(),
@@ -90,7 +90,7 @@ impl Disk {
         }
     }
 
-    /// Fails where the disk has another length than it must have.
+    /// Fails if the size of the disk is not the expected one.
     pub fn check_len(&self, expected: Option<u64>) -> melv::Result<()> {
         match expected {
             Some(expected) if expected != self.len() => Err(StoreError::SizeMismatch {
@@ -103,8 +103,8 @@ impl Disk {
         }
     }
 
-    /// Fails where a file of the disk was written to since it was opened. What comes out of a bundle
-    /// was checked against its ids.
+    /// Fails if a file of the disk was written to since it was opened. Images of bundles need no check: their
+    /// data is verified against its ids.
     pub fn check_unchanged(&self) -> melv::Result<()> {
         match self {
             Self::Raw(raw) => raw.check_unchanged(),
@@ -113,7 +113,7 @@ impl Disk {
         }
     }
 
-    /// What is odd about the disk and no reason to refuse it.
+    /// Returns the peculiarities of the disk that are no reason to refuse it.
     pub fn warnings(&self) -> &[Warning] {
         match self {
             Self::Vmdk(vmdk) => vmdk.warnings(),
@@ -122,7 +122,7 @@ impl Disk {
         }
     }
 
-    /// What came of reading the disk, with the bundle's path where damage has none.
+    /// Adds the bundle's path to damage in it.
     pub fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
         match self {
             Self::Image(found, _) => found.told(result),
@@ -130,8 +130,8 @@ impl Disk {
         }
     }
 
-    /// The name to give the image of the disk at `path`: the one that it has in its bundle, or one
-    /// made from the file's.
+    /// Returns the default name of an image of the disk at `path`: its name in the bundle, or one made from
+    /// the file's.
     pub fn default_name(&self, path: &Path) -> Option<RefName> {
         match self {
             Self::Image(_, Some(name)) => naming::kept_name(name),
@@ -141,12 +141,12 @@ impl Disk {
     }
 }
 
-/// Whether a file or block device has no bytes at all, whatever format it is to have.
+/// Whether a file or block device has no bytes at all, in any format.
 pub fn is_empty(path: &Path) -> bool {
     RawFile::open(path, true).is_ok_and(|file| file.file_size() == 0)
 }
 
-/// Says what is odd about a disk; gives it as JSON, too.
+/// Prints the warnings about a disk and returns them as texts for JSON.
 pub fn say_warnings(warnings: &[Warning], session: &Session<'_>) -> Vec<String> {
     let texts: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     if !session.globals.quiet {

@@ -1,4 +1,4 @@
-//! How a run ends: exit codes, and failures as text for people or JSON for programs.
+//! The end of a run: exit codes, and failures as text for people or JSON for programs.
 
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::FileTypeExt;
@@ -17,18 +17,18 @@ use crate::session::in_store;
 use crate::table::table;
 use crate::width;
 
-/// The exit codes of the contract.
+/// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All is well.
+    /// Success.
     Done = 0,
     /// Any failure without a code of its own.
     Failure = 1,
-    /// The command line is not acceptable.
+    /// The command line is invalid.
     Usage = 2,
     /// Stored bytes are damaged.
     Damage = 4,
-    /// The disks compared are not the same.
+    /// The compared disks differ.
     Differ = 5,
     /// There is no store.
     NoStore = 10,
@@ -36,11 +36,11 @@ pub enum Exit {
     Locked = 11,
     /// No such image, name or input file.
     NotFound = 13,
-    /// A format or feature that this release does not have.
+    /// The format or feature is not supported by this release.
     Unsupported = 14,
     /// No space left.
     NoSpace = 15,
-    /// Content does not have the digest that it must have.
+    /// The content does not have the expected digest.
     DigestMismatch = 17,
     /// Stopped by a signal.
     Interrupted = 130,
@@ -52,98 +52,98 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what was asked.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The library's word.
+    /// An error of the library.
     #[error(transparent)]
     Melv(#[from] Error),
-    /// The command line is not acceptable: what was given, and what would be.
+    /// The command line is invalid. The message names the argument and the valid alternatives.
     #[error("{0}")]
     Usage(String),
-    /// Nothing came where a disk was to come from.
+    /// The input for a disk is empty.
     #[error("{name} is empty: no bytes came, and nothing was changed")]
     Empty {
         /// The file or pipe.
         name: String,
     },
-    /// A bundle comes through a pipe.
+    /// The input pipe carries a bundle.
     #[error("{name} is a melv bundle, which is read by position, and a pipe has none")]
     PipedBundle {
         /// The pipe.
         name: String,
     },
-    /// The system gives less memory than the work takes.
+    /// The work takes more memory than the system gives.
     #[error("out of memory: {} are needed, and the system does not give as much", human(*needed_bytes))]
     OutOfMemory {
-        /// The bytes.
+        /// The memory needed, in bytes.
         needed_bytes: u64,
     },
-    /// An input file is not there.
+    /// The input file does not exist.
     #[error("there is no file {}", path.display())]
     NoFile {
-        /// Where it was looked for.
+        /// The path of the missing file.
         path: PathBuf,
     },
-    /// An argument is neither a reference of the store nor a file.
+    /// The argument is neither a reference of the store nor a file.
     #[error("{text} is neither an image of this store nor a file")]
     NoOperand {
         /// The argument.
         text: String,
     },
-    /// Something else is at the place of the store.
+    /// The path of the store is not a folder.
     #[error("{} is {}, not a store: a store is a folder", path.display(), kind_of(path))]
     StoreNotFolder {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
-    /// A store was to be made in a folder that holds other things.
+    /// The folder for a new store holds other files.
     #[error("{} holds other files ({entry} is one), so no store is made there", path.display())]
     FolderNotEmpty {
         /// The folder.
         path: PathBuf,
-        /// One of the things.
+        /// One of the other files.
         entry: String,
     },
-    /// A file that was to be a bundle does not begin as one.
+    /// The file given as a bundle does not start with the magic bytes of one.
     #[error("{} holds no melv bundle, or one that was broken off while it was written", path.display())]
     NotBundle {
         /// The file or device.
         path: PathBuf,
     },
-    /// A bundle has no such image.
+    /// The bundle has no such image.
     #[error("{} holds no image {name}", path.display())]
     NotInBundle {
         /// The bundle.
         path: PathBuf,
-        /// What was asked for.
+        /// The reference of the image.
         name: String,
     },
-    /// One image is wanted, and the bundle holds several.
+    /// The bundle holds several images, but one is wanted.
     #[error("{} holds {} images; say which", path.display(), images.len())]
     SeveralImages {
         /// The bundle.
         path: PathBuf,
-        /// What it holds.
+        /// The images of the bundle.
         images: Vec<HeldImage>,
     },
-    /// Something in a bundle is damaged.
+    /// The bundle has damage.
     #[error("{}", text_in_bundle(path, error))]
     InBundle {
         /// The bundle.
         path: PathBuf,
-        /// What, and where in it.
+        /// The damage and its place in the bundle.
         error: Box<Error>,
     },
-    /// An object cannot be read that several stores and bundles have.
+    /// An object of several stores and bundles cannot be read.
     #[error("{places}: {}", chain(&**error))]
     InOneOf {
         /// The stores and bundles.
         places: String,
-        /// What cannot be read, and why.
+        /// The object and the reason.
         error: Box<Error>,
     },
-    /// A file in a format that cannot be read.
+    /// The file has a format that cannot be read.
     #[error("{} is in the format {}, which this version of melv does not read", path.display(), format.name())]
     ForeignFile {
         /// The file.
@@ -151,18 +151,18 @@ pub enum Failure {
         /// Its format.
         format: melv::Container,
     },
-    /// A VMDK of a kind that is not read.
+    /// The VMDK is of a kind that cannot be read.
     #[error(transparent)]
     ForeignVmdk(Error),
-    /// A format asked for by name that is not built.
+    /// The format given by name is known but not supported.
     #[error("--format {format} is known, but this version of melv does not {verb} it")]
     ForeignFormat {
         /// The format.
         format: String,
-        /// Read or write.
+        /// The verb of the message: read or write.
         verb: &'static str,
     },
-    /// Images cannot be mounted or unmounted.
+    /// Mounting or unmounting failed.
     #[error(transparent)]
     Fuse(#[from] melv_fuse::Error),
     /// A program cannot be run.
@@ -191,16 +191,16 @@ pub enum Failure {
         /// The refusal.
         source: std::io::Error,
     },
-    /// The process that was to serve ended without a word.
+    /// The daemon ended without a message.
     #[error("the process that was to serve the images ended at once: {0}")]
     Daemon(std::process::ExitStatus),
-    /// Who read standard output went away before all of a disk was written.
+    /// The reader of standard output went away before the whole disk was written.
     #[error("the reader of standard output went away")]
     ReaderGone,
 }
 
 impl Failure {
-    /// The library's word about a VMDK; one that merely is of another kind is told apart.
+    /// Wraps an error about a VMDK. An unsupported kind becomes a failure of its own.
     pub fn of_vmdk(error: Error) -> Self {
         if matches!(error.detail(), Some(BlockError::Unsupported { .. })) {
             Self::ForeignVmdk(error)
@@ -209,7 +209,7 @@ impl Failure {
         }
     }
 
-    /// The library's word; damage of a bundle, or an object of it that cannot be read, is told as that.
+    /// Wraps an error, marking damage and unreadable objects as those of the bundle at `path`.
     pub fn of_bundle(path: Option<&Path>, error: Error) -> Self {
         match path {
             Some(path) if error.is_damage() || error.store_object().is_some() => {
@@ -219,7 +219,7 @@ impl Failure {
         }
     }
 
-    /// The failure as it is told: one about an object of the store names the store.
+    /// Adds the store's path to an error about an object of the store.
     pub fn in_store(self) -> Self {
         match self {
             Self::Melv(error) => in_store(error).into(),
@@ -227,7 +227,7 @@ impl Failure {
         }
     }
 
-    /// The exit code that the contract has for it.
+    /// Returns the documented exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
@@ -271,18 +271,18 @@ fn exit_of(error: &Error) -> Exit {
     }
 }
 
-/// Whether the store lacks a file that another of its files names.
+/// Whether a file of the store is missing.
 pub fn is_lost_object(error: &Error) -> bool {
     matches!(error.detail(), Some(StoreError::Gone { .. }))
 }
 
-/// An error and its causes, with the bundle's path unless it names that itself.
+/// Formats an error and its causes, with the bundle's path in front unless the text starts with it.
 fn text_in_bundle(path: &Path, error: &Error) -> String {
     let (path, text) = (path.display().to_string(), chain(error));
     if text.starts_with(&path) { text } else { format!("{path}: {text}") }
 }
 
-/// A word for something that is no folder.
+/// Names the kind of something that is not a folder.
 fn kind_of(path: &Path) -> &'static str {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => "a file",
@@ -291,7 +291,7 @@ fn kind_of(path: &Path) -> &'static str {
     }
 }
 
-/// An error and its causes in one line.
+/// Formats an error and its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -303,7 +303,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Tells of a failure, if it is one, and gives the process's exit code.
+/// Reports the failure, if there is one, and returns the exit code of the process.
 pub fn finish(globals: &Globals, result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
@@ -352,7 +352,7 @@ fn tell(globals: &Globals, failure: &Failure) {
     }
 }
 
-/// The images among which the user has to choose, as rows of a table.
+/// Returns the images to choose from, as rows of a table.
 fn choices(failure: &Failure) -> Vec<Vec<String>> {
     match failure {
         Failure::SeveralImages { images, .. } => {
@@ -374,7 +374,7 @@ fn choices(failure: &Failure) -> Vec<Vec<String>> {
     }
 }
 
-/// Whether the terminal says that it can do nothing but letters.
+/// Whether the terminal handles plain text only.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

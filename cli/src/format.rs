@@ -1,30 +1,30 @@
-//! Names of disk formats, as `--format` takes them.
+//! The names of disk formats for `--format`.
 
 use crate::exit::Failure;
 
-/// A format that a disk is read in.
+/// An input format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The disk's bytes and nothing else.
+    /// A raw disk, with nothing but its bytes.
     Raw,
-    /// VMware's, of any kind.
+    /// A VMDK of any kind.
     Vmdk,
     /// An image of a bundle.
     Bundle,
 }
 
-/// A format that a disk is written in.
+/// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutFormat {
-    /// The disk's bytes and nothing else.
+    /// A raw disk, with nothing but its bytes.
     Raw,
-    /// VMware's, as a file that grows as it is used: `monolithicSparse`.
+    /// A VMDK that grows as it is used: `monolithicSparse`.
     Vmdk,
-    /// VMware's, compressed and written front to back: `streamOptimized`.
+    /// A compressed VMDK, written front to back: `streamOptimized`.
     VmdkStream,
 }
 
-/// Formats that other tools know by these names, and this one does not.
+/// Formats known to other tools by these names, but not supported here.
 const FOREIGN: &[&str] = &[
     "bochs",
     "cloop",
@@ -45,12 +45,12 @@ const FOREIGN: &[&str] = &[
     "vpc",
 ];
 
-/// What the names of formats to read are.
+/// The names of the input formats.
 pub const READ: &str = "raw, vmdk or bundle";
-/// What the names of formats to write are.
+/// The names of the output formats.
 pub const WRITTEN: &str = "raw, vmdk or vmdk-stream";
 
-/// The format asked for by name; without a name, the file is looked at.
+/// Parses the input format. Without a name, it is detected from the file.
 pub fn read_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
     match name.map(str::to_lowercase).as_deref() {
         None => Ok(None),
@@ -64,7 +64,7 @@ pub fn read_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
     }
 }
 
-/// The format to write; raw without a name.
+/// Parses the output format; raw by default.
 pub fn write_format(name: Option<&str>) -> Result<OutFormat, Failure> {
     match name.map(str::to_lowercase).as_deref() {
         None | Some("raw") => Ok(OutFormat::Raw),

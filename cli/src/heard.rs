@@ -1,4 +1,4 @@
-//! Warnings that the library gives while it works, kept for the JSON of a command.
+//! Collects the warnings of the library for the JSON of a command.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Mutex, PoisonError};
@@ -8,12 +8,12 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// So many are kept: more tell nothing new.
+/// The maximum number of kept warnings; more add no information.
 const KEPT_MAX: usize = 1000;
 
 static HEARD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Takes part in the log and keeps its warnings.
+/// A log layer that keeps the warnings.
 #[derive(Debug)]
 pub struct Heard;
 
@@ -28,7 +28,7 @@ impl<S: Subscriber> Layer<S> for Heard {
     }
 }
 
-/// Takes the warnings that were given so far.
+/// Takes the warnings collected so far.
 pub fn take() -> Vec<String> {
     std::mem::take(&mut *HEARD.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -42,7 +42,7 @@ struct Line {
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),

@@ -1,4 +1,4 @@
-//! What to do next, where the message of a failure does not say it.
+//! Hints: the next step after a failure whose message does not name it.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::bundle_ref::SUFFIX;
 use crate::exit::{Failure, is_lost_object};
 use crate::memory;
 
-/// The hint for a failure.
+/// Returns the hint for a failure.
 pub fn hint_of(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Melv(error) => of_error(error),
@@ -71,7 +71,7 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
     }
 }
 
-/// What to do with a bundle that is damaged, in it or as a whole.
+/// Returns the hint for a damaged bundle, or for one with damage inside.
 fn of_bundle(path: &Path, error: &Error) -> &'static str {
     match error.detail() {
         Some(StoreError::Corrupt { object, .. }) if *object == path.display().to_string() => {
@@ -81,7 +81,7 @@ fn of_bundle(path: &Path, error: &Error) -> &'static str {
     }
 }
 
-/// What to do where images cannot be mounted or unmounted.
+/// Returns the hint for a failure to mount or unmount images.
 fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
     use melv_fuse::Error as Mount;
     match error {
@@ -102,8 +102,8 @@ fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
     }
 }
 
-/// The hint for a disk in a format that QEMU reads, with the name that QEMU has for it: a pipe, so
-/// that the raw disk is not written anywhere.
+/// The hint for a disk in a format that QEMU reads, by QEMU's name for it. It uses a pipe, so that the raw
+/// disk is not written anywhere.
 macro_rules! by_qemu {
     ($format:literal) => {
         by_qemu!(image "-f ", $format, " FILE")
@@ -116,7 +116,7 @@ macro_rules! by_qemu {
     };
 }
 
-/// The hint for a compressed file, with the command that unpacks it.
+/// The hint for a compressed file, with the command that decompresses it.
 macro_rules! unpacked_by {
     ($command:literal) => {
         concat!(
@@ -127,13 +127,13 @@ macro_rules! unpacked_by {
     };
 }
 
-/// A way to the disk in a file that contains it, or how to take the file itself.
+/// Returns a way to extract the disk from a file of another format, or to import the file itself.
 pub fn of_container(container: Container) -> &'static str {
     match container {
         Container::Qcow => by_qemu!("qcow"),
         Container::Qcow2 => by_qemu!("qcow2"),
         Container::Qed => by_qemu!("qed"),
-        // Without this QEMU takes the size from the geometry, which may be less.
+        // Without this, QEMU computes the size from the geometry, which may be smaller.
         Container::Vhd => {
             by_qemu!(image "--image-opts driver=vpc,force_size_calc=current_size,file.filename=FILE")
         }
@@ -241,7 +241,7 @@ fn of_refusal(refusal: &io::Error) -> Option<&'static str> {
     (refusal.kind() == io::ErrorKind::PermissionDenied).then_some("look at who owns it and at its mode")
 }
 
-/// The way to a whole disk from a difference: each program finds only the parents that it wrote.
+/// Returns a way to turn a difference into a whole disk. Each program finds only the parents that it wrote.
 fn of_parent(parent: &vmdk::Parent) -> &'static str {
     if parent.uuid.is_some() {
         "`VBoxManage clonemedium disk FILE OUT.vmdk` makes one disk of both, which can be imported; \
@@ -254,7 +254,7 @@ fn of_parent(parent: &vmdk::Parent) -> &'static str {
     }
 }
 
-/// A way to write a block device that was refused.
+/// Returns a way to make a refused block device writable.
 fn of_device(state: &DeviceState) -> Option<&'static str> {
     match state {
         DeviceState::ReadOnly => {
@@ -267,7 +267,7 @@ fn of_device(state: &DeviceState) -> Option<&'static str> {
     }
 }
 
-/// What to do with a VMDK that is not sound.
+/// Returns the hint for an invalid VMDK.
 fn of_vmdk(fault: &vmdk::Fault) -> &'static str {
     match fault {
         vmdk::Fault::Extent { .. } => {

@@ -1,5 +1,5 @@
-//! A disk that arrives through a pipe: its content decides, as it does for a file. Nothing is kept
-//! but its first bytes, until they are read, and its last.
+//! A disk that is read from a pipe, in a format detected from its content as for a file. Only the first
+//! bytes, until they are read again, and the last ones are kept.
 
 use std::io::{self, Chain, Cursor, Read};
 
@@ -15,35 +15,35 @@ use crate::exit::Failure;
 use crate::format::Format;
 use crate::stdin::{self, Pipe};
 
-/// Spans taken in before they are worked on together, for each thread.
+/// The number of spans per thread in a batch.
 const SPANS_PER_THREAD: usize = 4;
 
-/// A pipe of which the first bytes were looked at.
+/// A pipe from its first byte on, although its first bytes were examined.
 pub type Whole<'a> = Chain<Cursor<Vec<u8>>, Pipe<'a>>;
 
-/// A disk that arrives.
+/// A disk that is read from a pipe.
 #[derive(Debug)]
 pub enum Incoming<'a> {
-    /// Its bytes and nothing else.
+    /// A raw disk, with nothing but its bytes.
     Raw(Checked<'a>),
     /// A stream VMDK.
     Vmdk(Box<vmdk::Stream<Whole<'a>>>),
 }
 
 impl<'a> Incoming<'a> {
-    /// Looks at the beginning of what arrives, in the format that it must have, or has by its
-    /// content. `name` is for messages.
+    /// Examines the first bytes of the pipe and opens it in the given format, or else in the one detected.
+    /// `name` is for messages.
     ///
     /// # Errors
-    /// [`Failure::ForeignFile`] for a format that is not read from a pipe; what reading gives.
+    /// [`Failure::ForeignFile`] for a format that cannot be read from a pipe; errors of reading.
     pub fn open(pipe: Pipe<'a>, name: &str, format: Option<Format>) -> Result<Self, Failure> {
         Self::of_first(first_bytes(pipe, name, format)?, name, format)
     }
 
-    /// As [`Incoming::open`], of a disk that must have bytes.
+    /// As [`Incoming::open`], for a disk that must not be empty.
     ///
     /// # Errors
-    /// [`Failure::Empty`], too, where nothing arrives.
+    /// Those of [`Incoming::open`], and [`Failure::Empty`] for an empty pipe.
     pub fn open_some(pipe: Pipe<'a>, name: &str, format: Option<Format>) -> Result<Self, Failure> {
         let whole = first_bytes(pipe, name, format)?;
         if whole.0.is_empty() {
@@ -70,7 +70,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Oddities of the disk that are no reason to refuse it, as far as it came.
+    /// Returns the peculiarities found so far that are no reason to refuse the disk.
     pub fn warnings(&self) -> Vec<Warning> {
         match self {
             Self::Raw(_) => Vec::new(),
@@ -78,7 +78,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Bytes of the disk, where they are known before it ends.
+    /// Returns the size of the disk in bytes, if it is known before the end.
     pub fn size(&self) -> Option<u64> {
         match self {
             Self::Raw(_) => None,
@@ -86,11 +86,11 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Hands `each` the spans of the disk, their numbers ascending, many at a time; spans of a VMDK
-    /// without data are left out. Gives the bytes that arrived. Memory: 8 MiB a thread.
+    /// Passes the spans of the disk to `each` in batches, in ascending order of their numbers. Leaves out
+    /// spans of a VMDK without data. Returns the size of the disk in bytes. Needs 8 MiB of memory a thread.
     ///
     /// # Errors
-    /// Those of reading, and of `each`.
+    /// Errors of reading and of `each`.
     pub fn for_each_batch(
         &mut self,
         name: &str,
@@ -103,7 +103,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Reads the bytes that tell the format, and gives them with the rest.
+/// Reads the bytes that determine the format, and returns them with the rest of the pipe.
 fn first_bytes<'a>(
     mut pipe: Pipe<'a>,
     name: &str,
@@ -118,10 +118,10 @@ fn first_bytes<'a>(
     Ok((first, pipe))
 }
 
-/// A span that has arrived: its number, its bytes.
+/// A span from the pipe: its number and its bytes.
 pub type Span<'a> = (u64, &'a [u8]);
 
-/// The digests of spans that are not zero, made side by side.
+/// Computes the digests of the nonzero spans in parallel.
 pub fn digests(batch: &[Span<'_>]) -> Vec<(u64, Digest)> {
     let digest = |(number, data): &Span<'_>| Some((*number, span_of_bytes(data)?));
     batch.par_iter().filter_map(digest).collect()
@@ -157,16 +157,16 @@ fn batches_of_spans(
     }
 }
 
-/// A raw disk that arrives. Its end fails where its last bytes are those of another format.
+/// A raw disk from a pipe. Reading fails at the end if the last bytes are those of another format.
 #[derive(Debug)]
 pub struct Checked<'a> {
     whole: Whole<'a>,
     last: Vec<u8>,
-    /// Whether it was said to be raw, whatever it looks like.
+    /// Whether the user chose raw, which turns the check of the last bytes off.
     is_raw: bool,
 }
 
-/// The error that a disk ends with that turns out to be in another format.
+/// The error at the end of a disk that turns out to be in another format.
 #[derive(Debug, thiserror::Error)]
 #[error("it ends as a {} does", .0.name())]
 struct Foreign(Container);
@@ -220,7 +220,7 @@ impl Read for Checked<'_> {
     }
 }
 
-/// Tells the end of a disk in another format from other errors.
+/// Turns an error into a failure, with a foreign format at the end as a failure of its own.
 pub fn refusal(error: Error, name: &str) -> Failure {
     if let Some(BlockError::Io { source, .. }) = error.detail()
         && let Some(Foreign(format)) = source.get_ref().and_then(|inner| inner.downcast_ref())
@@ -238,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// A pipe that gives these bytes.
+    /// Returns a pipe with these bytes.
     fn pipe(bytes: Vec<u8>, cancel: &AtomicBool) -> Pipe<'_> {
         let (reader, mut writer) = io::pipe().unwrap();
         std::thread::spawn(move || io::Write::write_all(&mut writer, &bytes));
@@ -274,7 +274,7 @@ mod tests {
             let open = |format| Incoming::open(pipe(bytes.clone(), &cancel), "pipe", format);
             let ended = open(None).and_then(|mut disk| disk.for_each_batch("pipe", &mut |_| Ok(())));
             assert!(matches!(ended, Err(Failure::ForeignFile { .. })), "{len}");
-            // Who says that it is raw gets all of it.
+            // An explicit raw format takes all bytes.
             let ended = open(Some(Format::Raw)).and_then(|mut disk| disk.for_each_batch("", &mut |_| Ok(())));
             assert_eq!(ended.unwrap(), bytes.len() as u64);
         }

@@ -1,8 +1,8 @@
-//! The log as its readers want it: plain for people, with `<N>` in front for a service manager, as syslog messages
-//! for the system's log.
+//! The log, in the form its readers expect: plain lines for people, `<N>` lines for a service manager, and
+//! syslog messages for the system's log.
 //!
-//! A journal and a syslog know how urgent a message is only if it says so in front; then the word for it is left
-//! out of the text. A message is one line there: what a file's name or a client brings into it cannot begin another.
+//! A journal and a syslog read the severity from a prefix, so the text leaves it out. A message is a single
+//! line there: no file name or client input in it can start another one.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -21,30 +21,30 @@ use crate::args::{Cli, Command};
 use crate::exit;
 use crate::heard::Heard;
 
-/// Numbers of syslog (RFC 5424, section 6.2.1), which journals know, too.
+/// The severities of syslog (RFC 5424, section 6.2.1), also used by journals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Urgency {
-    /// Something failed.
+    /// A failure.
     Error = 3,
-    /// Something is odd.
+    /// A peculiarity.
     Warning = 4,
-    /// Good to know.
+    /// General information.
     Info = 6,
-    /// For who looks for a fault.
+    /// Details for debugging.
     Debug = 7,
 }
 
-/// The facility of system services, as syslog shifts it.
+/// The syslog facility of system services, in its shifted form.
 const DAEMON: u8 = 3 << 3;
 
-/// How messages are written, beginning with how they are at first.
+/// The form of the messages: one of the constants below.
 static FORM: AtomicU8 = AtomicU8::new(PLAIN);
 const PLAIN: u8 = 0;
 const MANAGED: u8 = 1;
 const SYSLOG: u8 = 2;
 
-/// Sends the library's log to standard error, as much of it as the command line asks for.
+/// Sends the library's log to standard error, at the level the command line asks for.
 pub fn start(cli: &Cli) {
     let globals = &cli.globals;
     if is_service(&cli.command) && !globals.json && is_managed() {
@@ -58,7 +58,7 @@ pub fn start(cli: &Cli) {
     };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        // A log that nobody reads any more is no reason to panic.
+        // Do not panic when the log has no reader any more.
         .log_internal_errors(false)
         .with_ansi(exit::is_colored(globals.color))
         .event_format(Lines)
@@ -67,12 +67,13 @@ pub fn start(cli: &Cli) {
     tracing_subscriber::registry().with(lines).with(heard).init();
 }
 
-/// From here on standard error is the system's log, which takes one message a write.
+/// Switches to syslog messages, one a write, once standard error is the system's log.
 pub fn is_syslog_now() {
     FORM.store(SYSLOG, Ordering::Relaxed);
 }
 
-/// What a service manager runs: the standard error of any other command is for whoever called it.
+/// Whether a service manager runs such a command. The standard error of any other command belongs to its
+/// caller.
 fn is_service(command: &Command) -> bool {
     match command {
         Command::Serve(_) => true,
@@ -92,7 +93,7 @@ fn is_managed() -> bool {
     is_journal || is_unit && !std::io::stderr().is_terminal()
 }
 
-/// Writes lines to standard error; nothing else can be done where that fails.
+/// Writes lines to standard error. Ignores failures: there is no other place to report them.
 pub fn write(urgency: Urgency, text: &str) {
     let form = FORM.load(Ordering::Relaxed);
     if form == PLAIN {
@@ -100,13 +101,13 @@ pub fn write(urgency: Urgency, text: &str) {
         return;
     }
     for line in text.lines() {
-        // The program's name is in front already where a log says who speaks.
+        // A syslog message already starts with the name of the program.
         let line = line.strip_prefix("melv: ").filter(|_| form == SYSLOG).unwrap_or(line);
         let _ = std::io::stderr().write_all(framed(form, urgency, line).as_bytes());
     }
 }
 
-/// One message as a log takes it.
+/// Formats a message for the log.
 fn framed(form: u8, urgency: Urgency, text: &str) -> String {
     let text = one_line(text);
     match form {
@@ -115,7 +116,7 @@ fn framed(form: u8, urgency: Urgency, text: &str) -> String {
     }
 }
 
-/// The text with every control character but tabs written out.
+/// Returns the text with all control characters except tabs escaped.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for char in text.trim_end().chars() {
@@ -128,7 +129,7 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// The library's messages.
+/// The formatter of the library's messages.
 struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines

@@ -1,30 +1,30 @@
-//! The command `melv`: disk images into a store and back.
+//! The command `melv`: imports disk images into a store and exports them.
 //!
-//! | module | idea |
+//! | module | content |
 //! |---|---|
 //! | `args` | the command line: global options, commands, sizes |
-//! | `session` | what the global options come to: store, threads, the wish to stop |
-//! | `operand` | what an argument means: an image of the store or of a bundle, or a file |
-//! | `bundle_ref` | what a path to a bundle means where a reference or a disk is wanted |
-//! | `daemon` | a process that goes on when the command has ended |
-//! | `disk` | disks in files: raw, VMware's, or an image of a bundle |
+//! | `session` | the global options in effect: store, threads, cancellation |
+//! | `operand` | arguments: an image of the store or of a bundle, or a file |
+//! | `bundle_ref` | paths to bundles, given in place of a reference or a disk |
+//! | `daemon` | a process that continues after the command has ended |
+//! | `disk` | disks in files: raw disks, VMDKs, images of bundles |
 //! | `format` | names of disk formats |
-//! | `catalog` | what a front end serves |
-//! | `stats` | what it has done |
-//! | `stdin` | pipes, which notice the wish to stop |
-//! | `incoming` | a disk that arrives through a pipe |
+//! | `catalog` | the images that a front end serves |
+//! | `stats` | the statistics of a front end |
+//! | `stdin` | cancellable pipes |
+//! | `incoming` | a disk that is read from a pipe |
 //! | `producer` | a command whose output is a disk |
-//! | `threads`, `memory` | threads and memory, fewer and less where the system gives less |
+//! | `threads`, `memory` | threads and memory, reduced under resource limits |
 //! | `heard` | warnings of the library, for JSON |
 //! | `report` | standard output: text, JSON, sizes for people |
 //! | `table`, `width` | tables and text that fit the terminal |
 //! | `times` | times for programs and for people |
-//! | `naming`, `order` | names that images are given; the order in which they are listed |
-//! | `progress` | how far long work is |
+//! | `naming`, `order` | names of new images; the order of names in lists |
+//! | `progress` | the progress of long work |
 //! | `exit` | failures: exit codes, messages |
-//! | `hint` | what to do next |
-//! | `log` | the log as its readers want it: people, a service manager, the system's log |
-//! | `commands` | one module a command: its options, its help, what it does |
+//! | `hint` | the next step after a failure |
+//! | `log` | the log for people, a service manager, or the system's log |
+//! | `commands` | the commands, one module each: options, help, and implementation |
 //!
 //! A new command is a module in `commands`, a line in `args::Command` and one in `commands::run`.
 

@@ -1,7 +1,7 @@
-//! Memory where the system allows little of it, as `ulimit -v` does.
+//! Memory under a limit such as `ulimit -v`.
 //!
-//! A refused allocation ends the process at once. So long work first asks whether there is memory
-//! for it, and caches, which may be of any size, are made to fit.
+//! A refused allocation aborts the process. So long work first checks that there is enough memory, and
+//! caches, which work at any size, are reduced to fit.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -11,28 +11,29 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::exit::Failure;
 
-/// Tells the allocator, and the process started anew with it, how many arenas to use.
+/// The environment variable with the number of arenas, for the allocator; it also marks the restarted
+/// process.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// The memory that work takes at its peak, with some room to spare.
+/// The peak memory of a piece of work, with some margin.
 #[derive(Debug, Clone, Copy)]
 pub struct Needs {
-    /// Bytes whatever the number of threads.
+    /// The bytes independent of the number of threads.
     pub base_bytes: u64,
-    /// Bytes for each thread, its stack included.
+    /// The bytes for each thread, including its stack.
     pub thread_bytes: u64,
 }
 
 impl Needs {
-    /// Bytes for so many threads.
+    /// Returns the bytes for this number of threads.
     pub fn bytes(self, threads: usize) -> u64 {
         self.base_bytes.saturating_add(self.thread_bytes.saturating_mul(threads as u64))
     }
 
-    /// As many threads as there is memory for, at most `wanted`.
+    /// Returns the number of threads that memory suffices for, at most `wanted`.
     ///
     /// # Errors
-    /// [`Failure::OutOfMemory`] where it does not suffice for one.
+    /// [`Failure::OutOfMemory`] if it does not suffice for one.
     pub fn threads(self, wanted: usize) -> Result<usize, Failure> {
         let mut threads = wanted.max(1);
         while threads > 1 && !has(self.bytes(threads)) {
@@ -42,7 +43,7 @@ impl Needs {
     }
 }
 
-/// Bytes of addresses that the process may still take, where that is limited.
+/// Returns the remaining address space in bytes, if it is limited.
 pub fn room_bytes() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let pages = std::fs::read_to_string("/proc/self/statm").ok();
@@ -50,29 +51,29 @@ pub fn room_bytes() -> Option<u64> {
     Some(limit.saturating_sub(pages * rustix::param::page_size() as u64))
 }
 
-/// Starts the process anew with one arena where addresses are limited: the allocator reserves
-/// 64 MiB of them for each thread, which would be most of what there is.
+/// Restarts the process with a single arena if the address space is limited. The allocator reserves 64 MiB
+/// for each thread, which could use up most of it.
 pub fn use_one_arena() {
     if getrlimit(Resource::As).current.is_none() || std::env::var_os(ARENAS).is_some() {
         return;
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    // It comes back only if that failed, and then the process goes on as it is.
+    // `exec` returns only on failure; then the process continues as it is.
     let _ = Command::new("/proc/self/exe").arg0(name).args(arguments).env(ARENAS, "1").exec();
 }
 
-/// Whether so many bytes are to be had.
+/// Whether this many bytes can be allocated.
 pub fn has(bytes: u64) -> bool {
     usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
 }
 
-/// Fails unless so many bytes are to be had.
+/// Fails unless this many bytes can be allocated.
 pub fn check(needed_bytes: u64) -> Result<(), Failure> {
     if has(needed_bytes) { Ok(()) } else { Err(Failure::OutOfMemory { needed_bytes }) }
 }
 
-/// `bytes` of cache, or as many as fit a quarter of what may still be taken.
+/// Limits a cache of `bytes` to a quarter of the remaining address space.
 pub fn cache_bytes(bytes: u64) -> u64 {
     room_bytes().map_or(bytes, |room| bytes.min(room / 4))
 }

@@ -1,5 +1,5 @@
-//! Names that images are given: those that cannot be used afterwards are refused, and those made of a file's
-//! name can be used.
+//! Names for new images. A chosen name that could not be used later is refused; a name made from a file's can
+//! be used.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use melv::RefName;
 use crate::bundle_ref::SUFFIX;
 use crate::exit::Failure;
 
-/// The name that `text` is, to be given to an image. Where a reference is wanted, what ends as a bundle does
-/// is the path of one, so no image gets such a name.
+/// Parses the name of a new image. A text that ends like a bundle stands for its path wherever a reference is
+/// expected, so no image gets such a name.
 pub fn new_name(text: &str) -> Result<RefName, Failure> {
     let name: RefName = text.parse()?;
     if is_usable(&name) {
@@ -25,13 +25,13 @@ fn is_usable(name: &RefName) -> bool {
     !name.name().ends_with(SUFFIX) && !name.tag().ends_with(SUFFIX)
 }
 
-/// The name for the image of a bundle that goes on under its old name, if that can be used.
+/// Returns the name for an image from a bundle: its old one, if that can be used, or one made from it.
 pub fn kept_name(name: &RefName) -> Option<RefName> {
     if is_usable(name) { Some(name.clone()) } else { of_stem(name.name()) }
 }
 
-/// The name for an image without one, made of the name of its file: in Latin letters, without the endings of
-/// a disk and of a bundle.
+/// Makes a name for an image from the name of its file: in Latin letters, without the suffixes of a disk and
+/// of a bundle.
 pub fn of_file(path: &Path) -> Option<RefName> {
     of_stem(&path.file_stem()?.to_string_lossy())
 }
@@ -44,8 +44,8 @@ fn of_stem(stem: &str) -> Option<RefName> {
     }
 }
 
-/// Whether `text` ends as the path of a bundle does and yet means an image: images that an older melv named
-/// so, or that came in a bundle, are still to be had by name and tag.
+/// Whether `text` ends like the path of a bundle but is an image name. Images with such names, from an older
+/// melv or from a bundle, remain accessible by name and tag.
 pub fn is_old_name(text: &str) -> bool {
     text.contains(':') && text.parse::<RefName>().is_ok() && !Path::new(text).exists()
 }

@@ -1,4 +1,4 @@
-//! What an argument means: an image of the store or of a bundle, or a file.
+//! Arguments that stand for an image of the store or of a bundle, or for a file.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
 use crate::session::Session;
 
-/// What the system says about an input file.
+/// Returns the metadata of an input file.
 pub fn metadata(path: &Path) -> Result<Metadata, Failure> {
     std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
@@ -19,19 +19,19 @@ pub fn metadata(path: &Path) -> Result<Metadata, Failure> {
     })
 }
 
-/// An image that a reference stands for, and where it was found.
+/// The image of a reference, with its store.
 #[derive(Debug)]
 pub struct Found {
-    /// The store, or the bundle as one.
+    /// The store, or the bundle opened as one.
     pub store: Store,
     /// The image.
     pub image: Image,
-    /// The bundle's path, if it is in one.
+    /// The path of the bundle, if the image is in one.
     pub bundle: Option<PathBuf>,
 }
 
 impl Found {
-    /// The image of a reference: `NAME[:TAG]`, `@IMAGE-ID`, a short id, or a path to a bundle.
+    /// Opens the image of a reference: `NAME[:TAG]`, `@IMAGE-ID`, a short id, or a path to a bundle.
     pub fn of(text: &str, session: &Session<'_>) -> Result<Self, Failure> {
         match BundleRef::of_reference(text)? {
             Some(bundle) => bundle.image(session),
@@ -44,20 +44,20 @@ impl Found {
         Ok(Self { store, image, bundle: None })
     }
 
-    /// Whether the store or bundle has an object of this name; a place in the object may follow.
+    /// Whether the store or bundle has this object; a position in the object may follow the name.
     fn has(&self, object: &str) -> bool {
         let name = object.split_once(' ').map_or(object, |(name, _)| name);
         self.store.storage().open(name).is_ok()
     }
 
-    /// What came of reading the image, with the bundle's path where damage has none.
+    /// Adds the bundle's path to damage in it.
     pub fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
         result.map_err(|error| Failure::of_bundle(self.bundle.as_deref(), error))
     }
 }
 
-/// The failure of work on several images, told as that of the store or bundle whose object could not be read:
-/// objects have the same kind of names in all of them.
+/// Attributes a failure of work on several images to the store or bundle with the unreadable object. The name
+/// of the object does not suffice: they all use the same names.
 pub fn blame(error: Error, images: &[&Found]) -> Failure {
     let has = |found: &&&Found| error.store_object().is_some_and(|object| found.has(object));
     let mut owners: Vec<_> = images.iter().filter(has).map(|found| &found.bundle).collect();
@@ -89,13 +89,13 @@ pub enum Operand {
 }
 
 impl Operand {
-    /// An image where the text means one of a bundle, or resolves to one in the store, if there is
-    /// a store; else a file where one is there.
+    /// Returns an image if the text names one in a bundle, or resolves to one in an existing store. Otherwise
+    /// returns the file of that name, if there is one.
     pub fn find(text: &str, session: &Session<'_>) -> Result<Self, Failure> {
         Self::find_named(text, false, session)
     }
 
-    /// As [`Operand::find`]; what would be a bundle by its path is a file where `is_file` is set.
+    /// As [`Operand::find`]; with `is_file`, a path to a bundle is not treated as one.
     pub fn find_named(text: &str, is_file: bool, session: &Session<'_>) -> Result<Self, Failure> {
         if !is_file && let Some(bundle) = BundleRef::of_reference(text)? {
             return Ok(Self::Image(Box::new(bundle.image(session)?)));
@@ -117,7 +117,7 @@ impl Operand {
     }
 }
 
-/// Whether a reference was not found, rather than found and bad.
+/// Whether the reference was not found, as opposed to found but broken.
 fn means_absent(failure: &Failure) -> bool {
     let Failure::Melv(error) = failure else { return false };
     matches!(
@@ -126,7 +126,7 @@ fn means_absent(failure: &Failure) -> bool {
     )
 }
 
-/// The reference of an image that must be in the store, because something about it is written there.
+/// Parses the reference of an image that must be in the store, because the command writes about it there.
 pub fn stored_ref(text: &str) -> Result<ImageRef, Failure> {
     match BundleRef::of_reference(text)? {
         Some(bundle) => {

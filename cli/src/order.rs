@@ -1,10 +1,10 @@
-//! The order in which names are listed: numbers in them count as numbers.
+//! The order of names in lists: numbers in them are compared as numbers.
 
 use std::cmp::Ordering;
 
 use melv::RefName;
 
-/// The order of names in which 2 comes before 10.
+/// Compares names so that 2 comes before 10.
 pub fn natural(one: &RefName, other: &RefName) -> Ordering {
     let order = natural_text(one.name(), other.name()).then_with(|| natural_text(one.tag(), other.tag()));
     order.then_with(|| one.cmp(other))
@@ -27,7 +27,7 @@ fn natural_text(mut one: &str, mut other: &str) -> Ordering {
     }
 }
 
-/// The digits, or the text up to the next digit, that a text begins with; and the rest.
+/// Splits off the leading digits, or the text up to the first digit.
 fn part(text: &str) -> (&str, &str) {
     let digits = is_number(text);
     text.split_at(text.find(|char: char| char.is_ascii_digit() != digits).unwrap_or(text.len()))
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn numbers_in_names_are_ordered_as_numbers() {
         let ordered = [
-            // The tag `latest` comes behind numbers.
+            // The tag `latest` comes after numbers.
             "a:1",
             "a:2",
             "a:10",

@@ -1,6 +1,6 @@
-//! A command whose output is a disk: whether it ended well decides whether the disk is taken.
+//! A command that produces a disk; the disk is stored only if the command succeeds.
 //!
-//! It runs in a process group of its own, so that its children can be ended with it.
+//! The command runs in its own process group, so that its children can be terminated with it.
 
 use melv::{BlockError, ErrorKind};
 use std::ffi::OsString;
@@ -17,29 +17,29 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_pro
 use crate::exit::Failure;
 use crate::stdin::Pipe;
 
-/// Between two looks whether the command has ended.
+/// The interval between checks for the end of the command.
 const NAP: Duration = Duration::from_millis(10);
-/// A command that is told to end has so long before it is killed.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The process group to be killed where this process ends at once; 0 is none.
+/// The process group to kill if this process exits at once; 0 if there is none.
 static GROUP: AtomicI32 = AtomicI32::new(0);
 
-/// The end of a command, or the reason that it never will end.
+/// The end of a command, or the reason that it will never end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
-    /// With this exit status.
+    /// The command exited with this status.
     #[error("the command ended with exit status {0}; nothing was stored")]
     Status(i32),
-    /// By this signal.
+    /// The command was terminated by this signal.
     #[error("the command was ended by signal {0}; nothing was stored")]
     Signal(i32),
-    /// It was stopped, as those are that read from the terminal in the background.
+    /// The command was stopped, as a background process is when it reads from the terminal.
     #[error("the command was stopped by signal {0} (it cannot read from the terminal); nothing was stored")]
     Stopped(i32),
 }
 
-/// A command that writes a disk.
+/// A command that produces a disk.
 #[derive(Debug)]
 pub struct Producer<'a> {
     name: String,
@@ -47,12 +47,12 @@ pub struct Producer<'a> {
     child: Mutex<Child>,
     cancel: &'a AtomicBool,
     has_ended: Arc<AtomicBool>,
-    /// Whether the command ended well and its disk was taken.
+    /// Whether the command succeeded and its disk was stored.
     is_done: AtomicBool,
 }
 
 impl<'a> Producer<'a> {
-    /// Runs a command, without a shell, and gives a pipe from its standard output. It shares the
+    /// Runs a command without a shell and returns a pipe from its standard output. The command shares the
     /// standard input of this process, unless that is a terminal.
     pub fn start(command: &[OsString], cancel: &'a AtomicBool) -> Result<(Self, Pipe<'a>), Failure> {
         let Some((program, arguments)) = command.split_first() else {
@@ -83,15 +83,15 @@ impl<'a> Producer<'a> {
         Ok((producer, pipe))
     }
 
-    /// The disk's name in messages.
+    /// Returns the name of the disk for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Waits for the end of the command, which must be a good one.
+    /// Waits for the command to end successfully.
     ///
     /// # Errors
-    /// [`BlockError::Io`] with [`Ended`] in it; [`BlockError::Interrupted`].
+    /// [`BlockError::Io`] with an [`Ended`] inside; [`BlockError::Interrupted`].
     pub fn finish(&self) -> melv::Result<()> {
         self.wait(None)
     }
@@ -115,13 +115,13 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// Notes that the disk was taken: children that the command left running are its own affair.
+    /// Marks the disk as stored. Child processes that the command left running are not terminated then.
     pub fn done(&self) {
         self.is_done.store(true, Ordering::Relaxed);
     }
 
-    /// Gives the reason that the disk was not taken: a command that ended badly comes first, since
-    /// faults of its output follow from that.
+    /// Returns the reason that the disk was not stored. A failure of the command comes first, since it
+    /// explains faults in its output.
     pub fn blame(&self, failure: Failure) -> Failure {
         if !self.has_ended.load(Ordering::Relaxed) {
             return failure;
@@ -133,11 +133,11 @@ impl<'a> Producer<'a> {
     }
 }
 
-/// Ends the command and all that it began, unless its disk was taken, and waits for it.
+/// Terminates the command and its children, unless its disk was stored, and waits for the command.
 impl Drop for Producer<'_> {
     fn drop(&mut self) {
         if !self.is_done.load(Ordering::Relaxed) {
-            // While the command was not waited for, no other group can have its number.
+            // The process was not reaped yet, so no other group can have its number.
             self.process.signal(Signal::TERM);
             let begun = Instant::now();
             while matches!(self.process.status(), Ok(None)) && begun.elapsed() < GRACE {
@@ -150,19 +150,19 @@ impl Drop for Producer<'_> {
     }
 }
 
-/// Kills the command that runs, if one does: this process ends at once.
+/// Kills the running command, if there is one, because this process exits at once.
 pub fn kill_all() {
     if let Some(group) = Pid::from_raw(GROUP.load(Ordering::Relaxed)) {
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// A process that was begun and not waited for, first of its group.
+/// A child process that leads its group and was not reaped yet.
 #[derive(Debug, Clone, Copy)]
 struct Process(Pid);
 
 impl Process {
-    /// Its end, if it has ended; it is still there to be waited for.
+    /// Returns the exit status if the process has ended, without reaping it.
     fn status(self) -> rustix::io::Result<Option<WaitIdStatus>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(self.0), options)
@@ -177,7 +177,7 @@ impl Process {
         Err(io::Error::other(ended))
     }
 
-    /// Fails where it was stopped for reading from the terminal: it would never go on.
+    /// Fails if the process was stopped for using the terminal: it would never continue.
     fn check_not_stopped(self) -> io::Result<()> {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let stopped = waitid(WaitId::Pid(self.0), options).ok().flatten();
@@ -191,7 +191,7 @@ impl Process {
 
     fn signal(self, signal: Signal) {
         let _ = kill_process_group(self.0, signal);
-        // One that was stopped hears of it only when it goes on.
+        // A stopped process receives the signal only once it continues.
         let _ = kill_process_group(self.0, Signal::CONT);
     }
 }

@@ -1,4 +1,4 @@
-//! How far long work is: a bar on a terminal, lines for a log, or nothing.
+//! The progress of long work: a bar on a terminal, lines for a log, or nothing.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -10,14 +10,14 @@ use crate::args::{Globals, ProgressMode};
 use crate::exit::is_dumb;
 use crate::report::{human, note};
 
-/// At most a line in so long,
+/// The minimum interval between lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
-/// and at least one in so long,
+/// The maximum interval between lines.
 const LINE_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
-/// or when so many percent more are done.
+/// The increase in percent that makes a line due before that.
 const LINE_PERCENT: u64 = 5;
 
-/// What progress is counted in.
+/// The unit of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes.
@@ -26,7 +26,7 @@ pub enum Unit {
     Objects,
 }
 
-/// The progress of one piece of work, told from any thread.
+/// The progress of one piece of work, reported from any thread.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -47,12 +47,12 @@ struct Lines {
     last_percent: u64,
     done: u64,
     total: Option<u64>,
-    /// The last line that was printed.
+    /// The last printed line.
     said: Option<String>,
 }
 
 impl Progress {
-    /// Of work called `label`, counted in `unit`.
+    /// Creates the progress of the work called `label`, counted in `unit`.
     pub fn new(globals: &Globals, label: String, unit: Unit) -> Self {
         let kind = match globals.progress {
             _ if globals.quiet => Kind::Nothing,
@@ -87,7 +87,7 @@ impl Progress {
         bar.set_message(self.label.clone());
     }
 
-    /// So much is done, of so much in all where that is known.
+    /// Reports the amount done and, if known, the total.
     pub fn update(&self, done: u64, total: Option<u64>) {
         match &self.kind {
             Kind::Nothing => {}
@@ -100,7 +100,7 @@ impl Progress {
             }
             Kind::Lines(lines) => {
                 let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                // Threads may tell of their steps out of order.
+                // Threads may report their steps out of order.
                 lines.done = lines.done.max(done);
                 lines.total = total.or(lines.total);
                 if lines.is_due() {
@@ -145,7 +145,7 @@ impl Lines {
     }
 }
 
-/// The end: the bar goes, the last line says how far it came.
+/// Clears the bar, or prints a last line with the final amount.
 impl Drop for Progress {
     fn drop(&mut self) {
         match &self.kind {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::args::Globals;
 use crate::{table, width};
 
-/// Standard output. Once its reader is gone, what is written is dropped: who reads `head` has had
-/// enough, which is no failure.
+/// Standard output. Once its reader is gone, output is dropped: a reader such as `head` has had enough, which
+/// is not a failure.
 #[derive(Debug)]
 pub struct Out {
     inner: BufWriter<Stdout>,
@@ -18,39 +18,39 @@ pub struct Out {
     gone: bool,
 }
 
-/// What to call it in messages.
+/// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
 
 impl Out {
-    /// Standard output, in the form that the options ask for.
+    /// Opens standard output in the form that the options ask for.
     pub fn new(globals: &Globals) -> Self {
         let inner = BufWriter::with_capacity(64 << 10, io::stdout());
         Self { inner, json: globals.json, quiet: globals.quiet, gone: false }
     }
 
-    /// Whether JSON is wanted.
+    /// Whether the output is JSON.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader is gone.
     pub fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// Prints a command's result: one JSON object, or its text.
+    /// Prints the result of a command: one JSON object, or its text.
     pub fn data(&mut self, json: &Value, text: &str) -> melv::Result<()> {
         self.data_bytes(json, text.as_bytes())
     }
 
-    /// As [`Out::data`], of a text that may have names of files in it.
+    /// As [`Out::data`], for text with file names, which need not be UTF-8.
     pub fn data_bytes(&mut self, json: &Value, text: &[u8]) -> melv::Result<()> {
         if self.json { writeln!(self, "{json}") } else { self.write_all(text) }
             .and_then(|()| self.flush())
             .map_err(write_failed)
     }
 
-    /// As [`Out::data`], of what is done rather than what was asked for: text is dropped with `-q`.
+    /// As [`Out::data`], for a report on the work done instead of requested data: `-q` drops the text.
     pub fn summary(&mut self, json: &Value, text: &str) -> melv::Result<()> {
         self.data(json, if self.quiet { "" } else { text })
     }
@@ -84,17 +84,17 @@ impl Write for Out {
     }
 }
 
-/// A refusal of standard output.
+/// Returns the error of a failed write to standard output.
 pub fn write_failed(error: io::Error) -> Error {
     Error::io("write", STDOUT, error)
 }
 
-/// A line on standard error. Nobody is left to be told where that is closed.
+/// Prints a line on standard error. Ignores a closed one: there is nobody left to tell.
 pub fn note(line: &str) {
     crate::log::write(crate::log::Urgency::Info, line);
 }
 
-/// A number of bytes for people: three significant digits or more.
+/// Formats a number of bytes for people, with three significant digits or more.
 pub fn human(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
@@ -110,8 +110,8 @@ pub fn human(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
-/// Rows as columns, two blanks apart, as wide as standard output at most; columns named in `right` are
-/// aligned to the right.
+/// Formats rows as a table, with two spaces between columns, to fit standard output. The columns listed in
+/// `right` are aligned to the right.
 pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     table::table(rows, right, width::of_stdout())
 }

@@ -1,4 +1,4 @@
-//! What the global options come to: the store, the threads, the wish to stop.
+//! The global options in effect: the store, threads, and cancellation.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::report::{Out, note};
 use crate::{memory, producer};
 
 static CANCEL: AtomicBool = AtomicBool::new(false);
-/// The folder of the store, once it was to be opened.
+/// The folder of the store, once a command uses it.
 static OPENED: OnceLock<PathBuf> = OnceLock::new();
 
-/// The store, or why there is none: a file at its place cannot become one.
+/// Returns the store, or the reason that there is none: a file in its place cannot become one.
 fn opened(path: &Path, store: melv::Result<Store>) -> Result<Store, Failure> {
     store.map_err(|error| match std::fs::metadata(path) {
         Ok(metadata) if !metadata.is_dir() => Failure::StoreNotFolder { path: path.into() },
@@ -27,7 +27,7 @@ fn opened(path: &Path, store: melv::Result<Store>) -> Result<Store, Failure> {
     })
 }
 
-/// Why no store was made in a folder: it holds something else than a store that is being made.
+/// Returns the reason that no store was created: the folder holds something other than a store in creation.
 fn not_made(path: &Path) -> Option<Failure> {
     let names = std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name());
     let mut names = names.map(|name| name.to_string_lossy().into_owned());
@@ -35,8 +35,8 @@ fn not_made(path: &Path) -> Option<Failure> {
     Some(Failure::FolderNotEmpty { path: path.into(), entry })
 }
 
-/// An error, which names the store where it is about an object of it: that of the store which this process has
-/// opened. A file that the command line names is never an object, whatever it is called.
+/// Adds the path of the opened store to an error about one of its objects. A file named on the command line
+/// is never taken for an object.
 pub fn in_store(error: Error) -> Error {
     let is_argument = |object: &str| {
         std::env::args_os().any(|argument| {
@@ -51,38 +51,38 @@ pub fn in_store(error: Error) -> Error {
         _ => error,
     }
 }
-/// Whether signals set it.
+/// Whether the signal handler is installed.
 static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
 
-/// One run of the command.
+/// A run of the command.
 #[derive(Debug)]
 pub struct Session<'a> {
     /// The global options.
     pub globals: &'a Globals,
-    /// One for the store and all bundles.
+    /// The cache of the store and all bundles.
     cache: Cache,
-    /// Whether others may read what one has read.
+    /// Whether a front end serves several readers, so that one may reuse data read for another.
     is_serving: bool,
 }
 
 impl<'a> Session<'a> {
-    /// A run with these options.
+    /// Creates a session with these options.
     pub fn new(globals: &'a Globals) -> Self {
         Self { globals, cache: Cache::new(memory::cache_bytes(CACHE_BYTES_DEFAULT)), is_serving: false }
     }
 
-    /// The same for a front end, with this cache.
+    /// Returns a session for a front end, with this cache.
     pub fn for_serving(&self, cache: Cache) -> Self {
         Self { globals: self.globals, cache, is_serving: true }
     }
 
-    /// The cache of all that is opened.
+    /// Returns the cache of the store and all bundles.
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// The folder of the store: `--store`, the environment, the user's data folder. Absolute, so that
-    /// messages name the place wherever they are read.
+    /// Returns the folder of the store: from `--store`, the environment, or the user's data folder. The path
+    /// is absolute, so that messages are clear in any context.
     fn store_path(&self) -> Result<&'static Path, Failure> {
         let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = (self.globals.store.clone())
@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         Ok(OPENED.get_or_init(|| path))
     }
 
-    /// How the store is opened: this user's own is read under guards alone.
+    /// Returns the options for the store. Its owner is this user, so reads check guards only.
     fn store_options(&self) -> StoreOptions {
         StoreOptions {
             verify: VerifyMode::Guard,
@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// How a bundle is opened: somebody else wrote it, so everything is checked.
+    /// Returns the options for bundles. Others may have written them, so reads check everything.
     pub fn bundle_options(&self) -> StoreOptions {
         StoreOptions {
             cache: self.cache.clone(),
@@ -116,14 +116,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The store, which must be there.
+    /// Opens the store, which must exist.
     pub fn store(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening");
         opened(path, Store::open_folder(path, self.store_options()))
     }
 
-    /// The store, made where there is none.
+    /// Opens the store, or creates it.
     pub fn store_or_new(&self) -> Result<Store, Failure> {
         let path = self.store_path()?;
         tracing::info!(store = %path.display(), "opening or making");
@@ -135,9 +135,9 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The flag that a signal sets from the first call on: a second signal ends the process at once.
+    /// Returns the flag set by signals from the first call on; a second signal ends the process at once.
     ///
-    /// A command that does not ask for the flag is ended by the first.
+    /// A command that does not ask for the flag is ended by the first signal.
     pub fn cancel(&self) -> Result<&'static AtomicBool, Failure> {
         if IS_CAUGHT.swap(true, Ordering::Relaxed) {
             return Ok(&CANCEL);
@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
                 std::process::exit(Exit::Interrupted as i32);
             }
             if told {
-                // After the ^C that the terminal shows.
+                // Start a new line after the ^C on the terminal.
                 let begin = if std::io::stderr().is_terminal() { "\n" } else { "" };
                 note(&format!("{begin}melv: stopping (once more to stop at once)"));
             }
@@ -166,12 +166,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Standard output.
+    /// Opens standard output.
     pub fn out(&self) -> Out {
         Out::new(self.globals)
     }
 
-    /// Progress of work called `label`, in bytes or objects.
+    /// Creates the progress of work called `label`, in bytes or objects.
     pub fn progress(&self, label: impl Into<String>, unit: Unit) -> Progress {
         Progress::new(self.globals, label.into(), unit)
     }

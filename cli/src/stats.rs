@@ -1,12 +1,12 @@
-//! What a front end has done, for people and for programs, on standard error: standard output is for what
-//! was asked for.
+//! The statistics of a front end, for people and for programs. They go to standard error, since standard
+//! output is for requested data.
 
 use melv::{Cache, Catalog};
 use serde_json::json;
 
 use crate::report::{human, note};
 
-/// Writes the statistics of all that `catalog` has served through `cache`.
+/// Prints the statistics of `catalog` and `cache`.
 pub fn print(catalog: &Catalog, cache: &Cache, is_json: bool) {
     let counts = catalog.counters().counts();
     if is_json {

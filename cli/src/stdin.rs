@@ -1,5 +1,5 @@
-//! Pipes that a disk comes from: standard input, and the output of a command. A read ends with an
-//! error once the user wants to stop, even while nothing arrives.
+//! Pipes that a disk is read from: standard input, and the output of a command. A read fails after a
+//! cancellation, even while no data arrives.
 
 use melv::{BlockError, Deferred};
 use std::fs::File;
@@ -12,19 +12,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::exit::Failure;
 
-/// How long a wish to stop may go unnoticed.
+/// The maximum time until a read notices a cancellation.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The name of standard input in messages.
 pub const NAME: &str = "standard input";
 
-/// Why a bundle does not come from it.
+/// The reason that a bundle cannot be read from a pipe.
 pub const NO_BUNDLE: &str = "a bundle is read by position, and a pipe has none; write it to a file first";
 
-/// Looks, while nothing arrives, whether anything ever will.
+/// A check, called while no data arrives, that fails if none ever will.
 pub type Watch<'a> = Box<dyn Fn() -> io::Result<()> + Send + 'a>;
 
-/// A pipe, unbuffered.
+/// An unbuffered pipe.
 pub struct Pipe<'a> {
     file: File,
     cancel: &'a AtomicBool,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Pipe<'_> {
 }
 
 impl<'a> Pipe<'a> {
-    /// Standard input, until `cancel` is set.
+    /// Opens standard input as a pipe; `cancel` cancels its reads.
     ///
     /// # Errors
     /// [`Failure::Usage`] for a terminal: nobody types a disk.
@@ -50,18 +50,18 @@ impl<'a> Pipe<'a> {
         Ok(Self::new(fd, cancel, None))
     }
 
-    /// Any pipe, until `cancel` is set.
+    /// Opens any pipe; `cancel` cancels its reads.
     pub fn new(fd: OwnedFd, cancel: &'a AtomicBool, watch: Option<Watch<'a>>) -> Self {
         Self { file: fd.into(), cancel, watch, has_ended: Arc::default() }
     }
 
-    /// Whether the end was read, to be asked when the pipe is gone.
+    /// Returns the flag for the end of input, for use after the pipe is gone.
     pub fn has_ended(&self) -> Arc<AtomicBool> {
         self.has_ended.clone()
     }
 }
 
-/// Fails where standard input is a terminal, which would be waited for without a word.
+/// Fails if standard input is a terminal, since the command would wait for it silently.
 pub fn check_no_terminal() -> Result<(), Failure> {
     if io::stdin().is_terminal() {
         let text = "standard input is a terminal; send a file or the output of a command to it";

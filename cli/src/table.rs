@@ -1,21 +1,22 @@
 //! Tables that fit the terminal.
 //!
-//! Where one is too wide, first long ids become short ones, then prose in the last column is wrapped, then
-//! texts lose their middle, and at last ids all digits but those that a reference needs. Numbers stay whole.
+//! If a table is too wide, first long ids become short ones, then prose in the last column is wrapped. Then
+//! texts lose their middle, and last, ids lose all digits but those that a reference needs. Numbers stay
+//! whole.
 
 use crate::width::{ID_SHORT, columns, is_id, shorten, wrap};
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: usize = 2;
-/// Columns of the fewest digits of an id that a reference may have, and an `@`.
+/// The width of `@` and the fewest digits that a reference needs.
 const ID_LEAST: usize = 7;
-/// As narrow as a text may become.
+/// The minimum width of a text.
 const TEXT_LEAST: usize = 8;
-/// As narrow as prose is wrapped to.
+/// The minimum width of wrapped prose.
 const PROSE_LEAST: usize = 16;
 
-/// Rows as columns, two blanks apart, in at most `width` columns of the terminal. The columns named in
-/// `right` are aligned to the right.
+/// Formats rows as a table, with two spaces between columns, in at most `width` terminal columns. The columns
+/// listed in `right` are aligned to the right.
 pub fn table(rows: &[Vec<String>], right: &[usize], width: Option<usize>) -> String {
     let layout = Layout::of(rows, right, width);
     let mut text = String::new();
@@ -31,7 +32,7 @@ pub fn table(rows: &[Vec<String>], right: &[usize], width: Option<usize>) -> Str
     text
 }
 
-/// Columns of the terminal that each column of a table takes.
+/// The widths of the columns of a table, in terminal columns.
 struct Layout<'a> {
     widths: Vec<usize>,
     right: &'a [usize],
@@ -63,13 +64,13 @@ impl<'a> Layout<'a> {
         layout
     }
 
-    /// By how much the table is too wide.
+    /// Returns the number of terminal columns by which the table is too wide.
     fn excess(&self, width: usize) -> usize {
         let gaps = GAP * self.widths.len().saturating_sub(1);
         (self.widths.iter().sum::<usize>() + gaps).saturating_sub(width)
     }
 
-    /// Takes from the widest of these columns, down to `least`, until the table fits.
+    /// Narrows the widest of these columns, down to `least`, until the table fits.
     fn narrow(&mut self, of: &[usize], least: usize, width: usize) {
         for _ in 0..self.excess(width) {
             let widest = of.iter().copied().filter(|column| self.widths[*column] > least);
@@ -78,7 +79,7 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// A row in one line, or in several where its last cell is wrapped.
+    /// Formats a row as one line, or as several if its last cell is wrapped.
     fn lines(&self, row: &[String]) -> Vec<String> {
         let last = self.widths.len() - 1;
         let (mut line, mut more) = (String::new(), Vec::new());

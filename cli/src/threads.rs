@@ -1,4 +1,4 @@
-//! Threads for the work, fewer where the system does not give as many.
+//! Threads for parallel work, fewer under resource limits.
 
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -8,8 +8,8 @@ use rayon::ThreadPoolBuilder;
 use crate::exit::Failure;
 use crate::memory::{self, Needs};
 
-/// Does `work` on a pool of `wanted` threads, or one for each core. Where threads or memory do not
-/// suffice for as many, there are fewer; in the end this thread does all of it.
+/// Runs `work` on a pool of `wanted` threads, by default one for each core. Uses fewer if threads or memory
+/// do not suffice, and in the end only the current thread.
 pub fn run<T: Send>(
     wanted: Option<u16>,
     needs: Needs,
@@ -39,15 +39,15 @@ fn tell(threads: usize, wanted: usize) {
     }
 }
 
-/// Begins a thread of its own.
+/// Starts a thread.
 ///
 /// # Errors
-/// The refusal of the system.
+/// [`BlockError::Io`] if the system refuses the thread.
 pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Failure> {
     thread::Builder::new().spawn(work).map_err(refused)
 }
 
-/// Counts the threads that can be begun at once, up to `wanted`: tried, since no limit tells.
+/// Counts the threads that can run at once, up to `wanted`, by trying, since no limit tells the number.
 pub fn available(wanted: usize) -> usize {
     let mut waiting = Vec::new();
     let mut threads = Vec::new();

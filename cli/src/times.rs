@@ -1,19 +1,19 @@
-//! Times: RFC 3339 for programs, how long ago for people.
+//! Times: RFC 3339 for programs, relative times for people.
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// What lies further back is told by its date.
+/// The maximum age in days of a relative time; older times are dates.
 const DAYS_COUNTED: u64 = 30;
 
-/// Seconds since 1970 as RFC 3339 in UTC.
+/// Formats seconds since 1970 as RFC 3339 in UTC.
 pub fn rfc3339(seconds: u64) -> String {
     let (days, second) = (seconds / DAY, seconds % DAY);
     format!("{}T{:02}:{:02}:{:02}Z", date(days), second / HOUR, second / MINUTE % 60, second % 60)
 }
 
-/// How long before `now` a time was, in at most 11 letters; the date in UTC of one that lies further back
-/// than a month, or in the future, as that of another machine's clock may.
+/// Formats a time relative to `now`, in at most 11 letters. Times older than a month become dates in UTC, and
+/// so do future ones, which another machine's clock may give.
 pub fn ago(seconds: u64, now: u64) -> String {
     let Some(passed) = now.checked_sub(seconds) else { return date(seconds / DAY) };
     match passed {
@@ -26,9 +26,9 @@ pub fn ago(seconds: u64, now: u64) -> String {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+/// Formats a day counted from 1970-01-01 as a date of the Gregorian calendar.
 ///
-/// Years are counted from March, so that the leap day is the last of its year.
+/// Years are counted from March, so that the leap day is the last day of its year.
 fn date(days: u64) -> String {
     let days = days + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);

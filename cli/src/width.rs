@@ -1,7 +1,7 @@
-//! The width of the terminal, and text made to fit it.
+//! The width of the terminal, and text that fits it.
 //!
-//! Output for people fits the terminal, or the columns that `COLUMNS` gives. Output that is piped is whole,
-//! because a script may want each value as it is.
+//! Output for people fits the terminal, or the width in `COLUMNS`. Piped output is complete, because a script
+//! may need each value in full.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -9,26 +9,27 @@ use std::os::fd::AsFd;
 use rustix::termios::tcgetwinsize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Columns of a terminal that does not tell its width.
+/// The width of a terminal that does not report one.
 const UNKNOWN: usize = 80;
-/// Fewer columns than these are taken for as many: a value of one letter tells nobody anything.
+/// The minimum width. A smaller terminal is treated as this wide, since one-letter values tell nobody
+/// anything.
 const LEAST: usize = 20;
-/// Columns of an id as it is usually shown: `@` and twelve digits.
+/// The width of an id in its usual form: `@` and twelve digits.
 pub const ID_SHORT: usize = 13;
-/// In the place of what was left out.
+/// The replacement for omitted text.
 const ELLIPSIS: char = '…';
 
-/// Columns of standard output; `None` where its text may be as wide as it is.
+/// Returns the width of standard output; `None` if its text need not fit any.
 pub fn of_stdout() -> Option<usize> {
     of(&std::io::stdout())
 }
 
-/// Columns of standard error.
+/// Returns the width of standard error.
 pub fn of_stderr() -> Option<usize> {
     of(&std::io::stderr())
 }
 
-/// The narrower of the terminal and `COLUMNS`, which may be left over from another terminal.
+/// Returns the narrower of the terminal and `COLUMNS`, which may come from another terminal.
 fn of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
     let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     let columns = columns.filter(|columns| *columns > 0);
@@ -39,13 +40,13 @@ fn of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
     columns.into_iter().chain(terminal).min().map(|width| width.max(LEAST))
 }
 
-/// Columns that a text takes.
+/// Returns the width of a text in terminal columns.
 pub fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// A text of at most `width` columns: what is too long loses its middle, an id its end, since the first
-/// digits of an image's stand for it. That is marked, but where an id is as short as it is usually shown.
+/// Shortens a text to at most `width` columns. A long text loses its middle; an id loses its end, since its
+/// first digits identify the image. An ellipsis marks the gap, except in an id of the usual length or less.
 pub fn shorten(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.into();
@@ -62,8 +63,8 @@ pub fn shorten(text: &str, width: usize) -> String {
     format!("{head}{ELLIPSIS}{tail}")
 }
 
-/// Whether a text is an image id, or the beginning of one: with digits left out at its end it still stands
-/// for the image.
+/// Whether a text is an image id or the beginning of one, which stands for the image even if digits at its
+/// end are missing.
 pub fn is_id(text: &str) -> bool {
     let digits = text.strip_prefix('@').unwrap_or(text);
     digits.len() >= 12 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
@@ -77,7 +78,7 @@ fn ending(text: &str, width: usize) -> &str {
     &text[prefix_len(text.char_indices().rev(), width, text.len())..]
 }
 
-/// The last place of `chars` up to which they take at most `width` columns.
+/// Returns the last position in `chars` up to which they take at most `width` columns, or `none`.
 fn prefix_len(chars: impl Iterator<Item = (usize, char)>, width: usize, none: usize) -> usize {
     let mut taken = 0;
     let fits = chars.take_while(|(_, char)| {
@@ -87,7 +88,7 @@ fn prefix_len(chars: impl Iterator<Item = (usize, char)>, width: usize, none: us
     fits.last().map_or(none, |(at, _)| at)
 }
 
-/// A text in lines of at most `width` columns, broken at blanks; a word that is longer is shortened.
+/// Breaks a text at spaces into lines of at most `width` columns, and shortens longer words.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -105,8 +106,8 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Lines of text, each wrapped to `width` columns where it is longer; what is wrapped goes on with the
-/// line's own indentation. `None` leaves the text as it is.
+/// Wraps the lines of a text that are wider than `width`, and repeats their indentation on the new lines.
+/// `None` leaves the text as it is.
 pub fn fit_lines(text: &str, width: Option<usize>) -> String {
     let Some(width) = width else { return text.into() };
     let mut fitted = String::new();
@@ -125,7 +126,7 @@ pub fn fit_lines(text: &str, width: Option<usize>) -> String {
     fitted
 }
 
-/// A text whose control characters, as a file's name may have them, do nothing to the terminal.
+/// Escapes control characters, which a file name may contain, to protect the terminal.
 fn printable(text: &str) -> String {
     let escaped = |char: char| {
         if char.is_control() { char.escape_default().to_string() } else { char.to_string() }
@@ -133,8 +134,8 @@ fn printable(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// Labels and values as lines; a value that is too long goes on below itself. An empty label goes on with
-/// the values of the one above.
+/// Formats labels and values as lines; a value that is too long continues below itself. An empty label marks
+/// a further value of the label above.
 pub fn facts(lines: &[(&str, String)], width: Option<usize>) -> String {
     const LABEL: usize = 8;
     let mut text = String::new();

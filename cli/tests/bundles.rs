@@ -1,4 +1,4 @@
-//! Bundles: saved, loaded, read in place, refused.
+//! Bundles: save, load, reading in place, refusals.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use common::{Bed, bed, disk, later_disk, noise};
 use serde_json::Value;
 
-/// A store with a base, a later version of it, and bundles of one, of both, and of what is new.
+/// A store with a base and a later version of it, and bundles of the later version, of both, and of the
+/// difference.
 fn bundled() -> Bed {
     let bed = bed();
     bed.write("disk.raw", &disk());
@@ -25,7 +26,7 @@ fn bundled() -> Bed {
     bed
 }
 
-/// The same bundles where there is no store.
+/// The same bundles, without the store.
 fn far_away() -> Bed {
     let bed = bundled();
     std::fs::remove_dir_all(bed.store()).unwrap();
@@ -49,13 +50,13 @@ fn save_tells_what_it_saved() {
         let known = bed.json(&["inspect", &format!("@{}", image["image"].as_str().unwrap())]);
         assert_eq!((&image["content"], &image["size"]), (&known["content"], &known["size"]));
     }
-    // Equal images make equal bytes, in whatever order they are named, also out of a bundle.
+    // Equal images make equal bytes in any order of names, and also when saved from a bundle.
     assert!(bed.read("out.melv") == bed.read("both.melv"));
     bed.melv(&["save", "both.melv", "copy.melv"]).exits(0);
     assert!(bed.read("copy.melv") == bed.read("both.melv"));
     bed.melv(&["save", "both.melv#web:2", "one.melv", "-q"]).exits(0);
     assert!(bed.read("one.melv") == bed.read("web.melv"));
-    // What is new is little.
+    // The difference is small.
     assert!(bed.read("patch.melv").len() * 10 < bed.read("web.melv").len());
 }
 
@@ -67,7 +68,7 @@ fn save_replaces_only_what_it_is_told_to() {
     assert_eq!(bed.read("out.melv"), b"precious");
     bed.melv(&["save", "base", "--force", "out.melv"]).exits(0);
     bed.melv(&["compare", "out.melv", "disk.raw"]).exits(0);
-    // Also the bundle that is read.
+    // The bundle that is read can be replaced, too.
     bed.melv(&["save", "both.melv#base", "both.melv", "--force"]).exits(0);
     bed.melv(&["compare", "both.melv", "disk.raw"]).exits(0);
 }
@@ -129,7 +130,7 @@ fn load_takes_one_image_and_names_the_nameless() {
     assert_eq!(bed.json(&["inspect", "No Name.melv", "--store", "none"])["names"], Value::Array(Vec::new()));
     assert_eq!(names(&bed.json(&["load", "No Name.melv"])["images"]), ["no-name:latest"]);
     assert_eq!(bed.json(&["inspect", "no-name"])["image"], id);
-    // A name that another image has is not taken unasked.
+    // A name of another image is not taken without --replace.
     bed.melv(&["import", "disk.raw", "--name", "web:2"]).exits(0);
     bed.melv(&["load", "both.melv"]).exits(1).says("web:2").says("--replace");
     bed.melv(&["load", "both.melv", "--replace"]).exits(0);
@@ -212,7 +213,7 @@ fn inspect_tells_what_a_bundle_is() {
     let (base, web) = (bed.json(&["inspect", "base"]), bed.json(&["inspect", "web:2"]));
     assert_eq!((&one["bundle"]["bases"][0], &one["image"]), (&base["image"], &web["image"]));
     assert_eq!(one["names"], web["names"]);
-    // Where a file is wanted, it is a bundle by its content, whatever its name.
+    // A file argument is recognized as a bundle by its content, whatever its name.
     std::fs::rename(bed.path("web.melv"), bed.path("web")).unwrap();
     assert_eq!(bed.json(&["inspect", "./web"])["image"], web["image"]);
     assert_eq!(bed.json(&["digest", "web"])["content"], web["content"]);
@@ -240,7 +241,7 @@ fn what_was_saved_without_a_base_needs_it() {
         bed.melv(&elsewhere).exits(13).says("patch.melv").says(&base).says("melv load");
         assert!(!bed.path("elsewhere").exists(), "{arguments:?}");
     }
-    // Equal content under another id is not the base.
+    // Equal content with another image id is not the base.
     bed.melv(&["--store", "elsewhere", "import", "disk.raw", "--chunk", "64K"]).exits(0);
     bed.melv(&["--store", "elsewhere", "inspect", "patch.melv"]).exits(13).says(&base);
     bed.melv(&["--store", "elsewhere", "load", "both.melv#base"]).exits(0);
@@ -249,7 +250,7 @@ fn what_was_saved_without_a_base_needs_it() {
     assert!(loaded["bytes"].as_u64().unwrap() < 20_000, "{loaded}");
     bed.melv(&["--store", "elsewhere", "compare", "web:2", "new.raw"]).exits(0);
     bed.melv(&["--store", "elsewhere", "verify", "--full"]).exits(0);
-    // A bundle that needs no base opens beside a store that cannot be read.
+    // A bundle without a base opens even if the store cannot be read.
     std::fs::write(bed.store().join("melv.store"), b"rubbish").unwrap();
     bed.melv(&["compare", "web.melv", "./new.raw"]).exits(0);
     bed.melv(&["compare", "patch.melv", "./new.raw"]).exits(4).says("melv.store");
@@ -272,11 +273,11 @@ fn an_imported_bundle_shares_again_and_keeps_its_content() {
     let web = bed.json(&["inspect", "web:2"]);
     let json = bed.json(&["import", "both.melv#web:2", "--name", "again"]);
     assert_eq!((&json["content"], &json["new_bytes"]), (&web["content"], &0.into()));
-    // Its name is the one in the bundle, or else the file's.
+    // The default name is the one in the bundle, or else one made from the file's.
     bed.melv(&["import", "both.melv#web:2"]).exits(1).says("web:2");
     assert_eq!(bed.json(&["import", "web.melv"])["name"], "web:latest");
     assert_eq!(bed.json(&["import", "both.melv#web:2", "--store", "new"])["name"], "web:2");
-    // As raw it is just a file.
+    // In the raw format, it is just a file.
     let raw = bed.json(&["import", "web.melv", "--format", "raw", "--pad", "--name", "raw"]);
     assert_eq!(raw["size"].as_u64().unwrap(), (bed.read("web.melv").len() as u64).next_multiple_of(512));
     bed.melv(&["import", "disk.raw", "--format", "bundle", "--name", "no"]).exits(14).says("disk.raw");
@@ -323,7 +324,7 @@ fn exit_4_bundles_that_were_cut_or_forged() {
     }
 }
 
-/// The names of the file `out.melv` and of what is to become it, as far as they are there.
+/// Returns the names of `out.melv` and its unfinished versions, as far as they exist.
 fn outs(bed: &Bed) -> Vec<String> {
     let files = std::fs::read_dir(bed.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
     files
@@ -332,7 +333,7 @@ fn outs(bed: &Bed) -> Vec<String> {
         .collect()
 }
 
-/// Begins to save a large image, and waits until the file is begun.
+/// Starts to save a large image, and waits until the output file exists.
 fn begin_save(bed: &Bed) -> Child {
     let mut command = bed.command(common::MELV);
     command.args(["save", "big", "out.melv"]).stderr(Stdio::null());
@@ -355,7 +356,7 @@ fn a_save_that_is_stopped_leaves_no_bundle() {
             bed.sh(&format!("kill {signal} {}", child.id()));
             let status = child.wait().unwrap();
             if status.success() {
-                // It was faster.
+                // The save ended before the signal.
                 std::fs::remove_file(bed.path("out.melv")).unwrap();
                 return false;
             }
@@ -392,7 +393,7 @@ fn exit_15_no_space_for_a_bundle_leaves_nothing() {
     assert_eq!(left, 0);
 }
 
-/// A loop device over a file, detached at the end.
+/// A loop device over a file, detached on drop.
 struct Loop(String);
 
 impl Loop {
@@ -421,7 +422,7 @@ fn a_block_device_holds_a_bundle() {
     file.set_len(8 << 20).unwrap();
     let Some(device) = Loop::over(&bed, "lun") else { return };
     let lun = device.0.as_str();
-    // There is none on it yet.
+    // The device has no bundle yet.
     bed.melv(&["load", lun]).exits(14).says(lun);
     bed.melv(&["save", "base", "web:2", lun]).exits(0);
     let (one, two) = (format!("{lun}#base"), format!("{lun}#web:2"));
@@ -435,10 +436,10 @@ fn a_block_device_holds_a_bundle() {
     }
     assert_eq!(bed.json(&["verify", lun, "--full"])["images"], 2);
     assert_eq!(bed.json(&["--store", "other", "load", lun])["images"].as_array().unwrap().len(), 2);
-    // A device is not overwritten while it is read.
+    // A device is not overwritten while its bundle is read.
     bed.melv(&["save", &one, lun]).exits(2).says("while it is read");
     bed.melv(&["export", &one, lun]).exits(2).says("while it is read");
-    // It is too small for a larger one, and then holds none.
+    // The device is too small for a larger bundle, and the attempt destroys the old one.
     bed.write("big.raw", &noise(9, 9 << 20));
     bed.melv(&["import", "big.raw"]).exits(0);
     bed.melv(&["save", "big", lun]).exits(1).says("melv bundle").says("--force");

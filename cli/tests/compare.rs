@@ -1,4 +1,4 @@
-//! Two disks of any kind are compared, also where they are not equally long.
+//! Comparison of two disks of any kind, also of unequal lengths.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn files_and_images_stand_on_either_side() {
             assert_eq!((&json["same"], &json["offset"]), (&false.into(), &8192.into()), "{one} {other}");
         }
     }
-    // Without a store, files are compared all the same.
+    // Files can be compared without a store.
     bed.melv(&["--store", "none", "compare", "disk.raw", "disk.vmdk"]).exits(0);
     bed.melv(&["--store", "none", "compare", "web", "disk.raw"]).exits(10);
     bed.melv(&["compare", "nope", "disk.raw"]).exits(13);
@@ -98,7 +98,7 @@ fn a_pipe_is_compared_to_its_last_byte() {
             assert_eq!(ran.json()["offset"], at);
         }
     }
-    // Grains that a stream leaves out are zeros, and are held against the disk.
+    // Grains missing from a stream are zeros, and are compared as such.
     bed.write("holes.raw", &[&whole[..300_000], &vec![0; whole.len() - 300_000]].concat());
     bed.melv(&["import", "holes.raw"]).exits(0);
     bed.melv(&["export", "holes", "holes.vmdk", "--format", "vmdk-stream"]).exits(0);
@@ -106,7 +106,7 @@ fn a_pipe_is_compared_to_its_last_byte() {
     let ran = bed.sh("cat holes.vmdk | melv compare web - --json").exits(5);
     assert_eq!(ran.json()["offset"], first);
     bed.sh("cat holes.vmdk | melv compare holes.raw -").exits(0);
-    // As files do that end within a sector.
+    // A pipe that ends within a sector compares like such a file.
     bed.write("odd.raw", &whole[..whole.len() - 7]);
     let (file, pipe) =
         (compared(&bed, "web", "odd.raw"), bed.sh("cat odd.raw | melv compare web - --json").exits(5).json());

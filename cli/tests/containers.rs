@@ -1,5 +1,5 @@
-//! Files that contain a disk in another way, or are none: known by content, refused by name, and the way to
-//! the disk that the hint tells is one.
+//! Files that contain a disk in another format, or none at all. They are recognized by content and refused by
+//! name, and the hint leads to the disk.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -7,7 +7,7 @@ mod common;
 
 use common::{Bed, bed, disk, noise};
 
-/// The hint for a file, which must be refused with exit 14 by this name.
+/// Returns the hint for a file that must be refused with exit code 14 and this name.
 fn hint(bed: &Bed, file: &str, name: &str) -> String {
     for command in ["import", "digest"] {
         bed.melv(&[command, file]).exits(14).says(name).says("--format raw");
@@ -20,7 +20,7 @@ fn hint(bed: &Bed, file: &str, name: &str) -> String {
     told["hint"].as_str().unwrap().to_owned()
 }
 
-/// The command between the first two backquotes, for this file and this name.
+/// Returns the command between the first two backquotes, for this file and image name.
 fn command(hint: &str, file: &str, name: &str) -> String {
     hint.split('`').nth(1).unwrap().replace("FILE", file).replace("--name N", &format!("--name {name}"))
 }
@@ -39,7 +39,7 @@ fn compressed_files_are_unpacked_by_the_command_of_their_hint() {
         ("lz4 -q disk.raw disk.raw.lz4", "disk.raw.lz4", "lz4"),
         ("lz4 -q -l disk.raw disk.raw.old.lz4", "disk.raw.old.lz4", "lz4"),
     ] {
-        // Of the programs, only gzip is on every machine.
+        // Of these programs, only gzip exists on every machine.
         let program = line.split(' ').next().unwrap();
         if program != "gzip" && !bed.sh(&format!("command -v {program}")).output.status.success() {
             continue;
@@ -111,7 +111,7 @@ fn other_containers_are_refused_by_name_at_any_length() {
 #[test]
 fn plain_disks_are_taken_for_nothing_else() {
     let bed = bed();
-    let size = 320 << 20; // XFS wants 300 MiB.
+    let size = 320 << 20; // XFS needs 300 MiB.
     let make = |name: &str, line: &str| {
         bed.write("disk.img", &[]);
         std::fs::File::options().write(true).open(bed.path("disk.img")).unwrap().set_len(size).unwrap();
@@ -137,7 +137,7 @@ fn plain_disks_are_taken_for_nothing_else() {
     ];
     let made: Vec<_> = made.iter().filter(|(name, line)| make(name, line)).map(|(name, _)| *name).collect();
     assert!(["zeros", "ext4", "swap", "random"].iter().all(|name| made.contains(name)), "{made:?}");
-    // First sectors of what no tool here makes: boot code, LUKS, LVM, ISO 9660 with a boot sector, squashfs.
+    // First sectors that no tool here writes: boot code, LUKS, LVM, ISO 9660 with a boot sector, squashfs.
     for first in [
         &b"\xeb\x63\x90\x10\x8e\xd0\xbc\0\xb0"[..],
         b"\xfa\xb8\0\x10\x8e\xd0\xbc\0\xb0\xb8\0\0",
@@ -155,7 +155,7 @@ fn plain_disks_are_taken_for_nothing_else() {
         let mut bytes = vec![0; 8192];
         bytes[..first.len()].copy_from_slice(first);
         bytes[510..512].copy_from_slice(b"\x55\xaa");
-        // A partition, and what the sector behind an MBR, a GPT's own and a volume of LVM hold.
+        // A partition, and the possible second sectors: zeros behind an MBR, a GPT, an LVM label.
         bytes[446..462].copy_from_slice(b"\x80\x20\x21\0\x83\x15\x50\x05\0\x08\0\0\0\x78\x01\0");
         for second in [&[0; 8], b"EFI PART", b"LABELONE"] {
             bytes[512..520].copy_from_slice(second);

@@ -1,4 +1,4 @@
-//! Names of JSON fields, and what they mean.
+//! The names and meanings of JSON fields.
 
 mod common;
 
@@ -75,7 +75,7 @@ fn inspect_tells_what_an_image_is() {
     let changed = 8192;
     assert!(other["bytes"].as_u64().unwrap() + changed <= two["data_bytes"].as_u64().unwrap());
     assert!(other["bytes"].as_u64().unwrap() > 0);
-    // The same image under its id, and under the beginning of its id.
+    // The same image by its id, and by the beginning of its id.
     let id = one["image"].as_str().unwrap();
     assert_eq!(bed.json(&["inspect", &format!("@{id}")]), one);
     assert_eq!(bed.json(&["inspect", &id[..12]]), one);
@@ -127,7 +127,7 @@ fn compare_tells_the_first_difference() {
     assert_eq!((&same["same"], &same["offset"]), (&true.into(), &Value::Null));
     let differ = bed.melv(&["compare", "web:1", "new.raw", "--json"]).exits(5).json();
     assert_eq!((&differ["same"], &differ["offset"]), (&false.into(), &8192.into()));
-    // Where one is the beginning of the other, they differ at its end.
+    // If one disk is a prefix of the other, they differ at the end of the shorter one.
     bed.write("short.raw", &disk()[..1 << 20]);
     let shorter = bed.melv(&["compare", "web:1", "./short.raw", "--json"]).exits(5).json();
     assert_eq!(shorter["offset"], 1 << 20);
@@ -151,7 +151,7 @@ fn df_counts_every_byte_of_the_store() {
     let stored = |json: &Value| json["stored_bytes"].as_u64().unwrap();
     bed.write("disk.raw", &disk());
     bed.write("new.raw", &later_disk());
-    // Each command as a user would give them: new data, a later version, nothing new, replaced.
+    // Typical imports: new data, a later version, nothing new, a replacement.
     let imports: [&[&str]; 4] = [
         &["import", "disk.raw", "--name", "a"],
         &["import", "new.raw", "--name", "b", "--parent", "a"],

@@ -1,5 +1,5 @@
-//! Block devices that are written: what is on them is not lost unasked, and what refuses them is said.
-//! Needs root and loop devices; says so where it has none.
+//! Block devices as output: their content is not lost without --force, and a refusal states its reason. Needs
+//! root and loop devices; says so without them.
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use common::{Bed, Ran, bed, disk, noise};
 
-/// A loop device over a file, detached at the end.
+/// A loop device over a file, detached on drop.
 struct Loop(String);
 
 const TOOLS: &str = "PATH=$PATH:/sbin:/usr/sbin";
@@ -24,7 +24,7 @@ impl Loop {
         Some(Self(ran.stdout().trim().to_owned()))
     }
 
-    /// Over a new file of so many bytes.
+    /// Creates a loop device over a new file of this size in bytes.
     fn new(bed: &Bed, file: &str, bytes: u64) -> Option<Self> {
         std::fs::File::create(bed.path(file)).unwrap().set_len(bytes).unwrap();
         Self::over(bed, "", file)
@@ -92,7 +92,7 @@ fn exit_1_a_device_that_holds_something_unless_it_is_forced() {
             bed.sh(&format!("melv {command} {device}")).exits(1).says(device).says(name).says("--force");
             assert_eq!(bed.sh(&format!("head -c 4M {device} | sha256sum")).stdout(), before);
         }
-        // The hints help: one shows what is there, the other overwrites it.
+        // The hints work: one shows the content, the other overwrites it.
         assert!(!bed.sh(&format!("{TOOLS} wipefs {device}")).exits(0).stdout().is_empty(), "{maker}");
         bed.melv(&["export", "web", device, "--force"]).exits(0);
         bed.sh(&format!("head -c {} {device} | cmp - disk.raw", disk().len())).exits(0);
@@ -116,14 +116,14 @@ fn partition_tables_and_the_copy_at_the_end_are_found() {
         }
         bed.sh(&format!("{TOOLS} wipefs -qa {device}"));
     }
-    // The first is gone, the copy is there.
+    // Only the copy of the partition table remains.
     let file = std::fs::File::options().write(true).open(bed.path("lun")).unwrap();
     file.write_all_at(&vec![0; 32 << 20], 0).unwrap();
     file.write_all_at(b"EFI PART", (32 << 20) - 512).unwrap();
     bed.sh(&format!("{TOOLS} blockdev --flushbufs {device}"));
     bed.melv(&["export", "web", device]).exits(1).says("the copy of a partition table (GPT)");
     bed.melv(&["save", "web", device, "--force"]).exits(0);
-    // What was saved is something, too.
+    // A saved bundle counts as content, too.
     bed.melv(&["export", "web", device]).exits(1).says("melv bundle");
     bed.melv(&["export", "web", device, "--force"]).exits(0);
     bed.melv(&["compare", "web", device]).exits(5);
@@ -138,12 +138,12 @@ fn an_empty_device_needs_no_force_and_what_is_behind_the_end_is_told() {
     let json = bed.json(&["export", "web", device, "--force"]);
     assert_eq!(json["left_bytes"], left);
     assert_eq!(bed.melv(&["export", "web", device, "--force", "-q"]).exits(0).stderr(), "");
-    // Compared, the sizes are told.
+    // A comparison reports the sizes.
     let ran = bed.melv(&["compare", "web", device]).exits(5);
     assert!(ran.stdout().contains("goes on with zeros"), "{}", ran.stdout());
     let saved = bed.json(&["save", "web", device, "--force"]);
     assert_eq!(saved["left_bytes"].as_u64().unwrap() + saved["bytes"].as_u64().unwrap(), 12 << 20);
-    // Filled to its end, there is nothing to be said.
+    // There is no note about a device filled to its end.
     bed.write("full.raw", &noise(3, 12 << 20));
     bed.melv(&["import", "full.raw"]).exits(0);
     assert!(!bed.melv(&["export", "full", device, "--force"]).exits(0).stderr().contains("note"));

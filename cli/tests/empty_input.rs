@@ -1,4 +1,4 @@
-//! An empty input is refused, and nothing is changed by it.
+//! Empty inputs: they are refused and change nothing.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn one_image() -> Bed {
     bed
 }
 
-/// What an import may not change.
+/// The state that a refused import must not change.
 fn state(bed: &Bed) -> (serde_json::Value, serde_json::Value, u64) {
     (bed.json(&["ls"]), bed.json(&["df"]), common::file_bytes(&bed.store(), "index"))
 }
@@ -80,7 +80,7 @@ fn one_byte_is_enough() {
     let bed = bed();
     bed.sh("printf x | melv import - --name x --pad").exits(0);
     assert_eq!(bed.json(&["inspect", "x"])["size"], 512);
-    // An image without bytes has a content id all the same.
+    // An image without bytes has a content id nevertheless.
     bed.sh("true | melv digest - && melv digest /dev/stdin </dev/null; test $? = 2").exits(0);
 }
 
@@ -99,6 +99,6 @@ fn an_image_of_no_bytes_stays_valid_and_is_handled_like_any_other() {
     bed.melv(&["save", "empty", "empty.melv"]).exits(0);
     bed.melv(&["load", "empty.melv", "--store", "other"]).exits(0);
     bed.melv(&["--store", "other", "verify", "--full"]).exits(0);
-    // What is empty is not imported, whatever it comes from.
+    // An empty disk is not imported from any source.
     bed.melv(&["import", "empty.melv", "--name", "again"]).exits(2).says("empty.melv");
 }

@@ -1,4 +1,4 @@
-//! A command that is allowed few processes or little memory uses fewer threads, or fails with words.
+//! Limits on processes and memory: a command uses fewer threads, or fails with a message.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use common::{Bed, MELV, Ran, bed, disk, noise};
 
-/// Kilobytes of addresses.
+/// The limits on address space, in kilobytes.
 const MEMORY: [u32; 13] = [
     12_000, 20_000, 30_000, 40_000, 60_000, 80_000, 100_000, 150_000, 180_000, 200_000, 250_000, 300_000,
     600_000,
@@ -24,7 +24,7 @@ fn prepared() -> Bed {
     bed
 }
 
-/// Each on a copy of the store.
+/// Commands to run under each limit.
 const COMMANDS: [&str; 16] = [
     "import new.raw --store fresh",
     "import new.raw --replace --threads 8",
@@ -44,7 +44,7 @@ const COMMANDS: [&str; 16] = [
     "ls",
 ];
 
-/// Neither a panic nor a signal, and words where it failed.
+/// Fails on a panic, on a signal, and on a failure without a message.
 #[track_caller]
 fn ends_well(ran: &Ran, what: &str) {
     let (status, said) = (ran.output.status, ran.stderr());
@@ -62,7 +62,7 @@ fn little_memory_is_enough_or_an_error() {
             let line =
                 format!("rm -rf fresh; ulimit -c 0; ulimit -v {kilobytes}; exec melv {command} >/dev/null");
             let ran = bed.sh(&line);
-            // The program itself must fit; else the shell or the kernel ends it before it begins.
+            // The program itself must fit, otherwise the shell or the kernel ends it before it starts.
             let is_begun = ran.output.status.code() != Some(127) && ran.output.status.signal().is_none();
             if kilobytes < 20_000 && !is_begun && ran.stderr().lines().count() <= 1 {
                 continue;
@@ -86,7 +86,7 @@ fn too_little_memory_is_said_with_what_to_do() {
     let bed = prepared();
     let ran = bed.sh("ulimit -v 40000; exec melv import new.raw --store fresh --chunk 4M --level 19");
     ran.exits(1).says("out of memory").says("ulimit -v").says("--chunk");
-    // The hint helps.
+    // The hint works.
     bed.sh("ulimit -v 80000; exec melv import new.raw --store fresh --threads 1").exits(0);
 }
 
@@ -100,7 +100,7 @@ fn few_processes_are_enough_or_an_error() {
     let melv = bed.path("melv");
     std::fs::copy(MELV, &melv).unwrap();
     bed.sh("chmod -R a+rwX . && chmod a+rx melv . && mkdir -p mnt && chmod 777 mnt").exits(0);
-    // Nobody else's processes count: a user id that nothing has.
+    // Use a user id without other processes, since the limit counts all processes of a user.
     let user = "--reuid=64321 --regid=64321 --clear-groups";
     bed.sh(&format!("setpriv {user} ./melv ls")).exits(0);
     for processes in [1, 2, 3, 4, 5, 6, 8] {

@@ -1,5 +1,5 @@
-//! File systems that lack something: the sync of folders, locks. The system calls of the command are
-//! given their answers by a library that is loaded before the C library.
+//! File systems without folder syncs or locks. A library loaded before the C library fakes the results of the
+//! system calls.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use common::{Bed, MELV, Ran, bed, noise};
 
-/// `fsync` of folders fails with `$FOLDER_SYNC`, and `flock` of anything with `$FLOCK`, where they are
-/// set; each call that was answered so is noted in `$ANSWERED`.
+/// Makes `fsync` of folders fail with error number `$FOLDER_SYNC`, and `flock` with `$FLOCK`, if they are
+/// set. Records each faked call in `$ANSWERED`.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -43,7 +43,7 @@ int flock(int fd, int operation) {
 }
 "#;
 
-/// A folder to work in, and the library.
+/// A test bed with the preloaded library.
 struct Lacking {
     bed: Bed,
     shim: PathBuf,
@@ -61,7 +61,8 @@ impl Lacking {
         Self { bed, shim }
     }
 
-    /// Runs the command where `variable` calls fail with error number `code`; they were made if `made`.
+    /// Runs the command with the calls of `variable` failing with error number `code`; at least one must
+    /// occur.
     #[track_caller]
     fn melv(&self, variable: &str, code: i32, arguments: &[&str], exit: i32) -> Ran {
         let answered = self.bed.path("answered");
@@ -145,7 +146,7 @@ fn what_a_writer_of_another_machine_began_stays_until_locks_are_broken() {
     };
     begin();
     let said = bed.melv(&["tag", "d", "other"]).exits(0).stderr();
-    // A machine without an id goes by the lock alone.
+    // On a machine without an id, only the lock counts.
     let has_id = std::fs::read_to_string("/etc/machine-id").is_ok_and(|id| id.trim().len() == 32);
     assert_eq!(stage.join("pack-0").exists(), has_id, "{said}");
     assert_eq!(said.contains("--break-locks"), has_id, "{said}");

@@ -1,5 +1,5 @@
-//! A disk that a command writes is taken only where the command ends well; and a disk that is not the
-//! one that was expected is not taken at all.
+//! Import from a command and with expectations: the disk is stored only if the command succeeds, and only if
+//! it is the expected one.
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
@@ -29,14 +29,14 @@ fn what_a_command_writes_is_the_disk() {
     let bed = one_image();
     bed.sh("melv import --from-command --name web --replace -- cat new.raw").exits(0);
     bed.melv(&["compare", "web", "new.raw"]).exits(0);
-    // What it says passes through; what it reads is what the command was given.
+    // Standard error of the command passes through, and it inherits standard input.
     let ran =
         bed.sh("melv import --from-command --name in -- sh -c 'echo hello >&2; cat' <disk.raw").exits(0);
     ran.says("hello");
     bed.melv(&["compare", "in", "disk.raw"]).exits(0);
     let json = bed.json(&["import", "--from-command", "--name", "j", "--", "cat", "disk.raw"]);
     assert_eq!((&json["new_bytes"], &json["size"]), (&0.into(), &disk().len().into()));
-    // Options of the command are its own.
+    // Options after the command belong to the command.
     bed.sh("melv import --from-command --name h -- head --bytes=1M new.raw").exits(0);
     assert_eq!(bed.json(&["inspect", "h"])["size"], 1 << 20);
 }
@@ -52,9 +52,9 @@ fn exit_1_a_command_that_fails_and_nothing_is_changed() {
         ("exit 4", "exit status 4"),
         ("cat new.raw; kill -9 $$", "signal 9"),
         ("head -c 1000 new.raw; kill -TERM $$", "signal 15"),
-        // Its output ends before it does.
+        // The output ends before the command does.
         ("cat new.raw; exec >&-; sleep 0.3; exit 3", "exit status 3"),
-        // An odd size follows from the failure.
+        // The odd size is a consequence of the failure.
         ("head -c 700 new.raw; exit 9", "exit status 9"),
     ];
     for (line, how) in cases {
@@ -78,7 +78,7 @@ fn a_command_that_cannot_be_run_is_named() {
         .says("without a shell");
     bed.write("plain", b"text");
     bed.melv(&["import", "--from-command", "--name", "x", "--", "./plain"]).exits(1).says("./plain");
-    // The hint helps.
+    // The hint works.
     bed.sh("melv import --from-command --name x -- sh -c 'cat new.raw | cat'").exits(0);
 }
 
@@ -95,7 +95,7 @@ fn exit_2_lines_that_make_no_sense() {
     ] {
         bed.sh(line).exits(2);
     }
-    // A file whose name begins as an option does.
+    // A file whose name starts with a dash.
     bed.sh("cp disk.raw -- -odd.raw && melv import --name odd -- -odd.raw").exits(0);
 }
 
@@ -110,14 +110,14 @@ fn formats_are_told_as_from_any_pipe() {
     bed.sh("gzip -c disk.raw >disk.gz").exits(0);
     bed.sh("melv import --from-command --name g -- cat disk.gz").exits(14).says("gzip");
     bed.sh("melv import --from-command --name g -- gunzip -c disk.gz").exits(0);
-    // A stream that was cut off because the command died: the command is to blame.
+    // If a stream is cut off because the command died, the command is to blame.
     bed.sh("melv import --from-command --name w -- sh -c 'head -c 70000 s.vmdk; exit 5'")
         .exits(1)
         .says("status 5");
     bed.sh("melv import --from-command --name w -- head -c 70000 s.vmdk").exits(4).says("cut off");
 }
 
-/// Whether a process with these arguments runs: each test gives its own ones.
+/// Whether a process with these arguments runs; each test uses its own ones.
 fn runs(arguments: &str) -> bool {
     std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -130,7 +130,7 @@ fn an_interrupt_ends_the_command_and_all_that_it_began() {
     let bed = one_image();
     let before = files(&bed);
     for (round, twice) in [(1, false), (2, true)] {
-        // Seconds that nobody else sleeps: the processes are known by them.
+        // A unique sleep time, by which the test recognizes its processes.
         let name = format!("987{round}.{}", std::process::id());
         let line = format!("cat new.raw; trap '' TERM; sleep {name} & sleep {name}; wait");
         let mut import = bed.command(MELV);
@@ -151,7 +151,7 @@ fn an_interrupt_ends_the_command_and_all_that_it_began() {
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(!runs(&format!("sleep {name}")), "round {round}");
-        // What the second leaves behind, as any process that is killed, the next import clears.
+        // The next import clears the files left after the second signal, as after any killed process.
         if !twice {
             assert_eq!(files(&bed), before);
         }
@@ -191,13 +191,13 @@ fn size_holds_files_pipes_and_commands_against_a_number() {
     bed.melv(&["import", "disk.raw", "--name", "a", "--size", &len.to_string()]).exits(0);
     bed.sh(&format!("melv import - --name b --size {len} <new.raw")).exits(0);
     bed.sh(&format!("melv import --from-command --name c --size {len} -- cat new.raw")).exits(0);
-    // The input's own size, without what pads it.
+    // The size counts the input without padding.
     bed.write("odd.raw", &disk()[..70_000]);
     bed.melv(&["import", "odd.raw", "--name", "o1", "--pad", "--size", "70000"]).exits(0);
     bed.sh("melv import - --name o2 --pad --size 70000 <odd.raw").exits(0);
     bed.sh("melv import - --name o3 --pad --size 70144 <odd.raw").exits(1).says("70000");
     bed.sh("melv import odd.raw --name o3 --pad --size 70144").exits(1).says("70000");
-    // A whole number of spans, whose end is seen only when there is no more.
+    // A whole number of spans, whose end shows only in the next read.
     bed.write("span.raw", &noise(8, 2 << 20));
     bed.sh("melv import - --name s --size 2M <span.raw").exits(0);
     bed.sh("melv import - --name t --size 1m <span.raw").exits(1).says("more bytes");
@@ -221,7 +221,7 @@ fn exit_17_another_content_than_expected_and_nothing_is_changed() {
                 .map_or((input, String::new()), |(input, command)| (input, format!(" --{command}")));
             format!("melv import --name web --replace --expect {expect} {input}{command}")
         };
-        // All of it is in the store already: it is looked at all the same.
+        // The store already has all the data, but it is checked nevertheless.
         bed.sh(&import(&other)).exits(17).says(&other).says(&content).says("nothing was stored");
         assert_eq!(files(&bed), before, "{input}");
     }

@@ -1,4 +1,5 @@
-//! Damage of a store as its user meets it: importing the disk again, or loading a bundle, heals it, and says so once.
+//! Repair of a damaged store: importing the disk again, or loading a bundle, heals the damage and reports it
+//! once.
 
 mod common;
 
@@ -57,7 +58,7 @@ fn a_pack_that_is_gone_is_told_of_once_and_stored_again() {
 #[test]
 fn a_bundle_that_is_loaded_again_heals_and_rot_that_verify_found_is_looked_at() {
     let bed = scene();
-    // Rot: the time of change stays.
+    // Rot leaves the modification time unchanged.
     bed.sh("P=$(find store/packs -type f) && touch -r $P stamp && printf UUUU | dd of=$P bs=1 seek=100000 conv=notrunc status=none && touch -r stamp $P")
         .exits(0);
     bed.melv(&["verify", "--full"]).exits(4);

@@ -1,4 +1,4 @@
-//! The help is true: every example in it runs; and the tools made from it.
+//! The help: every example in it runs. Also the completion scripts and manual pages made from it.
 
 mod common;
 
@@ -25,10 +25,11 @@ const COMMANDS: [&str; 18] = [
     "man",
 ];
 
-/// Commands that go on until they are ended: what their examples do is tested in `serve.rs` and `mount.rs`.
+/// Commands that run until they are ended; `serve.rs` and `mount.rs` test their examples.
 const RUN_ON: [&str; 3] = ["serve", "mount", "umount"];
 
-/// What the examples take for granted: disks, two images in a store, a bundle of one and its disk as VMDK.
+/// Prepares the inputs of the examples: disks, two images in a store, a bundle of one, and its disk as a
+/// VMDK.
 fn prepared() -> Bed {
     let bed = bed();
     bed.write("disk.raw", &disk());
@@ -53,7 +54,7 @@ fn every_example_of_every_command_runs() {
             continue;
         }
         for example in examples {
-            // Each on its own, as if the others had not been tried.
+            // Each example runs in a fresh folder, unaffected by the others.
             let fresh = bed();
             fresh.sh(&format!("cp -r {}/. .", ready.path(".").display())).exits(0);
             fresh.sh(example).exits(0);
@@ -72,9 +73,9 @@ fn help_is_wrapped_to_the_terminal_and_broken_nowhere_else() {
         for two in explanation.lines().collect::<Vec<_>>().windows(2) {
             let (line, next) = (two[0], two[1]);
             let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
-            // A word of an example may be longer than the terminal is wide.
+            // A word of an example may be wider than the terminal.
             assert!(!is_text(line) || line.len() <= columns, "{command} at {columns}: {line}");
-            // The next word had no room in this line.
+            // The next word must not fit in this line.
             if is_text(line) && is_text(next) {
                 let word = next.split(' ').next().unwrap();
                 assert!(line.len() + 1 + word.len() > columns, "{command} at {columns}: {line}\n{next}");

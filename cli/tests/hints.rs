@@ -1,4 +1,4 @@
-//! Hints are true: each command that one names is run where the hint is given, and helps.
+//! Hints: each command that a hint names is run in the situation of the hint, and works.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -42,10 +42,10 @@ fn pack(bed: &Bed) -> String {
     format!("store/packs/{}", pack.file_name().to_str().unwrap())
 }
 
-/// A hint, and the function that runs its commands where it is given.
+/// A hint, and the function that runs its commands in the situation of the hint.
 type Tried = (&'static str, fn(&str));
 
-/// Hints that name a command, with the scene that tries it.
+/// Hints that name a command, with the scenes that try them.
 const TRIED: [Tried; 17] = [
     ("`melv ls` lists the images; a file can be given as ./NAME", neither_image_nor_file),
     ("`melv inspect FILE.melv` lists its images", not_in_the_bundle),
@@ -75,7 +75,7 @@ const TRIED: [Tried; 17] = [
     ("every new store has the same header: `cp OTHER/melv.store STORE` puts it right", header_damaged),
 ];
 
-/// Hints for files of other formats, which are tried as they are printed.
+/// Hints for files of other formats, tried as printed.
 const TRIED_AS_PRINTED: [&str; 3] = [
     "`qemu-img convert -O raw FILE OUT.raw` may read this VMDK; --format raw takes the bytes as they are",
     "take the disk out with `tar xf FILE`: the .vmdk of an OVA can be imported; \
@@ -84,7 +84,7 @@ const TRIED_AS_PRINTED: [&str; 3] = [
      --format raw takes the bytes as they are",
 ];
 
-/// Hints that name a command which cannot be tried everywhere, and why.
+/// Hints that name a command that cannot be tried everywhere, with the reason.
 const NOT_TRIED: [(&str, &str); 9] = [
     (
         "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are",
@@ -124,7 +124,7 @@ const NOT_TRIED: [(&str, &str); 9] = [
     ),
 ];
 
-/// Hints whose commands another file of tests runs.
+/// Hints whose commands another test file runs.
 const TRIED_ELSEWHERE: [(&str, &str); 15] = [
     (
         "with the parent where the file names it, `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes one disk of both, which can be imported; so does deleting the machine's snapshots",
@@ -161,7 +161,7 @@ const TRIED_ELSEWHERE: [(&str, &str); 15] = [
     ("it is run without a shell; `-- sh -c 'COMMAND'` runs a line for the shell", "from_command.rs"),
 ];
 
-/// Files of other formats: what makes one of `new.raw`.
+/// Files of other formats, with the commands that make them from `new.raw`.
 const FOREIGN: [(&str, &str); 7] = [
     ("fixed.vhd", "qemu-img convert -O vpc -o subformat=fixed,force_size=on new.raw fixed.vhd"),
     ("x.qcow2", "qemu-img convert -O qcow2 new.raw x.qcow2"),
@@ -179,7 +179,7 @@ const FOREIGN: [(&str, &str); 7] = [
     ),
 ];
 
-/// The string literals of a source.
+/// Returns the string literals of a source file.
 fn literals(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let code: String = source
@@ -226,7 +226,7 @@ fn commands_that_hints_name_help() {
     }
 }
 
-/// The commands in a text, which stand between backquotes.
+/// Returns the commands in a text, which are enclosed in backquotes.
 fn commands(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -245,7 +245,7 @@ fn a_file_of_another_format_can_be_imported_as_its_hint_says() {
                 command.replace("FILE", file).replace("OUT", "out").replace("--name N", "--name got");
             bed.sh(&command).exits(0);
         }
-        // What the commands have made is the disk, or a file that can be imported.
+        // The commands made the disk, or a file that can be imported.
         if !bed.store().join("refs/got").exists() {
             let made = ["out.raw", "disk.vmdk"].into_iter().find(|made| bed.path(made).exists());
             bed.melv(&["import", made.unwrap(), "--name", "got"]).exits(0);
@@ -387,7 +387,7 @@ fn options_that_hints_name_help() {
     late.join().unwrap();
 }
 
-/// Unmounts whatever a scene that failed has left.
+/// Unmounts the leftovers of a failed scene.
 struct Mounted<'a>(&'a Bed);
 
 impl Drop for Mounted<'_> {

@@ -1,4 +1,4 @@
-//! An image id is accepted wherever an image is named, as the command prints it.
+//! Image ids: every command that takes an image accepts an id as printed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -7,7 +7,7 @@ mod common;
 use common::{Bed, Ran, bed, disk, later_disk};
 use serde_json::Value;
 
-/// A store with one image, that was imported from `disk.raw`, and its id as `import` printed it.
+/// A store with one image, imported from `disk.raw`, and its id as printed by `import`.
 fn one_image() -> (Bed, String) {
     let bed = bed();
     bed.write("disk.raw", &disk());
@@ -16,7 +16,7 @@ fn one_image() -> (Bed, String) {
     (bed, id)
 }
 
-/// The first id in what a command printed.
+/// Returns the first id in the output of a command.
 #[track_caller]
 fn printed(ran: &Ran) -> String {
     let text = ran.stdout();
@@ -77,7 +77,7 @@ fn an_id_is_mounted_as_a_folder_of_its_own() {
 #[test]
 fn a_short_id_of_several_images_is_refused_and_lists_them() {
     let (bed, id) = one_image();
-    // Another image whose id begins with the same digits: its name is enough to be listed.
+    // A second image whose id starts with the same digits: a file name is enough to be listed.
     let twin = format!("{}{}", &id[1..11], "0".repeat(54));
     std::fs::write(bed.store().join("manifests").join(&twin), b"").unwrap();
     for of in [&id[..11], &id[1..8]] {
@@ -112,7 +112,7 @@ fn what_is_no_id_or_nobodys_is_refused_with_the_reason() {
         }
     }
     bed.melv(&["inspect", "@abcdef012345"]).exits(13).says("image @abcdef012345 is not in this store");
-    // A name is wanted, and an id is none.
+    // An id is not accepted as a name.
     bed.melv(&["rm", &id]).exits(2).says("what begins with @ is an image id");
     bed.melv(&["tag", "web", &id]).exits(2).says("what begins with @ is an image id");
     bed.melv(&["import", "new.raw", "--name", &id]).exits(2).says("what begins with @ is an image id");

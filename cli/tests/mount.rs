@@ -1,4 +1,4 @@
-//! `melv mount` and `melv umount`: the daemon, its end, what is refused.
+//! `melv mount` and `melv umount`: the daemon, its end, refusals.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::{Bed, MELV, bed, disk, later_disk, noise, send_signal};
 use serde_json::Value;
 
-/// Two images in a store and an empty folder; where nothing can be mounted, that is said.
+/// Two images in a store and an empty folder. If nothing can be mounted, prints the reason.
 fn prepared() -> Option<Bed> {
     let bed = bed();
     std::fs::create_dir(bed.path("mnt")).unwrap();
@@ -33,7 +33,7 @@ fn prepared() -> Option<Bed> {
     Some(bed)
 }
 
-/// Unmounts whatever a failed test has left.
+/// Unmounts the leftovers of a failed test.
 struct Unmount<'a>(&'a Bed);
 
 impl Drop for Unmount<'_> {
@@ -73,7 +73,7 @@ fn images_are_files_until_they_are_unmounted() {
         "cmp disk.raw mnt/web/1.raw && cp --sparse=always mnt/web/1.raw copy.raw && cmp disk.raw copy.raw",
     )
     .exits(0);
-    // New ones appear by themselves.
+    // New images appear by themselves.
     bed.melv(&["import", "new.raw", "--name", "db"]).exits(0);
     assert!(bed.read("mnt/db/latest.raw") == later_disk());
     bed.melv(&["rm", "db"]).exits(0);
@@ -107,7 +107,7 @@ fn the_daemon_keeps_nothing_that_it_inherited() {
     let Some(bed) = prepared() else { return };
     let _end = Unmount(&bed);
     let (mut reader, writer) = std::io::pipe().unwrap();
-    // Standard output and error are pipes, and one more is passed on by the shell as descriptor 9.
+    // Standard output and error are pipes, and the shell passes one more descriptor, number 9.
     let mut command = bed.command("sh");
     command.args(["-c", "exec 9>&1; exec melv mount mnt"]);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
@@ -128,7 +128,7 @@ fn the_daemon_keeps_nothing_that_it_inherited() {
     for stream in ["fd/0", "fd/1"] {
         assert_eq!(std::fs::read_link(format!("{proc}/{stream}")).unwrap().to_str(), Some("/dev/null"));
     }
-    // Nobody's terminal can end it.
+    // No terminal can end the daemon.
     let stat = std::fs::read_to_string(format!("{proc}/stat")).unwrap();
     let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
     assert_eq!(session, process, "it leads a session of its own");
@@ -143,7 +143,7 @@ fn what_cannot_be_mounted_says_why_and_leaves_nothing() {
     bed.melv(&["mount", "disk.raw"]).exits(1).says("not a folder");
     bed.sh("mkdir full && touch full/x").exits(0);
     bed.melv(&["mount", "full"]).exits(1).says("not empty").says("hint:");
-    // Refusals of the second process arrive, too.
+    // Refusals by the daemon are reported, too.
     bed.melv(&["mount", "mnt", "other"]).exits(13).says("other");
     bed.melv(&["mount", "mnt", "--store", "nowhere"]).exits(10).says("nowhere");
     bed.melv(&["mount", "mnt", "web:1", "--all"]).exits(2);
@@ -222,7 +222,7 @@ fn what_a_killed_daemon_leaves_is_cleared_away() {
     bed.melv(&["umount", "mnt"]).exits(0);
 }
 
-/// The mount in the foreground, and its first line on standard output.
+/// Starts a mount in the foreground, and returns its first line on standard output.
 fn begin(bed: &Bed, arguments: &[&str]) -> (Child, String) {
     let mut command = bed.command(MELV);
     let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -266,7 +266,7 @@ fn a_log_that_nobody_reads_hurts_nobody() {
     };
     let failed = (0..1024).filter(|block| found(block * 4096).is_err()).count();
     assert!((1..=32).contains(&failed), "{failed}");
-    // Every thread has met damage, and still answers.
+    // Every thread has met damage, but still answers.
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| assert!(bed.read("mnt/web/1.raw") == disk()));

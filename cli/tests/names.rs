@@ -1,4 +1,4 @@
-//! Names that images are given can be used afterwards, and say since when the image is there.
+//! Names of images: they can be used later, and keep the time since when the image exists.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -16,7 +16,7 @@ fn with_disks() -> Bed {
     bed
 }
 
-/// Gives the image `web` names that the command refuses, as an older version gave them.
+/// Adds names to the image `web` that the command refuses but an older version allowed.
 fn with_old_names(names: &[&str]) -> Bed {
     let bed = with_disks();
     bed.melv(&["import", "disk.raw", "--name", "web"]).exits(0);
@@ -79,14 +79,14 @@ fn an_old_name_is_reachable_with_its_tag_and_can_be_removed() {
         bed.melv(&["export", name, "out.raw", "--force"]).exits(0);
         bed.melv(&["import", "new.raw", "--name", "child", "--replace", "--parent", name]).exits(0);
         bed.melv(&["tag", name, "good", "--replace"]).exits(0);
-        // It travels, and is as reachable where it arrives.
+        // The name is kept in a bundle, and remains usable in another store.
         bed.melv(&["save", name, "out.melv", "--force"]).exits(0);
         bed.melv(&["load", "out.melv", "--store", "other"]).exits(0);
         bed.melv(&["inspect", name, "--store", "other"]).exits(0);
         bed.melv(&["export", &format!("out.melv#{name}"), "out.raw", "--force"]).exits(0);
         bed.melv(&["rm", name]).exits(0);
     }
-    // Without its tag it is a path, and that is said.
+    // Without its tag it is a path, and the error says so.
     bed.melv(&["inspect", "x.melv"]).exits(13).says("there is no file x.melv").says("NAME.melv:TAG");
 }
 
@@ -123,7 +123,7 @@ fn a_new_name_says_since_when_the_image_is_there() {
     for name in ["web:stable", "by-id:latest", "by-short-id:latest"] {
         assert_eq!(created(name), first, "{name}");
     }
-    // Another image is as old as it is, whatever name it takes.
+    // The time belongs to the image, even if the name pointed to another one before.
     bed.melv(&["import", "new.raw", "--name", "new"]).exits(0);
     assert_ne!(created("new:latest"), first);
     bed.melv(&["tag", "new", "web:stable", "--replace"]).exits(0);

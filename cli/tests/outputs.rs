@@ -1,4 +1,4 @@
-//! Files, links, pipes and terminals that are written to.
+//! Output to files, links, pipes and terminals.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn a_link_that_leads_to_nothing_leads_to_the_new_file() {
         assert!(!bed.path("big/disk.img").exists());
         bed.melv(&["export", "web", link, "--force"]).exits(0);
         assert!(bed.path(link).is_symlink() && bed.read("big/disk.img") == disk(), "{link}");
-        // Now it leads to a file, as any link does.
+        // Now the link leads to a file.
         bed.melv(&["export", "web", link, "--force", "--format", "vmdk"]).exits(0);
         assert!(bed.path(link).is_symlink());
         bed.sh("rm big/disk.img").exits(0);
@@ -32,7 +32,7 @@ fn a_link_that_leads_to_nothing_leads_to_the_new_file() {
     bed.melv(&["save", "web", "link.melv"]).exits(1);
     bed.melv(&["save", "web", "link.melv", "--force"]).exits(0);
     assert!(bed.path("link.melv").is_symlink() && bed.path("big/web.melv").exists());
-    // Where there is no folder for it, or no end, nothing is made and nothing is replaced.
+    // If the link leads to a missing folder or into a loop, nothing is created or replaced.
     bed.sh("ln -s gone/disk.img nowhere && ln -s turn around && ln -s around turn").exits(0);
     for link in ["nowhere", "around"] {
         bed.melv(&["export", "web", link, "--force"]).exits(1).says(link);
@@ -53,7 +53,7 @@ fn holes_stay_holes_where_standard_output_is_a_new_file() {
     assert_eq!(out.len(), size);
     assert!(out.blocks() * 512 < 4 << 20, "{} blocks", out.blocks());
     bed.melv(&["compare", "big", "out.raw"]).exits(0);
-    // What is written there next goes on behind it, and what was there before stays.
+    // Later output to the same file follows the disk, and earlier content stays.
     bed.write("disk.raw", &disk());
     bed.melv(&["import", "disk.raw"]).exits(0);
     bed.sh("{ melv export disk -; printf end; } >two").exits(0);
@@ -83,7 +83,7 @@ fn images_are_listed_in_the_order_in_which_they_were_given() {
         let text = bed.melv(&["save", order[0], order[1], "both.melv", "--force"]).exits(0).stdout();
         assert!(text.find(order[0]) < text.find(order[1]), "{text}");
     }
-    // A bundle has them by their names.
+    // A bundle lists the images by name.
     let loaded = bed.json(&["load", "both.melv", "--store", "other"]);
     assert_eq!(names(loaded), ["apart:latest", "web:latest"]);
 }

@@ -1,4 +1,4 @@
-//! What is refused, with which exit code and which words.
+//! Refusals, with their exit codes and messages.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -89,12 +89,12 @@ fn exit_4_damage_and_what_is_sound_is_listed_all_the_same() {
     let json = ran.json();
     let names: Vec<_> = json["images"].as_array().unwrap().iter().map(|image| &image["name"]).collect();
     assert_eq!(names, ["other:latest", "web:latest"]);
-    // What can be told of a sound image is told.
+    // The sound parts of an image are still reported.
     let sound = bed.melv(&["inspect", "other", "--json"]).exits(4).says("refs/web/latest").json();
     assert_eq!((&sound["names"][0], &sound["sharing"]), (&"other:latest".into(), &serde_json::Value::Null));
     bed.melv(&["export", "web", "out.raw"]).exits(4).says("refs/web/latest").says("melv verify");
     assert!(!bed.path("out.raw").exists());
-    // It is got rid of like any other.
+    // A damaged name can be removed like any other.
     bed.melv(&["rm", "web"]).exits(0);
     bed.melv(&["ls"]).exits(0);
 }
@@ -108,7 +108,7 @@ fn exit_4_files_that_the_store_has_lost() {
         bed.melv(&["verify"]).exits(4);
         assert!(!bed.path("out.raw").exists());
     }
-    // But the index is a cache.
+    // The index, however, is only a cache.
     let bed = one_image();
     std::fs::remove_dir_all(bed.store().join("index")).unwrap();
     assert_eq!(bed.json(&["import", "new.raw"])["new_bytes"], 8192);
@@ -119,7 +119,7 @@ fn exit_4_files_that_the_store_has_lost() {
 fn exit_5_disks_that_differ() {
     let bed = one_image();
     bed.melv(&["compare", "web", "new.raw"]).exits(5);
-    // Whoever reads the words or not.
+    // The exit code is the same if standard output is closed.
     bed.sh("melv compare web new.raw >&-; test $? = 5").exits(0);
 }
 
@@ -143,7 +143,7 @@ fn exit_10_no_store_and_none_is_made() {
         bed.melv(arguments).exits(10).says("store").says("--store");
         assert!(!bed.store().exists(), "{arguments:?}");
     }
-    // Nor for an import that cannot be.
+    // A failed import does not create a store, either.
     bed.melv(&["import", "missing.raw"]).exits(13);
     bed.melv(&["import", "disk.raw", "--name", ".."]).exits(2);
     assert!(!bed.store().exists());
@@ -196,7 +196,7 @@ fn what_goes_wrong_in_the_store_names_the_store() {
         once(bed.without_override(line).exits(1).says("Permission denied").says("at its mode"), object);
         bed.sh(&format!("chmod 644 store/{object}")).exits(0);
     }
-    // Whatever the store is called on the command line.
+    // The message names the absolute path, however the command line names the store.
     bed.sh("rm -r store/packs").exits(0);
     once(bed.melv(&["export", "web", "x", "--store", "./store"]).exits(4), "packs/");
 }
@@ -217,7 +217,7 @@ fn packs(bed: &Bed) -> Vec<std::path::PathBuf> {
 #[test]
 fn of_two_that_are_compared_the_one_that_is_damaged_is_named() {
     let bed = one_image();
-    // Frames of two packs are one pack of a bundle, so that the store and the bundle have no pack in common.
+    // A pack in the bundle combines frames of two packs, so store and bundle have no pack in common.
     bed.melv(&["import", "new.raw", "--name", "new"]).exits(0);
     bed.melv(&["save", "new", "good.melv"]).exits(0);
     bed.write("bad.melv", &bed.read("good.melv"));
@@ -226,7 +226,7 @@ fn of_two_that_are_compared_the_one_that_is_damaged_is_named() {
         let ran = bed.melv(&["compare", two[0], two[1]]).exits(4).says("bad.melv: packs/");
         assert!(!ran.stderr().contains("store"), "{}", ran.stderr());
     }
-    // Of two that have an object in common, both are named.
+    // If both have the damaged object, both are named.
     bed.melv(&["compare", "good.melv", "bad.melv"]).exits(4).says("good.melv or bad.melv: packs/");
     packs(&bed).iter().for_each(|pack| damage(pack));
     for two in [["good.melv", "new"], ["new", "good.melv"], ["new", "new.raw"]] {
@@ -311,7 +311,7 @@ fn exit_15_no_space_and_the_store_is_as_it_was() {
     let bed = one_image();
     bed.write("big.raw", &common::noise(5, 8 << 20));
     let before = bed.json(&["df"]);
-    // A limit on file sizes stands for a full disk: both refuse the write.
+    // A limit on file sizes simulates a full disk: both make the write fail.
     bed.sh("trap '' XFSZ; ulimit -f 2048; exec melv import big.raw").exits(15).says("space");
     assert_eq!(bed.json(&["df"]), before);
     bed.sh("trap '' XFSZ; ulimit -f 512; exec melv export web out.raw").exits(15).says("out.raw");

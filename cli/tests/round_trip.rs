@@ -1,4 +1,4 @@
-//! What goes into a store comes out of it as it was.
+//! Round trips: a disk comes out of a store as it went in.
 
 mod common;
 
@@ -66,7 +66,7 @@ fn an_odd_size_is_refused_or_padded() {
     assert_eq!(bed.sh("melv digest - --pad --json <odd.raw").exits(0).json()["content"], file["content"]);
     bed.melv(&["export", "odd", "out.raw"]).exits(0);
     assert_eq!(bed.read("out.raw"), [noise(9, 1000), vec![0; 24]].concat());
-    // The file is not the disk: it ends before it.
+    // The file is not the disk: it ends earlier.
     assert_eq!(bed.melv(&["compare", "odd", "odd.raw", "--json"]).exits(5).json()["offset"], 1000);
 }
 

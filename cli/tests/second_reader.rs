@@ -1,10 +1,10 @@
-//! Bundles of real file systems, read by the second reader, which was written from the
-//! specification alone: it finds the same images, the same content ids and the same bytes.
+//! Bundles of real file systems, read by the second reader, which was written from the specification alone.
+//! It must find the same images, content ids and bytes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The interpreter of the reader's environment; `make test` makes it.
+/// Returns the interpreter of the reader's environment, which `make test` creates.
 fn python() -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new(project.join("spec/reader/setup")).output().expect("spec/reader/setup runs");
@@ -19,7 +19,7 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// An ext4 file system with the files of a folder of this machine.
+/// Creates an ext4 file system with the files of a folder of this machine.
 fn file_system(path: &Path, from: &str, size: &str) {
     let mut make = Command::new("mkfs.ext4");
     make.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));

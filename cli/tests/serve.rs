@@ -1,4 +1,4 @@
-//! `melv serve`: where it listens, what it tells, what it serves, how it ends.
+//! `melv serve`: its sockets, its output, its exports, its end.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -93,7 +93,7 @@ fn uris_are_printed_and_percent_encoded() {
     );
 }
 
-/// Standard input and output of a process as one.
+/// The standard input and output of a process as a single stream.
 struct Pipes(std::process::ChildStdin, std::process::ChildStdout);
 
 impl Read for Pipes {
@@ -155,7 +155,7 @@ fn listen_fds_of_a_service_manager_are_taken() {
     }
     assert!(contents(&mut reading(&bed, ""), disk().len()) == disk());
     served.terminate();
-    // It is the manager's, who goes on listening.
+    // The socket belongs to the manager, which continues to listen.
     assert!(path.exists());
 }
 
@@ -197,7 +197,7 @@ fn statistics_come_on_sigusr1_and_at_the_end() {
     assert_eq!((&found["requests"], &found["bytes"]), (&2.into(), &104_096.into()));
     assert_eq!((&found["hits"], &found["errors"]), (&1.into(), &0.into()));
     assert!(found["decodes"].as_u64() > Some(0) && found["cache_bytes_max"] == 256 << 20);
-    // Reading goes on, also for people.
+    // The server continues to serve, and prints statistics as text, too.
     client.read(0, 4096);
     let err = served.terminate();
     assert_eq!(serde_json::from_str::<Value>(err.trim()).unwrap()["requests"], 3);
@@ -219,7 +219,7 @@ fn run_gives_the_uri_and_ends_with_the_command() {
     let path = Path::new(lines[0].split_once("socket=").unwrap().1);
     assert!(!path.exists() && !path.parent().unwrap().exists());
     bed.melv(&["serve", "web:1", "--run", "test -S \"${uri#*socket=}\""]).exits(0);
-    // A socket of the caller's own goes as well.
+    // A socket given by the caller is removed, too.
     bed.melv(&["serve", "--socket", SOCKET, "--run", "test -S nbd.sock && exit 3"]).exits(3);
     assert!(!bed.path(SOCKET).exists());
 }

@@ -1,4 +1,4 @@
-//! `melv serve` while its store is damaged, removed or changed, and what its cache is good for.
+//! `melv serve` while its store is damaged, removed or changed, and the benefit of its cache.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -22,7 +22,7 @@ fn serve_json(bed: &Bed) -> Served {
     start(bed.command(MELV).args(["--json", "serve", "--socket", SOCKET]))
 }
 
-/// The largest file of a store: a pack.
+/// Returns the largest file of a store, which is a pack.
 fn pack(folder: &Path) -> PathBuf {
     let mut folders = vec![folder.to_owned()];
     let mut files = Vec::new();
@@ -43,7 +43,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
-/// Descriptors of files that have no name any more.
+/// Counts the descriptors of files that have been deleted.
 fn deleted_files(pid: u32) -> usize {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let links = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
@@ -66,7 +66,7 @@ fn damage_while_served_is_an_error_of_its_chunk_alone() {
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    // In place: it is the same file that the server has open.
+    // Write in place, since the server has this file open.
     std::os::unix::fs::FileExt::write_all_at(
         &std::fs::OpenOptions::new().write(true).open(&path).unwrap(),
         &bytes[middle..=middle],
@@ -84,14 +84,14 @@ fn damage_while_served_is_an_error_of_its_chunk_alone() {
             }
         }
     }
-    // One chunk, and all of it.
+    // The damage affects one chunk, and all of it.
     assert!(!bad.is_empty() && bad.len() * 4096 <= MIB, "{} blocks", bad.len());
     assert!(bad.windows(2).all(|pair| pair[1] == pair[0] + 4096), "{bad:?}");
-    // A long read says where it begins.
+    // The error of a long read has the offset of the damage.
     assert_eq!(client.read(0, 4 * MIB as u64).error_at(), Some(bad[0] as u64));
     let logged = served.line("a read failed");
     assert!(logged.contains(&format!("store={:?}", bed.store())), "{logged}");
-    // The import of one disk of noise is one list, in order.
+    // An import of a single disk of noise makes a single list, in order.
     let chunk = format!(", chunk {} ", bad[0] / (32 << 10));
     for part in ["web", &format!("offset={}", bad[0]), "len=4096", &file_name(&path), &chunk] {
         assert!(logged.contains(part), "{part}: {logged}");

@@ -1,4 +1,5 @@
-//! `serve` and `mount` as services: what their log says to whom, and what is told where something is not permitted.
+//! `serve` and `mount` as services: the form and severity of their log, and the errors for missing
+//! permissions.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use common::{Bed, MELV, bed, disk};
 use serving::{serve, start, two_images};
 
-/// Changes bytes in the middle of every pack: what reads them fails.
+/// Changes bytes in the middle of every pack, so that reads fail.
 fn hurt(bed: &Bed) {
     for entry in std::fs::read_dir(bed.path("store/packs")).unwrap() {
         let path = entry.unwrap().path();
@@ -24,7 +25,7 @@ fn hurt(bed: &Bed) {
     }
 }
 
-/// Reads all of an image by NBD; some of it cannot be.
+/// Reads all of an image by NBD; some reads fail.
 fn read_all(bed: &Bed) {
     let uri = format!("nbd+unix:///web:1?socket={}", bed.path(serving::SOCKET).display());
     bed.sh(&format!("nbdcopy '{uri}' null: 2>/dev/null"));
@@ -61,7 +62,7 @@ fn a_failure_under_a_service_manager_is_an_error_and_its_hint_is_not() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("<3>melv: "), "{said}");
     assert!(lines.len() > 1 && lines[1..].iter().all(|line| line.starts_with("<6>")), "{said}");
-    // An empty id is none; and standard error of other commands is for whoever called them, as JSON is.
+    // An empty id does not count. Standard error of other commands, like JSON, is for their caller.
     for (arguments, id) in [
         (&["serve", "none", "--socket", "x.sock"][..], ""),
         (&["inspect", "none"], "1"),
@@ -83,8 +84,8 @@ fn a_stream_of_the_journal_is_known_by_its_number() {
     assert!(bed.read("said").starts_with(b"melv: "), "{:?}", bed.read("said"));
 }
 
-/// Runs a script, as root, where `/dev` is the folder `dev` with what `prepare` puts there; `None` where that is not
-/// permitted.
+/// Runs a script as root, with the folder `dev` mounted as `/dev` after `prepare` has filled it; `None` if
+/// that is not permitted.
 fn with_dev(bed: &Bed, prepare: &str, script: &str) -> Option<String> {
     std::fs::create_dir_all(bed.path("dev")).unwrap();
     let script = format!(
@@ -102,7 +103,7 @@ fn with_dev(bed: &Bed, prepare: &str, script: &str) -> Option<String> {
     Some(format!("{out}{err}"))
 }
 
-/// Datagrams until nothing has come for a while.
+/// Receives datagrams until none has arrived for a while.
 fn datagrams(socket: &UnixDatagram) -> Vec<String> {
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut buffer = vec![0; 64 << 10];
@@ -160,7 +161,7 @@ fn a_fuse_device_that_may_not_be_opened_is_no_missing_one() {
 #[test]
 fn a_port_that_is_not_permitted_is_told_as_that() {
     let bed = two_images();
-    // Root may listen everywhere; nobody may not.
+    // Root may listen at any port; the user nobody may not.
     let line = "chmod -R a+rX . && setpriv --reuid=65534 --regid=65534 --clear-groups \
                 melv serve web:1 --listen 127.0.0.1:1 --insecure";
     let ran = bed.sh(line);

@@ -1,4 +1,4 @@
-//! Being interrupted, and being no longer read.
+//! Interrupts, and closed outputs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Bed, MELV, bed, disk, noise, send_signal};
 
-/// Begins a command that reads a disk from a pipe, and lets it have some of it.
+/// Starts a command that reads a disk from a pipe, and sends it the first part.
 fn begin(bed: &Bed, arguments: &[&str]) -> Child {
     let mut child = bed.command(MELV);
     let mut child = child.args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -23,7 +23,7 @@ fn send(child: &Child, signal: &str) {
     send_signal(child.id(), signal);
 }
 
-/// The exit code, soon, while standard input stays open.
+/// Returns the exit code, which must come soon, although standard input stays open.
 #[track_caller]
 fn code_within(child: &mut Child, seconds: u64) -> Option<i32> {
     let begun = Instant::now();
@@ -72,7 +72,7 @@ fn readers_that_have_had_enough_are_no_failure() {
         assert_eq!(ran.stderr(), "", "{command}");
         assert_eq!(bed.read("code"), b"0\n", "{command}");
     }
-    // But a disk of which only a part was taken is not exported.
+    // A disk that was only partly read, however, is not exported.
     let ran = bed.sh("{ melv export web -; echo $? >code; } | head -c 100 >part").exits(0);
     assert_eq!(ran.stderr(), "");
     assert_eq!(bed.read("code"), b"1\n");

@@ -1,10 +1,10 @@
-//! A pipe is taken for what its content says, as a file is.
+//! Standard input: its format is detected from its content, as for a file.
 
 mod common;
 
 use common::{Bed, bed, disk, later_disk, noise};
 
-/// A store with one image, and files in formats that are no raw disks.
+/// A store with one image, and files in formats other than raw.
 fn prepared() -> Bed {
     let bed = bed();
     bed.write("disk.raw", &disk());
@@ -16,7 +16,7 @@ fn prepared() -> Bed {
     bed
 }
 
-/// A disk of whole spans with a footer behind it, so that only its end tells.
+/// A disk of whole spans followed by a footer, so that only the end reveals the format.
 fn with_footer(mark: &[u8], spans: usize) -> Vec<u8> {
     let mut footer = vec![0; 512];
     footer[..mark.len()].copy_from_slice(mark);
@@ -111,7 +111,7 @@ fn a_stream_vmdk_is_read_without_being_named() {
     assert_eq!(bed.sh("cat stream.vmdk | melv digest - --json").exits(0).json()["content"], content);
     bed.sh("cat stream.vmdk | melv compare web -").exits(0);
     bed.sh("cat stream.vmdk | melv compare new.raw -").exits(5).says("");
-    // Other VMDKs have their parts elsewhere, or their tables.
+    // Other VMDKs keep their parts or their tables elsewhere.
     for file in ["sparse.vmdk", "text.vmdk"] {
         bed.write("text.vmdk", b"# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\nRW 8 FLAT \"flat.raw\" 0\n");
         bed.sh(&format!("cat {file} | melv import - --name v")).exits(14);
@@ -145,7 +145,7 @@ fn raw_disks_come_whole_whatever_their_length() {
             bed.sh(&format!("cat d.raw | melv compare d - --threads {threads}")).exits(0);
         }
     }
-    // Bytes that come one at a time.
+    // The bytes arrive one at a time.
     bed.sh("head -c 3000 d.raw >small.raw; dd if=small.raw bs=1 status=none | melv import - --name s --pad")
         .exits(0);
     bed.melv(&["compare", "s", "small.raw"]).exits(5).says("");
@@ -163,7 +163,7 @@ fn every_warning_of_an_import_is_in_json_also_where_nothing_is_said() {
         ("stream.vmdk", "cat odd.vmdk | melv import -"),
         ("stream.vmdk", "melv import --from-command"),
     ] {
-        // A disk that was not closed cleanly is odd, and no reason to refuse it.
+        // An unclean shutdown of the disk is worth a warning, but no reason to refuse it.
         let mut bytes = bed.read(file);
         bytes[72] = 1;
         bed.write("odd.vmdk", &bytes);
@@ -178,7 +178,7 @@ fn every_warning_of_an_import_is_in_json_also_where_nothing_is_said() {
         assert!(told(&ran).contains("closed cleanly") && ran.stderr().is_empty(), "{line}: {}", ran.stdout());
         assert_eq!(import("-q").stderr(), "");
     }
-    // Also of those that concern the store.
+    // Warnings about the store are included, too.
     bed.sh("for log in store/index/*/* store/index/*; do test -f $log && echo rubbish >$log; done; true")
         .exits(0);
     let ran = bed.sh("melv import new.raw --json -q").exits(0);

@@ -1,4 +1,4 @@
-//! What `melv verify` tells of damage: each image by its name, each object, and every place where asked.
+//! The report of `melv verify`: each damaged image by its name, each object, and every place on request.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use common::{Bed, bed, noise};
 use serde_json::Value;
 
-/// A store with two images that share a pack, and one that shares nothing.
+/// A store with two images that share a pack, and a third that shares nothing.
 fn three_images() -> Bed {
     let bed = bed();
     let base = noise(1, 8 << 20);
@@ -23,13 +23,13 @@ fn three_images() -> Bed {
     bed
 }
 
-/// The largest file of a folder of the store.
+/// Returns the largest file in a folder of the store.
 fn largest(bed: &Bed, folder: &str) -> PathBuf {
     let entries = std::fs::read_dir(bed.store().join(folder)).unwrap();
     entries.map(|entry| entry.unwrap().path()).max_by_key(|path| path.metadata().unwrap().len()).unwrap()
 }
 
-/// A byte in every so many of a file is another one.
+/// Changes one of every `every` bytes in most of a file.
 fn scribble(path: &PathBuf, every: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     let end = bytes.len() * 9 / 10;
@@ -37,7 +37,7 @@ fn scribble(path: &PathBuf, every: usize) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Checks the text of a report against its JSON; gives the lines.
+/// Checks the text of a report against its JSON, and returns the lines.
 fn check(bed: &Bed, arguments: &[&str]) -> Vec<String> {
     let json = bed.melv(&[&["verify", "--json"], arguments].concat()).exits(4).json();
     let ran = bed.melv(&[&["verify"], arguments].concat()).exits(4).says("hint:");
@@ -80,7 +80,7 @@ fn a_missing_pack_is_one_line_and_so_is_each_image_that_it_hurts() {
     let text = bed.melv(&["verify"]).exits(4).stdout();
     assert!(text.contains("base:latest base:second") && text.contains("nginx:latest"), "{text}");
     assert!(!text.contains("other"), "{text}");
-    // Of an image asked for alone, only that is told.
+    // The report on a single image covers only that image.
     assert!(check(&bed, &["nginx"])[0].starts_with("nginx:latest "));
     bed.melv(&["verify", "other", "--full"]).exits(0);
 }
@@ -101,7 +101,7 @@ fn every_place_is_told_with_details_and_in_json() {
     let details: Vec<_> = text.lines().collect();
     assert_eq!(details.len(), short.len() + damaged.len());
     assert_eq!(&details[damaged.len()..], &short);
-    // What is told as hurt of an image is the sum of its ranges.
+    // The reported size of the damage of an image is the sum of its ranges.
     let bytes_of = |name: &str| -> u64 {
         let is_its = |damage: &&Value| damage["names"].as_array().unwrap().contains(&Value::from(name));
         damaged.iter().filter(is_its).map(|damage| damage["length"].as_u64().unwrap()).sum()
@@ -166,7 +166,7 @@ fn a_name_that_goes_is_told_with_the_image_that_had_it() {
         "{text}"
     );
     bed.melv(&["tag", &format!("@{image}"), "again"]).exits(0);
-    // The same name twice is one name.
+    // A name given twice counts once.
     let json = bed.json(&["rm", "again", "again:latest"]);
     assert_eq!((json["name"].as_str(), json["image"].as_str()), (Some("again:latest"), Some(&*image)));
     bed.melv(&["rm", "base", "missing"]).exits(13);

@@ -1,4 +1,4 @@
-//! VMware's disks, in and out.
+//! VMware's disks as input and output.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 const KINDS: [&str; 5] =
     ["monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized"];
 
-/// A disk as raw, and as each kind of VMDK that qemu-img makes: `monolithicSparse.vmdk`, …
+/// A disk as raw, and as each kind of VMDK that qemu-img writes: `monolithicSparse.vmdk`, …
 fn converted() -> Bed {
     let bed = bed();
     bed.write("disk.raw", &disk());
@@ -63,7 +63,7 @@ fn exports_are_read_by_others_and_come_back() {
         bed.sh(&format!("qemu-img compare -f vmdk -F raw {file} disk.raw")).exits(0);
         assert_eq!(bed.json(&["digest", file])["content"], content, "{format}");
         assert_eq!(bed.json(&["import", file, "--name", format])["new_bytes"], 0);
-        // Equal disks make equal files, on any number of threads, out of a bundle too.
+        // Equal disks make equal files, with any number of threads and also from a bundle.
         let before = bed.read(file);
         bed.melv(&["export", "web", file, "--format", format]).exits(1).says(file).says("--force");
         let threads = ["--threads", "1", "export", "web.melv", file, "--format", format, "--force"];
@@ -98,7 +98,7 @@ fn exports_that_cannot_be_are_refused() {
     assert_eq!((ran.stderr().as_str(), bed.read("code")), ("", b"1\n".to_vec()));
     common::import_empty(&bed);
     bed.melv(&["export", "empty", "empty.vmdk", "--format", "vmdk"]).exits(2);
-    // A name that promises a VMDK is told of, and -q is quiet.
+    // A name that suggests a VMDK causes a note; -q suppresses it.
     bed.melv(&["export", "web", "raw.vmdk"]).exits(0).says("written as raw").says("--format vmdk");
     assert_eq!(bed.melv(&["export", "web", "q.vmdk", "-q"]).exits(0).stderr(), "");
     assert_eq!(bed.melv(&["export", "web", "r.vmdk", "--format", "raw"]).exits(0).stderr(), "");
@@ -128,7 +128,7 @@ fn what_is_odd_is_told_and_read() {
     ran.says("512 bytes follow");
 }
 
-/// A descriptor with this extent line, its files beside it.
+/// Returns a descriptor with this extent line, for files beside it.
 fn descriptor(extent: &str) -> String {
     format!(
         "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n\
@@ -204,7 +204,7 @@ fn exit_4_disks_that_are_not_sound() {
     bed.melv(&["import", "mark.img"]).exits(4).says("mark.img").says("--format raw");
     bed.melv(&["import", "mark.img", "--format", "raw", "--name", "raw"]).exits(0);
     bed.melv(&["compare", "raw", "mark.img", "--format", "raw"]).exits(0);
-    // What is no VMDK is not one because it is called so.
+    // The format given does not make a VMDK of a file without its magic bytes.
     bed.melv(&["import", "disk.raw", "--format", "vmdk"]).exits(4).says("KDMV").says("without --format");
     bed.sh("melv import - --format vmdk --name x <disk.raw").exits(4).says("KDMV");
 }
@@ -221,7 +221,7 @@ fn exit_14_kinds_that_are_not_read() {
     bed.write("esx.vmdk", &[b"COWD".to_vec(), noise(1, 4092)].concat());
     bed.melv(&["import", "esx.vmdk"]).exits(14).says("VMDK");
     bed.melv(&["import", "esx.vmdk", "--format", "vmdk"]).exits(14).says("COWD");
-    // A pipe is taken for what it holds, unless it is told otherwise.
+    // The format of a pipe is detected from its content, unless --format gives it.
     let by_path = bed.json(&["digest", "streamOptimized.vmdk"])["content"].clone();
     for line in ["melv import - --name stream --json", "melv digest - --json"] {
         let ran = bed.sh(&format!("{line} <streamOptimized.vmdk")).exits(0);
@@ -232,7 +232,7 @@ fn exit_14_kinds_that_are_not_read() {
     let ran = bed.sh("melv digest - --format raw <streamOptimized.vmdk").exits(0);
     assert_eq!(ran.stderr(), "");
     bed.melv(&["compare", "raw", "streamOptimized.vmdk", "--format", "raw"]).exits(0);
-    // And gives streams only.
+    // Only streams can be read from a pipe.
     for file in ["monolithicSparse.vmdk", "monolithicFlat.vmdk"] {
         bed.sh(&format!("melv import - --format vmdk --name x <{file}")).exits(14).says("give");
     }
@@ -270,14 +270,14 @@ fn exit_14_a_difference_tells_its_parent_from_a_file_and_from_a_pipe() {
             bed.sh(&format!("melv {command} <diff.vmdk")).exits(14).says("standard input").says(uuid);
         }
     }
-    // Every disk of VirtualBox has these, and no parent.
+    // Every disk of VirtualBox has these zero ids, and no parent.
     let zeros = "00000000-0000-0000-0000-000000000000";
     add(
         "monolithicSparse",
         &format!("ddb.uuid.parent=\"{zeros}\"\nddb.uuid.parentmodification=\"{zeros}\"\n"),
     );
     bed.melv(&["compare", "raw", "diff.vmdk"]).exits(0);
-    // ESX's own kinds say their size.
+    // ESX's own formats record their size.
     let mut cowd = [b"COWD".to_vec(), vec![0; 2044]].concat();
     cowd[12..16].copy_from_slice(&2048_u32.to_le_bytes());
     bed.write("delta.vmdk", &cowd);
@@ -320,7 +320,7 @@ fn what_is_left_out_without_a_fault_is_told_also_in_json() {
     bed.write("v-000001.vmdk", child.replace("v-flat", "v-delta").as_bytes());
     warned(&["import", "v.vmdk"], "\"v-000001.vmdk\" beside it is a snapshot");
     bed.melv(&["import", "v-000001.vmdk"]).exits(14).says("v.vmdk");
-    // Who insists on the bytes asks for nothing.
+    // An explicit raw format gives no warning.
     let json = bed.json(&["digest", "v-flat.vmdk", "--format", "raw"]);
     assert_eq!(json["warnings"], Value::Array(Vec::new()));
 }
@@ -373,7 +373,7 @@ fn disks_over_devices_are_read_where_those_are_plain_files_and_else_refused_by_n
     bed.write("device.vmdk", text("RW 8 FLAT \"/dev/sda\" 0").as_bytes());
     bed.melv(&["import", "device.vmdk"]).exits(14).says("fullDevice").says("/dev/sda").says("itself");
     bed.melv(&["inspect", "./device.vmdk"]).exits(0);
-    // A sparse header without capacity that carries the text of a flat disk.
+    // A sparse header without capacity that contains the descriptor of a flat disk.
     let mut header = vec![0; 21 * 512];
     header[..4].copy_from_slice(b"KDMV");
     for (at, value) in [(4, 1u64), (8, 3), (20, 128), (28, 1), (36, 20), (44, 512), (64, 128)] {

@@ -1,4 +1,4 @@
-//! Nothing is wider than the terminal, and what is piped is whole.
+//! The width of output: nothing is wider than the terminal, and piped output is complete.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 const LONG: &str = "a-web-server-of-mine-with-a-rather-long-name:with-a-tag-that-is-long-too";
 
-/// Images with long names, files with wide letters, bundles of one and of two images.
+/// Images with long names, files with wide characters, and bundles of one and of two images.
 fn prepared() -> Bed {
     let bed = bed();
     bed.write("disk.raw", &disk());
@@ -69,7 +69,7 @@ fn nothing_is_wider_than_the_terminal() {
     let bed = prepared();
     for columns in [40, 60, 80, 200] {
         for line in LINES {
-            // A COLUMNS of another terminal does not count.
+            // A larger COLUMNS, left over from another terminal, has no effect.
             let text = bed.on_terminal(columns, &format!("COLUMNS=300 {line} --progress none"));
             fits(&text, columns, line);
         }
@@ -109,7 +109,7 @@ fn what_is_piped_is_whole() {
     assert!(bed.melv(&["inspect", "two.melv"]).exits(0).stdout().contains(json["content"].as_str().unwrap()));
     assert!(!bed.melv(&["df"]).exits(0).stdout().contains('…'));
     bed.melv(&["export", "two.melv", "x"]).exits(2).says(json["image"].as_str().unwrap());
-    // Also where COLUMNS gives enough room.
+    // Nor is it shortened if COLUMNS gives enough room.
     let wide = bed.sh("COLUMNS=200 melv ls").exits(0).stdout();
     assert_eq!(wide, listed);
 }
@@ -120,9 +120,9 @@ fn a_terminal_is_told_how_long_ago_an_image_came() {
     let listed = bed.on_terminal(120, "melv ls");
     assert!(listed.contains("just now") || listed.contains("min ago"), "{listed}");
     assert!(listed.contains(LONG), "{listed}");
-    // Even where nothing tells the terminal's width.
+    // The terminal may not report a width.
     fits(&bed.on_terminal(0, "melv ls"), 80, "melv ls");
-    // JSON is the same wherever it goes.
+    // JSON does not depend on the terminal.
     let json = bed.on_terminal(40, "melv ls --json");
     assert_eq!(json.trim(), bed.melv(&["ls", "--json"]).exits(0).stdout().trim());
 }
@@ -144,8 +144,8 @@ fn numbers_in_names_are_listed_in_their_order() {
     assert_eq!(names, ordered);
 }
 
-/// A store with `count` versions of one disk, each the parent of the next; `img-N` changes N blocks of the
-/// first.
+/// A store with `count` versions of one disk, each the parent of the next; `img-N` is the first with N more
+/// blocks changed.
 fn with_many(count: usize) -> Bed {
     let bed = bed();
     let store = Store::create_folder(bed.store(), StoreOptions::default()).unwrap();
@@ -156,7 +156,7 @@ fn with_many(count: usize) -> Bed {
         options.parent = number.checked_sub(1).map(|parent| format!("img-{parent}").parse().unwrap());
         store.import(Source::stream(disk.as_slice(), "disk"), &options).unwrap();
     }
-    // And one that has nothing in common with them.
+    // One more image has nothing in common with them.
     let other = noise(9, 4096);
     let options = ImportOptions::named("other".parse().unwrap());
     store.import(Source::stream(other.as_slice(), "other"), &options).unwrap();
@@ -173,7 +173,7 @@ fn an_image_among_many_is_told_in_twenty_lines() {
         let text = bed.melv(&["inspect", name]).exits(0).stdout();
         assert!(text.lines().count() <= 20, "{text}");
         assert!(!text.contains("0 B") && !text.contains("bytes bytes"), "{text}");
-        // The one that is most alike comes first, and the sizes line up.
+        // The most similar image comes first, and the sizes are aligned.
         let shares: Vec<_> = text.lines().skip_while(|line| !line.starts_with("shares")).collect();
         let likest = if name == "img-0" { "img-1" } else { "img-" };
         assert!(shares[0].contains(likest), "{text}");

@@ -1,4 +1,4 @@
-//! Words that people try: helps, other tools' names of commands, sizes and formats in any case.
+//! User input: help in all forms, command names of other tools, sizes and formats in any case.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn commands_of_other_tools_are_answered_with_ours() {
         bed.melv(&[tried]).exits(2).says(&format!("'{meant}'"));
         bed.melv(&[tried, "web", "--json"]).exits(2).says(meant);
     }
-    // Slips of the finger are found as before.
+    // Typing errors still get a suggestion.
     bed.melv(&["exprot"]).exits(2).says("'export'");
 }
 
@@ -66,7 +66,7 @@ fn digest_takes_an_image_where_no_file_is_called_so() {
     assert_eq!(bed.json(&["digest", "web:latest"])["content"], content);
     let id = bed.json(&["inspect", "web"])["image"].as_str().unwrap().to_owned();
     assert_eq!(bed.json(&["digest", &format!("@{id}")])["content"], content);
-    // A file comes first.
+    // A file takes precedence.
     bed.write("web", &noise(1, 4096));
     assert_ne!(bed.json(&["digest", "web"])["content"], content);
     bed.melv(&["digest", "nope"]).exits(13).says("nope");

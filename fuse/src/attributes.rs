@@ -1,4 +1,4 @@
-//! What `stat` and `getfattr` say of folders and disks.
+//! The attributes of folders and disks, for `stat` and `getfattr`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,10 +10,10 @@ use crate::inodes::DiskFile;
 pub(crate) const IMAGE: &str = "user.melv.image";
 /// The extended attribute with the content id.
 pub(crate) const CONTENT: &str = "user.melv.content";
-/// The names of both, each closed by a zero byte, as `listxattr` gives them.
+/// The names of both, each terminated by a zero byte, in the form of `listxattr`.
 pub(crate) const NAMES: &[u8] = b"user.melv.image\0user.melv.content\0";
 
-/// Whose everything is: who mounted it.
+/// The owner of all files and folders: the user that mounted them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
     uid: u32,
@@ -21,20 +21,20 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// This process's user.
+    /// Returns the user of this process.
     pub fn of_process() -> Self {
         Self { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
     }
 
-    /// The attributes of a folder.
+    /// Returns the attributes of a folder.
     pub fn folder(self, number: u64) -> FileAttr {
-        // One link: the number of folders in it is not counted, which tells programs not to rely on it.
+        // A link count of 1 tells programs that subfolders are not counted.
         self.attributes(number, FileType::Directory, 0o555, UNIX_EPOCH)
     }
 
-    /// The attributes of a disk.
+    /// Returns the attributes of a disk.
     pub fn file(self, number: u64, file: &DiskFile) -> FileAttr {
-        // A time past the end of time can stand in a damaged record only.
+        // Only a damaged record can have a time that overflows.
         let created = UNIX_EPOCH.checked_add(Duration::from_secs(file.created_seconds));
         let attributes = self.attributes(number, FileType::RegularFile, 0o444, created.unwrap_or(UNIX_EPOCH));
         FileAttr { size: file.size, blocks: file.data_bytes.div_ceil(512), ..attributes }

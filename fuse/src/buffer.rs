@@ -1,17 +1,17 @@
-//! What a thread reads into and answers from.
+//! The buffer that a thread reads into and answers from.
 
 use std::io;
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
-/// The least that is allocated: a huge page, which holds the longest request that Linux makes by default.
+/// The minimum size: a huge page, which holds the longest request that Linux makes by default.
 const LEN_MIN: usize = 2 << 20;
 
-/// Memory of one thread, as long as the longest request so far, used again for every request and never
-/// cleared.
+/// The memory of one thread, as large as its longest request so far, rounded up to a power of two. It is
+/// reused for every request and never cleared.
 ///
-/// The kernel copies an answer page by page, and finds the memory of each page first: of two, where the
-/// answer does not begin at the start of a page. This does, and mostly lies on one huge page.
+/// The kernel copies an answer page by page and looks up each source page first. For an answer that starts
+/// within a page, it looks up two. This buffer starts on a page boundary and mostly lies on one huge page.
 #[derive(Debug)]
 pub(crate) struct Buffer(Option<MmapMut>);
 
@@ -20,14 +20,14 @@ impl Buffer {
         Self(None)
     }
 
-    /// Room for `len` bytes, which hold anything.
+    /// Returns `len` bytes with arbitrary content.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// If there is not enough memory.
     pub fn room(&mut self, len: usize) -> io::Result<&mut [u8]> {
         if self.0.as_ref().is_none_or(|memory| memory.len() < len) {
             let memory = MmapOptions::new().len(len.next_power_of_two().max(LEN_MIN)).map_anon()?;
-            // Where there are no huge pages, small ones do.
+            // Without huge pages, small ones suffice.
             let _ = memory.advise(Advice::HugePage);
             self.0 = Some(memory);
         }

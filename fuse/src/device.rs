@@ -1,4 +1,4 @@
-//! The kernel's end of a file system: mounting and unmounting, as root or by way of `fusermount3`.
+//! The kernel's side of a file system: mounting and unmounting, as root or through `fusermount3`.
 
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions};
@@ -16,12 +16,12 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use crate::error::{Error, Result};
 use crate::mounts::{DEVICE, KIND, source};
 
-/// The helper that mounts for users other than root; libfuse brings it.
+/// The helper that mounts for users other than root, part of libfuse.
 const HELPER: &str = "fusermount3";
-/// By which variable the helper is told the socket that it sends the device through.
+/// The environment variable with the number of the socket on which the helper returns the device.
 const HELPER_SOCKET: &str = "_FUSE_COMMFD";
 
-/// Mounts at `dir`, a path without symbolic links, and gives the device that requests come through.
+/// Mounts at `dir`, a path without symbolic links, and returns the device that delivers the requests.
 pub(crate) fn mount(dir: &Path, allow_other: bool) -> Result<OwnedFd> {
     let device = OpenOptions::new().read(true).write(true).open(DEVICE);
     let device = device.map_err(|source| Error::NoDevice { source })?;
@@ -56,11 +56,11 @@ fn mount_by_helper(dir: &Path, allow_other: bool) -> Result<OwnedFd> {
     }
     let mut helper = Command::new(HELPER);
     helper.arg("-o").arg(options).arg("--").arg(dir);
-    // The helper's end of the socket is its standard input: any other would have to be passed on by
-    // switching off that it is closed, which cannot be done safely here.
+    // The helper gets its end of the socket as standard input. Any other descriptor would need its
+    // close-on-exec flag cleared, which is not safe here.
     helper.env(HELPER_SOCKET, "0").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
     let running = helper.spawn().map_err(|error| no_helper(dir, error))?;
-    // The end that the helper was given.
+    // Close our copy of the helper's end.
     drop(helper);
     let device = receive(&ours).map_err(|errno| Error::io("take the device of", dir, errno))?;
     let ended = running.wait_with_output().map_err(|error| no_helper(dir, error))?;
@@ -70,7 +70,7 @@ fn mount_by_helper(dir: &Path, allow_other: bool) -> Result<OwnedFd> {
     }
 }
 
-/// The descriptor that the helper sends, if it does before it ends.
+/// Receives the descriptor that the helper sends; `None` if the helper ends without sending one.
 fn receive(socket: &UnixStream) -> Result<Option<OwnedFd>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -86,8 +86,8 @@ fn receive(socket: &UnixStream) -> Result<Option<OwnedFd>, Errno> {
     Ok(sent)
 }
 
-/// Unmounts what is at `dir`, a path without symbolic links; with `is_lazy` also what is in use, which
-/// then ends when it is no more.
+/// Unmounts the file system at `dir`, a path without symbolic links. With `is_lazy`, also detaches one in
+/// use, which ends with its last use.
 pub(crate) fn unmount(dir: &Path, is_lazy: bool) -> Result<()> {
     let flags = UnmountFlags::NOFOLLOW | if is_lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     match rustix::mount::unmount(dir, flags) {
@@ -102,7 +102,7 @@ pub(crate) fn unmount(dir: &Path, is_lazy: bool) -> Result<()> {
 fn unmount_by_helper(dir: &Path, is_lazy: bool) -> Result<()> {
     let mut helper = Command::new(HELPER);
     helper.arg("-u").args(is_lazy.then_some("-z")).arg("--").arg(dir).stdin(Stdio::null());
-    // The words that are looked for below.
+    // The check for "busy" below needs untranslated messages.
     helper.env("LC_ALL", "C");
     let ended = helper.output().map_err(|error| no_helper(dir, error))?;
     let said = words(&ended.stderr);
@@ -121,7 +121,7 @@ fn no_helper(dir: &Path, error: std::io::Error) -> Error {
     Error::io("run", OsStr::new(HELPER), error)
 }
 
-/// What the helper said, without its name.
+/// Returns the message of the helper, without its name.
 fn words(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let said = said.trim();

@@ -1,69 +1,69 @@
-//! What can go wrong with a mount, sorted by what the caller does about it.
+//! The errors of mounting and unmounting, distinguished by the caller's reaction.
 
 use std::io;
 use std::path::PathBuf;
 
-/// The result of almost every fallible call here.
+/// The result of almost every fallible call in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that mounting and unmounting can fail with.
+/// The errors of mounting and unmounting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is nothing at the path.
+    /// The path does not exist.
     #[error("there is no folder {}", dir.display())]
     Missing {
         /// The path.
         dir: PathBuf,
     },
-    /// Something else than a folder is at the path.
+    /// The path is not a folder.
     #[error("{} is not a folder", dir.display())]
     NotFolder {
         /// The path.
         dir: PathBuf,
     },
-    /// The folder has something in it, which would be hidden.
+    /// The folder has content, which the mount would hide.
     #[error("{} is not empty, and what is in it could not be seen while images are mounted there", dir.display())]
     NotEmpty {
         /// The folder.
         dir: PathBuf,
     },
-    /// Images are mounted there already.
+    /// The folder has images mounted already.
     #[error("melv has mounted images at {} already", dir.display())]
     Mounted {
         /// The folder.
         dir: PathBuf,
     },
-    /// Images were mounted there, and the process that served them is gone.
+    /// The folder has images mounted, but the process that served them is gone.
     #[error("melv had mounted images at {}, but the process that served them is gone", dir.display())]
     Dead {
         /// The folder.
         dir: PathBuf,
     },
-    /// melv has mounted nothing there.
+    /// The path is not a mount of melv.
     #[error("melv has mounted nothing at {}", dir.display())]
     NotMounted {
         /// The path.
         dir: PathBuf,
     },
-    /// A file there is open, or a folder there is somebody's working folder.
+    /// A file of the mount is open, or one of its folders is a working folder.
     #[error("{} is in use: a program has one of its files open, is in it, or mounts one of its files", dir.display())]
     Busy {
         /// The folder.
         dir: PathBuf,
     },
-    /// It was unmounted, but the process that served it goes on.
+    /// The folder was unmounted, but the process that served it continues.
     #[error("{} is unmounted, but process {pid}, which served it, has not ended", dir.display())]
     StillRunning {
         /// The folder.
         dir: PathBuf,
-        /// The process.
+        /// The process id.
         pid: u32,
     },
-    /// The kernel cannot do it.
+    /// The kernel's FUSE device cannot be opened.
     #[error("cannot open /dev/fuse, the kernel's device for file systems of programs")]
     NoDevice {
-        /// The refusal.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -72,24 +72,24 @@ pub enum Error {
     Helper {
         /// The folder.
         dir: PathBuf,
-        /// Its words.
+        /// The message of `fusermount3`.
         said: String,
     },
     /// The system refused an operation.
     #[error("cannot {operation} {}", object.display())]
     Io {
-        /// What was tried.
+        /// The failed operation.
         operation: &'static str,
-        /// At which path.
+        /// The path of the operation.
         object: PathBuf,
-        /// The refusal.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
 impl Error {
-    /// Wraps a refusal of the system.
+    /// Wraps an error of the system.
     pub(crate) fn io(
         operation: &'static str,
         object: impl Into<PathBuf>,

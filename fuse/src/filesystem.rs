@@ -1,4 +1,4 @@
-//! What the kernel asks, and the answers.
+//! The requests of the kernel, and the answers.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -22,22 +22,22 @@ use crate::inodes::{DiskFile, Inodes, Node, ROOT, wanted_number};
 use crate::listing::Listing;
 use crate::waiting::{Missed, Waiting, answer};
 
-/// Requests of read-ahead and of asynchronous readers that the kernel may have under way at once.
-/// Its own default of 12 would let a few readers ahead hold up all others.
+/// The maximum number of concurrent requests of read-ahead and of asynchronous readers. With the kernel's
+/// default of 12, a few reads ahead could hold up all others.
 pub const BACKGROUND: u16 = 128;
 
-/// How a disk's file ends.
+/// The suffix of a disk's file.
 const SUFFIX: &str = ".raw";
-/// An image's bytes and attributes never change.
+/// The validity of bytes and attributes: an image never changes.
 const FOREVER: Duration = Duration::from_secs(3600);
-/// A folder stands for names that may come and go.
+/// The validity of a folder, whose names may come and go.
 const FOLDER: Duration = Duration::from_millis(500);
-/// Which image a name stands for is asked for each time.
+/// The validity of a name in a folder: it is looked up each time, since it may refer to another image.
 const NEVER: Duration = Duration::ZERO;
-/// A tag of the longest kind and the suffix.
+/// The longest tag plus the suffix.
 const NAME_LEN_MAX: u32 = 255 + SUFFIX.len() as u32;
 
-/// Values of `whence` that the kernel does not answer itself.
+/// The values of `whence` that the kernel does not handle itself.
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
@@ -45,7 +45,7 @@ thread_local! {
     static BUFFER: RefCell<Buffer> = const { RefCell::new(Buffer::new()) };
 }
 
-/// A folder as it was when it was opened: number, kind and name of each entry.
+/// The content of a folder at the time of its opening: number, type and name of each entry.
 type OpenFolder = Arc<[(u64, FileType, String)]>;
 
 /// The images of a catalog as a file system.
@@ -60,7 +60,7 @@ pub(crate) struct Images {
     waiting: Arc<Waiting>,
 }
 
-/// The answer to a request that failed.
+/// Returns the answer to a failed request.
 fn errno(error: &melv::Error) -> Errno {
     if error.is_not_found() { Errno::ENOENT } else { Errno::EIO }
 }
@@ -79,7 +79,7 @@ impl Images {
     }
 
     fn node(&self, number: INodeNo) -> Result<Node, Errno> {
-        // The kernel asks for nothing that it was not told of and has not forgotten.
+        // The kernel asks only for numbers that it was given and has not forgotten.
         self.inodes.get(number.0).ok_or(Errno::ESTALE)
     }
 
@@ -90,7 +90,7 @@ impl Images {
         }
     }
 
-    /// The folder `name` of the root.
+    /// Looks up the folder `name` in the root.
     fn find_folder(&self, name: &str) -> Result<Node, Errno> {
         match self.listing.has_folder(name) {
             Ok(true) => Ok(Node::Folder(name.into())),
@@ -99,11 +99,11 @@ impl Images {
         }
     }
 
-    /// The disk `file` of the folder `name`.
+    /// Looks up the disk `file` in the folder `name`.
     fn find_file(&self, name: &str, file: &str) -> Result<Node, Errno> {
         let tag = file.strip_suffix(SUFFIX).ok_or(Errno::ENOENT)?;
         let full_name = format!("{name}:{tag}");
-        // Nothing is opened that only reading needs: most files are looked at and not read.
+        // Open no data objects yet: most files get a `stat` but are never read.
         let (entry, image) = self.catalog.image(&full_name).map_err(|error| logged(&full_name, &error))?;
         let manifest = image.manifest();
         Ok(Node::File(Arc::new(DiskFile {
@@ -127,15 +127,16 @@ impl Images {
         }
     }
 
-    /// The disk of a file that is being opened.
+    /// Opens the disk of a file.
     fn disk(&self, file: &DiskFile) -> Result<Arc<Disk>, Errno> {
-        // Who has it open may open it again by way of `/proc`, even when it has no name any more.
+        // A process that has a file open may reopen it through `/proc`, even after its name is gone.
         if let Some(disk) = self.catalog.opened(&file.image) {
             return Ok(disk);
         }
         match self.catalog.open(&file.name) {
             Ok(disk) if disk.image_id() == file.image => Ok(disk),
-            // The name went to another image, or nowhere, since it was looked up: the kernel looks again.
+            // Since the lookup, the name was moved to another image or removed. ESTALE makes the kernel look
+            // it up again.
             Ok(_) => Err(Errno::ESTALE),
             Err(error) if error.is_not_found() => Err(Errno::ESTALE),
             Err(error) => Err(logged(&file.name, &error)),
@@ -178,7 +179,7 @@ impl Images {
     }
 }
 
-/// What was refused, in the log unless it merely is not there; the answer.
+/// Logs an error, unless the image merely does not exist, and returns the answer.
 fn logged(name: &str, error: &melv::Error) -> Errno {
     if !error.is_not_found() {
         let cause = std::error::Error::source(error).map(ToString::to_string);
@@ -187,14 +188,14 @@ fn logged(name: &str, error: &melv::Error) -> Errno {
     errno(error)
 }
 
-/// The answer where the store cannot even be listed: something is wrong, also if what is wrong is that
-/// it is not there any more.
+/// Returns `EIO` if the store cannot be listed, even if the reason is that it no longer exists.
 fn unlisted(error: &melv::Error) -> Errno {
     logged("all images", error);
     Errno::EIO
 }
 
-/// The next byte from `offset` on that is in a hole, or in data; the end of a disk counts as a hole.
+/// Returns the next position from `offset` on that is in a hole, or in data; the end of a disk counts as a
+/// hole.
 fn seek(disk: &Disk, offset: i64, whence: i32) -> Result<i64, Errno> {
     let size = disk.size();
     let wanted = match whence {
@@ -216,10 +217,10 @@ fn seek(disk: &Disk, offset: i64, whence: i32) -> Result<i64, Errno> {
     i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)
 }
 
-/// Gives an extended attribute's value, or its length where no room is offered.
+/// Sends the value of an extended attribute, or only its length if `room` is 0.
 fn give(value: &[u8], room: u32, reply: ReplyXattr) {
     match (room as usize, value.len()) {
-        // Two attributes, or the two names, are far shorter than 4 GiB.
+        // Each value is far shorter than 4 GiB.
         (0, len) => reply.size(len as u32),
         (room, len) if room < len => reply.error(Errno::ERANGE),
         _ => reply.data(value),
@@ -228,11 +229,11 @@ fn give(value: &[u8], room: u32, reply: ReplyXattr) {
 
 impl Filesystem for Images {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // The longest read-ahead and the longest requests that the kernel offers are asked for already.
-        // What is refused here is a number that is too small, which these are not.
+        // The library already requests the longest read-ahead and the longest requests that the kernel
+        // offers. The setters fail only for numbers that are too small.
         let _ = config.set_max_background(BACKGROUND);
         let _ = config.set_congestion_threshold(BACKGROUND / 4 * 3);
-        // Older kernels have less; each is only faster, or permits more at once.
+        // Older kernels lack some of these. Each only improves speed or concurrency.
         for faster in [InitFlags::FUSE_PARALLEL_DIROPS, InitFlags::FUSE_ASYNC_DIO] {
             let _ = config.add_capabilities(faster);
         }
@@ -269,7 +270,7 @@ impl Filesystem for Images {
     }
 
     fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        // The mount is read-only, so that the kernel refuses this before it comes here.
+        // The mount is read-only, so the kernel normally refuses this itself.
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS);
         }
@@ -367,7 +368,7 @@ impl Filesystem for Images {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        // A size is not told, since adding up those of all disks would mean opening all of them.
+        // Report no size: the sum over all disks would require opening all of them.
         let files = self.listing.entries().map_or(0, |entries| entries.len() as u64);
         reply.statfs(0, 0, 0, files, 0, 4096, NAME_LEN_MAX, 4096);
     }

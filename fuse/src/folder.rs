@@ -1,4 +1,4 @@
-//! Where may be mounted.
+//! Checks of folders before mounting.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::mounts;
 
-/// The path of `dir` without symbolic links, if images may be mounted there.
+/// Returns the path of `dir` without symbolic links, if images may be mounted there.
 ///
 /// # Errors
-/// What is not an empty folder, or has images already.
+/// If `dir` is not an empty folder, or has images mounted already.
 pub fn check(dir: &Path) -> Result<PathBuf> {
     let real = resolve(dir)?;
     if let Some(entry) = mounts::at(&real)?
@@ -30,17 +30,17 @@ pub fn check(dir: &Path) -> Result<PathBuf> {
     if entries.next().is_some() { Err(Error::NotEmpty { dir: dir.into() }) } else { Ok(real) }
 }
 
-/// As [`check`]; while what is given lives, nobody else mounts images there.
+/// As [`check`]; nobody else can mount images there while the returned file is open.
 pub(crate) fn check_and_lock(dir: &Path) -> Result<(PathBuf, File)> {
     let real = check(dir)?;
     let folder = File::open(&real).map_err(|source| Error::io("open", dir, source))?;
     rustix::fs::flock(&folder, FlockOperation::LockExclusive)
         .map_err(|errno| Error::io("lock", dir, errno))?;
-    // Whoever had the lock may have mounted.
+    // The previous holder of the lock may have mounted.
     Ok((check(dir)?, folder))
 }
 
-/// A path without symbolic links and in full. What is at its end is not asked: it may be a mount
+/// Returns the absolute path without symbolic links. Does not access the folder itself, which may be a mount
 /// whose process is gone.
 pub(crate) fn resolve(dir: &Path) -> Result<PathBuf> {
     let real = match dir.canonicalize() {
@@ -55,7 +55,7 @@ pub(crate) fn resolve(dir: &Path) -> Result<PathBuf> {
 }
 
 fn by_parent(dir: &Path) -> std::io::Result<PathBuf> {
-    // A link to the mount is followed as far as its own folder.
+    // Follow a link to the mount, but only to its parent folder.
     if let Ok(target) = std::fs::read_link(dir) {
         let target = dir.parent().unwrap_or(Path::new("")).join(target);
         return target.canonicalize().or_else(|_| last_of_parent(&target));

@@ -1,9 +1,8 @@
-//! Numbers of what is open.
+//! Handles of open files and folders.
 
 use std::sync::{PoisonError, RwLock};
 
-/// Open things by small numbers. Looking one up, which every read does, costs a lock that readers share
-/// and an index.
+/// Open objects by small numbers. A lookup, done for every read, costs a shared lock and an index.
 #[derive(Debug)]
 pub(crate) struct Handles<T> {
     slots: RwLock<Slots<T>>,
@@ -22,7 +21,7 @@ impl<T> Default for Handles<T> {
 }
 
 impl<T: Clone> Handles<T> {
-    /// Gives `thing` a number.
+    /// Stores `thing` and returns its number.
     pub fn open(&self, thing: T) -> u64 {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let at = slots.free.pop().unwrap_or(slots.used.len());
@@ -34,13 +33,13 @@ impl<T: Clone> Handles<T> {
         at as u64
     }
 
-    /// What has the number.
+    /// Returns the object with this number.
     pub fn get(&self, handle: u64) -> Option<T> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         slots.used.get(usize::try_from(handle).ok()?)?.clone()
     }
 
-    /// Takes the number back.
+    /// Removes the object and frees its number.
     pub fn close(&self, handle: u64) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let Ok(at) = usize::try_from(handle) else { return };
@@ -49,7 +48,7 @@ impl<T: Clone> Handles<T> {
             slots.free.push(at);
         }
         drop(slots);
-        // What ends with it, as files being closed, need not be waited for by readers.
+        // Drop the object after the lock, so that readers do not wait while it closes files.
         drop(closed);
     }
 }

@@ -1,4 +1,4 @@
-//! Inode numbers: of folders, and of images under their names.
+//! Inode numbers of folders and of images under their names.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,32 +6,32 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use melv::Digest;
 
-/// The number of the folder that is mounted.
+/// The number of the root folder.
 pub(crate) const ROOT: u64 = 1;
 
-/// An image under a name, as a file.
+/// A file: an image under a name.
 #[derive(Debug)]
 pub(crate) struct DiskFile {
-    /// `NAME:TAG`.
+    /// The name, as `NAME:TAG`.
     pub name: String,
-    /// The image.
+    /// The image id.
     pub image: Digest,
-    /// What the guest reads.
+    /// The content id.
     pub content: Digest,
-    /// Bytes of the disk.
+    /// The size of the disk, in bytes.
     pub size: u64,
-    /// Bytes of it that are not zeros.
+    /// The size of its data without zero blocks, in bytes.
     pub data_bytes: u64,
-    /// When the name was given.
+    /// The creation time of the name, in seconds since 1970.
     pub created_seconds: u64,
 }
 
-/// What has a number.
+/// A folder or file with an inode number.
 #[derive(Debug, Clone)]
 pub(crate) enum Node {
     /// The folder of a name.
     Folder(Arc<str>),
-    /// A disk in it.
+    /// A disk in a folder.
     File(Arc<DiskFile>),
 }
 
@@ -44,8 +44,8 @@ impl Node {
         }
     }
 
-    /// The number that it has unless another has it: the same each time, so that listings, which are
-    /// not remembered, show the numbers that `stat` shows.
+    /// Returns the number of this node, unless a collision makes it another one. It is the same each time, so
+    /// that listings, which do not remember nodes, show the same numbers as `stat`.
     pub fn wanted_number(&self) -> u64 {
         match self {
             Self::Folder(name) => wanted_number(name, None),
@@ -54,27 +54,27 @@ impl Node {
     }
 }
 
-/// The number that a folder, or an image under its name, has unless another has it.
+/// Returns the number of a folder, or of an image under its name, unless a collision makes it another one.
 pub(crate) fn wanted_number(name: &str, image: Option<&Digest>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (name, image).hash(&mut hasher);
-    // Signed programs exist; 0 is no number and 1 the root's.
+    // Clear the top bit for programs with signed numbers, and skip 0, which is invalid, and the root's 1.
     (hasher.finish() >> 1).max(ROOT + 1)
 }
 
-/// The nodes that the kernel remembers.
+/// The nodes that the kernel remembers, with their lookup counts.
 #[derive(Debug, Default)]
 pub(crate) struct Inodes(RwLock<HashMap<u64, (Node, u64)>>);
 
 impl Inodes {
-    /// The number of a node that the kernel is told of now, and will forget once more often.
+    /// Returns the number of a node and counts one more lookup by the kernel.
     pub fn remember(&self, node: Node) -> u64 {
         let mut nodes = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut number = node.wanted_number();
         loop {
             match nodes.get_mut(&number) {
                 Some((known, lookups)) if known.is_same(&node) => {
-                    // What is new of it: when the name was given.
+                    // The creation time of the name may be new.
                     *known = node;
                     *lookups += 1;
                     return number;
@@ -88,13 +88,13 @@ impl Inodes {
         }
     }
 
-    /// The node with a number.
+    /// Returns the node with this number.
     pub fn get(&self, number: u64) -> Option<Node> {
         let nodes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         nodes.get(&number).map(|(node, _)| node.clone())
     }
 
-    /// Takes back `lookups` of the times that the kernel was told of a node.
+    /// Subtracts `lookups` from the lookup count of a node, and removes the node at 0.
     pub fn forget(&self, number: u64, lookups: u64) {
         let mut nodes = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = nodes.get_mut(&number) {
@@ -132,7 +132,7 @@ mod tests {
     fn no_two_nodes_have_one_number() {
         let inodes = Inodes::default();
         let number = inodes.remember(folder("web"));
-        // As if both names had the same number by chance.
+        // Simulate a collision of the numbers of two names.
         let mut nodes = inodes.0.write().expect("nobody has panicked");
         let taken = nodes.remove(&number).expect("it was just put there");
         nodes.insert(folder("db").wanted_number(), taken);

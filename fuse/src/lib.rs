@@ -4,59 +4,59 @@
 //! DIR/NAME/TAG.raw        a disk, as long as the guest sees it, sparse where it is zeros
 //! ```
 //!
-//! Linux then does the rest: any program that reads a file reads an image, and a loop device mounts it.
+//! Linux does the rest: any program that reads a file can read an image, and a loop device can mount it.
 //!
 //! # From a path to a disk
 //!
-//! The kernel asks for names one by one and is given *inode numbers*. A number here stands for an image
-//! **under a name**: when the name goes to another image, the path gets another number, and whatever the
-//! kernel remembers of the old one is still right for those who have it open. So what was read may stay in
-//! the page cache for as long as the kernel likes (`FOPEN_KEEP_CACHE`, attributes for an hour), while names
-//! are asked for again each time. That is two small reads of the store (the name's record and the image's),
-//! however many names there are, and the reason that new images appear, removed ones go and replaced ones
-//! change without anybody being told. All names are read only where all are asked for: by a listing of the
-//! root, and by `statfs`, which counts them.
+//! The kernel looks up names one by one and gets *inode numbers*. A number stands for an image **under a
+//! name**. When the name moves to another image, the path gets another number. The kernel's data about the
+//! old number stays valid for processes that have it open. So the kernel may keep data in the page cache as
+//! long as it likes (`FOPEN_KEEP_CACHE`), and attributes for an hour. Names, however, are looked up each
+//! time. A lookup costs two small reads of the store, of the name's record and of the image's, however many
+//! names there are. It makes new images appear, removed ones disappear, and replaced ones change without
+//! notifications. Only two requests read all names: a listing of the root, and `statfs`, which counts them.
 //!
-//! | thing | how long the kernel may believe it |
+//! | information | validity in the kernel |
 //! |---|---|
-//! | bytes and attributes of a file | as long as it likes: an image never changes |
-//! | which image `NAME/TAG.raw` is | not at all |
-//! | that there is a folder `NAME` | half a second |
-//! | that there is no such name | not at all |
+//! | bytes and attributes of a file | unlimited: an image never changes |
+//! | image of `NAME/TAG.raw` | none |
+//! | existence of a folder `NAME` | half a second |
+//! | absence of a name | none |
 //!
-//! An open file holds its [`Disk`](melv::serving::Disk), and that what it reads from, whatever becomes of the
-//! name. A file that is opened just when its name goes to another image is refused as stale; the kernel then
-//! asks for the name anew, and no program sees it.
+//! An open file holds its [`Disk`](melv::serving::Disk) and the objects it reads from, regardless of the
+//! name. If the name moves to another image while a file is opened, the open fails as stale. The kernel then
+//! looks the name up again, and the program does not notice.
 //!
 //! # Damage
 //!
-//! A request that needs a damaged chunk fails as a whole with `EIO`. It must not be answered in part: to the
-//! kernel a short answer is the end of the file. Requests are often longer than what a program asked for,
-//! since the kernel reads ahead; but when that fails, it asks again for exactly the pages that are wanted, so a
-//! program is refused what is damaged and nothing beside it (`tests/damage.rs` holds it to that).
+//! A request that needs a damaged chunk fails as a whole with `EIO`. It must not be answered in part, since
+//! the kernel takes a short answer as the end of the file. Because the kernel reads ahead, requests are often
+//! longer than the reads of programs. When a read-ahead fails, however, the kernel retries with exactly the
+//! pages needed. So a program gets an error for damaged data only (`tests/damage.rs` checks this).
 //!
 //! # Speed
 //!
-//! A request costs two system calls, two changes of context and one copy by the kernel; all else is kept below
-//! that. Each of the threads has one buffer, which is written by the disk and sent from, and never cleared. Each
-//! thread has a queue of its own to the kernel (`clone_fd`), and up to [`BACKGROUND`] requests of read-ahead
-//! and of asynchronous readers are under way at once. There are as many threads as processors; reads that wait for a
-//! drive or a network are left to others, so that up to 24 more can wait at once.
+//! A request costs two system calls, two context switches and one copy by the kernel; the design keeps all
+//! else below that. Each thread has one buffer, which the disk fills and the answer is sent from, and which
+//! is never cleared. Each thread has its own queue to the kernel (`clone_fd`), and up to [`BACKGROUND`]
+//! requests of read-ahead and of asynchronous readers run concurrently. There is one thread for each core, at
+//! least two. Reads that wait for a drive or a network move to extra threads, so that up to 24 more can wait
+//! at once.
 //!
-//! | module | idea |
+//! | module | content |
 //! |---|---|
-//! | `filesystem` | what the kernel asks, and the answers |
-//! | `inodes` | numbers of names, for as long as the kernel remembers them |
-//! | `buffer` | memory that answers are sent from |
-//! | `waiting` | reads that wait for the medium, while others are answered |
-//! | `handles` | numbers of open files and folders |
-//! | `listing` | the names that there are: one, those of a folder, all |
-//! | `attributes` | what `stat` and `getfattr` say |
+//! | `filesystem` | the requests of the kernel, and the answers |
+//! | `inodes` | inode numbers, for as long as the kernel remembers them |
+//! | `buffer` | the memory that answers are sent from |
+//! | `waiting` | reads that wait for the medium without blocking others |
+//! | `handles` | the handles of open files and folders |
+//! | `listing` | lookup of one name, the names in a folder, or all names |
+//! | `attributes` | the attributes for `stat` and `getfattr` |
 //! | `session` | a file system from its mounting to its end |
-//! | `device` | the kernel's device, by `mount(2)` or by `fusermount3`; unmounting |
-//! | `folder` | where may be mounted |
-//! | `mounts` | what is mounted where |
-//! | `umount` | ending a mount from another process |
+//! | `device` | the kernel's device, from `mount(2)` or `fusermount3`; unmounting |
+//! | `folder` | checks of folders before mounting |
+//! | `mounts` | the kernel's table of mounts |
+//! | `umount` | unmounting from another process |
 
 mod attributes;
 mod buffer;

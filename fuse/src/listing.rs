@@ -1,4 +1,4 @@
-//! The names that there are.
+//! The names of the images.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use melv::serving::{Catalog, Entry};
 
-/// All names, once read, are believed for so long, so that several programs that list the root read
-/// them once. Counted from the end of the reading: a listing that takes longer than this would else be
-/// old when it is done.
+/// The validity of a listing of all names, so that several programs that list the root share one. Counted
+/// from the end of the listing: one that takes longer than this would otherwise be outdated when it is
+/// complete.
 const FRESH: Duration = Duration::from_millis(250);
-/// Names that were found since the last listing of all: beyond so many they are found again.
+/// The maximum number of remembered tags; when exceeded, all are dropped and looked up again.
 const FOUND_MAX: usize = 4096;
 
-/// What a catalog lists.
+/// The listing of a catalog.
 ///
-/// All names are read only where all are asked for. Whether there is a folder is told by a tag that it
-/// is known to have had: one look at the store, however many names there are.
+/// Reads all names only for requests that need all. To check for a folder, looks up a tag it is known to have
+/// had: one access to the store, however many names there are.
 #[derive(Debug)]
 pub(crate) struct Listing {
     catalog: Arc<Catalog>,
     all: Mutex<Option<All>>,
-    /// A tag of names that were found since.
+    /// A tag for each folder found since the last listing of all names.
     found: Mutex<HashMap<String, String>>,
 }
 
-/// All entries in ascending order of names, and when they had been read.
+/// All entries in ascending order of names, and the time of their listing.
 #[derive(Debug)]
 struct All {
     read: Instant,
@@ -41,9 +41,9 @@ impl Listing {
         Self { catalog, all: Mutex::default(), found: Mutex::default() }
     }
 
-    /// All entries, as they are or were a moment ago.
+    /// Returns all entries, at most [`FRESH`] old.
     pub fn entries(&self) -> melv::Result<Arc<[Entry]>> {
-        // Whoever comes while names are read waits for them instead of reading them, too.
+        // Concurrent callers wait here for one listing instead of repeating it.
         let mut all = locked(&self.all);
         if let Some(All { read, entries }) = all.as_ref()
             && read.elapsed() < FRESH
@@ -56,7 +56,7 @@ impl Listing {
         Ok(entries)
     }
 
-    /// The folders, in ascending order.
+    /// Returns the folders in ascending order.
     pub fn folders(&self) -> melv::Result<Vec<String>> {
         let mut names: Vec<_> = self.entries()?.iter().map(|entry| entry.name.clone()).collect();
         names.sort_unstable();
@@ -64,12 +64,12 @@ impl Listing {
         Ok(names)
     }
 
-    /// The entries of the folder `name`, as they are now.
+    /// Returns the current entries of the folder `name`.
     pub fn folder(&self, name: &str) -> melv::Result<Vec<Entry>> {
         self.catalog.list_of(name)
     }
 
-    /// Whether there is a folder `name` now.
+    /// Whether the folder `name` exists now.
     pub fn has_folder(&self, name: &str) -> melv::Result<bool> {
         let known = self.known_tag(name);
         let tag = self.catalog.tag_of(name, known.as_deref())?;
@@ -87,7 +87,7 @@ impl Listing {
         Ok(tag.is_some())
     }
 
-    /// A tag that the folder `name` had when it was last looked at.
+    /// Returns a tag that the folder `name` had at the last lookup.
     fn known_tag(&self, name: &str) -> Option<String> {
         if let Some(tag) = locked(&self.found).get(name) {
             return Some(tag.clone());

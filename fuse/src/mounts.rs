@@ -1,4 +1,4 @@
-//! What is mounted where, as the kernel tells this process.
+//! The kernel's table of mounts, as seen by this process.
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -7,72 +7,72 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// The type that the kernel shows for melv's mounts.
+/// The file system type of melv's mounts.
 pub(crate) const KIND: &str = "fuse.melv";
-/// How their source begins; the number of the process that serves it follows.
+/// The prefix of their source; the process id of the server follows.
 const SOURCE: &str = "melv:";
-/// What a process has open that serves a file system.
+/// The device that a process serving a file system has open.
 pub(crate) const DEVICE: &str = "/dev/fuse";
-/// Where the kernel tells.
+/// The table of mounts.
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// One mount.
+/// A mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MountEntry {
-    /// `MAJOR:MINOR` of the file system; no two that are mounted have the same.
+    /// The file system as `MAJOR:MINOR`, unique among mounted ones.
     pub device: Vec<u8>,
-    /// Where.
+    /// The folder.
     pub dir: PathBuf,
-    /// Type.
+    /// The type.
     pub kind: OsString,
-    /// Source.
+    /// The source.
     pub source: OsString,
 }
 
 impl MountEntry {
-    /// Whether melv has mounted it.
+    /// Whether this is a mount of melv.
     pub fn is_melv(&self) -> bool {
         self.kind == KIND
     }
 
-    /// Whether the process that serves it is there. The file system itself is not asked, since it would
-    /// not answer where that process is stopped.
+    /// Whether the process that serves the mount exists. Does not access the file system, which would hang if
+    /// that process is stopped.
     pub fn is_served(&self) -> bool {
         let Some(process) = self.process() else { return true };
-        // What nobody has waited for yet shows no descriptors to other users, and serves nothing.
+        // A zombie serves nothing, but it hides its descriptors from other users.
         if std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z ")) {
             return false;
         }
         match std::fs::read_dir(format!("/proc/{process}/fd")) {
-            // Another may have got the number of one that is gone; but it serves no file system.
+            // The process id may have been reused, but then the new process has no FUSE device open.
             Ok(mut open) => open.any(|entry| {
                 entry.is_ok_and(|entry| {
                     std::fs::read_link(entry.path()).is_ok_and(|file| file == Path::new(DEVICE))
                 })
             }),
-            // Another user's, or out of sight.
+            // The process may belong to another user, or be hidden.
             Err(error) => error.kind() != ErrorKind::NotFound,
         }
     }
 
-    /// The process that serves it.
+    /// Returns the id of the process that serves the mount.
     pub fn process(&self) -> Option<u32> {
         self.source.to_str()?.strip_prefix(SOURCE)?.parse().ok()
     }
 }
 
-/// The source of what this process mounts.
+/// Returns the source of this process's mounts.
 pub(crate) fn source() -> String {
     format!("{SOURCE}{}", std::process::id())
 }
 
-/// What is mounted at exactly `dir`, a path without symbolic links: the uppermost, which is what is seen.
+/// Returns the topmost mount, the visible one, at exactly `dir`, a path without symbolic links.
 pub(crate) fn at(dir: &Path) -> Result<Option<MountEntry>> {
     let table = std::fs::read(TABLE).map_err(|source| Error::io("read", TABLE, source))?;
     Ok(table.split(|byte| *byte == b'\n').filter_map(parse).rfind(|entry| entry.dir == dir))
 }
 
-/// An entry from its line: `ID PARENT MAJOR:MINOR ROOT DIR OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
+/// Parses a line: `ID PARENT MAJOR:MINOR ROOT DIR OPTIONS [TAG…] - TYPE SOURCE OPTIONS`.
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|byte| *byte == b' ');
     let device = fields.nth(2)?.to_vec();
@@ -82,7 +82,7 @@ fn parse(line: &[u8]) -> Option<MountEntry> {
     Some(MountEntry { device, dir, kind, source })
 }
 
-/// A field without the escapes `\ooo`, by which the kernel writes spaces and the like.
+/// Decodes the `\ooo` escapes that the kernel uses for spaces and similar characters.
 fn plain(field: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

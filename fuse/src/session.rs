@@ -1,4 +1,4 @@
-//! A file system from its mounting to its end.
+//! A mounted file system, from start to end.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use crate::filesystem::Images;
 use crate::mounts::{self, MountEntry};
 use crate::{device, folder};
 
-/// How images are mounted.
+/// The options of a mount.
 #[derive(Debug, Clone, Default)]
 pub struct MountOptions {
-    /// Other users may read, too.
+    /// Whether other users may read, too.
     pub allow_other: bool,
-    /// Threads that answer the kernel; `None` is one for each core, and at least two.
+    /// The number of threads that answer the kernel; `None` means one for each core, at least two.
     pub threads: Option<usize>,
 }
 
-/// Images that are mounted. What the kernel asks waits until [`Mounted::run`]; dropping this unmounts.
+/// Mounted images. Requests of the kernel wait until [`Mounted::run`]; dropping this unmounts.
 #[derive(Debug)]
 pub struct Mounted {
-    // Dropped before the device is closed, or unmounting would find nobody who answers.
+    // Dropped before the device is closed, because unmounting needs somebody to answer.
     unmounter: Unmounter,
     session: Option<Session<Images>>,
 }
 
-/// Ends a mount of this process, from any thread.
+/// A handle to unmount images of this process from any thread.
 #[derive(Debug, Clone)]
 pub struct Unmounter {
     entry: Arc<MountEntry>,
@@ -38,7 +38,7 @@ impl Mounted {
     /// Mounts the images of `catalog` at `dir`, an empty folder.
     ///
     /// # Errors
-    /// Those of [`check`](crate::check); refusals of the kernel and of `fusermount3`.
+    /// Those of [`check`](crate::check), and errors of the kernel and of `fusermount3`.
     pub fn new(catalog: Arc<Catalog>, dir: &Path, options: &MountOptions) -> Result<Self> {
         let (dir, lock) = folder::check_and_lock(dir)?;
         let device = device::mount(&dir, options.allow_other)?;
@@ -54,22 +54,22 @@ impl Mounted {
         Ok(mounted)
     }
 
-    /// Where it is mounted: a path without symbolic links.
+    /// Returns the folder of the mount, a path without symbolic links.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.unmounter.entry.dir
     }
 
-    /// What ends it.
+    /// Returns a handle that unmounts the images.
     #[must_use]
     pub fn unmounter(&self) -> Unmounter {
         self.unmounter.clone()
     }
 
-    /// Answers the kernel until the file system is unmounted and nobody has a file of it open.
+    /// Answers the kernel until the file system is unmounted and all of its files are closed.
     ///
     /// # Errors
-    /// When threads cannot be begun, or one of them failed.
+    /// If a thread cannot be started, or fails.
     pub fn run(mut self) -> Result<()> {
         let dir = self.dir().to_owned();
         let Some(session) = self.session.take() else { return Ok(()) };
@@ -77,14 +77,14 @@ impl Mounted {
     }
 }
 
-/// One thread for each core, and two where there is one core: while one reads a disk, the other answers.
+/// Returns one thread for each core, at least two: while one reads a disk, the other can answer.
 pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).max(2)
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Most often it is unmounted already, and that is why it ends.
+        // Usually it is already unmounted, which ended the session.
         let _ = self.unmounter.unmount_lazily();
     }
 }
@@ -96,30 +96,30 @@ impl Unmounter {
         Ok(Self { entry: Arc::new(entry?) })
     }
 
-    /// Unmounts, if nobody has a file open or is in a folder.
+    /// Unmounts, unless a file is open or a folder is in use.
     ///
     /// # Errors
-    /// [`Error::Busy`]; refusals of the kernel and of `fusermount3`.
+    /// [`Error::Busy`], and errors of the kernel and of `fusermount3`.
     pub fn unmount(&self) -> Result<()> {
         self.end(false)
     }
 
-    /// Takes the file system out of the tree of folders; it ends when nobody has a file open any more.
+    /// Detaches the file system from the folder; it ends when its last file is closed.
     ///
     /// # Errors
-    /// Refusals of the kernel and of `fusermount3`.
+    /// Errors of the kernel and of `fusermount3`.
     pub fn unmount_lazily(&self) -> Result<()> {
         self.end(true)
     }
 
-    /// Where it is, or was, mounted.
+    /// Returns the folder of the mount, also after its end.
     #[must_use]
     pub fn dir(&self) -> &PathBuf {
         &self.entry.dir
     }
 
     fn end(&self, is_lazy: bool) -> Result<()> {
-        // What another has mounted there since is not touched.
+        // Leave a later mount by another process alone.
         match mounts::at(&self.entry.dir)? {
             Some(entry) if entry == *self.entry => device::unmount(&self.entry.dir, is_lazy),
             _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Ending a mount from another process.
+//! Unmounting from another process.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,20 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::error::{Error, Result};
 use crate::{device, folder, mounts};
 
-/// A process that serves nothing any more has nothing left to do but to end.
+/// The time limit for the end of the process, which has nothing to do after the unmount.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Unmounts the images at `dir`, returns when the process that served them is gone, and gives the path
-/// without symbolic links. What is left of a process that was killed is cleared away.
+/// Unmounts the images at `dir`, waits for the end of the process that served them, and returns the path
+/// without symbolic links. Also clears away the mount of a killed process.
 ///
 /// # Errors
-/// [`Error::NotMounted`] where it is not melv that has mounted something; [`Error::Busy`]; refusals of
-/// the kernel and of `fusermount3`.
+/// [`Error::NotMounted`] if the mount is not melv's; [`Error::Busy`]; [`Error::StillRunning`]; errors of the
+/// kernel and of `fusermount3`.
 pub fn umount(dir: &Path) -> Result<PathBuf> {
     let real = folder::resolve(dir)?;
     let entry = mounts::at(&real)?.filter(mounts::MountEntry::is_melv);
     let entry = entry.ok_or_else(|| Error::NotMounted { dir: dir.into() })?;
-    // The number of a process that is gone may be another's by now.
+    // The id of an ended process may have been reused.
     let process = entry.process().filter(|_| entry.is_served());
     let handle = process.and_then(handle_of);
     device::unmount(&real, false)?;
@@ -35,7 +35,7 @@ pub fn umount(dir: &Path) -> Result<PathBuf> {
     Ok(real)
 }
 
-/// A handle on a process, if it is there and in sight.
+/// Returns a handle to a process, if it exists and is visible.
 fn handle_of(process: u32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(i32::try_from(process).ok()?)?;
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()

@@ -1,7 +1,8 @@
-//! Reads that wait for the medium, by threads of their own, while the file system's answer the kernel.
+//! Reads that wait for the medium in extra threads, so that the threads of the file system can answer the
+//! kernel.
 //!
-//! Memory: for each of these threads the longest request that it has answered, at most what the kernel asks for at
-//! once (1 MiB), and its decoder; of the threads there are no more than [`ExtraThread`] allows.
+//! Memory: each of these threads keeps a buffer for its longest request, at most 1 MiB as the kernel limits
+//! it, and a decoder. [`ExtraThread`] limits the number of threads.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,10 +12,10 @@ use fuser::{Errno, ReplyData};
 use melv::BlockDevice;
 use melv::serving::{Disk, ExtraThread, Medium};
 
-/// A thread that has had nothing to do for so long ends.
+/// The time after which an idle thread ends.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// A read of what is not held.
+/// A read of data that is not in memory.
 #[derive(Debug)]
 pub(crate) struct Missed {
     pub disk: Arc<Disk>,
@@ -23,23 +24,24 @@ pub(crate) struct Missed {
     pub reply: ReplyData,
 }
 
-/// What the disks lie on, and the threads that wait for it.
+/// The medium of the disks, and the threads that wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     medium: Medium,
     state: Mutex<State>,
-    /// For threads that have nothing to do: there is something.
+    /// Wakes idle threads.
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     reads: VecDeque<Missed>,
-    /// Threads that have nothing to do, or were woken and have not come yet.
+    /// The number of threads that are idle, or were woken but do not run yet.
     idle: usize,
 }
 
-/// The disk has logged what is wrong. Never a part: to the kernel that would be the end of the file.
+/// Answers a read. The disk has logged any error. Never sends a part, which the kernel would take as the end
+/// of file.
 pub(crate) fn answer(read: melv::Result<()>, room: &[u8], reply: ReplyData) {
     match read {
         Ok(()) => reply.data(room),
@@ -48,7 +50,7 @@ pub(crate) fn answer(read: melv::Result<()>, room: &[u8], reply: ReplyData) {
 }
 
 impl Waiting {
-    /// Answers a read, with `room` of its length for whoever calls.
+    /// Answers a read here or in an extra thread; `room` has the length of the read.
     pub fn read(self: &Arc<Self>, missed: Missed, room: &mut [u8]) {
         let left = if self.medium.makes_wait() { self.hand_over(missed) } else { Some(missed) };
         if let Some(missed) = left {
@@ -65,7 +67,7 @@ impl Waiting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves a read to another thread; gives it back where there is none for it.
+    /// Passes a read to an extra thread, or returns it if none is available.
     fn hand_over(self: &Arc<Self>, missed: Missed) -> Option<Missed> {
         let mut state = self.state();
         if state.idle > state.reads.len() {
@@ -80,12 +82,12 @@ impl Waiting {
         let thread = std::thread::Builder::new().name("fuse-wait".into());
         match thread.spawn(move || mine.serve(&extra)) {
             Ok(_) => None,
-            // The lock is held: it is the one that was put there.
+            // Since the lock is held, the last read is still this one.
             Err(_) => state.reads.pop_back(),
         }
     }
 
-    /// A thread's life.
+    /// Runs an extra thread: answers reads until none has come for [`IDLE`].
     fn serve(&self, _: &ExtraThread) {
         let mut room = Vec::new();
         while let Some(missed) = self.next() {

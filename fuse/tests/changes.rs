@@ -1,4 +1,4 @@
-//! The store changes while its images are mounted.
+//! Changes of the store while its images are mounted.
 
 mod common;
 
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use common::{BLOCK, bed, noise, read_direct};
 
-/// What the docs promise.
+/// The documented delay.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Waits until it holds, which must be soon.
+/// Waits until the condition holds, which must be soon.
 #[track_caller]
 fn soon(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
@@ -30,7 +30,7 @@ fn new_images_appear_and_removed_ones_go() {
     let Some(live) = bed.mount() else { return };
     assert_eq!(live.names(""), ["web"]);
     assert_eq!(live.names("web"), ["1.raw"]);
-    // Looked for before they are there: that must not be remembered.
+    // Look up the names before they exist, which must not be remembered.
     assert!(!live.dir.join("db").exists() && !live.dir.join("web/2.raw").exists());
     bed.import("web:2", &noise(2, BLOCK));
     bed.import("db", &noise(3, BLOCK));
@@ -38,7 +38,7 @@ fn new_images_appear_and_removed_ones_go() {
     soon("a new name is listed", || live.names("") == ["db", "web"]);
     assert_eq!(std::fs::read(live.dir.join("db/latest.raw")).expect("a file"), noise(3, BLOCK));
     bed.store().remove(&"web:2".parse().expect("a name")).expect("removed");
-    // A file's name is asked for each time.
+    // The name of a file is looked up each time.
     assert!(!live.dir.join("web/2.raw").exists());
     bed.store().remove(&"db".parse().expect("a name")).expect("removed");
     soon("a removed name is not listed", || live.names("") == ["web"]);
@@ -62,7 +62,7 @@ fn a_name_that_goes_to_another_image_shows_it_at_once() {
         assert!(std::fs::read(&path).expect("a read") == new, "image {seed}");
         assert_ne!(std::fs::metadata(&path).expect("attributes").ino(), number);
     }
-    // Who has the first one open still reads it, from memory or not.
+    // The first image can still be read through its open file, from memory or from the store.
     let mut found = vec![0; 3 * BLOCK];
     old.read_exact_at(&mut found, 0).expect("a read");
     assert!(found == noise(1, 3 * BLOCK));
@@ -128,7 +128,7 @@ fn an_open_file_outlives_its_name_and_even_the_store() {
     read_direct(&web, 0, BLOCK).expect("a read");
     bed.store().remove(&"web".parse().expect("a name")).expect("removed");
     assert!(read_direct(&web, 0, disk.len()).expect("a read") == disk);
-    // As if everything had been collected.
+    // Simulate the removal of all objects.
     remove_all(&bed.path("store"));
     assert!(read_direct(&web, 0, disk.len()).expect("a read") == disk);
     for gone in ["web/latest.raw", "db/latest.raw"] {
@@ -137,7 +137,7 @@ fn an_open_file_outlives_its_name_and_even_the_store() {
         let stale = rustix::io::Errno::STALE.raw_os_error();
         assert!(error.kind() == ErrorKind::NotFound || errno == stale || errno == 5, "{error}");
     }
-    // It lives on, and ends as ever.
+    // The mount still works, and ends normally.
     assert!(rustix::fs::statvfs(&live.dir).is_ok());
     drop(web);
     live.end();

@@ -1,4 +1,4 @@
-//! Damage: what it hurts cannot be read, and all else can.
+//! Damage: damaged data cannot be read, but all other data can.
 
 mod common;
 
@@ -12,7 +12,7 @@ use melv::BlockDevice;
 
 const BLOCKS: usize = 2048;
 
-/// A disk in a store of which a few bytes are changed; the blocks that cannot be read.
+/// A store with a damaged pack, its disk, and the blocks that cannot be read.
 fn damaged() -> (Bed, Vec<u8>, BTreeSet<usize>) {
     let bed = bed();
     let disk = noise(1, BLOCKS * BLOCK);
@@ -29,7 +29,7 @@ fn damaged() -> (Bed, Vec<u8>, BTreeSet<usize>) {
     (bed, disk, hurt)
 }
 
-/// Each block on its own, in the order given: right, or refused where it is hurt.
+/// Reads single blocks in the order given: each must be right, or fail if it is damaged.
 fn judge(
     disk: &[u8],
     hurt: &BTreeSet<usize>,
@@ -63,7 +63,7 @@ fn direct_reads_fail_for_what_is_damaged_alone() {
     let Some(live) = bed.mount() else { return };
     let file = live.direct("web/latest.raw");
     judge(&disk, &hurt, 0..BLOCKS, |at| read_direct(&file, at, BLOCK));
-    // Long ones fail where they hold something of it.
+    // Long reads fail if they contain damaged blocks.
     for start in (0..BLOCKS).step_by(64) {
         let is_sound = hurt.range(start..start + 64).next().is_none();
         let found = read_direct(&file, (start * BLOCK) as u64, 64 * BLOCK);
@@ -84,7 +84,7 @@ fn buffered_reads_fail_for_what_is_damaged_alone_whatever_is_read_ahead() {
             "up" => judge(&disk, &hurt, 0..BLOCKS, read),
             "down" => judge(&disk, &hurt, (0..BLOCKS).rev(), read),
             "long first" => {
-                // What comes before the damage is given, as of any file on a bad disk.
+                // The data before the damage is returned, as for any file on a bad disk.
                 let first = hurt.first().expect("it is hurt") * BLOCK;
                 let mut found = vec![0; disk.len()];
                 let mut at = 0;

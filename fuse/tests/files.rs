@@ -1,4 +1,4 @@
-//! What is seen below the folder: names, sizes, times, bytes, holes; and that nothing can be changed.
+//! The mounted tree: names, sizes, times, bytes, holes. Nothing in it can be changed.
 
 mod common;
 
@@ -79,7 +79,7 @@ fn attributes_are_those_of_the_image() {
         assert!(found.is_dir());
         assert_eq!(found.permissions().mode() & 0o7777, 0o555);
     }
-    // A listing shows the numbers that `stat` shows.
+    // A listing shows the same numbers as `stat`.
     for entry in std::fs::read_dir(live.dir.join("web")).expect("a folder") {
         let entry = entry.expect("an entry");
         assert_eq!(std::os::unix::fs::DirEntryExt::ino(&entry), found.ino());

@@ -1,4 +1,4 @@
-//! Where is mounted, and how it ends.
+//! Mounting and unmounting.
 
 mod common;
 

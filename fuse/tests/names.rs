@@ -1,4 +1,4 @@
-//! One name costs one look at the store, however many names there are.
+//! The cost of names: looking up one name costs the same, however many names there are.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{BLOCK, Bed, Live, bed, noise};
 use melv::storage::{FaultyStorage, Operation};
 use melv::{Catalog, FileStorage, Store, StoreOptions};
 
-/// A store with so many names, mounted, and what counts the operations on it.
+/// Mounts a store with this number of names, and counts the operations on it.
 fn mounted(names: usize) -> Option<(Bed, Live, FaultyStorage<FileStorage>)> {
     let bed = bed();
     bed.import("web", &noise(1, BLOCK));
@@ -21,7 +21,7 @@ fn mounted(names: usize) -> Option<(Bed, Live, FaultyStorage<FileStorage>)> {
     let counting = FaultyStorage::counting(FileStorage::new(bed.path("store")), Operation::All);
     let store = Store::open(counting.clone(), StoreOptions::default()).expect("the store");
     let live = bed.mount_catalog(Catalog::all(store))?;
-    // As `melv mount` does before it says that it is ready.
+    // As `melv mount` does before it reports success.
     rustix::fs::statvfs(&live.dir).expect("statvfs");
     Some((bed, live, counting))
 }
@@ -36,7 +36,7 @@ fn to_look_at_a_file_costs_the_same_however_many_names_there_are() {
             work();
             counting.operations() - before
         };
-        // Names that were there, that came since, and that are missing.
+        // Look up old names, a new one, and missing ones.
         bed.store()
             .tag(&"web".parse().expect("a name"), &"new".parse().expect("a name"), false)
             .expect("a tag");
@@ -75,8 +75,8 @@ fn to_walk_over_all_files_reads_all_names_once_and_each_folder_once() {
     let cost = counting.operations() - before;
     let listed = String::from_utf8_lossy(&listed.stdout).matches(".raw").count();
     assert_eq!(listed, 400);
-    // Two for a name in the listing of all; for a folder a look whether it is there, its listing, and two for
-    // each name in it.
+    // Two operations for each name in the listing of all. For a folder, a check that it exists, its listing,
+    // and two operations for each name in it.
     let folders = 400 / 2 + 1;
     assert!(cost <= 2 * (2 * 400) + folders * 4, "{cost}");
     live.end();
@@ -92,7 +92,7 @@ fn a_folder_that_was_known_by_a_tag_stays_as_long_as_it_has_another() {
     for gone in ["web:1", "web:2"] {
         assert!(live.dir.join("web").is_dir());
         bed.store().remove(&gone.parse().expect("a name")).expect("removed");
-        // Longer than the kernel may believe that there is a folder.
+        // Wait longer than the kernel caches the existence of a folder.
         std::thread::sleep(std::time::Duration::from_millis(700));
     }
     assert!(!live.dir.join("web").exists());

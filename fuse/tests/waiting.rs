@@ -1,4 +1,4 @@
-//! A store that is far away: reads wait for it together, and what is at hand waits for none of them.
+//! A remote store: its reads wait concurrently, and reads from memory do not wait for them.
 
 mod common;
 
@@ -14,14 +14,14 @@ use melv::{Catalog, Store, StoreOptions};
 const BLOCKS: u64 = 4096;
 const READERS: u64 = 24;
 
-/// How many reads are under way, and how many there were at most.
+/// The current and the highest number of concurrent reads.
 #[derive(Debug, Default)]
 struct UnderWay {
     now: AtomicUsize,
     most: AtomicUsize,
 }
 
-/// A folder of which every read takes some milliseconds.
+/// A folder where every read takes a few milliseconds.
 #[derive(Debug)]
 struct FarStorage(FileStorage, Arc<UnderWay>);
 
@@ -74,7 +74,7 @@ impl Storage for FarStorage {
 
 fn threads_that_wait() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("tasks");
-    // One may end meanwhile.
+    // A thread may end meanwhile.
     let names =
         tasks.filter_map(|task| std::fs::read_to_string(task.expect("a task").path().join("comm")).ok());
     names.filter(|name| name == "fuse-wait\n").count()
@@ -93,7 +93,7 @@ fn reads_that_wait_for_the_store_do_so_together_and_the_threads_for_them_end() {
         for reader in 0..READERS {
             let (file, disk) = (live.direct("web/latest.raw"), &disk);
             scope.spawn(move || {
-                // A chunk has eight blocks: each of these is in one of its own.
+                // A chunk has eight blocks, so that each of these blocks is in its own chunk.
                 for block in
                     (0..BLOCKS / 8).filter(|chunk| chunk % READERS == reader).map(|chunk| chunk * 8 + 3)
                 {

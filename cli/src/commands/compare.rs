@@ -1,4 +1,4 @@
-//! `melv compare`: are two disks the same?
+//! `melv compare`: compares two disks.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub struct Args {
     /// The same, or - for standard input
     #[arg(value_name = "REF|FILE")]
     other: String,
-    /// Take files as raw, vmdk or bundle [default: what their content says]
+    /// Format of files: raw, vmdk or bundle [default: detected from their content]
     #[arg(long, value_name = "F")]
     format: Option<String>,
 }
@@ -61,17 +61,17 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     tell(args, &found, &warnings, session)
 }
 
-/// One of the disks.
+/// One of the two disks.
 struct Side {
     disk: Disk,
-    /// Its bytes as the file has them: a file that is no whole number of sectors long is read as if
-    /// zeros followed, and ends where it ends.
+    /// The length in bytes, as in the file. If it is not a multiple of the sector size, the device is read as
+    /// padded with zeros, but the comparison ends here.
     len: u64,
 }
 
 impl Side {
     fn open(text: &str, format: Option<Format>, session: &Session<'_>) -> Result<Self, Failure> {
-        // A format asked for makes a path to a bundle a file.
+        // An explicit raw or vmdk format turns a path to a bundle into a plain file.
         let is_file = matches!(format, Some(Format::Raw | Format::Vmdk)) && Path::new(text).exists();
         let disk = match Operand::find_named(text, is_file, session)? {
             Operand::Image(found) => Disk::Image(found, None),
@@ -96,16 +96,16 @@ fn len_of_file(raw: &RawFile, path: &Path) -> Result<u64, Failure> {
 /// The result of a comparison.
 #[derive(Debug, Default)]
 struct Found {
-    /// Bytes of each.
+    /// The size of each disk, in bytes.
     sizes: [u64; 2],
-    /// The first byte that differs; where one is the beginning of the other, its end.
+    /// The first byte that differs. If one disk is a prefix of the other, the end of the shorter one.
     offset: Option<u64>,
-    /// Behind the end of the shorter one: the first byte of the longer one that is not zero.
+    /// The first nonzero byte of the longer disk after the end of the shorter one.
     data_behind: Option<u64>,
 }
 
 impl Found {
-    /// Whether one is the beginning of the other.
+    /// Whether one disk is a prefix of the other.
     fn is_beginning(&self) -> bool {
         self.sizes[0] != self.sizes[1] && self.offset == Some(self.sizes[0].min(self.sizes[1]))
     }
@@ -129,7 +129,7 @@ fn compare_sides(one: &Side, other: &Side, session: &Session<'_>) -> Result<Foun
     Ok(found)
 }
 
-/// Compares with a disk that arrives, to its end: only there its size is known, and perhaps its format.
+/// Compares with a piped disk, to its end: its size is known only there, and perhaps its format.
 fn compare_incoming(one: &Side, other: &mut Incoming<'_>, session: &Session<'_>) -> Result<Found, Failure> {
     let cancel = session.cancel()?;
     let mut offset = None;
@@ -164,7 +164,7 @@ fn compare_incoming(one: &Side, other: &mut Incoming<'_>, session: &Session<'_>)
     Ok(Found { sizes: [one.len, len], offset, data_behind })
 }
 
-/// The first byte at which a span differs from the disk, as far as the disk goes.
+/// Returns the first byte at which a span differs from the disk, up to the end of the disk.
 fn compare_span(one: &Side, (number, data): &Span<'_>) -> melv::Result<Option<u64>> {
     let start = number * SPAN_LEN as u64;
     let len = one.len.saturating_sub(start).min(data.len() as u64) as usize;
@@ -216,7 +216,7 @@ fn tell(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>)
     Ok(if found.offset.is_none() { Exit::Done } else { Exit::Differ })
 }
 
-/// A failure told of the image that it is about.
+/// Turns an error into a failure that names the affected image.
 fn blame(error: Error, one: &Disk, other: Option<&Disk>) -> Failure {
     let images: Vec<_> = std::iter::once(one).chain(other).filter_map(image_of).collect();
     operand::blame(error, &images)

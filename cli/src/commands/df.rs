@@ -1,4 +1,4 @@
-//! `melv df`: what the images hold and what the store takes.
+//! `melv df`: shows the size of the images and the space the store takes.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `melv digest`: the content id of any disk, without a store.
+//! `melv digest`: computes the content id of any disk, without a store.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -36,10 +36,10 @@ pub struct Args {
     /// Disk file, block device, bundle or image of the store; - reads standard input
     #[arg(value_name = "FILE|REF")]
     file: PathBuf,
-    /// Take the file as raw, vmdk or bundle [default: what its content says]
+    /// Format of the file: raw, vmdk or bundle [default: detected from its content]
     #[arg(long, value_name = "F")]
     format: Option<String>,
-    /// Add zeros to a size that is no multiple of 512
+    /// Pad a size that is not a multiple of 512 with zeros
     #[arg(long)]
     pad: bool,
 }
@@ -65,7 +65,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The file of that name, if there is one; else the image.
+/// Opens the file of that name, if there is one, otherwise the image.
 fn open(args: &Args, format: Option<Format>, session: &Session<'_>) -> Result<Disk, Failure> {
     match (Disk::open(&args.file, format, args.pad, session), args.file.to_str()) {
         (Err(Failure::NoFile { path }), Some(text)) if !text.contains('/') => {
@@ -82,8 +82,8 @@ fn open(args: &Args, format: Option<Format>, session: &Session<'_>) -> Result<Di
     }
 }
 
-/// A line as `sha256sum` prints it: a name that would break it is escaped, which a backslash in front
-/// of the line tells.
+/// Formats a line as `sha256sum` prints it. A backslash at its start marks an escaped name, one whose bytes
+/// would otherwise break the line.
 fn line(content: &Digest, file: &Path) -> Vec<u8> {
     let name = file.as_os_str().as_bytes();
     let mut escaped = Vec::with_capacity(name.len());
@@ -99,8 +99,8 @@ fn line(content: &Digest, file: &Path) -> Vec<u8> {
     [begin, content.to_string().as_bytes(), b"  ", &escaped, b"\n"].concat()
 }
 
-/// The content id of a disk that arrives. Its size may come last but is hashed first, so the digests
-/// of the spans are kept: 40 bytes for each MiB that is not zero.
+/// Computes the content id of a piped disk. The size is hashed first but may be known last, so the span
+/// digests are kept: 40 bytes for each MiB that is not zero.
 fn content_of_pipe(
     mut disk: Incoming<'_>,
     pad: bool,
@@ -132,7 +132,7 @@ mod tests {
         let plain = format!("{content}  ").into_bytes();
         assert_eq!(line(b"disk.raw"), [&plain[..], b"disk.raw\n"].concat());
         assert_eq!(line(b"a\nb\\c\r"), [b"\\", &plain[..], b"a\\nb\\\\c\\r\n"].concat());
-        // Any other byte is a file's own affair.
+        // Other bytes are not escaped.
         assert_eq!(line(b"\xff\t"), [&plain[..], b"\xff\t\n"].concat());
     }
 }

@@ -1,4 +1,4 @@
-//! `melv export`: a disk out of the store or a bundle.
+//! `melv export`: writes a disk from the store or a bundle.
 
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Seek, SeekFrom};
@@ -38,13 +38,13 @@ pub struct Args {
     /// Image of the store or of a bundle
     #[arg(value_name = "REF")]
     image: String,
-    /// File to make, or block device to fill; - writes standard output
+    /// File to create, or block device to overwrite; - writes to standard output
     #[arg(value_name = "OUT")]
     out: PathBuf,
     /// Format to write: raw, vmdk or vmdk-stream [default: raw]
     #[arg(long, value_name = "F")]
     format: Option<String>,
-    /// Replace a file that exists, or whatever is on a block device
+    /// Replace an existing file, or any content of a block device
     #[arg(long)]
     force: bool,
 }
@@ -83,7 +83,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Tells the bytes of a block device behind those that were written, and gives their number; `None` for
+/// Reports the bytes of a block device after the written ones, and returns their number. Returns `None` for
 /// files and for devices that were filled.
 pub fn note_rest(out: &Path, written: u64, session: &Session<'_>) -> Option<u64> {
     std::fs::metadata(out).ok().filter(|metadata| metadata.file_type().is_block_device())?;
@@ -116,19 +116,19 @@ fn write_stdout(image: &Image, format: OutFormat, options: &vmdk::WriteOptions<'
         && let Some(mut file) = new_stdout()
     {
         let written = export_into(image, &file, STDOUT, &options.export)?;
-        // Who writes there next goes on behind the disk.
+        // The next writer appends after the disk.
         file.seek(SeekFrom::End(0)).map_err(|error| Error::io("seek in", STDOUT, error))?;
         return Ok(written);
     }
     let mut out = std::io::stdout().lock();
     match format {
         OutFormat::VmdkStream => vmdk::export_stream(image, &mut out, STDOUT, options),
-        // Any other VMDK was refused.
+        // `check_stdout` has refused `OutFormat::Vmdk`.
         OutFormat::Raw | OutFormat::Vmdk => export_stream(image, &mut out, STDOUT, &options.export),
     }
 }
 
-/// Standard output, where that is a regular file that is empty and written from its beginning.
+/// Returns standard output if it is an empty regular file, at position 0, and not in append mode.
 fn new_stdout() -> Option<File> {
     let mut file = File::from(std::io::stdout().as_fd().try_clone_to_owned().ok()?);
     let is_appended = rustix::fs::fcntl_getfl(&file).ok()?.contains(rustix::fs::OFlags::APPEND);
@@ -148,7 +148,7 @@ fn check_stdout(format: OutFormat) -> Result<(), Failure> {
     Err(Failure::Usage(text.into()))
 }
 
-/// Says that a file whose name promises another format will be raw.
+/// Warns if the file name suggests another format than raw.
 fn note_on_name(out: &Path) {
     let ending = out.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let better = match ending.as_str() {
@@ -159,7 +159,8 @@ fn note_on_name(out: &Path) {
     note(&format!("melv: note: {} is written as raw; {better}", out.display()));
 }
 
-/// `--force` replaces files, not the devices, pipes and folders of the system.
+/// Fails unless the target is a file or block device: `--force` does not replace other devices, pipes and
+/// folders.
 fn check_target(out: &Path) -> Result<(), Failure> {
     let Ok(metadata) = std::fs::metadata(out) else { return Ok(()) };
     if metadata.is_file() || metadata.file_type().is_block_device() {
@@ -170,7 +171,7 @@ fn check_target(out: &Path) -> Result<(), Failure> {
         .into())
 }
 
-/// A reader that closes its end knows that it has not got all.
+/// A closed pipe is no news to the reader that closed it, so it is a failure of its own.
 fn gone(error: Error, found: &Found) -> Failure {
     match error.detail() {
         Some(BlockError::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Failure::ReaderGone,

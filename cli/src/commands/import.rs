@@ -1,4 +1,4 @@
-//! `melv import`: a disk into the store.
+//! `melv import`: stores a disk.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -54,53 +54,53 @@ pub struct Args {
     /// Disk file, block device or bundle; - reads standard input
     #[arg(value_name = "FILE", required_unless_present_any = ["from_command", "command"])]
     file: Option<PathBuf>,
-    /// Take what CMD writes to standard output; nothing is stored unless it ends with 0
+    /// Import the standard output of CMD; nothing is stored unless CMD exits with 0
     #[arg(long, conflicts_with = "file", requires = "command")]
     from_command: bool,
-    /// With --from-command: a program and its arguments
+    /// Program to run with --from-command, and its arguments
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
-    /// Name of the image [default: its name in the bundle, else made from the file's]
+    /// Name of the image [default: its name in the bundle, else one made from the file's]
     #[arg(long, value_name = "N[:T]")]
     name: Option<String>,
-    /// Take the file as raw, vmdk or bundle [default: what its content says]
+    /// Format of the file: raw, vmdk or bundle [default: detected from its content]
     #[arg(long, value_name = "F")]
     format: Option<String>,
-    /// The image that this disk is a later version of
+    /// Image of which this disk is a later version
     #[arg(long, value_name = "REF")]
     parent: Option<String>,
     /// zstd level, 1 to 19
     #[arg(long, value_name = "L", default_value_t = LEVEL_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
-    /// Bytes compressed together, 4K to 4M
+    /// Chunk size, the amount of data compressed together, 4K to 4M
     #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = default_chunk())]
     chunk: u64,
-    /// Take the name from the image that has it
+    /// Take the name away from the image that has it
     #[arg(long)]
     replace: bool,
-    /// Decode everything of the store that the image comes to share, and check it
+    /// Decode and check all data in the store that the new image shares
     #[arg(long)]
     check_shared: bool,
-    /// Add zeros to a size that is no multiple of 512
+    /// Pad a size that is not a multiple of 512 with zeros
     #[arg(long)]
     pad: bool,
-    /// Fail unless the disk has so many bytes
+    /// Fail unless the disk has this size in bytes
     #[arg(long, value_name = "SIZE", value_parser = size)]
     size: Option<u64>,
-    /// Fail unless the disk has this content id, as `melv digest` tells it
+    /// Fail unless the disk has this content id, as printed by `melv digest`
     #[arg(long, value_name = "CONTENT-ID", value_parser = content_id)]
     expect: Option<Digest>,
 }
 
 impl Args {
-    /// The memory that an import takes: chunks at every stage, the compressor's tables, new blocks.
+    /// Returns the memory an import needs for chunks at every stage, the compressor's tables, and new blocks.
     pub fn needs(&self) -> Needs {
         let chunks = self.chunk.min(CHUNK_BLOCKS_MAX as u64 * BLOCK_LEN as u64).saturating_mul(20);
         Needs { base_bytes: (28 << 20) + self.block_bytes(), thread_bytes: (12 << 20) + chunks }
     }
 
-    /// The memory for the blocks that the disk brings: those of a pipe may be any number.
+    /// Returns the memory for the new blocks of the disk. A pipe gets the maximum, since its size is unknown.
     fn block_bytes(&self) -> u64 {
         const BYTES_MAX: u64 = 60 << 20;
         let file = self.file.as_ref().and_then(|file| std::fs::metadata(file).ok());
@@ -130,7 +130,7 @@ impl Args {
     fn from(&self) -> Result<From<'_>, Failure> {
         match (&self.file, self.command.as_slice()) {
             (None, command) if self.from_command => Ok(From::Command(command)),
-            // A file whose name begins as an option does.
+            // The file after `--`, whose name starts with a dash.
             (None, [file]) => Ok(From::File(Path::new(file))),
             (Some(file), []) if file == Path::new("-") => Ok(From::Stdin),
             (Some(file), []) => Ok(From::File(file)),
@@ -156,7 +156,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     }
 }
 
-/// The parent must be in the store: its pages are used again.
+/// Parses the parent, which must be in the store: the import reuses its pages.
 fn parent_ref(text: &str) -> Result<ImageRef, Failure> {
     stored_ref(text).map_err(|failure| match &failure {
         Failure::Melv(error) => match error.detail() {
@@ -169,14 +169,14 @@ fn parent_ref(text: &str) -> Result<ImageRef, Failure> {
     })
 }
 
-/// What is asked for.
+/// An import in progress.
 struct Job<'a> {
     args: &'a Args,
     session: &'a Session<'a>,
     parent: Option<ImageRef>,
 }
 
-/// What came of it, and after how many seconds.
+/// The result of an import and its duration.
 struct Done {
     report: ImportReport,
     seconds: f64,
@@ -203,7 +203,7 @@ impl Job<'_> {
         format: Option<Format>,
         name: Option<RefName>,
     ) -> Result<Exit, Failure> {
-        // The input first: no store is made for one that is not there.
+        // Open the input first, so that a missing file does not create a store.
         let empty = || Failure::Empty { name: path.display().to_string() };
         if is_empty(path) {
             return Err(empty());
@@ -217,7 +217,7 @@ impl Job<'_> {
             Failure::Usage(format!("no name can be made of {:?}; give one with --name", path.display()))
         })?;
         let unchanged = || disk.check_unchanged();
-        // The size was checked: the file's, without what pads it.
+        // The size was checked above, against the length of the file without padding.
         let options =
             ImportOptions { before_commit: Some(&unchanged), size_bytes: None, ..self.options(name)? };
         let tell = |imported| disk.told(imported);
@@ -273,7 +273,7 @@ impl Job<'_> {
         }
     }
 
-    /// Imports; `tell` makes of an error what is to be told of it.
+    /// Imports from `source`; `tell` turns an error into the failure to report.
     fn import(
         &self,
         source: Source<'_>,
@@ -292,7 +292,7 @@ impl Job<'_> {
     }
 }
 
-/// A stream that is still there when the import is done.
+/// A borrowed stream, so that the caller still has it after the import.
 struct Lent<'a, S>(&'a mut S);
 
 impl<S: SpanStream> SpanStream for Lent<'_, S> {

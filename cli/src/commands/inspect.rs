@@ -1,4 +1,4 @@
-//! `melv inspect`: what an image or a file is.
+//! `melv inspect`: describes an image or a file.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,13 +18,13 @@ use crate::order::natural;
 use crate::report::{human, note};
 use crate::session::Session;
 
-/// Lines about one image, unless all are asked for,
+/// The maximum number of lines about one image without `--all`.
 const LINES_MAX: usize = 20;
-/// its names, which may take several lines,
+/// The maximum number of names, which may take several lines.
 const NAMES_MAX: usize = 6;
-/// its ancestors,
+/// The maximum number of ancestors.
 const ANCESTORS_MAX: usize = 3;
-/// and at least so many of the images that share with it.
+/// The minimum number of images that share data with it.
 const SHARED_MIN: usize = 3;
 
 const EXAMPLES: &str = "\
@@ -43,7 +43,7 @@ pub struct Args {
     /// Image of the store or of a bundle, else a bundle or any other file
     #[arg(value_name = "REF|FILE")]
     what: String,
-    /// List all names, ancestors and images that share blocks, not only the first
+    /// List all names, ancestors and sharing images, not only the first ones
     #[arg(long)]
     all: bool,
 }
@@ -69,7 +69,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// What is looked at.
+/// The operand to describe.
 enum What {
     Image(Box<Found>),
     Bundle(BundleRef),
@@ -82,7 +82,7 @@ fn describe_image(found: &Found, all: bool) -> Result<(Value, String, Exit), Fai
     Ok((facts.json(&found.image), facts.text(&found.image, all), exit))
 }
 
-/// The image of a bundle that is named, or the only one, with the bundle; of several, what each is.
+/// Describes the named or only image of a bundle together with the bundle, or lists its several images.
 fn describe_bundle(
     bundle: &BundleRef,
     all: bool,
@@ -105,23 +105,23 @@ fn describe_bundle(
     }
 }
 
-/// An image that holds some of the same blocks, and bytes that both hold.
+/// An image with some of the same blocks, and the number of bytes both have.
 struct Shared {
     image: Digest,
     names: Vec<String>,
     bytes: u64,
 }
 
-/// What is to be told of an image beyond its manifest.
+/// The facts about an image beyond its manifest.
 struct Facts {
     chunk_bytes: Option<u64>,
     level: Option<u64>,
     data_bytes: u64,
     parent: Option<String>,
     names: Vec<String>,
-    /// Ancestors that are in the store, nearest first.
+    /// The ancestors in the store, nearest first.
     lineage: Vec<String>,
-    /// Other images, that with most in common first; `None` where damage elsewhere hides it.
+    /// The other images, ordered by shared bytes, most first; `None` if damage elsewhere prevents counting.
     sharing: Option<Vec<Shared>>,
 }
 
@@ -224,7 +224,7 @@ impl Facts {
         lines_text(&lines)
     }
 
-    /// The images that share with this one, in at most `room` lines or a few more.
+    /// Returns the lines about sharing images: at most `room`, but at least `SHARED_MIN` of them and a count.
     fn shares(&self, room: usize, all: bool) -> Vec<(&'static str, String)> {
         let others = self.sharing.iter().flatten().filter(|other| other.bytes > 0);
         let others: Vec<_> = others.map(|other| (human(other.bytes), other)).collect();
@@ -241,7 +241,7 @@ impl Facts {
     }
 }
 
-/// The first `max` of these texts and how many more there are, or all.
+/// Returns the first `max` texts and the number of further ones, or all texts.
 fn first(texts: &[String], max: usize, all: bool) -> Vec<String> {
     if all || texts.len() <= max {
         return texts.to_vec();

@@ -1,4 +1,4 @@
-//! What `melv inspect` tells of a file: of a bundle, a VMDK, a raw disk, or what is foreign.
+//! The output of `melv inspect` for a file: a bundle, a VMDK, a raw disk, or a foreign format.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::report::{human, table};
 use crate::session::Session;
 use crate::width;
 
-/// A file that is no bundle, as JSON and as text.
+/// Describes a file that is not a bundle, as JSON and as text.
 pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
     metadata(path)?;
     let file = RawFile::open(path, true)?;
@@ -29,15 +29,15 @@ pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), F
     }
 }
 
-/// Label and value of a line.
+/// The label and the value of a line.
 pub type Line = (&'static str, String);
 
-/// Lines as text, which fits the terminal.
+/// Formats lines as text that fits the terminal.
 pub fn lines_text(lines: &[Line]) -> String {
     width::facts(lines, width::of_stdout())
 }
 
-/// A number of bytes for people, and exactly.
+/// Formats a number of bytes, rounded for people and exact.
 pub fn exact(bytes: u64) -> String {
     if bytes < 1024 { format!("{bytes} bytes") } else { format!("{} ({bytes} bytes)", human(bytes)) }
 }
@@ -74,7 +74,7 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
     Ok((json, lines_text(&lines)))
 }
 
-/// A VMDK that is not read: what its text says, and why.
+/// Describes a VMDK that cannot be read, from its descriptor, with the reason.
 fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failure> {
     let name = path.display().to_string();
     let outline = vmdk::Outline::read(path)?;
@@ -104,7 +104,7 @@ fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failur
     Ok((json, lines_text(&lines)))
 }
 
-/// A file of ESX's own formats, which say their size.
+/// Describes a file in one of ESX's own formats, which record their size.
 fn describe_esx(path: &Path, foreign: Container) -> Result<(Value, String), Failure> {
     let name = path.display().to_string();
     let size = vmdk::Outline::read(path)?.size_bytes;
@@ -153,7 +153,7 @@ fn describe_other(
     foreign: Option<Container>,
 ) -> Result<(Value, String), Failure> {
     let file_bytes = metadata(path)?.len();
-    // The file's size is the disk's only where the format is raw.
+    // The size of the file is the size of the disk only for raw.
     let size =
         if foreign.is_some() { None } else { Some(if file_bytes > 0 { file_bytes } else { disk.size() }) };
     let (token, format) = foreign.map_or(("raw", "raw"), |format| (format.token(), format.name()));
@@ -171,7 +171,7 @@ fn describe_other(
     Ok((json, lines_text(&lines)))
 }
 
-/// What is to be told of a bundle beyond its images.
+/// The facts about a bundle beyond its images.
 pub struct BundleFacts {
     name: String,
     bytes: u64,
@@ -179,7 +179,7 @@ pub struct BundleFacts {
 }
 
 impl BundleFacts {
-    /// Of the bundle at `path`, which was opened before.
+    /// Reads the facts of the bundle at `path`, which was opened before.
     pub fn of(path: &Path) -> Result<Self, Failure> {
         let file = RawFile::open(path, true)?;
         let name = path.display().to_string();
@@ -202,13 +202,13 @@ impl BundleFacts {
         Ok(Self { name, bytes: head.len, bases: table.bases })
     }
 
-    /// As JSON.
+    /// Returns the facts as JSON.
     pub fn json(&self) -> Value {
         let bases: Vec<_> = self.bases.iter().map(ToString::to_string).collect();
         json!({ "file": self.name, "format": "bundle", "file_bytes": self.bytes, "bases": bases })
     }
 
-    /// As lines.
+    /// Returns the facts as lines of text.
     pub fn text(&self) -> String {
         let mut lines =
             vec![("file", self.name.clone()), ("format", "melv bundle".into()), ("bytes", exact(self.bytes))];
@@ -218,7 +218,7 @@ impl BundleFacts {
     }
 }
 
-/// Images of a bundle as a table.
+/// Formats the images of a bundle as a table.
 pub fn table_of(images: &[HeldImage]) -> String {
     let mut rows = vec![["NAME", "IMAGE", "CONTENT", "SIZE"].map(String::from).to_vec()];
     rows.extend(

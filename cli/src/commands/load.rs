@@ -1,4 +1,4 @@
-//! `melv load`: a bundle's images into the store.
+//! `melv load`: stores the images of a bundle.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub struct Args {
     /// Bundle, a file or a block device; with #NAME[:TAG] or #@IMAGE-ID, one of its images
     #[arg(value_name = "FILE.melv")]
     file: PathBuf,
-    /// Take names from the images that have them
+    /// Take names away from the images that have them
     #[arg(long)]
     replace: bool,
 }
@@ -39,7 +39,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
         return Err(Failure::Usage(stdin::NO_BUNDLE.into()));
     }
     let wanted = BundleRef::of_bundle(&args.file)?;
-    // The bundle first: no store is made for one that is not there.
+    // Open the bundle first, so that a missing one does not create a store.
     let bundle = wanted.open(session)?;
     let images = if wanted.image.is_some() { wanted.all_refs(&bundle)? } else { Vec::new() };
     let store = session.store_or_new()?;
@@ -63,15 +63,14 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Whether what is damaged lies in the bundle, rather than in the store, which has its objects under
-/// the same kind of names.
+/// Whether the damaged object is in the bundle and not in the store, which names its objects in the same way.
 fn is_only_in(error: &Error, bundle: &Store, store: &Store) -> bool {
     let Some(StoreError::Corrupt { object, .. }) = error.detail() else { return false };
     let has = |place: &Store| place.storage().open(object).is_ok();
     has(bundle) && !has(store)
 }
 
-/// The images in the order in which the bundle lists them: by their names there.
+/// Sorts the images into the order of the bundle, by their names there.
 fn in_order(mut report: LoadReport, bundle: &Store) -> Result<LoadReport, Failure> {
     let order = held(bundle)?;
     report.images.sort_by_key(|loaded| order.iter().position(|held| held.image == loaded.image));

@@ -1,4 +1,4 @@
-//! `melv ls`: what the store holds. What is damaged is listed all the same.
+//! `melv ls`: lists the named images, including damaged ones.
 
 use std::io::IsTerminal;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,7 +44,7 @@ pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// An image as a line of the table.
+/// An image as a row of the table.
 struct Row {
     name: String,
     image: String,
@@ -52,7 +52,7 @@ struct Row {
     created_seconds: Option<u64>,
 }
 
-/// The table: times say how long ago on a terminal, and where there is no room for the time itself.
+/// Formats the table. Times are relative on a terminal, and wherever exact ones do not fit.
 fn text(rows: &[Row]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let unknown = || "?".to_owned();
@@ -74,7 +74,7 @@ fn text(rows: &[Row]) -> String {
     table(&cells(&|seconds| ago(seconds, now)), &[2], width)
 }
 
-/// An image as JSON and as a row, as far as it can be read.
+/// Describes an image as JSON and as a row, as far as it can be read.
 fn describe(
     store: &Store,
     name: &RefName,

@@ -1,4 +1,4 @@
-//! `melv map`: which parts of a disk are data and which zeros, and how old they are.
+//! `melv map`: lists the runs of data and zeros of a disk, and how old they are.
 
 use std::io::Write;
 
@@ -36,7 +36,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let (begin, end) = if out.is_json() { ("{\"extents\":[", "]}\n") } else { (heading.as_str(), "") };
     out.write_all(begin.as_bytes()).map_err(write_failed)?;
     let mut is_first = true;
-    // One at a time: a disk may have millions.
+    // Write runs one at a time: a disk may have millions.
     let listed = lineage.for_each_run(|run| {
         write_run(&mut out, &run, is_first, &columns).map_err(write_failed)?;
         is_first = false;
@@ -51,15 +51,14 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Columns of the terminal for a number, and between two columns.
+/// The widths of a number and of the gap between columns, in terminal columns.
 struct Columns {
     number: usize,
     gap: usize,
 }
 
 impl Columns {
-    /// As wide as any number may be, unless the terminal is too narrow for that: then as wide as those of
-    /// this disk.
+    /// Fits any number, unless the terminal is too narrow. Then it fits only the numbers of this disk.
     fn of(size: u64, width: Option<usize>) -> Self {
         const WIDEST: usize = 18;
         let own = format!("{size:#x}").len().max("Offset".len());

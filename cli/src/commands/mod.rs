@@ -1,4 +1,4 @@
-//! One module a command: its options, its help, what it does.
+//! The commands, one module each: options, help, and implementation.
 
 pub mod compare;
 pub mod df;
@@ -26,21 +26,21 @@ use crate::memory::Needs;
 use crate::session::Session;
 use crate::threads;
 
-/// Does what the command line asks for.
+/// Runs the command.
 pub fn run(cli: &Cli) -> Result<Exit, Failure> {
     log::start(cli);
     let session = Session::new(&cli.globals);
     match needs(&cli.command) {
         None => dispatch(&cli.command, &session),
         Some(needs) => {
-            // The thread that waits for signals, before others take those that are allowed.
+            // Start the signal thread first, before the worker threads use up the allowed ones.
             session.cancel()?;
             threads::run(cli.globals.threads, needs, || dispatch(&cli.command, &session))
         }
     }
 }
 
-/// The memory that a command's threads take; `None` for commands that work on one.
+/// Returns the memory that a command's threads take; `None` for single-threaded commands.
 fn needs(command: &Command) -> Option<Needs> {
     match command {
         Command::Import(args) => Some(args.needs()),

@@ -1,4 +1,4 @@
-//! `melv mount`: images as files in a folder.
+//! `melv mount`: shows images as files in a folder.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ store, and new ones appear by themselves. A loop device mounts a disk:
 
 Once it is ready it logs to the system's log, as melv; SIGUSR1 makes it tell what was done so far.";
 
-/// A thread has a buffer for the longest request that the kernel makes.
+/// Each thread has a buffer for the longest request of the kernel.
 const NEEDS: Needs = Needs { base_bytes: 24 << 20, thread_bytes: 24 << 20 };
 
 #[derive(Debug, clap::Args)]
@@ -37,25 +37,25 @@ pub struct Args {
     /// Empty folder
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Images of the store or of bundles; a bundle without # is all that it holds
+    /// Images of the store or of bundles; a bundle without # stands for all its images
     #[arg(value_name = "REF")]
     images: Vec<String>,
-    /// All images of the store, as without REF
+    /// Mount all images of the store, as without REF
     #[arg(long, conflicts_with = "images")]
     all: bool,
-    /// Let other users read, too
+    /// Let other users read the images, too
     #[arg(long)]
     allow_other: bool,
-    /// Stay, and unmount at the end
+    /// Stay in the foreground, and unmount at the end
     #[arg(long)]
     foreground: bool,
-    /// Memory for decoded data
+    /// Size of the cache of decoded data
     #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
     cache: u64,
 }
 
 impl Args {
-    /// Whether the command stays, as a service does.
+    /// Whether the command stays in the foreground, as a service does.
     pub fn is_foreground(&self) -> bool {
         self.foreground
     }
@@ -65,10 +65,10 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     if args.foreground || daemon::is_daemon() {
         return serve(args, session);
     }
-    // What can be said at once is not left to another process.
+    // Check here, so that the command itself reports simple errors.
     let dir = melv_fuse::check(&args.dir)?;
     let process = daemon::begin()?;
-    // Whoever was told that it is ready may look at it: that is tried here.
+    // A caller may access the mount as soon as the command returns, so try that here.
     rustix::fs::statvfs(&dir)
         .map_err(|errno| Error::io("look at", dir.display().to_string(), errno.into()))?;
     tell(&dir.display().to_string(), process, session)?;
@@ -83,11 +83,11 @@ fn serve(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let session = &session.for_serving(Cache::new(memory::cache_bytes(args.cache)));
     catalog::raise_open_files();
     let catalog = Arc::new(catalog::of(&args.images, session)?);
-    // From here on a signal waits until there is something to unmount.
+    // From here on, signals are queued until there is a mount to end.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]);
     let signals = signals.map_err(|source| Error::io("catch", "the signals that unmount", source))?;
     let threads = session.globals.threads.map_or_else(melv_fuse::default_threads, usize::from);
-    // One more heeds signals.
+    // One further thread handles signals.
     let threads = threads::available(NEEDS.threads(threads)? + 1).saturating_sub(1).max(1);
     let options = MountOptions { allow_other: args.allow_other, threads: Some(threads) };
     let mounted = Mounted::new(catalog.clone(), &args.dir, &options)?;
@@ -110,7 +110,7 @@ fn tell(dir: &str, process: u32, session: &Session<'_>) -> melv::Result<()> {
     session.out().summary(&json, &format!("mounted at {dir}; `{end}` ends it\n"))
 }
 
-/// The word as a shell takes it.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+,:@%".contains(char);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -119,7 +119,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Does what signals ask for, until the process ends.
+/// Handles signals until the process ends.
 fn heed(mut signals: Signals, unmounter: &Unmounter, print_statistics: impl Fn()) {
     let mut is_leaving = false;
     for signal in signals.forever() {
@@ -133,7 +133,7 @@ fn heed(mut signals: Signals, unmounter: &Unmounter, print_statistics: impl Fn()
     }
 }
 
-/// Unmounts; what is in use goes on being served, out of sight, until it is closed.
+/// Unmounts. If files are open, detaches the mount and serves them until they are closed.
 fn leave(unmounter: &Unmounter) -> bool {
     let left = match unmounter.unmount() {
         Err(melv_fuse::Error::Busy { dir }) => {

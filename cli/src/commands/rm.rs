@@ -1,4 +1,4 @@
-//! `melv rm`: names are taken away.
+//! `melv rm`: removes names.
 
 use melv::RefName;
 use serde_json::json;
@@ -17,7 +17,7 @@ that is printed, as with `melv tag @IMAGE-ID web`, and counts as dead in `melv d
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Names to take away
+    /// Names to remove
     #[arg(value_name = "N[:T]", required = true)]
     names: Vec<String>,
 }
@@ -31,7 +31,8 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
         }
     }
     let store = session.store()?;
-    // All or none, as far as nobody else removes one meanwhile. A damaged record is removed like any other.
+    // Remove all names or none, unless another process removes one meanwhile. Damaged records can be removed,
+    // too.
     for name in &names {
         if let Err(error) = store.named(name)
             && error.is_not_found()

@@ -1,4 +1,4 @@
-//! `melv save`: images into one file.
+//! `melv save`: writes images into one file.
 
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -27,14 +27,14 @@ once it is complete.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = "melv save [OPTIONS] <REF>... <FILE.melv>")]
 pub struct Args {
-    // One list, so that options may stand anywhere in it.
-    /// Images of the store or of one bundle; last, the bundle to make or the block device to fill
+    // A single list, so that options may stand anywhere in it.
+    /// Images of the store or of one bundle; last, the bundle to create or the block device to overwrite
     #[arg(value_name = "REF... FILE.melv", required = true)]
     operands: Vec<String>,
-    /// Leave out what this image holds; may be given several times
+    /// Leave out the data of this image; may be given several times
     #[arg(long, value_name = "REF")]
     without: Vec<String>,
-    /// Replace a file that exists, or whatever is on a block device
+    /// Replace an existing file, or any content of a block device
     #[arg(long)]
     force: bool,
 }
@@ -59,14 +59,14 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The store or bundle that all images come from: the first tells which.
+/// The store or bundle that all images come from. The first reference decides which.
 struct Source<'a> {
     session: &'a Session<'a>,
     opened: Option<(Option<PathBuf>, Store)>,
 }
 
 impl Source<'_> {
-    /// What these texts stand for; a bundle without `#` for all its images.
+    /// Resolves texts to references; a bundle without `#` stands for all its images.
     fn refs(&mut self, texts: &[String]) -> Result<Vec<ImageRef>, Failure> {
         let mut refs = Vec::new();
         for text in texts {
@@ -101,8 +101,8 @@ impl Source<'_> {
     }
 }
 
-/// The last argument, which must be meant as the file (one that was forgotten leaves a reference
-/// there), and those before it.
+/// Splits off the last argument, the output file. It must look like one: if it was forgotten, the last
+/// argument is a reference.
 fn file_and_images(operands: &[String]) -> Result<(&Path, &[String]), Failure> {
     let Some((file, images)) = operands.split_last() else {
         return Err(Failure::Usage("no image is named".into()));
@@ -122,7 +122,7 @@ fn file_and_images(operands: &[String]) -> Result<(&Path, &[String]), Failure> {
     Ok((Path::new(file), images))
 }
 
-/// The images in the order in which they were given.
+/// Sorts the images into the order of the command line.
 fn in_order(mut report: SaveReport, given: &[ImageRef], store: &Store) -> melv::Result<SaveReport> {
     let ids = given.iter().map(|image| store.resolve(image)).collect::<melv::Result<Vec<_>>>()?;
     report.images.sort_by_key(|(image, _)| ids.iter().position(|id| id == image));

@@ -1,4 +1,4 @@
-//! `melv serve`: images as network block devices.
+//! `melv serve`: serves images as network block devices.
 
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -41,13 +41,13 @@ certificate of that authority. RSA keys may have 2048 to 8192 bits. SIGUSR1 prin
 far on standard error, as JSON with --json. Under systemd what is logged says how urgent it is, so
 that `journalctl -p err` finds what failed.";
 
-/// Port of NBD.
+/// The default port of NBD.
 const PORT: u16 = 10809;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images to serve; a bundle means all that it holds [default: all images of the store]
+    /// Images to serve; a bundle stands for all its images [default: all images of the store]
     #[arg(value_name = "REF")]
     images: Vec<String>,
     /// Serve all images of the store
@@ -56,10 +56,10 @@ pub struct Args {
     /// Listen on a Unix socket
     #[arg(long, value_name = "P")]
     socket: Option<PathBuf>,
-    /// The mode of the Unix socket, in octal
+    /// Mode of the Unix socket, in octal
     #[arg(long, value_name = "M", default_value = "0600", value_parser = mode, requires = "socket")]
     socket_mode: u32,
-    /// The group of the Unix socket, by name or number
+    /// Group of the Unix socket, by name or number
     #[arg(long, value_name = "G", requires = "socket")]
     socket_group: Option<String>,
     /// Listen on a TCP address: HOST, HOST:PORT or [HOST]:PORT; needs TLS, or --insecure
@@ -68,13 +68,13 @@ pub struct Args {
     /// Serve one client on standard input and output
     #[arg(long, conflicts_with_all = ["socket", "listen", "run"])]
     stdio: bool,
-    /// Memory for decoded data
+    /// Size of the cache of decoded data
     #[arg(long, value_name = "SIZE", default_value = catalog::CACHE_DEFAULT, value_parser = size)]
     cache: u64,
-    /// Run a shell command with the URI in $uri, which is not printed then, and end with it
+    /// Run a shell command with the URI in $uri, do not print the URI, and end when the command ends
     #[arg(long, value_name = "CMD")]
     run: Option<String>,
-    /// Listen on TCP without TLS: everybody who reaches the address reads the images
+    /// Listen on TCP without TLS: anyone who can reach the address can read the images
     #[arg(long)]
     insecure: bool,
     /// TLS: off, on (for clients that ask for it), require [default: require with --tls-certificates]
@@ -83,7 +83,7 @@ pub struct Args {
     /// Folder with server-cert.pem, server-key.pem and ca-cert.pem
     #[arg(long, value_name = "DIR")]
     tls_certificates: Option<PathBuf>,
-    /// Let clients in without a certificate
+    /// Accept clients without a certificate
     #[arg(long, requires = "tls_certificates")]
     tls_any_client: bool,
     /// Print statistics on standard error at the end
@@ -103,17 +103,17 @@ fn mode(text: &str) -> Result<u32, String> {
     mode.ok_or_else(|| "expected three octal digits, as 0660".into())
 }
 
-/// Where the server listens.
+/// The listening sockets and their URIs.
 #[derive(Debug, Default)]
 struct Places {
     listeners: Vec<Listener>,
     uris: Vec<String>,
-    /// Goes with the server.
+    /// Removed when the server ends.
     _files: Vec<SocketFile>,
     _folder: Option<TemporaryFolder>,
 }
 
-/// A folder of our own that goes when this is dropped.
+/// A private folder, removed on drop.
 #[derive(Debug)]
 struct TemporaryFolder(PathBuf);
 
@@ -124,14 +124,14 @@ impl Drop for TemporaryFolder {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    // A request costs more than huge pages save, and a read that waits for one is a slow one.
+    // A request costs far more than huge pages would save, and a read that waits for a huge page is slow.
     let session =
         session.for_serving(Cache::with_memory(memory::cache_bytes(args.cache), MemoryPages::Small));
     let options = server_options(args)?;
-    // A client may ask for 32 MiB at once.
+    // A client may request up to 32 MiB at once.
     Needs { base_bytes: 16 << 20, thread_bytes: 40 << 20 }.threads(1)?;
     let is_tls = options.policy != TlsPolicy::Off;
-    // Before there are threads, and before anything that might wait.
+    // Register the handlers before any thread starts and before anything blocks.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
         .map_err(|error| Error::io("catch", "signals", error))?;
     let places = places(args, is_tls)?;
@@ -155,7 +155,8 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
             handle.close();
         })?;
     } else {
-        // What the command writes to standard output is its own, and who passed a socket knows it.
+        // With `--run`, standard output belongs to the command. The service manager knows the sockets it
+        // passed.
         if args.run.is_none() && !places.uris.is_empty() {
             let text: String = places.uris.iter().map(|uri| format!("{uri}\n")).collect();
             session.out().data(&json!({ "uris": places.uris }), &text)?;
@@ -171,12 +172,12 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     drop((places._files, places._folder));
     match running.map(Running::end) {
         None | Some(0) => Ok(Exit::Done),
-        // The command's own word.
+        // Pass on the exit code of the command.
         Some(code) => std::process::exit(code),
     }
 }
 
-/// Heeds signals until one of them, or what closes them, ends the server.
+/// Handles signals until one of them, or a closed handle, ends the server.
 fn attend(signals: &mut Signals, catalog: &Catalog, session: &Session<'_>) {
     for signal in signals.forever() {
         if signal != SIGUSR1 {
@@ -209,7 +210,7 @@ fn server_options(args: &Args) -> Result<ServerOptions, Failure> {
     Ok(ServerOptions { policy, tls, ..Default::default() })
 }
 
-/// Listens wherever the command line and the service manager say.
+/// Opens all listening sockets of the command line and the service manager.
 fn places(args: &Args, is_tls: bool) -> Result<Places, Failure> {
     let mut places = Places::default();
     if args.stdio {
@@ -284,7 +285,7 @@ impl Places {
         Ok(())
     }
 
-    /// Sockets that a service manager has opened.
+    /// Adds the sockets passed by a service manager.
     fn add_activated(&mut self, is_tls: bool, is_insecure: bool) -> Result<(), Failure> {
         let mut passed = listenfd::ListenFd::from_env();
         for number in 0..passed.len() {
@@ -322,7 +323,7 @@ fn group_id(name: &str) -> Result<u32, Failure> {
     }
 }
 
-/// Tells the service manager that clients may come.
+/// Notifies the service manager that clients can connect.
 fn notify_ready() {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         note(&format!("melv: the service manager could not be told: {error}"));
@@ -336,7 +337,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts `command`; the server ends with it.
+    /// Starts `command`; the server ends when the command does.
     fn start(command: &str, uris: &[String], server: Handle) -> Result<Self, Failure> {
         let uri = uris.first().map_or("", String::as_str);
         let child = Command::new("sh").args(["-c", command]).env("uri", uri).spawn();
@@ -344,7 +345,7 @@ impl Running {
             Arc::new(Mutex::new(child.map_err(|source| Failure::Run { program: "sh".into(), source })?));
         let waited = child.clone();
         let waiter = threads::spawn(move || {
-            // Not waited for under the lock: who ends the server must be able to end the command.
+            // Poll instead of waiting under the lock, so that `end` can terminate the command meanwhile.
             while matches!(waited.lock().unwrap_or_else(PoisonError::into_inner).try_wait(), Ok(None)) {
                 thread::sleep(std::time::Duration::from_millis(5));
             }
@@ -357,7 +358,7 @@ impl Running {
         Ok(Self { child, waiter })
     }
 
-    /// Ends the command if it runs, and gives its exit code.
+    /// Terminates the command if it still runs, and returns its exit code.
     fn end(self) -> i32 {
         let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
         let is_running = !self.waiter.is_finished();

@@ -1,4 +1,4 @@
-//! `melv tag`: one more name for an image.
+//! `melv tag`: adds a name to an image.
 
 use serde_json::json;
 
@@ -18,13 +18,13 @@ image of a bundle gets names once it is loaded.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The image, which must be in the store
+    /// Image to name, which must be in the store
     #[arg(value_name = "REF")]
     image: String,
-    /// Name to give it
+    /// Name to add
     #[arg(value_name = "N[:T]")]
     name: String,
-    /// Take the name from the image that has it
+    /// Take the name away from the image that has it
     #[arg(long)]
     replace: bool,
 }

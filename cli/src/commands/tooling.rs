@@ -1,4 +1,4 @@
-//! What packagers need: completion scripts and manual pages.
+//! Tools for packagers: completion scripts and manual pages.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  $ melv completions bash >melv.bash")]
 pub struct CompletionsArgs {
-    /// The shell
+    /// Shell to write the script for
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -21,7 +21,7 @@ pub struct CompletionsArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  $ melv man man1")]
 pub struct ManArgs {
-    /// Folder for the pages, made where there is none
+    /// Folder for the pages, created if missing
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

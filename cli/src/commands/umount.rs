@@ -1,4 +1,4 @@
-//! `melv umount`: the end of what `mount` began.
+//! `melv umount`: unmounts images.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ killed has left.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Folder that images are mounted at
+    /// Folder with the mounted images
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }

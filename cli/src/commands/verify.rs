@@ -1,4 +1,4 @@
-//! `melv verify`: is everything in the store, or in a bundle, as it must be?
+//! `melv verify`: checks the store or a bundle.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,13 +26,13 @@ damaged, and with --details each place; --json always tells all.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images or bundles to look at [default: everything in the store]
+    /// Images or bundles to check [default: everything in the store]
     #[arg(value_name = "REF")]
     images: Vec<String>,
-    /// Read and decode all data, too, and check it against its ids
+    /// Also read and decode all data, and check it against its ids
     #[arg(long)]
     full: bool,
-    /// Tell every place that is hurt, too
+    /// Also list every damaged place
     #[arg(long)]
     details: bool,
 }
@@ -59,7 +59,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     found.say(args, session)
 }
 
-/// A store or bundle, and which of its images; all where there are none.
+/// A store or bundle and the images of it to check; an empty list stands for all.
 struct Target {
     bundle: Option<PathBuf>,
     store: Store,
@@ -67,7 +67,7 @@ struct Target {
     everything: bool,
 }
 
-/// What is to be looked at, each store and bundle once.
+/// Collects the images to check, with each store and bundle only once.
 fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failure> {
     let mut targets: Vec<Target> = Vec::new();
     if texts.is_empty() {
@@ -100,7 +100,7 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
     Ok(targets)
 }
 
-/// The image to look at. An id that is not there is no damage, unless a name leads to it.
+/// Resolves the image to check. An id without an image is not damage, unless a name leads to it.
 fn wanted(store: &Store, reference: &ImageRef) -> melv::Result<Digest> {
     let id = store.resolve(reference)?;
     match store.image_by_id(id) {
@@ -109,7 +109,7 @@ fn wanted(store: &Store, reference: &ImageRef) -> melv::Result<Digest> {
     }
 }
 
-/// What was looked at and found.
+/// The results of all checks.
 #[derive(Default)]
 struct Found {
     images: u64,
@@ -118,7 +118,7 @@ struct Found {
     hurt: Vec<Hurt>,
 }
 
-/// What is damaged in a store or in a bundle.
+/// The damage in a store or a bundle.
 struct Hurt {
     bundle: Option<PathBuf>,
     names: BTreeMap<Digest, Vec<RefName>>,
@@ -126,12 +126,12 @@ struct Hurt {
     objects: Vec<DamagedObject>,
 }
 
-/// What is hurt of one image.
+/// The damage of one image.
 #[derive(Default)]
 struct Places {
-    /// First byte and the one behind the last.
+    /// The damaged ranges: first byte and end.
     ranges: Vec<(u64, u64)>,
-    /// Whether nothing can be read of it.
+    /// Whether the image cannot be opened at all.
     is_lost: bool,
 }
 
@@ -143,7 +143,7 @@ impl Found {
             return;
         }
         let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
-        // A name that cannot be read is told as damage already.
+        // A name with an unreadable record is already reported as damage.
         for (name, named) in target.store.references().unwrap_or_default() {
             if let Ok(named) = named {
                 names.entry(named.image).or_default().push(name);
@@ -195,7 +195,7 @@ impl Found {
         Ok(if ok { Exit::Done } else { Exit::Damage })
     }
 
-    /// Tells what to do next.
+    /// Suggests the next step.
     fn say_hint(&self) {
         if self.hurt.iter().any(|hurt| hurt.bundle.is_none()) {
             note(
@@ -209,13 +209,13 @@ impl Found {
     }
 }
 
-/// A number of things.
+/// Formats a count with its noun.
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 impl Hurt {
-    /// The images that are hurt, and where.
+    /// Returns the damaged images with their damaged ranges.
     fn images(&self) -> BTreeMap<Digest, Places> {
         let mut images: BTreeMap<Digest, Places> = BTreeMap::new();
         for Damage { image, start, len, .. } in &self.damaged {
@@ -233,7 +233,7 @@ impl Hurt {
         self.names.get(image).map_or(&[], Vec::as_slice)
     }
 
-    /// The place of a bundle's image or object.
+    /// Prefixes an image or object with the path of its bundle, if it is in one.
     fn in_bundle(&self, what: &str, mark: &str) -> String {
         match &self.bundle {
             Some(bundle) => format!("{}{mark}{what}", bundle.display()),
@@ -295,7 +295,7 @@ impl Hurt {
         json
     }
 
-    /// A line for every place.
+    /// Formats a line for every damaged place.
     fn details(&self) -> impl Iterator<Item = String> + '_ {
         self.damaged.iter().map(|damage| {
             let place = match (damage.image, damage.len) {
@@ -309,7 +309,7 @@ impl Hurt {
 }
 
 impl Places {
-    /// How many ranges there are, neighbours and what overlaps taken together, and how many bytes.
+    /// Returns the number of ranges, with adjacent and overlapping ones merged, and their total bytes.
     fn sum(&self) -> (usize, u64) {
         let mut ranges = self.ranges.clone();
         ranges.sort_unstable();

@@ -1,4 +1,4 @@
-//! A folder with a store of its own to run the command in.
+//! A test bed: a folder with its own store to run the command in.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![allow(dead_code, reason = "every test file is a crate of its own and uses a part of this")]
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub const MELV: &str = env!("CARGO_BIN_EXE_melv");
 
-/// Sends a signal, by its name as `kill` takes it, to a process that is there.
+/// Sends a signal, named as for `kill`, to a running process.
 #[track_caller]
 pub fn send_signal(process: u32, name: &str) {
     use rustix::process::{Pid, Signal, kill_process};
@@ -55,7 +55,7 @@ impl Bed {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    /// The command, to be run in the folder with only this environment.
+    /// Returns a command that runs in the folder with only this environment.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         let bin = Path::new(MELV).parent().unwrap().display().to_string();
@@ -70,12 +70,12 @@ impl Bed {
         Ran { what: arguments.join(" "), output }
     }
 
-    /// A line for the shell, in which `melv` is the command under test.
+    /// Runs a shell command line, in which `melv` is the command under test.
     pub fn sh(&self, line: &str) -> Ran {
         Ran { what: line.into(), output: self.command("sh").args(["-c", line]).output().unwrap() }
     }
 
-    /// What a line for the shell prints on a terminal of so many columns, standard error included.
+    /// Returns the output of a shell command line on a terminal of this width, including standard error.
     pub fn on_terminal(&self, columns: usize, line: &str) -> String {
         let line = format!("stty cols {columns} -echo; {line}");
         let mut script = self.command("script");
@@ -84,7 +84,7 @@ impl Bed {
         String::from_utf8_lossy(&output.stdout).replace('\r', "")
     }
 
-    /// Whether images can be mounted here; where not, that is said.
+    /// Whether images can be mounted here; if not, prints the reason.
     pub fn can_mount(&self) -> bool {
         std::fs::create_dir(self.path("tried")).unwrap();
         let ran = self.melv(&["mount", "tried"]);
@@ -97,7 +97,7 @@ impl Bed {
         true
     }
 
-    /// The command without the right of root to read what its mode forbids, as a line for the shell.
+    /// Runs a shell command line without root's capability to bypass file modes.
     pub fn without_override(&self, line: &str) -> Ran {
         let as_root = rustix::process::geteuid().is_root();
         let caps = "-dac_override,-dac_read_search";
@@ -150,14 +150,14 @@ impl Ran {
     }
 }
 
-/// An image of no bytes, `empty`: the library makes one, the command does not.
+/// Imports `empty`, an image without bytes: the library allows one, the command does not.
 pub fn import_empty(bed: &Bed) {
     let store = melv::Store::create_folder(bed.store(), melv::StoreOptions::default()).unwrap();
     let options = melv::ImportOptions::named("empty".parse().unwrap());
     store.import(melv::Source::stream(std::io::empty(), "nothing"), &options).unwrap();
 }
 
-/// Bytes that no compressor makes smaller, the same for the same seed.
+/// Returns incompressible bytes, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -171,20 +171,20 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A disk with data, zeros and data again, whose last block is short.
+/// A disk with data, zeros, and data again, whose last block is short.
 pub fn disk() -> Vec<u8> {
     [noise(1, 300_000), vec![0; 3 << 20], noise(2, 200_000), vec![7; 50_000], vec![0; 512 - 550_000 % 512]]
         .concat()
 }
 
-/// A later version of it: a part in its middle is other data.
+/// A later version of [`disk`], with other data in a part in its middle.
 pub fn later_disk() -> Vec<u8> {
     let mut disk = disk();
     disk[8192..16384].copy_from_slice(&noise(3, 8192));
     disk
 }
 
-/// Bytes of the files under a folder, those under its folder `without` apart.
+/// Returns the total size of the files under a folder, except those under its folder `without`.
 pub fn file_bytes(folder: &Path, without: &str) -> u64 {
     std::fs::read_dir(folder)
         .unwrap()

@@ -1,4 +1,4 @@
-//! A `melv serve` that runs while a test talks to it.
+//! A running `melv serve` for tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![allow(dead_code, reason = "each test file uses a part of this")]
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::common::{Bed, MELV, bed, disk, later_disk, send_signal};
 use crate::nbd::{Client, SOON, go_data};
 
-/// Where servers listen unless a test says otherwise.
+/// The default socket of servers in tests.
 pub const SOCKET: &str = "nbd.sock";
 
 pub struct Served {
@@ -33,7 +33,7 @@ impl Drop for Served {
     }
 }
 
-/// A bed whose store has two images: one, and a later version of it.
+/// A bed with two images in its store, the second a later version of the first.
 pub fn two_images() -> Bed {
     let bed = bed();
     bed.write("disk.raw", &disk());
@@ -43,12 +43,12 @@ pub fn two_images() -> Bed {
     bed
 }
 
-/// Serves at [`SOCKET`]; it listens.
+/// Starts a server at [`SOCKET`] and waits until it listens.
 pub fn serve(bed: &Bed, arguments: &[&str]) -> Served {
     start(bed.command(MELV).arg("serve").args(arguments).args(["--socket", SOCKET]))
 }
 
-/// Waits until what `command` starts listens.
+/// Starts a server and waits until it listens.
 pub fn start(command: &mut Command) -> Served {
     let mut served = start_silent(command);
     served.stdout.read_line(&mut served.uri).unwrap();
@@ -61,7 +61,7 @@ pub fn start(command: &mut Command) -> Served {
     served
 }
 
-/// Starts a server that says nothing: whoever passed it a socket knows where it listens.
+/// Starts a server that prints no URI, because its socket was passed to it.
 pub fn start_silent(command: &mut Command) -> Served {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -78,7 +78,7 @@ impl Served {
         send_signal(self.pid(), signal);
     }
 
-    /// The next line on standard error that has this.
+    /// Returns the next line on standard error that contains `what`.
     #[track_caller]
     pub fn line(&mut self, what: &str) -> String {
         let mut line = String::new();
@@ -91,14 +91,14 @@ impl Served {
         panic!("no line with {what:?}");
     }
 
-    /// What SIGUSR1 makes it tell; it was started with `--json`.
+    /// Returns the statistics that SIGUSR1 makes a server with `--json` print.
     #[track_caller]
     pub fn stats(&mut self) -> Value {
         self.signal("-USR1");
         serde_json::from_str(&self.line("{\"requests\"")).unwrap()
     }
 
-    /// Waits for the end; gives the exit code, and what was on standard output and standard error.
+    /// Waits for the end. Returns the exit code, standard output and standard error.
     #[track_caller]
     pub fn ended(&mut self) -> (Option<i32>, String, String) {
         let begun = Instant::now();
@@ -116,7 +116,7 @@ impl Served {
         (status.code(), out, err)
     }
 
-    /// Ends it as a service manager does.
+    /// Ends the server as a service manager does, and returns its standard error.
     #[track_caller]
     pub fn terminate(&mut self) -> String {
         self.signal("-TERM");
@@ -126,7 +126,7 @@ impl Served {
     }
 }
 
-/// A client that has been greeted.
+/// Returns a client after the greeting.
 pub fn client(path: &Path) -> Client {
     let stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -135,7 +135,7 @@ pub fn client(path: &Path) -> Client {
     client
 }
 
-/// A client that reads an export.
+/// Returns a client that can read an export.
 pub fn reading(bed: &Bed, export: &str) -> Client {
     let mut client = client(&bed.path(SOCKET));
     client.agree(ReplyMode::Structured);
@@ -143,26 +143,26 @@ pub fn reading(bed: &Bed, export: &str) -> Client {
     client
 }
 
-/// Names that a server lists.
+/// Returns the export names that a server lists.
 pub fn names(bed: &Bed) -> Vec<String> {
     let replies = client(&bed.path(SOCKET)).option(option::LIST, &[]);
     let name = |body: &[u8]| Take(body).text().unwrap().unwrap().to_owned();
     replies.iter().filter(|found| found.kind == reply::SERVER).map(|found| name(&found.body)).collect()
 }
 
-/// The kind of reply to choosing an export.
+/// Returns the type of the reply to `NBD_OPT_GO` for an export.
 pub fn kind_of_go(bed: &Bed, export: &str) -> u32 {
     let replies = client(&bed.path(SOCKET)).option(option::GO, &go_data(export.as_bytes(), &[]));
     replies.last().unwrap().kind
 }
 
-/// All bytes of an export, by requests of at most a mebibyte.
+/// Returns all bytes of an export, read by requests of at most 1 MiB.
 pub fn contents(client: &mut Client, len: usize) -> Vec<u8> {
     let end = len as u64;
     (0..end).step_by(1 << 20).flat_map(|at| client.read(at, (end - at).min(1 << 20)).bytes()).collect()
 }
 
-/// Whether a tool is installed; says that a test is skipped where it is not.
+/// Whether a tool is installed; if not, prints that the test is skipped.
 pub fn has(tool: &str) -> bool {
     let is_there = Command::new(tool).arg("--version").output().is_ok_and(|ran| ran.status.success());
     if !is_there {

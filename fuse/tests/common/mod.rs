@@ -1,4 +1,4 @@
-//! A store in a folder, and its images mounted by this very process.
+//! A store in a folder, with its images mounted by this process.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
@@ -14,7 +14,7 @@ use melv_fuse::{Error, MountOptions, Mounted, Unmounter};
 use rustix::fs::OFlags;
 
 pub const BLOCK: usize = 4096;
-/// What direct reads are aligned to.
+/// The alignment of direct reads.
 const ALIGNED: usize = 4096;
 
 pub struct Bed {
@@ -40,7 +40,7 @@ impl Bed {
         self.folder.path().join(name)
     }
 
-    /// The store anew: nothing of it is in memory, and little is kept.
+    /// Opens the store anew, with nothing in memory and a small cache.
     pub fn store(&self) -> Store {
         let options = StoreOptions { cache: Cache::new(1 << 20), ..StoreOptions::default() };
         Store::open_folder(self.path("store"), options).expect("the store")
@@ -62,7 +62,7 @@ impl Bed {
         self.store().import(Source::device(&disk), &options).expect("an import");
     }
 
-    /// All images mounted at `mnt`; says why, where that is not possible here.
+    /// Mounts all images at `mnt`. If that is not possible here, prints the reason.
     pub fn mount(&self) -> Option<Live> {
         self.mount_catalog(Catalog::all(self.store()))
     }
@@ -89,7 +89,7 @@ impl Live {
         File::open(self.dir.join(path)).expect(path)
     }
 
-    /// Opened so that every read comes to the file system.
+    /// Opens a file so that every read reaches the file system.
     pub fn direct(&self, path: &str) -> File {
         let flags = OFlags::DIRECT.bits() as i32;
         File::options().read(true).custom_flags(flags).open(self.dir.join(path)).expect(path)
@@ -99,7 +99,7 @@ impl Live {
         names(&self.dir.join(path))
     }
 
-    /// Unmounts while nobody has anything open, and waits for the end.
+    /// Unmounts while nothing is open, and waits for the end.
     pub fn end(mut self) {
         self.unmounter.unmount().expect("an unmount");
         self.thread.take().expect("it runs").join().expect("no panic").expect("a clean end");
@@ -117,7 +117,7 @@ impl Drop for Live {
     }
 }
 
-/// The names in a folder, in ascending order.
+/// Returns the names in a folder, in ascending order.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).expect("a folder");
     let mut names: Vec<_> =
@@ -126,7 +126,7 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A direct read into memory that is aligned for it.
+/// Reads directly, into aligned memory.
 pub fn read_direct(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
     let mut memory = vec![0; len + ALIGNED];
     let start = memory.as_ptr().align_offset(ALIGNED);
@@ -134,7 +134,7 @@ pub fn read_direct(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<
     Ok(memory[start..start + read].to_vec())
 }
 
-/// Bytes that no compressor makes smaller, the same for the same seed.
+/// Returns incompressible bytes, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -148,7 +148,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A disk with data, zeros and data again, whose last block is short.
+/// A disk with data, zeros, and data again, whose last block is short.
 pub fn disk() -> Vec<u8> {
     [noise(1, 40 * BLOCK), vec![0; 3 << 20], noise(2, 25 * BLOCK), vec![0; 10 * BLOCK], noise(3, 512)]
         .concat()
