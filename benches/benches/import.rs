@@ -5,8 +5,8 @@ use std::fs::File;
 use std::path::Path;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use melv::RawFile;
 use melv::limits::{CHUNK_BLOCKS_DEFAULT, LEVEL_DEFAULT};
-use melv::source::RawFile;
 use melv::{ImportOptions, MemoryStorage, Source, Store, StoreOptions};
 use melv_benches::floor::{self, Compression};
 use melv_benches::workload::{self, Result};

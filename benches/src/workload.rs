@@ -47,7 +47,7 @@ pub fn image(folder: &Path, name: &str, cache_bytes: u64, verify: VerifyMode) ->
 /// Those of its map.
 pub fn data_ranges(device: &dyn BlockDevice) -> Result<Vec<(u64, u64)>> {
     let mut ranges = Vec::new();
-    melv::device::for_each_run(device, |start, run| {
+    melv::for_each_run(device, |start, run| {
         if run.kind == RunKind::Data {
             ranges.push((start, run.len));
         }
@@ -109,7 +109,7 @@ fn block_in_frame(file: &File, offset: u64, len: usize, block: &[u8]) -> Result<
 /// Those of reading.
 pub fn spans(path: &Path, seen: &mut HashSet<[u8; 32]>) -> Result<Vec<Span>> {
     const SPAN_LEN: u64 = 1 << 20;
-    let disk = melv::source::RawFile::open(path, false)?;
+    let disk = melv::RawFile::open(path, false)?;
     let mut spans: Vec<Span> = Vec::new();
     let mut data = vec![0; SPAN_LEN as usize];
     for (start, len) in data_ranges(&disk)? {
@@ -138,7 +138,7 @@ pub fn spans(path: &Path, seen: &mut HashSet<[u8; 32]>) -> Result<Vec<Span>> {
 pub fn import_all(folder: &Path, corpus: &Path, disks: &[&str]) -> Result<()> {
     let store = Store::create_folder(folder, StoreOptions::default())?;
     for name in disks {
-        let disk = melv::source::RawFile::open(&disk_path(corpus, name), false)?;
+        let disk = melv::RawFile::open(&disk_path(corpus, name), false)?;
         store.import(Source::device(&disk), &ImportOptions::named(name.parse()?))?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The catalog of images that a front end serves.
 
-use melv::{Catalog, ImageRef};
+use melv::ImageRef;
+use melv_serve::Catalog;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::bundle_ref::BundleRef;

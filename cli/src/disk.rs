@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use melv::source::RawFile;
+use melv::RawFile;
 use melv::vmdk::{self, Warning};
 use melv::{BlockDevice, Container, RefName, StoreError};
 
@@ -17,8 +17,8 @@ use crate::session::Session;
 /// A disk in a file or on a block device, in any supported format.
 #[derive(Debug)]
 pub enum Disk {
-    /// A raw disk, with nothing but its bytes.
-    Raw(RawFile),
+    /// A raw disk, with nothing but its bytes, and the warnings of the VMDKs beside it.
+    Raw(RawFile, Vec<Warning>),
     /// A VMDK.
     Vmdk(Box<vmdk::Disk>),
     /// An image of a bundle, with its name if the reference gave one.
@@ -45,7 +45,7 @@ impl Disk {
             }
             Some(Format::Raw) => {
                 metadata(path)?;
-                Ok(Self::Raw(RawFile::open(path, pad)?))
+                Ok(Self::Raw(RawFile::open(path, pad)?, Vec::new()))
             }
         }
     }
@@ -67,15 +67,15 @@ impl Disk {
         match padded.container()? {
             Some(Container::VmdkSparse | Container::VmdkDescriptor) => Self::of_vmdk(path),
             Some(format) => Err(Failure::ForeignFile { path: path.into(), format }),
-            None if pad => Ok(Self::Raw(padded.beside(path))),
-            None => Ok(Self::Raw(RawFile::open(path, false)?.beside(path))),
+            None if pad => Ok(Self::Raw(padded, vmdk::neighbours(path))),
+            None => Ok(Self::Raw(RawFile::open(path, false)?, vmdk::neighbours(path))),
         }
     }
 
     /// Returns the device to read.
     pub fn device(&self) -> &dyn BlockDevice {
         match self {
-            Self::Raw(raw) => raw,
+            Self::Raw(raw, _) => raw,
             Self::Vmdk(vmdk) => vmdk.as_ref(),
             Self::Image(found, _) => &found.image,
         }
@@ -84,7 +84,7 @@ impl Disk {
     /// Returns the size of the disk in bytes, without padding.
     pub fn len(&self) -> u64 {
         match self {
-            Self::Raw(raw) => raw.file_size(),
+            Self::Raw(raw, _) => raw.file_size(),
             Self::Vmdk(vmdk) => vmdk.size(),
             Self::Image(found, _) => found.image.size(),
         }
@@ -107,7 +107,7 @@ impl Disk {
     /// data is verified against its ids.
     pub fn check_unchanged(&self) -> melv::Result<()> {
         match self {
-            Self::Raw(raw) => raw.check_unchanged(),
+            Self::Raw(raw, _) => raw.check_unchanged(),
             Self::Vmdk(vmdk) => vmdk.check_unchanged(),
             Self::Image(..) => Ok(()),
         }
@@ -117,7 +117,7 @@ impl Disk {
     pub fn warnings(&self) -> &[Warning] {
         match self {
             Self::Vmdk(vmdk) => vmdk.warnings(),
-            Self::Raw(raw) => raw.warnings(),
+            Self::Raw(_, warnings) => warnings,
             Self::Image(..) => &[],
         }
     }
@@ -126,7 +126,7 @@ impl Disk {
     pub fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
         match self {
             Self::Image(found, _) => found.told(result),
-            Self::Raw(_) | Self::Vmdk(_) => Ok(result?),
+            Self::Raw(..) | Self::Vmdk(_) => Ok(result?),
         }
     }
 
@@ -136,7 +136,7 @@ impl Disk {
         match self {
             Self::Image(_, Some(name)) => naming::kept_name(name),
             Self::Image(found, None) => naming::of_file(found.bundle.as_deref().unwrap_or(path)),
-            Self::Raw(_) | Self::Vmdk(_) => naming::of_file(path),
+            Self::Raw(..) | Self::Vmdk(_) => naming::of_file(path),
         }
     }
 }

@@ -3,10 +3,10 @@
 
 use std::io::{self, Chain, Cursor, Read};
 
+use melv::SpanStream;
 use melv::container::{FIRST_LEN, LAST_LEN};
 use melv::content::span_of_bytes;
 use melv::limits::SPAN_LEN;
-use melv::source::SpanStream;
 use melv::vmdk::{self, Warning};
 use melv::{BlockError, Container, Digest, Error};
 use rayon::prelude::*;
@@ -146,7 +146,7 @@ fn batches_of_spans(
         if batch.is_empty() {
             return Ok(size);
         }
-        let fill = |span: melv::source::ArrivedSpan| {
+        let fill = |span: melv::ArrivedSpan| {
             let mut data = vec![0; size.saturating_sub(span.number * span_len).min(span_len) as usize];
             (span.fill)(&mut data)?;
             Ok((span.number, data))

@@ -1,7 +1,8 @@
 //! The statistics of a front end, for people and for programs. They go to standard error, since standard
 //! output is for requested data.
 
-use melv::{Cache, Catalog};
+use melv::Cache;
+use melv_serve::Catalog;
 use serde_json::json;
 
 use crate::report::{human, note};

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::content::{ContentHasher, span_blocks, span_digest};
-use crate::device::{BlockDevice, RunKind};
 use crate::digest::Digest;
 use crate::error::{BlockError, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 use crate::ondisk::manifest::Geometry;
+use melv_block::{BlockDevice, RunKind};
 
 /// The longest hole, in bytes, that is read along with the data around it: cheaper than two reads.
 const GAP_LEN_MAX: u64 = 64 << 10;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-pub use melv_block::{BlockError, Deferred, DeviceState, Error, ErrorKind, Result, ResultExt};
+pub use melv_block::{BlockError, Deferred, Error, ErrorKind, Result, ResultExt};
 use melv_block::{Detail, Position};
 
 use crate::digest::Digest;

@@ -9,7 +9,6 @@ use crate::ondisk::map_leaf::MapLeaf;
 
 pub use crate::index::fuzzing::segment;
 pub use crate::store::fuzzing::{journal, object_of_reference, reference_of_object};
-pub use crate::vmdk::fuzzing::{Descriptor, vmdk_descriptor, vmdk_extent, vmdk_name_fault};
 
 /// Decodes a page from its stored form.
 ///

@@ -46,14 +46,10 @@ pub mod bundle;
 mod cache;
 mod codec;
 pub mod compare;
-pub mod container;
 pub mod content;
-pub mod device;
 pub mod digest;
 mod error;
-mod export;
 pub mod fault;
-mod folder_sync;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -65,38 +61,26 @@ mod index;
 pub mod limits;
 mod map;
 pub mod ondisk;
-mod output;
-pub mod serving;
-mod signature;
-pub mod source;
 pub mod space;
 pub mod storage;
 pub mod store;
 pub mod verify;
-pub mod vmdk;
-mod zeros;
 
 pub use bundle::{BundleSink, LoadOptions, LoadReport, LoadedImage, SaveOptions, SaveReport};
 pub use cache::{Cache, MemoryPages};
 pub use codec::Codec;
 pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};
-pub use container::Container;
-pub use device::{BlockDevice, Run, RunKind, SectorBits};
 pub use digest::Digest;
-pub use error::{
-    BlockError, Candidate, Deferred, DeviceState, Error, ErrorKind, Result, ResultExt, StoreError,
-    StoreErrors,
-};
-pub use export::{ExportOptions, export, export_into, export_stream};
+pub use error::{Candidate, StoreError, StoreErrors};
 pub use fault::Fault;
 pub use image::Image;
 pub use import::{ImportOptions, ImportReport, Progress};
-pub use serving::Catalog;
-pub use source::Source;
+pub use melv_block::{
+    ArrivedSpan, BlockDevice, BlockError, DepthRun, Error, ErrorKind, Result, ResultExt, Run, RunKind,
+    SectorBits, Source, SpanStream,
+};
 pub use space::Space;
 pub use storage::{FileStorage, MemoryStorage, Storage};
 pub use store::{BundleOptions, ImageRef, NamedImage, RefName, Store, StoreOptions, VerifyMode};
 pub use verify::{Damage, DamagedObject, VerifyOptions, VerifyReport};
-pub use vmdk::DiskError;
-pub use zeros::first_data;

@@ -12,7 +12,8 @@ pub const BLOCK_LEN: usize = 1 << BLOCK_BITS;
 /// Blocks in a span, the unit of the content id.
 pub const SPAN_BLOCKS: u64 = 256;
 /// Bytes in a span.
-pub const SPAN_LEN: usize = SPAN_BLOCKS as usize * BLOCK_LEN;
+pub use melv_block::SPAN_LEN;
+const _: () = assert!(SPAN_LEN == SPAN_BLOCKS as usize * BLOCK_LEN);
 /// Most blocks in a chunk: 4 MiB, which a reader must be able to hold decoded.
 pub const CHUNK_BLOCKS_MAX: u32 = 1024;
 /// Disk sizes stay below this, so that offsets fit a signed 64-bit number.

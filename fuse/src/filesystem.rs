@@ -11,9 +11,9 @@ use fuser::{
     LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
     ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
-use melv::limits::BLOCK_LEN;
-use melv::serving::{Catalog, Disk};
-use melv::{BlockDevice, RunKind};
+use melv_block::{BlockDevice, RunKind};
+use melv_format::limits::BLOCK_LEN;
+use melv_serve::{Catalog, Disk};
 
 use crate::attributes::{self, Owner};
 use crate::buffer::Buffer;
@@ -61,7 +61,7 @@ pub(crate) struct Images {
 }
 
 /// Returns the answer to a failed request.
-fn errno(error: &melv::Error) -> Errno {
+fn errno(error: &melv_block::Error) -> Errno {
     if error.is_not_found() { Errno::ENOENT } else { Errno::EIO }
 }
 
@@ -180,7 +180,7 @@ impl Images {
 }
 
 /// Logs an error, unless the image merely does not exist, and returns the answer.
-fn logged(name: &str, error: &melv::Error) -> Errno {
+fn logged(name: &str, error: &melv_block::Error) -> Errno {
     if !error.is_not_found() {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::error!(image = %name, %error, cause, "cannot be opened");
@@ -189,7 +189,7 @@ fn logged(name: &str, error: &melv::Error) -> Errno {
 }
 
 /// Returns `EIO` if the store cannot be listed, even if the reason is that it no longer exists.
-fn unlisted(error: &melv::Error) -> Errno {
+fn unlisted(error: &melv_block::Error) -> Errno {
     logged("all images", error);
     Errno::EIO
 }

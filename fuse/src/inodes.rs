@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use melv::Digest;
+use melv_format::Digest;
 
 /// The number of the root folder.
 pub(crate) const ROOT: u64 = 1;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use melv::serving::{Catalog, Entry};
+use melv_serve::{Catalog, Entry};
 
 /// The validity of a listing of all names, so that several programs that list the root share one. Counted
 /// from the end of the listing: one that takes longer than this would otherwise be outdated when it is
@@ -42,7 +42,7 @@ impl Listing {
     }
 
     /// Returns all entries, at most [`FRESH`] old.
-    pub fn entries(&self) -> melv::Result<Arc<[Entry]>> {
+    pub fn entries(&self) -> melv_block::Result<Arc<[Entry]>> {
         // Concurrent callers wait here for one listing instead of repeating it.
         let mut all = locked(&self.all);
         if let Some(All { read, entries }) = all.as_ref()
@@ -57,7 +57,7 @@ impl Listing {
     }
 
     /// Returns the folders in ascending order.
-    pub fn folders(&self) -> melv::Result<Vec<String>> {
+    pub fn folders(&self) -> melv_block::Result<Vec<String>> {
         let mut names: Vec<_> = self.entries()?.iter().map(|entry| entry.name.clone()).collect();
         names.sort_unstable();
         names.dedup();
@@ -65,12 +65,12 @@ impl Listing {
     }
 
     /// Returns the current entries of the folder `name`.
-    pub fn folder(&self, name: &str) -> melv::Result<Vec<Entry>> {
+    pub fn folder(&self, name: &str) -> melv_block::Result<Vec<Entry>> {
         self.catalog.list_of(name)
     }
 
     /// Whether the folder `name` exists now.
-    pub fn has_folder(&self, name: &str) -> melv::Result<bool> {
+    pub fn has_folder(&self, name: &str) -> melv_block::Result<bool> {
         let known = self.known_tag(name);
         let tag = self.catalog.tag_of(name, known.as_deref())?;
         let mut found = locked(&self.found);

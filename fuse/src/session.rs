@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fuser::{Config, Session, SessionACL};
-use melv::serving::Catalog;
+use melv_serve::Catalog;
 
 use crate::error::{Error, Result};
 use crate::filesystem::Images;

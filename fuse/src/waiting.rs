@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fuser::{Errno, ReplyData};
-use melv::BlockDevice;
-use melv::serving::{Disk, ExtraThread, Medium};
+use melv_block::BlockDevice;
+use melv_serve::{Disk, ExtraThread, Medium};
 
 /// The time after which an idle thread ends.
 const IDLE: Duration = Duration::from_millis(500);
@@ -42,7 +42,7 @@ struct State {
 
 /// Answers a read. The disk has logged any error. Never sends a part, which the kernel would take as the end
 /// of file.
-pub(crate) fn answer(read: melv::Result<()>, room: &[u8], reply: ReplyData) {
+pub(crate) fn answer(read: melv_block::Result<()>, room: &[u8], reply: ReplyData) {
     match read {
         Ok(()) => reply.data(room),
         Err(_) => reply.error(Errno::EIO),

@@ -96,7 +96,7 @@ fn a_name_that_changes_all_the_time_can_always_be_opened() {
 fn what_was_read_stays_in_the_page_cache_when_it_is_opened_again() {
     let bed = bed();
     bed.import("web", &noise(1, 256 * BLOCK));
-    let catalog = melv::Catalog::all(bed.store());
+    let catalog = melv_serve::Catalog::all(bed.store());
     let counters = catalog.counters().clone();
     let Some(live) = bed.mount_catalog(catalog) else { return };
     let path = live.dir.join("web/latest.raw");

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use common::{BLOCK, bed, disk, noise, read_direct};
-use melv::Catalog;
+use melv_serve::Catalog;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 

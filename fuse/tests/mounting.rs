@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{BLOCK, bed, noise};
-use melv::Catalog;
 use melv_fuse::{Error, MountOptions, Mounted, check};
+use melv_serve::Catalog;
 
 #[test]
 fn only_an_empty_folder_is_mounted_at() {

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use common::{BLOCK, Bed, Live, bed, noise};
 use melv::storage::{FaultyStorage, Operation};
-use melv::{Catalog, FileStorage, Store, StoreOptions};
+use melv::{FileStorage, Store, StoreOptions};
+use melv_serve::Catalog;
 
 /// Mounts a store with this number of names, and counts the operations on it.
 fn mounted(names: usize) -> Option<(Bed, Live, FaultyStorage<FileStorage>)> {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::{BLOCK, bed, noise, read_direct};
 use melv::storage::{Append, FileStorage, Held, Listed, LockMode, ReadAt, Storage};
-use melv::{Catalog, Store, StoreOptions};
+use melv::{Store, StoreOptions};
+use melv_serve::Catalog;
 
 const BLOCKS: u64 = 4096;
 const READERS: u64 = 24;

@@ -5,10 +5,10 @@ use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use melv::device::for_each_run;
+use melv::for_each_run;
 use melv::fuzzing;
 use melv::limits::SPAN_LEN;
-use melv::source::SpanStream;
+use melv::SpanStream;
 use melv::vmdk::{Disk, ExtentKind, Stream, looks_like};
 use melv::{BlockDevice, Error, ErrorKind, Result};
 

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use melv::serving::Medium;
-use melv::{BlockDevice, Error, ErrorKind, RunKind};
+use melv_block::{BlockDevice, Error, ErrorKind, RunKind};
+use melv_serve::Medium;
 
 use crate::channel::Channel;
 use crate::negotiation::{ReplyMode, Session};

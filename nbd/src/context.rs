@@ -1,6 +1,6 @@
 //! Metadata contexts: the content of block status, and the queries for it.
 
-use melv::{BlockDevice, Result, RunKind};
+use melv_block::{BlockDevice, Result, RunKind};
 
 /// The maximum number of extents in one reply; the client asks again from its end.
 const EXTENTS_MAX: usize = 4096;

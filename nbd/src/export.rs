@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use melv::{BlockDevice, Catalog};
+use melv_block::BlockDevice;
+use melv_serve::Catalog;
 
 use crate::wire::export;
 

@@ -22,7 +22,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use melv::serving::{ExtraThread, Medium};
+use melv_serve::{ExtraThread, Medium};
 
 use crate::answer::{Answers, PIECE_LEN};
 use crate::channel::Channel;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-use melv::source::RawFile;
+use melv::RawFile;
 use melv::{BlockDevice, Image, ImportOptions, Run, RunKind, Source, Store, StoreOptions};
 use melv_benches::memory::Memory;
 use melv_benches::numbered::mixed;
@@ -80,7 +80,7 @@ impl BlockDevice for Patched<'_> {
 /// The blocks of a disk that hold data.
 fn data_blocks(disk: &dyn BlockDevice) -> Result<Vec<u64>> {
     let mut blocks = Vec::new();
-    melv::device::for_each_run(disk, |start, run| {
+    melv::for_each_run(disk, |start, run| {
         if run.kind == RunKind::Data {
             let first = start / BLOCK_LEN as u64;
             blocks.extend(first..first + run.len / BLOCK_LEN as u64);

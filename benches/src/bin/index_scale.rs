@@ -16,8 +16,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use melv::device::for_each_run;
-use melv::source::RawFile;
+use melv::RawFile;
+use melv::for_each_run;
 use melv::{BlockDevice, ImportOptions, ImportReport, RunKind, Source, Store, StoreOptions};
 use melv_benches::memory::{Memory, peak_during};
 use melv_benches::numbered::{NumberedDisk, OrderedDisk, Scatter};

@@ -46,7 +46,7 @@ impl BlockDevice for Sample<'_> {
 /// # Errors
 /// Those of importing and reading.
 pub fn measure(disk: &Path) -> Result<Vec<FrontierPoint>> {
-    let disk = melv::source::RawFile::open(disk, false)?;
+    let disk = melv::RawFile::open(disk, false)?;
     let sample = Sample(&disk);
     let mut points = Vec::new();
     for chunk_kib in SIZES_KIB {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use melv::limits::{CHUNK_BLOCKS_DEFAULT, LEVEL_DEFAULT};
-use melv::{ImportOptions, ResultExt, Source, Store, StoreError, StoreOptions};
+use melv::{ImportOptions, Source, Store, StoreError, StoreOptions};
 
 use crate::BLOCK_LEN;
 use crate::floor::{self, Compression};
@@ -18,7 +18,7 @@ fn import(folder: &Path, disk: &Path, name: &str) -> Result<f64> {
         }
         other => other?,
     };
-    let disk = melv::source::RawFile::open(disk, false)?;
+    let disk = melv::RawFile::open(disk, false)?;
     let options = ImportOptions { replace: true, ..ImportOptions::named(name.parse()?) };
     Ok(seconds(|| store.import(Source::device(&disk), &options).map(drop))?)
 }

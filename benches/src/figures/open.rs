@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use melv::source::RawFile;
+use melv::RawFile;
 use melv::{
     BlockDevice, Cache, FileStorage, Image, ImportOptions, MemoryStorage, Run, Source, Store, StoreOptions,
 };

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use melv::RawFile;
 use melv::limits::SPAN_LEN;
-use melv::source::RawFile;
 use melv::vmdk::Warning;
 use melv::{BlockDevice, Comparison, Error, compare, first_data};
 use rayon::prelude::*;
@@ -78,7 +78,7 @@ impl Side {
             Operand::File(path) => Disk::open(&path, format, true, session)?,
         };
         let len = match &disk {
-            Disk::Raw(raw) => len_of_file(raw, Path::new(text))?,
+            Disk::Raw(raw, _) => len_of_file(raw, Path::new(text))?,
             Disk::Vmdk(_) | Disk::Image(..) => disk.device().size(),
         };
         Ok(Self { disk, len })
@@ -225,6 +225,6 @@ fn blame(error: Error, one: &Disk, other: Option<&Disk>) -> Failure {
 fn image_of(disk: &Disk) -> Option<&operand::Found> {
     match disk {
         Disk::Image(found, _) => Some(found.as_ref()),
-        Disk::Raw(_) | Disk::Vmdk(_) => None,
+        Disk::Raw(..) | Disk::Vmdk(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use melv::content::ContentHasher;
 use melv::limits::SPAN_LEN;
 use melv::ondisk::manifest::Geometry;
-use melv::source::padded_size;
+use melv::padded_size;
 use melv::vmdk::Warning;
 use melv::{Digest, ErrorKind, content_of};
 use serde_json::json;

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use melv::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
-use melv::source::{ArrivedSpan, SpanStream};
 use melv::vmdk::Warning;
+use melv::{ArrivedSpan, SpanStream};
 use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError};
 use serde_json::json;
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use melv::RawFile;
 use melv::digest::object_digest;
 use melv::fault::Fault;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
-use melv::source::RawFile;
 use melv::vmdk::{self, Access, Extent};
 use melv::{BlockDevice, Container, Digest, DiskError, Error, ErrorKind, StoreError};
 use serde_json::{Value, json};

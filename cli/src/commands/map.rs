@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use melv::image::{DepthRun, Lineage};
+use melv::DepthRun;
+use melv::image::Lineage;
 use melv::{BlockDevice, BlockError, RunKind};
 use serde_json::json;
 

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use clap::ValueEnum;
-use melv::{Cache, Catalog, Error, MemoryPages};
+use melv::{Cache, Error, MemoryPages};
 use melv_nbd::listen::{self, SocketFile};
 use melv_nbd::tls::{self, Clients};
 use melv_nbd::{Listener, Server, ServerOptions, Socket, TlsPolicy};
+use melv_serve::Catalog;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};

@@ -11,7 +11,6 @@ use super::chunks::check_cancel;
 use super::known_chunks::{KnownChunks, WINDOW};
 use super::load_frames::FrameWriter;
 use super::load_pages::StagedPages;
-use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::heal::{self, Health};
@@ -25,6 +24,7 @@ use crate::store::merge::{OwnList, StagedList};
 use crate::store::record::Record;
 use crate::store::stage::Stage;
 use crate::store::{ImageRef, RefName, Shared, Store, names};
+use melv_block::BlockDevice;
 
 /// How often a load begins anew because another writer changed the same lists.
 const TRIES: u32 = 8;

@@ -11,8 +11,8 @@ use crate::digest::Digest;
 use crate::error::{BlockError, Result};
 use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX};
-use crate::output::Target;
 use crate::store::{ImageRef, RefName, Store};
+use melv_block::Target;
 
 /// How to save.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::ondisk::bundle::HEAD_LEN;
-use crate::output::OutputFile;
+use melv_block::OutputFile;
 
 /// A file or device that is written front to back, and at last at its front.
 pub trait BundleSink {

@@ -6,10 +6,10 @@
 
 use super::walk::Piece;
 use super::{Image, read};
-use crate::device::{BlockDevice, DepthRun, RunKind};
 use crate::error::Result;
 use crate::limits::BLOCK_LEN;
 use crate::store::Store;
+use melv_block::{BlockDevice, DepthRun, RunKind};
 
 /// An image and its ancestors, nearest first, as far as the store has them.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Lineage {
     }
 
     /// Returns the runs of leaf `leaf` of the image's map, in ascending order; neighbours may be alike.
-    pub(crate) fn runs_of_leaf(&self, leaf: u64) -> Result<Vec<DepthRun>> {
+    pub fn runs_of_leaf(&self, leaf: u64) -> Result<Vec<DepthRun>> {
         let Some(image) = self.0.first() else { return Ok(Vec::new()) };
         let size = image.size();
         let mut pieces = Vec::new();

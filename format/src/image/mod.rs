@@ -12,7 +12,6 @@ mod lineage;
 mod read;
 mod walk;
 
-pub use crate::device::DepthRun;
 pub(crate) use blocks::{BlockSet, ChunkBlocks, ListBlocks};
 pub use lineage::Lineage;
 pub use read::Image;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::Image;
-use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::map::SearchableLeaf;
 use crate::store::list::List;
+use melv_block::BlockDevice;
 
 /// A run of guest blocks with one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

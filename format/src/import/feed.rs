@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use super::options::ImportOptions;
-use crate::device::{BlockDevice, RunKind};
 use crate::error::{BlockError, Error, Result, StoreError};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
-use crate::source::{ArrivedSpan, Source, SourceKind, SpanStream, padded_size};
+use melv_block::{ArrivedSpan, Source, SourceKind, SpanStream, padded_size};
+use melv_block::{BlockDevice, RunKind};
 
 /// The bytes read before they are hashed: less than half of a core's own cache.
 const PIECE_LEN: usize = 128 << 10;
@@ -259,7 +259,7 @@ fn read_runs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Run;
+    use melv_block::Run;
 
     /// A device with ones in the given byte ranges; reading anything else fails.
     #[derive(Debug)]

@@ -13,9 +13,9 @@ use super::packer::{EncodedChunk, Packer, encode};
 use super::plain::Plain;
 use super::sequencer::{ChunkJob, HashedSpan, Sequencer};
 use crate::content::{span_blocks, span_digest};
-use crate::device::BlockDevice;
 use crate::error::{BlockError, Error, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
+use melv_block::BlockDevice;
 
 /// The bytes of chunks between sequencing and packing, per thread.
 const CHUNK_BYTES_PER_THREAD: usize = 4 << 20;

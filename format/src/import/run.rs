@@ -10,7 +10,6 @@ use super::packer::Packer;
 use super::pipeline::Pipeline;
 use super::sequencer::{Sequencer, SequencerParts};
 use crate::content::ContentHasher;
-use crate::device::SectorBits;
 use crate::digest::{Digest, object_digest};
 use crate::error::{Result, StoreError};
 use crate::heal::{self, Health};
@@ -19,13 +18,14 @@ use crate::index::{self, CommittedIndex, PendingIndex};
 use crate::limits::{BLOCK_BITS, BLOCK_LEN, LEAF_BITS_MIN, LEAVES_MAX};
 use crate::ondisk::manifest::{Geometry, ListUse, Manifest};
 use crate::ondisk::record;
-use crate::source::{Source, SourceKind};
 use crate::store::commit::{Naming, Publication};
 use crate::store::journal::committed_lists;
 use crate::store::list_writer::WrittenList;
 use crate::store::merge::StagedList;
 use crate::store::stage::Stage;
 use crate::store::{Shared, Store, names};
+use melv_block::SectorBits;
+use melv_block::{Source, SourceKind};
 
 /// The largest size in bytes for a stream; its leaves are laid out before its size is known.
 const STREAM_SIZE_MAX: u64 = LEAVES_MAX << (LEAF_BITS_MIN + BLOCK_BITS);

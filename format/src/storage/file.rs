@@ -18,7 +18,7 @@ use super::fs::{Access, Fs, Kind, Stat, SyncPoint};
 use super::machine::Machine;
 use super::real_fs::RealFs;
 use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
-use crate::folder_sync::folder_synced;
+use melv_block::folder_synced;
 
 /// How long to sleep between two tries for a lock; the kernel offers no wait with a limit.
 const LOCK_POLL: Duration = Duration::from_millis(20);

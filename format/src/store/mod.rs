@@ -64,5 +64,5 @@ pub(crate) use bundle::OPEN_LEN_MAX;
 pub use names::{ImageRef, RefName};
 pub(crate) use open::{Shared, read_range};
 pub use open::{Store, StoreOptions, VerifyMode};
-pub(crate) use pin::Pin;
+pub use pin::Pin;
 pub use refs::NamedImage;

@@ -213,6 +213,14 @@ impl Store {
     pub fn cache(&self) -> &Cache {
         &self.shared.cache
     }
+
+    /// Checks that the store's header still exists.
+    ///
+    /// # Errors
+    /// [`StoreError::NoStore`]; an I/O error.
+    pub fn check_exists(&self) -> Result<()> {
+        self.shared.check_is_there()
+    }
 }
 
 impl Shared {

@@ -11,7 +11,7 @@ use crate::error::Result;
 /// What an image needs of its store, held open for as long as this lives: about one descriptor for 64 MiB
 /// stored, shared by all images that need the same object.
 #[derive(Debug)]
-pub(crate) struct Pin {
+pub struct Pin {
     shared: Arc<Shared>,
     names: BTreeSet<String>,
 }
@@ -21,7 +21,7 @@ impl Pin {
     ///
     /// # Errors
     /// Damage of a list's locator; objects that are missing.
-    pub fn of(shared: &Arc<Shared>, record: &Record) -> Result<Self> {
+    pub(crate) fn of(shared: &Arc<Shared>, record: &Record) -> Result<Self> {
         let mut pin = Self { shared: shared.clone(), names: BTreeSet::new() };
         // What a bundle holds is in one file, which is open already.
         if shared.bundle.is_some() {

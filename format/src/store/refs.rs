@@ -145,7 +145,7 @@ impl Store {
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub(crate) fn tags_of(&self, name: &str) -> Result<Vec<RefName>> {
+    pub fn tags_of(&self, name: &str) -> Result<Vec<RefName>> {
         if !is_name(name) {
             return Ok(Vec::new());
         }

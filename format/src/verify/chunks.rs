@@ -8,7 +8,6 @@ use rayon::prelude::*;
 use super::Verifier;
 use super::damaged::object_of;
 use super::ranges::{Range, Ranges, Rest};
-use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, InStore, Result, StoreError};
 use crate::fault::Fault;
@@ -19,6 +18,7 @@ use crate::ondisk::pack;
 use crate::store::carry::is_all;
 use crate::store::list::{List, Locator};
 use crate::store::{Shared, VerifyMode, names};
+use melv_block::BlockDevice;
 
 /// Why blocks cannot be read of which the store does not say that it holds them.
 const LACKS: &str = "its frames here do not hold these blocks (rule block-absent)";

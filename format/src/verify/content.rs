@@ -3,7 +3,6 @@
 use super::Verifier;
 use super::ranges::{Range, Ranges, Rest};
 use crate::content::{ContentHasher, span_digest};
-use crate::device::BlockDevice;
 use crate::digest::{Digest, block_digest};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fault::Fault;
@@ -11,6 +10,7 @@ use crate::image::Image;
 use crate::index::Digests;
 use crate::limits::{BLOCK_LEN, SPAN_BLOCKS};
 use crate::ondisk::digest_table::Entry;
+use melv_block::BlockDevice;
 
 const SPAN_LEN: u64 = crate::limits::SPAN_LEN as u64;
 

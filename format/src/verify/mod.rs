@@ -31,7 +31,6 @@ pub use self::damaged::DamagedObject;
 use self::objects::check_pack;
 use self::ranges::Told;
 use crate::content::ContentHasher;
-use crate::device::BlockDevice;
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, ErrorKind, InStore, Result, StoreError};
 use crate::fault::Fault;
@@ -43,6 +42,7 @@ use crate::ondisk::map_leaf::MapLeaf;
 use crate::storage::ReadAt;
 use crate::store::list::List;
 use crate::store::{Shared, Store, names, scrub};
+use melv_block::BlockDevice;
 
 /// How thoroughly to look.
 #[derive(Default)]

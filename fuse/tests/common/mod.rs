@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use melv::source::RawFile;
-use melv::{Cache, Catalog, ImportOptions, Source, Store, StoreOptions};
+use melv::RawFile;
+use melv::{Cache, ImportOptions, Source, Store, StoreOptions};
 use melv_fuse::{Error, MountOptions, Mounted, Unmounter};
+use melv_serve::Catalog;
 use rustix::fs::OFlags;
 
 pub const BLOCK: usize = 4096;

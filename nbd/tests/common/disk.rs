@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use melv::device::DepthRun;
+use melv::DepthRun;
 use melv::digest::object_digest;
 use melv::{BlockDevice, BlockError, Error, Result, Run, RunKind, StoreError};
 use melv_nbd::{Export, Exports};

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 
 use melv::BlockDevice;
-use melv::serving::Medium;
 use melv_nbd::answer::{Answers, PIECE_LEN};
 use melv_nbd::channel::Channel;
 use melv_nbd::negotiation::{Negotiation, OPTION_LEN_MAX, ReplyMode, Session, Step};
@@ -12,6 +11,7 @@ use melv_nbd::output::Output;
 use melv_nbd::request::{Request, Todo};
 use melv_nbd::wire::Take;
 use melv_nbd::{Exports, Socket, TlsPolicy};
+use melv_serve::Medium;
 
 use super::model::{self, Agreed, End, Wrong};
 use super::replies::{self, DAMAGED};

@@ -1,0 +1,775 @@
+//! VMDKs that two readers could take for two disks, or that one would take and another not: file
+//! and pipe say the same about each.
+
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+mod common;
+#[path = "common/vmdk_made.rs"]
+mod vmdk_made;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Rng, VecDisk, assert_equal, random_disk, read_all};
+use melv::SpanStream;
+use melv::for_each_run;
+use melv::limits::SPAN_LEN;
+use melv::vmdk::{Disk, Fault, Oddity, Stream, looks_like};
+use melv::{BlockDevice, BlockError, DiskError, Result, ResultExt, content_of};
+use tempfile::TempDir;
+use vmdk_made::{
+    Grains, Habits, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream,
+};
+
+const LAYOUTS: [Layout; 3] = [Layout::True, Layout::Patched, Layout::Front];
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    fs::write(folder.join(name), bytes).unwrap();
+    folder.join(name)
+}
+
+fn from_file(bytes: &[u8]) -> Result<Vec<u8>> {
+    let folder = folder();
+    let disk = Disk::open(&put(folder.path(), "disk.vmdk", bytes))?;
+    for_each_run(&disk, |_, _| Ok(()))?;
+    read_all(&disk)
+}
+
+fn from_pipe(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = Stream::open(bytes, "pipe")?;
+    let mut disk = vec![0; stream.size() as usize];
+    while let Some(span) = stream.next_span()? {
+        let start = span.number as usize * SPAN_LEN;
+        let end = disk.len().min(start + SPAN_LEN);
+        (span.fill)(&mut disk[start..end])?;
+    }
+    Ok(disk)
+}
+
+fn fault<T>(result: Result<T>) -> (u64, Fault) {
+    let error = result.err().expect("it is refused");
+    match error.into_detail() {
+        Ok(DiskError::Vmdk { offset, fault, .. }) => (offset, fault),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn feature<T>(result: Result<T>) -> String {
+    let error = result.err().expect("it is refused");
+    match (error.detail(), error.detail()) {
+        (Some(BlockError::Unsupported { feature, .. }), _) => feature.clone(),
+        (_, Some(DiskError::Difference { .. })) => error.to_string(),
+        _ => panic!("{error:?}"),
+    }
+}
+
+/// A stream of a disk, and the disk.
+fn made(sparse: Sparse, seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let disk = random_disk(seed, 12 * 65536 + 3 * SECTOR);
+    let sparse = Sparse { descriptor: Some(embedded("streamOptimized", disk.len())), ..sparse };
+    (sparse.make(&disk), disk)
+}
+
+// ---- one stream, one disk ----------------------------------------------------------------
+
+#[test]
+fn only_zeros_may_follow_the_end_of_a_stream() {
+    let (vmdk, disk) = made(stream(Layout::True), 1);
+    for zeros in [0, 1, 511, 512, 5000, 1 << 20, (3 << 20) + 700] {
+        let padded = [&vmdk[..], &vec![0; zeros]].concat();
+        assert_equal(&from_pipe(&padded).unwrap(), &disk, "piped");
+        assert_equal(&from_file(&padded).unwrap(), &disk, "a file");
+        let last = [&padded[..], &[7]].concat();
+        let found = fault(from_pipe(&last));
+        assert!(matches!(found.1, Fault::Value { found: 7, expected: "0", .. }), "{}", found.1);
+        assert_eq!(found.0, padded.len() as u64);
+        // Of a file, what is at the end decides where the stream ends.
+        let found = fault(from_file(&last));
+        let is_far = matches!(found.1, Fault::Cut { .. }) && zeros >= 1 << 20;
+        assert!(is_far || matches!(found.1, Fault::Value { found: 7, .. }), "{}", found.1);
+    }
+}
+
+#[test]
+fn zeros_behind_a_stream_are_passed_over_where_they_are_holes() {
+    let (vmdk, disk) = made(stream(Layout::True), 1);
+    let folder = folder();
+    let path = put(folder.path(), "disk.vmdk", &vmdk);
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    let opened = Disk::open(&path).unwrap();
+    assert_equal(&read_all(&opened).unwrap(), &disk, "before a hole of a TiB");
+    let bytes = (1 << 40) - vmdk.len() as u64;
+    assert_eq!(opened.warnings()[0].oddity, Oddity::Padding { bytes });
+    // And a stream that was cut off is that, wherever its zeros end.
+    fs::write(&path, &vmdk[..vmdk.len() - 1024]).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    assert!(matches!(fault(Disk::open(&path)).1, Fault::Cut { .. }));
+}
+
+#[test]
+fn a_footer_that_comes_twice_is_two_ends() {
+    let (vmdk, _) = made(stream(Layout::True), 1);
+    let (before, end) = vmdk.split_at(vmdk.len() - 512);
+    let two = [before, &before[before.len() - 1024..], end].concat();
+    for (at, found) in [fault(from_file(&two)), fault(from_pipe(&two))] {
+        assert!(matches!(found, Fault::TwoEnds { .. }) && at == vmdk.len() as u64 - 1024, "{at} {found}");
+    }
+    // The marker of the end is missing: cut off.
+    for found in [fault(from_file(before)).1, fault(from_pipe(before)).1] {
+        assert!(matches!(found, Fault::Cut { expected: "the marker that ends the stream" }), "{found}");
+    }
+}
+
+#[test]
+fn two_streams_in_one_file_are_no_disk() {
+    let (one, _) = made(stream(Layout::True), 1);
+    let (mut other, _) = made(stream(Layout::True), 2);
+    let two = [&one[..], &other].concat();
+    assert_eq!(
+        fault(from_file(&two)),
+        (one.len() as u64 - 1024, Fault::TwoEnds { other: two.len() as u64 - 1024 })
+    );
+    assert!(fault(from_file(&two)).1.to_string().contains("two streams"));
+    assert_eq!(fault(from_pipe(&two)).0, one.len() as u64);
+    // The other's places moved, so that a reader from the back finds it sound.
+    let (shift, directory) = ((one.len() / SECTOR) as u64, get64(&other, other.len() - 1024 + 56));
+    let table_at = get32(&other, directory as usize * SECTOR) as usize * SECTOR;
+    for entry in 0..512 {
+        let at = table_at + entry * 4;
+        let sector = get32(&other, at);
+        put32(&mut other, at, if sector == 0 { 0 } else { sector + shift as u32 });
+    }
+    put32(&mut other, directory as usize * SECTOR, (table_at / SECTOR) as u32 + shift as u32);
+    let footer = other.len() - 1024 + 56;
+    put64(&mut other, footer, directory + shift);
+    let two = [&one[..], &other].concat();
+    assert!(matches!(fault(from_file(&two)).1, Fault::TwoEnds { .. }));
+    assert!(matches!(
+        fault(from_pipe(&two)).1,
+        Fault::Value { what: "a byte after the end of the stream", .. }
+    ));
+}
+
+/// Habits in any combination, each alone first.
+fn habits(number: u64) -> Habits {
+    let mut rng = Rng::new(number);
+    let mut is = |bit: u64| if number < 8 { number == bit } else { rng.below(2) == 0 };
+    let mut habits = Habits {
+        zero_sizes: is(1),
+        flag_without_place: is(2),
+        together: is(3),
+        gap: usize::from(is(4)),
+        redundant: is(5),
+        extra_tables: usize::from(is(6)),
+        footer_overhead: is(7).then_some(21),
+    };
+    if number >= 8 {
+        habits.gap *= [1, 2, 3, 4, 5, 2048][rng.below(6) as usize];
+        habits.extra_tables *= 1 + rng.below(3) as usize;
+    }
+    habits
+}
+
+#[test]
+fn whatever_the_habits_of_its_writer_a_stream_is_its_disk_from_a_file_and_from_a_pipe() {
+    for number in 0..160 {
+        let mut rng = Rng::new(1000 + number);
+        // One table, its last entry used or not; several, the first or the last of them empty.
+        let grain_sectors = 8;
+        let tables = 1 + rng.below(4) as usize;
+        let short = if rng.below(2) == 0 { 0 } else { 3 };
+        let mut disk = vec![0; (tables * 128 * grain_sectors - short) * SECTOR];
+        for (grain, bytes) in disk.chunks_mut(grain_sectors * SECTOR).enumerate() {
+            let is_used = match number % 3 {
+                0 => rng.below(40) == 0,
+                1 => grain / 128 != tables - 1 && rng.below(3) == 0,
+                _ => grain / 128 != 0 || tables == 1,
+            };
+            if is_used {
+                bytes.fill(grain as u8 | 1);
+            }
+        }
+        let layout = [Layout::True, Layout::Patched][rng.below(2) as usize];
+        let habits = habits(number);
+        let sparse = Sparse {
+            grain_sectors,
+            entries: 128,
+            version: 3,
+            grains: Grains::Marked(layout),
+            descriptor: Some(embedded("streamOptimized", disk.len())),
+            habits,
+            ..Sparse::default()
+        };
+        let mut vmdk = sparse.make(&disk);
+        let what = format!("{number}: {layout:?} {habits:?}, {tables} tables");
+        let read = |vmdk: &[u8]| [from_file(vmdk), from_pipe(vmdk)];
+        for (from, found) in ["file", "pipe"].into_iter().zip(read(&vmdk)) {
+            let found = found.unwrap_or_else(|error| panic!("{what}, {from}: {error:?}"));
+            assert_equal(&found, &disk, &what);
+        }
+        // With zeros behind it the same; with the last sector before its end cut off, none.
+        let padded = [&vmdk[..], &vec![0; 700 * rng.below(9) as usize]].concat();
+        read(&padded).into_iter().for_each(|found| assert_equal(&found.expect(&what), &disk, &what));
+        let cut = vmdk.len() - 2 * SECTOR;
+        for found in read(&vmdk[..cut]) {
+            assert!(matches!(fault(found).1, Fault::Cut { .. } | Fault::Truncated { .. }), "{what}");
+        }
+        // And a directory that names a table where none is.
+        let place = if layout == Layout::True { vmdk.len() - 2 * SECTOR + 56 } else { 56 };
+        let directory = get64(&vmdk, place) as usize * SECTOR;
+        if let Some(at) = (0..tables).map(|table| directory + table * 4).find(|&at| get32(&vmdk, at) != 0) {
+            put32(&mut vmdk, at, (directory / SECTOR) as u32);
+            read(&vmdk).into_iter().for_each(|found| assert!(found.is_err(), "{what}"));
+        }
+    }
+}
+
+/// Content ids of the disks of two writers' streams, computed from the raw disks.
+#[test]
+fn streams_of_vmware_and_of_xen_orchestra_have_the_content_of_their_disks() {
+    let vmware = Habits { extra_tables: 1, ..Habits::default() };
+    let xen = Habits {
+        zero_sizes: true,
+        flag_without_place: true,
+        together: true,
+        redundant: true,
+        footer_overhead: Some(21),
+        ..Habits::default()
+    };
+    let mut one = vec![0; 32 << 20];
+    one[..65536].copy_from_slice(&b"melv".repeat(16384));
+    let mut two = vec![0; 64 << 20];
+    two[..65536].fill(b'a');
+    two[700 * 65536..701 * 65536].fill(b'b');
+    for (disk, habits, id) in [
+        (&one, vmware, "5a0cb71e2dd6f16c03831a66cb91127c36d6af83ef865efcd4fc1fe264ef2fd5"),
+        (&two, xen, "27d22838106c2a6b31ef83b92b8805e062a9f95524d18ceaa8d29916fa40305a"),
+        (
+            &two,
+            Habits { gap: 2048, ..xen },
+            "27d22838106c2a6b31ef83b92b8805e062a9f95524d18ceaa8d29916fa40305a",
+        ),
+    ] {
+        for layout in [Layout::True, Layout::Patched] {
+            let descriptor = Some(embedded("streamOptimized", disk.len()));
+            let vmdk = Sparse { descriptor, habits, ..stream(layout) }.make(disk);
+            for found in [from_file(&vmdk), from_pipe(&vmdk)] {
+                let found = content_of(&VecDisk(found.expect(id)), None, None).unwrap();
+                assert_eq!(found.to_string(), id, "{layout:?} {habits:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stale_footer_behind_a_header_that_tells_the_place_is_no_fault() {
+    let (vmdk, disk) = made(stream(Layout::True), 3);
+    let footer = vmdk.len() - 1024;
+    let mut stale = vmdk.clone();
+    put64(&mut stale, 56, get64(&vmdk, footer + 56));
+    put64(&mut stale, footer + 56, u64::MAX);
+    assert_equal(&from_file(&stale).unwrap(), &disk, "a file");
+    assert_equal(&from_pipe(&stale).unwrap(), &disk, "piped");
+    put64(&mut stale, footer + 56, get64(&vmdk, footer + 56) - 1);
+    for (at, found) in [fault(from_file(&stale)), fault(from_pipe(&stale))] {
+        assert!(matches!(found, Fault::Disagree { .. }) && at == footer as u64 + 56, "{found}");
+    }
+}
+
+#[test]
+fn progress_markers_are_one_sector_whatever_they_say() {
+    for layout in LAYOUTS {
+        for value in [0, 1, 256, u64::MAX] {
+            let (vmdk, disk) = made(Sparse { progress: Some(value), ..stream(layout) }, 4);
+            assert_equal(&from_pipe(&vmdk).unwrap(), &disk, "piped");
+            assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
+        }
+    }
+}
+
+#[test]
+fn a_header_that_says_compressed_in_one_place_and_not_in_another_is_refused() {
+    let disk = random_disk(5, 300 * SECTOR);
+    let plain = |create_type| {
+        let descriptor = Some(embedded(create_type, disk.len()));
+        Sparse { descriptor, ..Sparse::default() }.make(&disk)
+    };
+    let mut vmdk = plain("monolithicSparse");
+    assert_equal(&from_file(&vmdk).unwrap(), &disk, "plain");
+    for compression in [1u8, 2, 255] {
+        vmdk[77] = compression;
+        for (at, found) in [fault(from_file(&vmdk)), fault(from_pipe(&vmdk))] {
+            assert!(
+                matches!(found, Fault::Value { found, .. } if found == u64::from(compression)),
+                "{found}"
+            );
+            assert_eq!(at, 77);
+        }
+    }
+    let is_flag = |(at, found): (u64, Fault)| {
+        assert!(at == 8 && found.to_string().contains("bit 16"), "{at} {found}");
+    };
+    is_flag(fault(from_file(&plain("streamOptimized"))));
+    is_flag(fault(from_file(&plain("STREAMoptimized"))));
+    let folder = folder();
+    put(folder.path(), "one.vmdk", Sparse::default().make(&disk));
+    let text = descriptor("streamOptimized", &["RW 300 SPARSE \"one.vmdk\"".to_owned()]);
+    is_flag(fault(Disk::open(&put(folder.path(), "disk.vmdk", text))));
+}
+
+// ---- a capacity up to the end of the last grain --------------------------------------------
+
+/// Puts the capacity into the header, and into the footer of a stream that has one.
+fn put_capacity(vmdk: &mut [u8], sectors: u64) {
+    if get64(vmdk, 56) == u64::MAX {
+        let footer = vmdk.len() - 1024;
+        put64(vmdk, footer + 12, sectors);
+    }
+    put64(vmdk, 12, sectors);
+}
+
+#[test]
+fn the_descriptor_says_where_the_disk_ends_in_the_last_grain() {
+    let mut all = vec![Grains::Plain, Grains::Bare(Layout::Front)];
+    all.extend(LAYOUTS.map(Grains::Marked));
+    for grains in all {
+        for (grain, sectors) in [(128usize, 300usize), (8, 4099), (4096, 4097), (4096, 8191), (4096, 4500)] {
+            let mut whole = random_disk(6, sectors.next_multiple_of(grain) * SECTOR);
+            whole[(sectors - 1) * SECTOR..].fill(7);
+            let expected = &whole[..sectors * SECTOR];
+            let create_type = if grains == Grains::Plain { "monolithicSparse" } else { "streamOptimized" };
+            let descriptor = Some(embedded(create_type, expected.len()));
+            let vmdk = Sparse { grain_sectors: grain, grains, descriptor, ..Sparse::default() }.make(&whole);
+            assert_eq!(get64(&vmdk, 12) as usize, sectors.next_multiple_of(grain));
+            assert_equal(&from_file(&vmdk).unwrap(), expected, "a file");
+            let folder = folder();
+            let disk = Disk::open(&put(folder.path(), "disk.vmdk", &vmdk)).unwrap();
+            assert_eq!(disk.size(), expected.len() as u64);
+            assert!(matches!(
+                disk.read_at(disk.size(), &mut [0]).detail(),
+                Some(BlockError::OutOfRange { .. })
+            ));
+            let id = content_of(&VecDisk(expected.to_vec()), None, None).unwrap();
+            assert_eq!(content_of(&disk, None, None).unwrap(), id);
+            if matches!(grains, Grains::Marked(_)) {
+                assert_equal(&from_pipe(&vmdk).unwrap(), expected, "piped");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_last_grain_that_the_header_makes_whole_is_stored_whole() {
+    let mut disk = random_disk(7, 300 * SECTOR);
+    disk[299 * SECTOR..].fill(7);
+    for layout in LAYOUTS {
+        let descriptor = Some(embedded("streamOptimized", disk.len()));
+        for whole_tail in [true, false] {
+            let sparse = Sparse { whole_tail, descriptor: descriptor.clone(), ..stream(layout) };
+            let mut vmdk = sparse.make(&disk);
+            put_capacity(&mut vmdk, 384);
+            for read in [from_file(&vmdk), from_pipe(&vmdk)] {
+                if whole_tail {
+                    assert_equal(&read.unwrap(), &disk, "whole");
+                } else {
+                    let (_, found) = fault(read);
+                    assert!(matches!(found, Fault::GrainLen { expected: 65536, .. }), "{found}");
+                }
+            }
+            for capacity in [299, 301, 383, 385, 512] {
+                put_capacity(&mut vmdk, capacity);
+                for (at, found) in [fault(from_file(&vmdk)), fault(from_pipe(&vmdk))] {
+                    let text = format!("the capacity in sectors is {capacity}, but 300 by the descriptor");
+                    assert_eq!((at, found.to_string()), (12, text));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn extents_whose_header_has_the_whole_last_grain_join_without_a_seam() {
+    let folder = folder();
+    let disk = random_disk(8, 600 * SECTOR);
+    let (one, two) = disk.split_at(300 * SECTOR);
+    let filled = |part: &[u8]| [part, &[9; 84 * SECTOR]].concat();
+    put(folder.path(), "one.vmdk", Sparse::default().make(&filled(one)));
+    put(folder.path(), "two.vmdk", Sparse::default().make(&filled(two)));
+    let lines = ["one", "two"].map(|name| format!("RW 300 SPARSE \"{name}.vmdk\""));
+    let opened =
+        Disk::open(&put(folder.path(), "disk.vmdk", descriptor("twoGbMaxExtentSparse", &lines))).unwrap();
+    assert_equal(&read_all(&opened).unwrap(), &disk, "joined");
+    let lines = lines.map(|line| line.replace("300", "256"));
+    let text = descriptor("twoGbMaxExtentSparse", &lines);
+    let (at, found) = fault(Disk::open(&put(folder.path(), "disk.vmdk", text)));
+    assert_eq!(
+        (at, found.to_string().as_str()),
+        (12, "the capacity in sectors is 384, but 256 by the descriptor")
+    );
+}
+
+// ---- descriptors ---------------------------------------------------------------------------
+
+#[test]
+fn encrypted_disks_are_named() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 512]);
+    let base = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
+    for line in [
+        "encryption.keySafe = \"x\"",
+        "ENCRYPTIONkeys=\"x\"",
+        "keySafe=\"x\"",
+        "ddb.other = \"vmware:key/list/(pair/(...\"",
+        "ddb.other = \"VMWARE:KEY/list\"",
+    ] {
+        let text = format!("{base}{line}\n");
+        assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
+        // Whatever else of it is not known.
+        let text = text.replace("version=1", "version=7").replace("monolithicFlat", "other");
+        assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
+        let (mut vmdk, _) = made(stream(Layout::True), 9);
+        let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+        vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
+        assert!(feature(from_file(&vmdk)).contains("encrypted"), "{line}");
+        assert!(feature(from_pipe(&vmdk)).contains("encrypted"), "{line}");
+    }
+}
+
+#[test]
+fn a_difference_is_refused_with_its_parent_wherever_the_text_is_and_however_it_is_written() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 512]);
+    let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
+    let utf16 = |text: &str, mark: char| -> Vec<u8> {
+        let units: Vec<u16> = format!("{mark}{text}").encode_utf16().collect();
+        units.iter().flat_map(|unit| unit.to_le_bytes()).collect()
+    };
+    let uuid = "9f8e7d6c-5b4a-3928-1706-f5e4d3c2b1a0";
+    for (line, shown) in [
+        ("parentFileNameHint=\"/vm/base.vmdk\"".to_owned(), "/vm/base.vmdk"),
+        ("PARENTFILENAMEHINT = base.vmdk".to_owned(), "base.vmdk"),
+        ("parentCID=00000001".to_owned(), "00000001"),
+        (format!("ddb.uuid.parent=\"{uuid}\""), uuid),
+        (format!("\tDDB.uuid.PARENT  =\t\"{{{}}}\"", uuid.to_uppercase()), uuid),
+        (format!("ddb.uuid.parentmodification = {uuid}"), uuid),
+        ("ddb.nativeParentHint = \"x-000001.vmdk\"".to_owned(), "x-000001.vmdk"),
+    ] {
+        let child = format!("{text}{line}\n");
+        let with_error = format!("{text}{line}\njust words\n");
+        for bytes in [
+            child.clone().into_bytes(),
+            child.replace('\n', "\r\n").into_bytes(),
+            child.replace('\n', "\r").into_bytes(),
+            format!("\u{feff}{child}").into_bytes(),
+            utf16(&child, '\u{feff}'),
+            with_error.into_bytes(),
+        ] {
+            assert!(feature(from_pipe(&bytes)).contains(shown), "{line}, piped");
+            let told = feature(Disk::open(&put(folder.path(), "disk.vmdk", bytes)));
+            assert!(told.contains("parent") && told.contains(shown), "{line}: {told}");
+        }
+        let (mut vmdk, _) = made(stream(Layout::True), 10);
+        let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+        vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
+        assert!(feature(from_file(&vmdk)).contains(shown), "{line}");
+        assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}");
+        let sparse = Sparse { descriptor: Some(child.replace("FLAT", "SPARSE")), ..Sparse::default() };
+        let vmdk = sparse.make(&[7; 512]);
+        assert!(feature(from_file(&vmdk)).contains(shown), "{line}, a sparse file");
+        assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}, a sparse file piped");
+    }
+    // UTF-16 without a parent is read.
+    let opened = Disk::open(&put(folder.path(), "disk.vmdk", utf16(&text, '\u{feff}'))).unwrap();
+    assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+}
+
+#[test]
+fn ids_of_zeros_name_no_parent() {
+    let zeros = "00000000-0000-0000-0000-000000000000";
+    let text = format!(
+        "ddb.uuid.image=\"2d7e1d11-7d0c-4a86-a2b3-0123456789ab\"\nddb.uuid.parent=\"{zeros}\"\n\
+         ddb.uuid.parentmodification = {{{zeros}}}\nparentFileNameHint=\"\"\n"
+    );
+    let (mut vmdk, disk) = made(stream(Layout::True), 10);
+    let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
+    vmdk[end..end + text.len()].copy_from_slice(text.as_bytes());
+    assert_equal(&from_file(&vmdk).unwrap(), &disk, "a file");
+    assert_equal(&from_pipe(&vmdk).unwrap(), &disk, "piped");
+}
+
+#[test]
+fn a_piece_whose_own_text_names_a_parent_makes_the_disk_a_difference() {
+    let folder = folder();
+    let disk = random_disk(11, 512 * SECTOR);
+    let lines = ["one", "two"].map(|name| format!("RW 256 SPARSE \"{name}.vmdk\""));
+    let path = put(folder.path(), "disk.vmdk", descriptor("twoGbMaxExtentSparse", &lines));
+    let pieces = |child: usize| {
+        for (number, part) in disk.chunks(256 * SECTOR).enumerate() {
+            let text = embedded("monolithicSparse", part.len());
+            let text = if number == child { text.replace("ffffffff", "0badcafe") } else { text };
+            let sparse = Sparse { descriptor: Some(text), ..Sparse::default() };
+            put(folder.path(), ["one.vmdk", "two.vmdk"][number], sparse.make(part));
+        }
+    };
+    pieces(2);
+    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "no parent");
+    for child in [0, 1] {
+        pieces(child);
+        assert!(feature(Disk::open(&path)).contains("content id 0badcafe"), "piece {child}");
+    }
+}
+
+#[test]
+fn a_header_without_capacity_that_carries_a_text_is_the_disk_of_that_text() {
+    let folder = folder();
+    let disk = random_disk(14, 8 * SECTOR);
+    put(folder.path(), "image.img", &disk);
+    let text = descriptor("monolithicFlat", &["RW 8 FLAT \"image.img\" 0".to_owned()]);
+    let sparse = Sparse { descriptor: Some(text), ..Sparse::default() };
+    let mut vmdk = sparse.make(&disk);
+    put64(&mut vmdk, 12, 0);
+    let path = put(folder.path(), "emb.vmdk", &vmdk);
+    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "the text's disk");
+    assert!(feature(from_pipe(&vmdk)).contains("as a file"));
+    put64(&mut vmdk, 28, 0);
+    assert!(matches!(fault(from_file(&vmdk)), (12, Fault::Value { found: 0, .. })));
+}
+
+#[test]
+fn a_descriptor_without_its_first_comment_is_read_where_it_is_known_to_be_one() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 512]);
+    let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
+    for text in
+        [text.replace("# Disk DescriptorFile\n", ""), text.replace("# Disk DescriptorFile", "# mine\n")]
+    {
+        assert!(!looks_like(text.as_bytes()));
+        let opened = Disk::open(&put(folder.path(), "disk.vmdk", &text)).unwrap();
+        assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+        let other = text.replace("version=1\nCID", "CID");
+        assert_eq!(fault(Disk::open(&put(folder.path(), "disk.vmdk", other))), (0, Fault::NotVmdk));
+    }
+}
+
+#[test]
+fn a_colon_is_a_part_of_a_name() {
+    let folder = folder();
+    let names = ["web:1.vmdk", "file:flat.bin", "c:", "json:{}"];
+    for name in names {
+        put(folder.path(), name, [5; 512]);
+        let text = descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{name}\" 0")]);
+        let opened = Disk::open(&put(folder.path(), "disk.vmdk", text)).unwrap();
+        assert_eq!(read_all(&opened).unwrap(), [5; 512]);
+    }
+}
+
+#[test]
+fn of_two_copies_that_disagree_the_whole_one_is_named() {
+    let disk = random_disk(17, 300 * SECTOR);
+    let sparse = Sparse { descriptor: Some(embedded("monolithicSparse", disk.len())), ..Sparse::default() };
+    let vmdk = sparse.make(&disk);
+    let at = |vmdk: &[u8], field: usize| get64(vmdk, field) as usize * SECTOR;
+    let (redundant, primary) = (at(&vmdk, 48), at(&vmdk, 56));
+    for (directory, wanted) in [(primary, "which is whole"), (redundant, "this one is whole")] {
+        let table = get32(&vmdk, directory) as usize * SECTOR;
+        for (place, len) in [(directory, 4), (table, 2048)] {
+            let mut hurt = vmdk.clone();
+            hurt[place..place + len].fill(0);
+            let (_, found) = fault(from_file(&hurt));
+            assert!(found.to_string().contains(wanted), "{place}: {found}");
+        }
+    }
+}
+
+#[test]
+fn copies_that_disagree_in_a_file_that_was_not_closed_say_so() {
+    let disk = random_disk(12, 300 * SECTOR);
+    let sparse = Sparse { descriptor: Some(embedded("monolithicSparse", disk.len())), ..Sparse::default() };
+    let mut vmdk = sparse.make(&disk);
+    let copy = get32(&vmdk, get64(&vmdk, 48) as usize * SECTOR) as usize * SECTOR;
+    put32(&mut vmdk, copy, 0);
+    for unclean in [0, 1] {
+        vmdk[72] = unclean;
+        let (_, found) = fault(from_file(&vmdk));
+        assert!(matches!(found, Fault::Disagree { .. }), "{found}");
+        assert_eq!(found.to_string().contains("not closed cleanly"), unclean == 1, "{found}");
+    }
+    // And an entry of the directory.
+    let directory = get64(&vmdk, 48) as usize * SECTOR;
+    put32(&mut vmdk, directory, 0);
+    assert!(fault(from_file(&vmdk)).1.to_string().contains("not closed cleanly"));
+}
+
+// ---- many files ------------------------------------------------------------------------------
+
+/// How many of this process's files lie in a folder.
+fn open_in(folder: &Path) -> usize {
+    let links =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|path| path.parent() == Some(folder)).count()
+}
+
+#[test]
+fn of_hundreds_of_extents_few_are_open_and_all_are_the_same_later() {
+    let folder = folder();
+    let place = folder.path().canonicalize().unwrap();
+    let disk = random_disk(13, 300 * 16 * SECTOR);
+    let mut lines = Vec::new();
+    for (number, part) in disk.chunks(16 * SECTOR).enumerate() {
+        let is_sparse = number % 3 == 0;
+        let bytes = if is_sparse { Sparse::default().make(part) } else { part.to_vec() };
+        put(&place, &format!("{number}.bin"), bytes);
+        lines.push(format!("RW 16 {} \"{number}.bin\"", if is_sparse { "SPARSE" } else { "FLAT" }));
+    }
+    let path = put(&place, "disk.vmdk", descriptor("custom", &lines));
+    let opened = Disk::open(&path).unwrap();
+    // The descriptor stays open too.
+    assert!(open_in(&place) <= 65, "{}", open_in(&place));
+    for _ in 0..2 {
+        for_each_run(&opened, |_, _| Ok(())).unwrap();
+        assert_equal(&read_all(&opened).unwrap(), &disk, "reopened");
+        assert!(open_in(&place) <= 65, "{}", open_in(&place));
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_equal(&read_all(&opened).unwrap(), &disk, "at once"));
+        }
+    });
+    opened.check_unchanged().unwrap();
+    // The last ones are open now, the first ones closed: another file, none, a link, another length.
+    let changed = |number: usize| {
+        let read = opened.read_at((number * 16 * SECTOR) as u64, &mut [0; 512]);
+        let Some(BlockError::Changed { object }) = read.detail() else { panic!("{number}: {read:?}") };
+        assert!(object.ends_with(&format!("/{number}.bin")), "{object}");
+    };
+    fs::copy(place.join("1.bin"), place.join("copy")).unwrap();
+    fs::rename(place.join("copy"), place.join("1.bin")).unwrap();
+    fs::remove_file(place.join("2.bin")).unwrap();
+    fs::rename(place.join("3.bin"), place.join("away")).unwrap();
+    std::os::unix::fs::symlink("away", place.join("3.bin")).unwrap();
+    fs::File::options().write(true).open(place.join("4.bin")).unwrap().set_len(20 * SECTOR as u64).unwrap();
+    (1..5).for_each(changed);
+    assert!(matches!(opened.check_unchanged().detail(), Some(BlockError::Changed { .. })));
+}
+
+#[test]
+fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
+    let folder = folder();
+    let lines: Vec<String> = (0..100).map(|number| format!("RW 1 FLAT \"{number}.bin\"")).collect();
+    (0..100).for_each(|number| drop(put(folder.path(), &format!("{number}.bin"), [1; SECTOR])));
+    let opened = Disk::open(&put(folder.path(), "disk.vmdk", descriptor("custom", &lines))).unwrap();
+    opened.check_unchanged().unwrap();
+    put(folder.path(), "0.bin", [2; SECTOR]);
+    assert!(
+        matches!(opened.check_unchanged().detail(), Some(BlockError::Changed { object }) if object.ends_with("/0.bin"))
+    );
+}
+
+// ---- what lies beside, and what is left out ------------------------------------------------
+
+fn oddities(path: &Path) -> Vec<Oddity> {
+    Disk::open(path).unwrap().warnings().iter().map(|warning| warning.oddity.clone()).collect()
+}
+
+#[test]
+fn what_a_descriptor_leaves_out_of_a_flat_file_is_told() {
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 5 * SECTOR + 7]);
+    let path = |lines: &[&str]| {
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        put(folder.path(), "disk.vmdk", descriptor("custom", &lines))
+    };
+    assert_eq!(oddities(&path(&["RW 2 FLAT \"flat.bin\" 0"])), [Oddity::Unused { bytes: 3 * 512 + 7 }]);
+    let two = path(&["RW 1 FLAT \"flat.bin\" 4", "RW 1 FLAT \"flat.bin\" 0"]);
+    assert_eq!(oddities(&two), [Oddity::Unused { bytes: 7 }]);
+    put(folder.path(), "flat.bin", [5; 5 * SECTOR]);
+    assert_eq!(oddities(&two), []);
+}
+
+#[test]
+fn snapshots_and_descriptors_beside_a_disk_are_told() {
+    let folder = folder();
+    let disk = random_disk(15, 300 * SECTOR);
+    let text = format!("{}ddb.uuid.image=\"AB-12\"\n", embedded("monolithicSparse", disk.len()));
+    let sparse = |text: &str| Sparse { descriptor: Some(text.to_owned()), ..Sparse::default() }.make(&disk);
+    let base = put(folder.path(), "base.vmdk", sparse(&text));
+    assert_eq!(oddities(&base), []);
+    let child = |name: &str| vec![Oddity::Child { name: name.to_owned() }];
+    for line in [
+        "parentFileNameHint=\"base.vmdk\"",
+        "parentFileNameHint=\"/vmfs/volumes/x/base.vmdk\"",
+        "parentCID=12345678",
+        "ddb.uuid.parent=\"{ab-12}\"",
+    ] {
+        put(folder.path(), "child.vmdk", sparse(&format!("{text}{line}\n")));
+        assert_eq!(oddities(&base), child("child.vmdk"), "{line}");
+        put(folder.path(), "child.vmdk", format!("{text}{line}\n"));
+        assert_eq!(oddities(&base), child("child.vmdk"), "{line}, a text");
+    }
+    for line in ["parentFileNameHint=\"other.vmdk\"", "parentCID=87654321", "ddb.uuid.parent=\"{ab-13}\""] {
+        put(folder.path(), "child.vmdk", format!("{text}{line}\n"));
+        assert_eq!(oddities(&base), [], "{line}");
+    }
+    put(
+        folder.path(),
+        "child.vmdk",
+        descriptor("twoGbMaxExtentFlat", &["RW 300 FLAT \"base-f001.vmdk\" 0".into()]),
+    );
+    let piece = put(folder.path(), "base-f001.vmdk", &disk);
+    let told = melv::vmdk::neighbours(&piece);
+    assert_eq!(told[0].oddity, Oddity::Piece { name: "child.vmdk".into() });
+    assert!(told[0].to_string().contains("base-f001.vmdk") && told.len() == 1, "{told:?}");
+    // What cannot be read, or is no VMDK, says nothing.
+    fs::remove_file(folder.path().join("child.vmdk")).unwrap();
+    std::os::unix::fs::symlink("base.vmdk", folder.path().join("link.vmdk")).unwrap();
+    put(folder.path(), "noise.vmdk", random_disk(16, 4096));
+    assert_eq!(melv::vmdk::neighbours(&piece), []);
+}
+
+#[test]
+fn the_size_of_sectors_is_kept_and_told() {
+    use melv::SectorBits;
+    let folder = folder();
+    put(folder.path(), "flat.bin", [5; 8 * SECTOR]);
+    let base = descriptor("monolithicFlat", &["RW 8 FLAT \"flat.bin\" 0".to_owned()]);
+    let bits = |logical, physical| SectorBits { logical, physical };
+    for (lines, expected, oddity) in [
+        ("", bits(9, 12), None),
+        ("ddb.logicalSectorSize = \"512\"\nddb.physicalSectorSize = \"512\"\n", bits(9, 12), None),
+        ("ddb.logicalSectorSize = \"4096\"\n", bits(12, 12), Some(Oddity::SectorSize { bytes: 4096 })),
+        (
+            "DDB.LOGICALSECTORSIZE=4096\nddb.physicalSectorSize=\"512\"\n",
+            bits(12, 12),
+            Some(Oddity::SectorSize { bytes: 4096 }),
+        ),
+        ("ddb.logicalSectorSize=1024\n", bits(10, 12), Some(Oddity::SectorSize { bytes: 1024 })),
+        ("ddb.logicalSectorSize=8192\n", bits(9, 12), Some(Oddity::OddSectorSize { bytes: 8192 })),
+    ] {
+        let path = put(folder.path(), "disk.vmdk", format!("{base}{lines}"));
+        assert_eq!(Disk::open(&path).unwrap().sector_bits(), expected, "{lines}");
+        assert_eq!(oddities(&path), Vec::from_iter(oddity), "{lines}");
+    }
+}
+
+#[test]
+fn a_missing_extent_of_almost_the_same_name_is_named() {
+    let folder = folder();
+    for (there, wanted, shown) in [
+        ("Gro\u{308}\u{df}e.bin", "Gr\u{f6}\u{df}e.bin", "\"Gro\\u{308}\u{df}e.bin\""),
+        ("DISK-flat.bin", "disk-FLAT.bin", "\"DISK-flat.bin\""),
+    ] {
+        put(folder.path(), there, [5; 512]);
+        let text = format!(
+            "encoding=\"UTF-8\"\n{}",
+            descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{wanted}\" 0")])
+        );
+        let opened = Disk::open(&put(folder.path(), "disk.vmdk", format!("# Disk DescriptorFile\n{text}")));
+        let Some(DiskError::MissingExtent { object, source }) = opened.detail() else { panic!("{opened:?}") };
+        assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+        assert!(object.contains("almost this name") && object.contains(shown), "{object}");
+    }
+}
