@@ -3,7 +3,7 @@
 //!
 //! usage: cargo run --example seeds -- FOLDER    writes FOLDER/NAME/… for each target
 
-#[path = "../../format/tests/common/vmdk_made.rs"]
+#[path = "../../melv/tests/common/vmdk_made.rs"]
 mod vmdk_made;
 
 use std::fs;

@@ -43,9 +43,9 @@ mod hostile {
     #![allow(dead_code, reason = "the tests of bundles use all of it")]
     #![allow(clippy::expect_used, reason = "a vector that is not sound is a failure")]
 
-    #[path = "../../format/tests/hostile/forge.rs"]
+    #[path = "../../melv/tests/hostile/forge.rs"]
     pub mod forge;
-    #[path = "../../format/tests/hostile/model.rs"]
+    #[path = "../../melv/tests/hostile/model.rs"]
     pub mod model;
 }
 

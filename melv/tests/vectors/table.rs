@@ -181,7 +181,7 @@ pub fn files(vectors: &[Vector]) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn index(vectors: &[Vector]) -> String {
-    let mut text = String::from("# Made by format/tests/vectors.rs; README.md explains.\n");
+    let mut text = String::from("# Made by melv/tests/vectors.rs; README.md explains.\n");
     for vector in vectors {
         let Vector { file, kind, section, note, context, expect, .. } = vector;
         let (expected, rule, values) = match expect {
