@@ -6,8 +6,6 @@
 use std::fmt;
 use std::io;
 
-use crate::failure::BlockError;
-
 /// The result of almost every fallible call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -113,21 +111,6 @@ impl<D: Detail> From<D> for Error {
 }
 
 impl Error {
-    /// Wraps a refusal of the operating system. A full medium becomes [`ErrorKind::NoSpace`], a missing
-    /// file [`ErrorKind::NotFound`]; an `io::Error` that carries a [`Deferred`] becomes that error.
-    pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
-        let object = object.into();
-        if let Some(deferred) = source.get_ref().and_then(|inner| inner.downcast_ref::<Deferred>()) {
-            return (deferred.0)(object);
-        }
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                BlockError::NoSpace { operation, object, source }.into()
-            }
-            _ => BlockError::Io { operation, object, source }.into(),
-        }
-    }
-
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -220,6 +203,11 @@ impl std::error::Error for Error {
 pub struct Deferred(Box<dyn Fn(String) -> Error + Send + Sync>);
 
 impl Deferred {
+    /// The error for `object`.
+    pub(crate) fn of(&self, object: String) -> Error {
+        (self.0)(object)
+    }
+
     /// An `io::Error` that becomes `error(object)`.
     pub fn io_error(error: impl Fn(String) -> Error + Send + Sync + 'static) -> io::Error {
         io::Error::other(Self(Box::new(error)))

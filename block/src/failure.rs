@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{Detail, ErrorKind};
+use crate::error::{Deferred, Detail, Error, ErrorKind};
 
 /// A failure that any disk, file or device can have.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +175,23 @@ impl Detail for BlockError {
             | Self::Changed { object } => Some(object),
             Self::FileExists { name: object } | Self::Device { device: object, .. } => Some(object),
             Self::Invalid { .. } | Self::OutOfRange { .. } | Self::Limit { .. } | Self::Interrupted => None,
+        }
+    }
+}
+
+impl Error {
+    /// Wraps a refusal of the operating system. A full medium becomes [`ErrorKind::NoSpace`], a missing
+    /// file [`ErrorKind::NotFound`]; an `io::Error` that carries a [`Deferred`] becomes that error.
+    pub fn io(operation: &'static str, object: impl Into<String>, source: io::Error) -> Self {
+        let object = object.into();
+        if let Some(deferred) = source.get_ref().and_then(|inner| inner.downcast_ref::<Deferred>()) {
+            return deferred.of(object);
+        }
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                BlockError::NoSpace { operation, object, source }.into()
+            }
+            _ => BlockError::Io { operation, object, source }.into(),
         }
     }
 }

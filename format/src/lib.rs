@@ -72,7 +72,7 @@ pub use codec::Codec;
 pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};
 pub use digest::Digest;
-pub use error::{Candidate, StoreError, StoreErrors};
+pub use error::{Candidate, StoreError};
 pub use fault::Fault;
 pub use image::Image;
 pub use import::{ImportOptions, ImportReport, Progress};
@@ -82,5 +82,5 @@ pub use melv_block::{
 };
 pub use space::Space;
 pub use storage::{FileStorage, MemoryStorage, Storage};
-pub use store::{BundleOptions, ImageRef, NamedImage, RefName, Store, StoreOptions, VerifyMode};
+pub use store::{BundleOptions, ImageRef, NamedImage, RefName, Store, StoreErrors, StoreOptions, VerifyMode};
 pub use verify::{Damage, DamagedObject, VerifyOptions, VerifyReport};

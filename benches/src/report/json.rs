@@ -7,10 +7,6 @@ use super::limits::figures;
 use super::record::Value;
 use super::samples::median;
 
-/// Names that no figure may have.
-pub(super) const RESERVED: [&str; 9] =
-    ["commit", "dirty", "date", "runs", "machine", "broken", "broken_because", "limits", "plots"];
-
 /// The object, a field a line.
 pub(super) fn text(report: &Report) -> String {
     let object = object(report);

@@ -9,7 +9,7 @@
 //! record    what measurements put in               facts   commit, date, machine
 //! samples   medians, quantiles, what is credible   limits  the figures, what each must be and should be
 //! rows      figures beside floors and limits       numbers how a number is written
-//! json, table, html, strip, plot/                  what comes out
+//! json, table, html, strip, plot/, write           the outputs
 //! ```
 
 mod facts;
@@ -23,6 +23,7 @@ mod rows;
 mod samples;
 mod strip;
 mod table;
+mod write;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! The report itself: what measurements put in.
 
-use std::path::Path;
-use std::{fs, io};
-
 use super::facts::Facts;
 use super::limits::{Better, figures};
-use super::{html, json, plot, rows, samples, table};
+use super::samples;
+
+/// Names that no figure may have.
+pub(super) const RESERVED: [&str; 9] =
+    ["commit", "dirty", "date", "runs", "machine", "broken", "broken_because", "limits", "plots"];
 
 /// A run of the benches, as it is filled; see the module.
 #[derive(Debug, Clone)]
@@ -149,26 +150,6 @@ impl Report {
         self.frontier.extend(points);
     }
 
-    /// Writes `report.json`, `report.html` and the plots `report-latency.svg`, `report-threads.svg` and
-    /// `report-frontier.svg` into a folder, which is made where it lacks.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        fs::write(folder.join("report.json"), json::text(self))?;
-        fs::write(folder.join("report.html"), html::page(self))?;
-        for plot in plot::all(self) {
-            fs::write(folder.join(format!("report-{}.svg", plot.name)), plot.svg.file())?;
-        }
-        Ok(())
-    }
-
-    /// Prints every figure beside its floor and limits, and why the report is broken if it is.
-    pub fn print(&self) {
-        print!("{}", table::text(&rows::groups(self), &self.reasons()));
-    }
-
     /// Whether the figures cannot be trusted. A report is broken until it has every figure that it must.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -206,7 +187,7 @@ impl Report {
 
     fn put(&mut self, name: &str, value: Value) {
         let samples_of = name.strip_suffix("_samples").and_then(|name| self.entry(name));
-        if samples_of.is_some() || self.entry(name).is_some() || json::RESERVED.contains(&name) {
+        if samples_of.is_some() || self.entry(name).is_some() || RESERVED.contains(&name) {
             return self.broken(format!("{name}: given twice; the first stands"));
         }
         self.entries.push(Entry { name: name.into(), value });

@@ -7,13 +7,12 @@ use super::Fault;
 use super::encoding;
 use super::extent::{self, Access, Extent, ExtentKind};
 use super::limits::{DESCRIPTOR_LEN_MAX, DISK_SECTORS_MAX, EXTENTS_MAX};
+use super::lines::{lines, shown};
 use super::parent::{self, Parent};
 use super::warning::Oddity;
 
 /// log2 of the physical sector size if the descriptor gives a logical one but no usable physical one.
 const PHYSICAL_BITS: u8 = 12;
-/// The maximum number of characters of a line that an error shows.
-const SHOWN_CHARS: usize = 120;
 
 /// Disk types that can be read: all whose extents are flat files, hosted sparse extents or zeros.
 const READ: [&str; 15] = [
@@ -265,19 +264,4 @@ fn is_encryption(key: &str, value: &str) -> bool {
     key.starts_with("encryption")
         || key.starts_with("keysafe")
         || value.to_ascii_lowercase().contains("vmware:key")
-}
-
-/// Returns the trimmed lines of a text; CR, LF and CR LF all end a line.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut after_return = false;
-    text.split_inclusive(['\n', '\r']).filter_map(move |line| {
-        let ends_pair = after_return && line == "\n";
-        after_return = line.ends_with('\r');
-        (!ends_pair).then(|| line.trim())
-    })
-}
-
-/// Returns the part of a text that an error shows.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_CHARS).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use melv_block::{Detail, Error, ErrorKind, Position};
+use melv_block::{BlockError, Detail, Error, ErrorKind, Position};
 
 use super::{Fault, Parent};
 
@@ -72,4 +72,17 @@ impl Detail for DiskError {
 /// Whether the file is not sound.
 pub(crate) fn is_unsound(error: &Error) -> bool {
     matches!(error.detail(), Some(DiskError::Vmdk { .. }))
+}
+
+impl Fault {
+    /// Converts the fault into an error about `object` at byte `offset`: damage, a missing feature,
+    /// or a missing parent.
+    pub(crate) fn at(self, object: impl Into<String>, offset: u64) -> Error {
+        let object = object.into();
+        match self {
+            Self::Unsupported { feature } => BlockError::Unsupported { object, feature }.into(),
+            Self::Difference { parent } => DiskError::Difference { object, parent }.into(),
+            fault => DiskError::Vmdk { object, offset, fault }.into(),
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! The faults of a VMDK.
 
 use super::Parent;
-use super::error::DiskError;
-use melv_block::{BlockError, Error};
 
 /// The reason to refuse a VMDK, with the expected and the actual value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -174,17 +172,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Converts the fault into an error about `object` at byte `offset`: damage, a missing feature,
-    /// or a missing parent.
-    pub(crate) fn at(self, object: impl Into<String>, offset: u64) -> Error {
-        let object = object.into();
-        match self {
-            Self::Unsupported { feature } => BlockError::Unsupported { object, feature }.into(),
-            Self::Difference { parent } => DiskError::Difference { object, parent }.into(),
-            fault => DiskError::Vmdk { object, offset, fault }.into(),
-        }
-    }
-
     pub(super) fn unsupported(feature: impl Into<String>) -> Self {
         Self::Unsupported { feature: feature.into() }
     }

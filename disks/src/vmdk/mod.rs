@@ -40,6 +40,7 @@ mod grain;
 pub mod header;
 mod layout;
 mod limits;
+mod lines;
 mod marker;
 mod outline;
 mod parent;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::descriptor::{lines, shown};
+use super::lines::{lines, shown};
 
 /// The parent of a differencing disk; at least one field is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

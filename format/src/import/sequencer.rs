@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::finish::{SpanTable, TreeBuilder};
 use super::plain::{Plain, SpanData};
 use crate::digest::Digest;
-use crate::error::{Result, StoreErrors};
+use crate::error::Result;
 use crate::image::SourceCursor;
 use crate::index::{CommittedIndex, PendingIndex};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, LIST_CHUNKS_MAX, SPAN_BLOCKS, SPAN_LEN};
+use crate::store::StoreErrors;
 
 /// A span that has been read and hashed.
 pub(super) struct HashedSpan {

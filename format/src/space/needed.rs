@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::ranges::ByteRanges;
 use crate::digest::Digest;
-use crate::error::{InStore, Result};
+use crate::error::Result;
 use crate::image::{BlockSet, Image, ListBlocks};
 use crate::ondisk::locator::FramePlace;
+use crate::store::InStore;
 use crate::store::Shared;
 use crate::store::list::{List, Locator};
 

@@ -14,12 +14,13 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::errors::{InStore, StoreErrors};
 use super::list::{List, Locator};
 use super::names;
 use super::open::{Shared, VerifyMode};
 use crate::cache::{Chunk, Trust};
 use crate::digest::{Digest, block_digests, chunk_id};
-use crate::error::{Error, InStore, Result, StoreError, StoreErrors};
+use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::guard::guard;
 use crate::limits::BLOCK_LEN;

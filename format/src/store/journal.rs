@@ -11,11 +11,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::errors::StoreErrors;
 use super::names::{self, RefName};
 use super::open::{Shared, read_object};
 use super::writer;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
-use crate::error::{BlockError, Error, Result, StoreError, StoreErrors};
+use crate::error::{BlockError, Error, Result, StoreError};
 use crate::storage::{Listed, LockMode};
 
 /// The journal's name in a stage.

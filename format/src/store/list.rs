@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 
+use super::errors::StoreErrors;
 use super::names;
 use super::open::{Shared, read_range};
 use crate::cache::{Cache, KeyKind, ListNumber};
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
-use crate::error::{Error, Result, StoreError, StoreErrors};
+use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::{LIST_ROOT_LEN_MAX, LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};

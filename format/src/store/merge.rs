@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use super::errors::StoreErrors;
 use super::list::{List, Locator, load_root_by_trailer, root_bytes};
 use super::list_writer::{LocatedFrame, LocatorWriter, write_list};
 use super::names;
@@ -11,7 +12,7 @@ use super::open::Shared;
 use super::runs::Runs;
 use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, page_digest};
-use crate::error::{Error, Result, StoreError, StoreErrors};
+use crate::error::{Error, Result, StoreError};
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::list::ListShape;
 use crate::storage::ReadAt;

@@ -37,6 +37,7 @@
 mod bundle;
 pub(crate) mod carry;
 pub(crate) mod commit;
+mod errors;
 pub(crate) mod frames;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -50,7 +51,6 @@ mod open;
 pub(crate) mod pack_writer;
 pub(crate) mod page_writer;
 mod pin;
-pub(crate) mod place;
 mod plan;
 pub(crate) mod record;
 mod refs;
@@ -61,6 +61,8 @@ mod writer;
 
 pub use bundle::BundleOptions;
 pub(crate) use bundle::OPEN_LEN_MAX;
+pub(crate) use errors::InStore;
+pub use errors::StoreErrors;
 pub use names::{ImageRef, RefName};
 pub(crate) use open::{Shared, read_range};
 pub use open::{Store, StoreOptions, VerifyMode};

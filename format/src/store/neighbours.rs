@@ -3,10 +3,11 @@
 //! What an import brings in order lies in order. Who reads a disk from front to back asks the kernel, or
 //! a server far away, once for many frames.
 
+use super::errors::StoreErrors;
 use super::frames::{Assembly, with_stored};
 use super::list::{List, Locator};
 use super::open::Shared;
-use crate::error::{Result, StoreError, StoreErrors};
+use crate::error::{Result, StoreError};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::locator::FramePlace;
 

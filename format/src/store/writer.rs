@@ -5,9 +5,10 @@
 //! then tells that its writer is dead if it ran under this kernel, or on this machine before it was
 //! started anew. A writer of another machine may be at work.
 
+use super::errors::StoreErrors;
 use super::open::{Shared, read_object};
 use crate::digest::{Digest, object_digest};
-use crate::error::{Result, StoreErrors};
+use crate::error::Result;
 use crate::storage::Machine;
 
 const HEAD: &str = "melv writer";

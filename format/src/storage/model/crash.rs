@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::process::ModelFs;
 use super::state::{Body, Content, Entry, Ino, Names, Node, State, TOP};
 
 const SECTOR_LEN: usize = 512;
@@ -52,9 +51,8 @@ impl Luck {
 }
 
 impl Moment {
-    /// The machine after a loss of power at this moment, started anew; one of many, chosen by `seed`.
-    #[must_use]
-    pub fn crash(&self, seed: u64) -> ModelFs {
+    /// The state of the machine after a loss of power at this moment; one of many, chosen by `seed`.
+    pub(super) fn after_loss(&self, seed: u64) -> State {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         random.next();
         let luck = Luck::draw(&mut random);
@@ -65,13 +63,7 @@ impl Moment {
         let luck = Luck::draw(&mut random);
         let mut after = State { nodes: BTreeMap::new(), pending: Vec::new(), ..self.0.clone() };
         settle(&self.0, &names, &mut after, luck, &mut random);
-        ModelFs::started(after)
-    }
-
-    /// The machine at this moment without its processes: all were killed.
-    #[must_use]
-    pub fn restart(&self) -> ModelFs {
-        ModelFs::started(self.0.clone())
+        after
     }
 
     /// A number that tells apart states of different names, or of different bytes in the files for

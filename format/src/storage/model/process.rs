@@ -78,6 +78,20 @@ impl Drop for ModelFile {
 #[derive(Debug)]
 pub struct ModelFolder(Ino);
 
+impl Moment {
+    /// The machine after a loss of power at this moment, started anew; one of many, chosen by `seed`.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> ModelFs {
+        ModelFs::started(self.after_loss(seed))
+    }
+
+    /// The machine at this moment without its processes: all were killed.
+    #[must_use]
+    pub fn restart(&self) -> ModelFs {
+        ModelFs::started(self.0.clone())
+    }
+}
+
 impl ModelFs {
     /// A machine with a disk that holds nothing, and a process on it.
     #[must_use]

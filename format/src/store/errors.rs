@@ -1,14 +1,80 @@
-//! Errors about objects of a store, told with the place of the store: inside the library an object is known by
-//! its name alone, and whoever prints an error knows which store it came from.
+//! Questions about errors of a store: is it damage, which object is meant, and where does it lie?
+//!
+//! Inside the library an object is known by its name alone; a caller that prints an error knows its store.
 
 use super::names::{INDEX, LISTS, LOCATORS, LOCK, MANIFESTS, PACKS, PAGES, REFS, STORE, TMP};
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, StoreError};
+use crate::fault::Fault;
 use crate::ondisk::reference::is_name;
 
-/// The object of a store that the error is about, with its offset where the text has one; `None` for
-/// errors about anything else.
-pub(crate) fn store_object(error: &Error) -> Option<&str> {
+/// The questions that a store and its callers ask of an error.
+pub trait StoreErrors: Sized {
+    /// Whether the error says that stored bytes are damaged.
+    fn is_damage(&self) -> bool;
+
+    /// The broken rule of the format, if the error is one.
+    fn fault(&self) -> Option<&Fault>;
+
+    /// The object of a store that the error is about, with its offset where the text has one; `None` for
+    /// errors about anything else.
+    fn store_object(&self) -> Option<&str>;
+
+    /// The same error, whose object is named with the place of its store before it, as a path. An error that
+    /// is not about an object of a store is returned as it is.
+    #[must_use]
+    fn in_store(self, place: &str) -> Self;
+}
+
+impl StoreErrors for Error {
+    fn is_damage(&self) -> bool {
+        matches!(self.detail(), Some(StoreError::Corrupt { .. } | StoreError::DigestMismatch { .. }))
+    }
+
+    fn fault(&self) -> Option<&Fault> {
+        match self.detail() {
+            Some(StoreError::Corrupt { fault, .. }) => Some(fault),
+            _ => None,
+        }
+    }
+
+    fn store_object(&self) -> Option<&str> {
+        store_object(self)
+    }
+
+    fn in_store(mut self, place: &str) -> Self {
+        if self.store_object().is_some()
+            && let Some(object) = self.object_mut()
+        {
+            *object = format!("{}/{object}", place.trim_end_matches('/'));
+        }
+        self
+    }
+}
+
+/// The same for the crate alone.
+pub(crate) trait InStore: Sized {
+    /// The same error about the objects from which chunk `number` of a list is decoded.
+    fn in_chunk(self, number: u64) -> Self;
+
+    /// Whether the error is a missing object or file, even one that another object names.
+    fn is_absent(&self) -> bool;
+}
+
+impl InStore for Error {
+    fn in_chunk(mut self, number: u64) -> Self {
+        if let Some(StoreError::Corrupt { chunk, .. }) = self.detail_mut() {
+            *chunk = Some(number);
+        }
+        self
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_not_found() || matches!(self.fault(), Some(Fault::Missing))
+    }
+}
+
+fn store_object(error: &Error) -> Option<&str> {
     let object = match (error.detail(), error.detail()) {
         (Some(BlockError::Io { object, .. } | BlockError::NoSpace { object, .. }), _)
         | (Some(BlockError::Unsupported { object, .. }), _)
@@ -19,17 +85,6 @@ pub(crate) fn store_object(error: &Error) -> Option<&str> {
         _ => return None,
     };
     begins_as_object(object).then_some(object.as_str())
-}
-
-/// The same error, whose object is named with the place of its store before it, as a path. An error that
-/// is not about an object of a store is returned as it is.
-pub(crate) fn in_store(mut error: Error, place: &str) -> Error {
-    if store_object(&error).is_some()
-        && let Some(object) = error.object_mut()
-    {
-        *object = format!("{}/{object}", place.trim_end_matches('/'));
-    }
-    error
 }
 
 /// Whether `text` begins with the name of an object of a store, or of a folder of such: `packs/` and a digest,
@@ -51,7 +106,6 @@ fn begins_as_object(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::StoreErrors;
 
     #[test]
     fn names_of_objects_are_told_from_paths() {

@@ -1,0 +1,234 @@
+//! The tables of the house, and the rules that one file can break.
+
+use super::source::{Source, functions, names};
+
+/// The crates, by folder, and the crates of the house that each may depend on.
+pub const CRATES: &[(&str, &[&str])] = &[
+    ("block", &[]),
+    ("format", &["melv-block"]),
+    ("disks", &["melv-block"]),
+    ("serve", &["melv-block", "melv-format"]),
+    ("melv", &["melv-block", "melv-disks", "melv-format"]),
+    ("nbd", &["melv-block", "melv-serve"]),
+    ("fuse", &["melv-block", "melv-format", "melv-serve"]),
+    ("cli", &["melv", "melv-fuse", "melv-nbd", "melv-serve"]),
+    ("benches", &["melv", "melv-fuse", "melv-serve"]),
+];
+
+/// Files (by how their path in `src` begins) and the words that their code may not contain.
+pub const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
+    // Pure: bytes to values. No file, no policy.
+    (
+        &[
+            "format/ondisk/",
+            "format/codec/",
+            "format/digest/",
+            "format/content.rs",
+            "format/limits.rs",
+            "format/fault.rs",
+            "format/guard.rs",
+            "format/map.rs",
+        ],
+        &[
+            "std::fs",
+            "std::io::Read",
+            "std::io::Write",
+            "crate::storage",
+            "crate::store",
+            "crate::image",
+            "crate::index",
+            "crate::import",
+            "crate::verify",
+            "crate::space",
+            "crate::compare",
+            "crate::cache",
+            "rustix",
+            "rayon",
+            "tracing",
+        ],
+    ),
+    (&["format/ondisk/"], &["std::io", "zstd::", "crate::error"]),
+    (&["format/digest/", "format/limits.rs"], &["crate::ondisk", "crate::codec"]),
+    (&["format/codec/"], &["crate::ondisk", "crate::digest"]),
+    (
+        &["format/storage/"],
+        &[
+            "crate::store",
+            "crate::ondisk",
+            "crate::codec",
+            "crate::digest",
+            "crate::image",
+            "crate::index",
+            "crate::import",
+            "crate::verify",
+            "crate::space",
+            "crate::error",
+            "crate::cache",
+        ],
+    ),
+    (
+        &["format/cache/"],
+        &["crate::storage", "crate::store", "crate::image", "crate::index", "crate::import"],
+    ),
+    (
+        &["format/store/"],
+        &["crate::image", "crate::import", "crate::index", "crate::verify", "crate::space", "crate::compare"],
+    ),
+    (&["format/index/"], &["crate::image", "crate::import", "crate::verify", "crate::space"]),
+    (&["format/image/"], &["crate::import", "crate::index", "crate::verify", "crate::space"]),
+    (&["format/heal/"], &["crate::image", "crate::import", "crate::bundle", "crate::verify", "crate::space"]),
+    (
+        &[
+            "format/store/",
+            "format/storage/",
+            "format/image/",
+            "format/index/",
+            "format/ondisk/",
+            "format/cache/",
+        ],
+        &["crate::heal"],
+    ),
+    (&["format/import/"], &["crate::verify", "crate::space"]),
+    (&["format/bundle/"], &["crate::import", "crate::index", "crate::verify", "crate::space"]),
+    (
+        &["format/store/", "format/storage/", "format/image/", "format/index/", "format/ondisk/"],
+        &["crate::bundle"],
+    ),
+    (&["format/verify", "format/space"], &["crate::import"]),
+    // A foreign format: its bytes are read without files.
+    (
+        &[
+            "disks/vmdk/descriptor.rs",
+            "disks/vmdk/encoding.rs",
+            "disks/vmdk/extent.rs",
+            "disks/vmdk/grain.rs",
+            "disks/vmdk/header.rs",
+            "disks/vmdk/layout.rs",
+            "disks/vmdk/limits.rs",
+            "disks/vmdk/lines.rs",
+            "disks/vmdk/marker.rs",
+            "disks/vmdk/parent.rs",
+            "disks/vmdk/stream_tables.rs",
+            "disks/vmdk/tables.rs",
+            "disks/vmdk/warning.rs",
+        ],
+        &["std::fs", "std::io", "Error", "RawFile", "BlockDevice", "rustix", "rayon"],
+    ),
+    (
+        &["block/container/"],
+        &["std::fs", "std::io", "crate::error", "crate::raw_file", "crate::device", "rustix"],
+    ),
+    (&[""], &["unsafe ", "async ", "tokio"]),
+];
+
+/// Words that the code of these files alone may contain.
+pub const ONLY_IN: &[(&str, &[&str])] = &[
+    ("blake3::", &["format/digest/", "disks/vmdk/stream_tables.rs", "benches/"]),
+    ("::zstd", &["format/codec/", "benches/"]),
+    ("zstd::bulk", &["format/codec/zstd.rs", "benches/"]),
+    ("byteorder", &["format/ondisk/cursor.rs", "disks/vmdk/", "nbd/"]),
+    ("twox_hash", &["format/guard.rs"]),
+    ("quick_cache", &["format/cache/", "format/index/committed.rs", "format/index/log.rs"]),
+    (
+        "std::fs",
+        &[
+            "block/output.rs",
+            "block/raw_file.rs",
+            "format/storage/medium.rs",
+            "format/storage/real_fs.rs",
+            "disks/raw.rs",
+            "disks/vmdk/files.rs",
+            "nbd/",
+            "fuse/",
+            "cli/",
+            "benches/",
+        ],
+    ),
+    ("encoding_rs", &["disks/vmdk/encoding.rs"]),
+    ("unicode_normalization", &["disks/vmdk/files.rs"]),
+    ("flate2", &["disks/vmdk/grain.rs", "disks/vmdk/write_stream.rs", "benches/"]),
+    ("SystemTime", &["format/store/commit.rs", "block/", "serve/", "nbd/", "fuse/", "cli/", "benches/"]),
+    ("rustls", &["nbd/", "benches/"]),
+    ("fuser", &["fuse/", "benches/"]),
+    ("clap", &["cli/"]),
+];
+
+/// The most lines of a file.
+pub const FILE_LINES_MAX: usize = 600;
+/// A function has fewer lines than this.
+pub const FUNCTION_LINES_MAX: usize = 70;
+
+/// `use crate::{store::x, image}` as if each were written out.
+fn expand_imports(code: &str) -> String {
+    let mut expanded = String::from(code);
+    let joined = code.replace('\n', " ");
+    for part in joined.split("crate::{").skip(1) {
+        let mut depth = 0;
+        let mut item = String::from("crate::");
+        for char in part.chars() {
+            match char {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    expanded.push_str(&item);
+                    expanded.push('\n');
+                    item = String::from("crate::");
+                    continue;
+                }
+                _ => {}
+            }
+            if !char.is_whitespace() {
+                item.push(char);
+            }
+        }
+        expanded.push_str(&item);
+        expanded.push('\n');
+    }
+    expanded
+}
+
+/// Decisions by the text of an error: a pattern with a literal operation or name, or a message searched.
+fn decides_by_text(code: &str) -> bool {
+    let dense: String = code.split_whitespace().collect();
+    let is_pattern = |word: &str| {
+        dense
+            .match_indices(word)
+            .any(|(at, _)| dense[at..].split('}').next().is_some_and(|end| end.ends_with("..")))
+    };
+    let searched = ["contains(", "starts_with(", "ends_with(", "eq("];
+    is_pattern("operation:,")
+        || is_pattern("what:,")
+        || searched.iter().any(|way| dense.contains(&format!("error.to_string().{way}")))
+}
+
+/// The rules that one file breaks.
+pub fn broken_rules(source: &Source) -> Vec<String> {
+    let path = &source.path;
+    let code = expand_imports(&source.code.replace("super::super::", "crate::"));
+    let mut broken = Vec::new();
+    for (files, words) in MAY_NOT_NAME {
+        if files.iter().any(|file| path.starts_with(file)) {
+            let named = words.iter().filter(|word| names(&code, word));
+            broken.extend(named.map(|word| format!("{path} names {word}, which lies above it")));
+        }
+    }
+    for (word, files) in ONLY_IN {
+        if !files.iter().any(|file| path.starts_with(file)) && names(&code, word) {
+            broken.push(format!("{path} names {word}, which belongs to {files:?}"));
+        }
+    }
+    if decides_by_text(&source.code) {
+        broken.push(format!("{path} decides by the text of an error"));
+    }
+    let lines = source.text.lines().count();
+    if lines > FILE_LINES_MAX {
+        broken.push(format!("{path} has {lines} lines, more than {FILE_LINES_MAX}"));
+    }
+    for (name, lines) in functions(&source.text) {
+        if lines >= FUNCTION_LINES_MAX {
+            broken.push(format!("{path}: fn {name} has {lines} lines, not below {FUNCTION_LINES_MAX}"));
+        }
+    }
+    broken
+}
