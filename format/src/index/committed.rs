@@ -8,7 +8,7 @@ use quick_cache::unsync::Cache;
 use super::entry::{Entry, key_of};
 use super::health::Health;
 use super::log::{self, Log};
-use super::segment::{Damaged, Segment};
+use super::segment::{Segment, SegmentError};
 use super::update;
 use crate::digest::Digest;
 use crate::error::{Error, Result, StoreError};
@@ -163,10 +163,10 @@ impl CommittedIndex {
             }
             let mut candidates = std::mem::take(&mut self.candidates);
             candidates.clear();
-            if self.segments[number].segment.find(key, &mut candidates) == Err(Damaged) {
+            if !self.segments[number].look_up(key, &mut candidates)? {
                 self.replace(number)?;
                 candidates.clear();
-                if self.segments[number].segment.find(key, &mut candidates) == Err(Damaged) {
+                if !self.segments[number].look_up(key, &mut candidates)? {
                     candidates.clear();
                 }
             }
@@ -317,5 +317,14 @@ impl OpenSegment {
     fn new(segment: Segment, numbers: &BTreeMap<Digest, u32>) -> Self {
         let numbers = segment.lists.iter().map(|id| numbers.get(id).copied()).collect();
         Self { segment, numbers, is_lost: false }
+    }
+
+    /// Appends to `found` the entries with this key; false where the segment is damaged.
+    fn look_up(&self, key: u64, found: &mut Vec<Entry>) -> Result<bool> {
+        match self.segment.find(key, found) {
+            Ok(()) => Ok(true),
+            Err(SegmentError::Damaged) => Ok(false),
+            Err(SegmentError::Io(error)) => Err(Error::io("read", &self.segment.name, error)),
+        }
     }
 }

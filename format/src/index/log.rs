@@ -14,7 +14,7 @@ use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
 use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_ids, object_digest};
-use crate::error::{Error, Result, StoreError};
+use crate::error::{Error, InStore, Result, StoreError};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
 use crate::store::InStore;
@@ -136,9 +136,19 @@ impl Log {
         let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
         if self.file == LogFile::Sound {
             let mut bytes = vec![0; count * DIGEST_LEN];
-            let object = shared.open_object(&self.name).ok();
+            let object = match shared.open_object(&self.name) {
+                Err(error) if error.is_transient() => return Err(error),
+                opened => opened.ok(),
+            };
             let read = object.map(|object| object.read_exact_at(&mut bytes, first * DIGEST_LEN as u64));
-            if matches!(read, Some(Ok(()))) {
+            let is_read = match read {
+                Some(Ok(())) => true,
+                Some(Err(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+                    return Err(Error::io("read", &self.name, error));
+                }
+                _ => false,
+            };
+            if is_read {
                 let mut digests: Vec<_> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
                 if self.is_proved(shared, first, &digests)?
                     || self.fill_gaps(shared, first, &mut digests, hurt)?

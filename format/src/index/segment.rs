@@ -44,13 +44,22 @@ const STRIPE_PAGES: u64 = STRIPE_PARTS * PART_PAGES;
 /// Pages are appended in pieces of this many bytes.
 const BUFFER_LEN: usize = 256 * PAGE_LEN;
 
-/// A segment that cannot be believed or read. It is made again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Damaged;
+/// The reason why a segment cannot be used. A damaged one is removed and made again; a medium that refuses
+/// to read it may give it at the next try, so it stays.
+#[derive(Debug)]
+pub(crate) enum SegmentError {
+    /// It breaks a rule of its layout.
+    Damaged,
+    /// The medium refused to read it.
+    Io(io::Error),
+}
 
-impl From<io::Error> for Damaged {
-    fn from(_: io::Error) -> Self {
-        Self
+impl From<io::Error> for SegmentError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            _ => Self::Io(error),
+        }
     }
 }
 
@@ -119,14 +128,14 @@ impl Layout {
 
 impl Segment {
     /// Opens a segment for lookups: reads its head, fences and filter, and checks them.
-    pub fn open(name: String, object: Arc<dyn ReadAt>) -> Result<Self, Damaged> {
+    pub fn open(name: String, object: Arc<dyn ReadAt>) -> Result<Self, SegmentError> {
         let mut segment = Self::open_unfiltered(name, object)?;
         segment.read_filter()?;
         Ok(segment)
     }
 
     /// Opens a segment to be merged: its filter is neither read nor checked.
-    pub fn open_unfiltered(name: String, object: Arc<dyn ReadAt>) -> Result<Self, Damaged> {
+    pub fn open_unfiltered(name: String, object: Arc<dyn ReadAt>) -> Result<Self, SegmentError> {
         let mut head = vec![0; HEAD_FIXED_LEN];
         object.read_exact_at(&mut head, 0)?;
         let field = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
@@ -136,10 +145,10 @@ impl Segment {
             || lists > LISTS_MAX as u64
             || entries >> 48 != 0
         {
-            return Err(Damaged);
+            return Err(SegmentError::Damaged);
         }
         let layout =
-            Layout::new(lists, entries).filter(|layout| layout.end == object.len()).ok_or(Damaged)?;
+            Layout::new(lists, entries).filter(|layout| layout.end == object.len()).ok_or(SegmentError::Damaged)?;
         head.resize(layout.pages_offset as usize, 0);
         object.read_exact_at(&mut head, 0)?;
         let head = checked(&head)?;
@@ -166,14 +175,14 @@ impl Segment {
     }
 
     /// Reads the filter and checks it.
-    pub fn read_filter(&mut self) -> Result<(), Damaged> {
+    pub fn read_filter(&mut self) -> Result<(), SegmentError> {
         // The object is at least as long: its length is that of the layout.
         let mut bytes = vec![0; self.layout.filter_len as usize];
         let stripes = bytes.chunks_mut(self.layout.stripe_filter_len as usize);
         for (stripe, bytes) in (0..).zip(stripes) {
             self.object.read_exact_at(bytes, self.layout.filter_offset(stripe))?;
         }
-        self.filter = Some(Filter::from_bytes(bytes, self.entries).ok_or(Damaged)?);
+        self.filter = Some(Filter::from_bytes(bytes, self.entries).ok_or(SegmentError::Damaged)?);
         Ok(())
     }
 
@@ -183,7 +192,7 @@ impl Segment {
     }
 
     /// Appends to `found` the entries with this key.
-    pub fn find(&self, key: u64, found: &mut Vec<Entry>) -> Result<(), Damaged> {
+    pub fn find(&self, key: u64, found: &mut Vec<Entry>) -> Result<(), SegmentError> {
         // Entries may begin in the part before the first one that begins with this key.
         let first = self.part_fences.partition_point(|&fence| fence < key).saturating_sub(1);
         let parts = self.part_fences[first..].iter().take_while(|&&fence| fence <= key).count();
@@ -195,7 +204,7 @@ impl Segment {
         Ok(())
     }
 
-    fn find_in_part(&self, part: usize, key: u64, found: &mut Vec<Entry>) -> Result<(), Damaged> {
+    fn find_in_part(&self, part: usize, key: u64, found: &mut Vec<Entry>) -> Result<(), SegmentError> {
         let start = part * PART_PAGES as usize;
         let fences = &self.fences[start..self.fences.len().min(start + PART_PAGES as usize)];
         // The entry may be in the page before the first one that begins with this key.
@@ -215,7 +224,7 @@ impl Segment {
     }
 
     /// Calls `look` with the entries of page `number`, from those that were looked at lately or read.
-    fn with_recent<R>(&self, number: u64, look: impl FnOnce(&[[u8; ENTRY_LEN]]) -> R) -> Result<R, Damaged> {
+    fn with_recent<R>(&self, number: u64, look: impl FnOnce(&[[u8; ENTRY_LEN]]) -> R) -> Result<R, SegmentError> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.is_empty() {
             recent.resize_with(RECENT_PAGES_MAX.min(self.layout.pages as usize), || None);
@@ -228,7 +237,7 @@ impl Segment {
         Ok(look(self.entries_of(&page.bytes, number)))
     }
 
-    fn page(&self, number: u64) -> Result<Vec<Entry>, Damaged> {
+    fn page(&self, number: u64) -> Result<Vec<Entry>, SegmentError> {
         let bytes = self.page_bytes(number)?;
         Ok(self.entries_of(&bytes, number).iter().map(Entry::decode).collect())
     }
@@ -240,13 +249,13 @@ impl Segment {
     }
 
     /// The bytes of page `number`, checked.
-    fn page_bytes(&self, number: u64) -> Result<Box<[u8; PAGE_LEN]>, Damaged> {
+    fn page_bytes(&self, number: u64) -> Result<Box<[u8; PAGE_LEN]>, SegmentError> {
         let mut page = Box::new([0; PAGE_LEN]);
         self.object.read_exact_at(&mut page[..], self.layout.page_offset(number))?;
         let (entries, checksum) = page.split_at(CHECKSUM_AT);
         let expected = guard_by_key(number, entries);
         if checksum[..8] != expected.to_le_bytes() || checksum[8..] != [0; 8] {
-            return Err(Damaged);
+            return Err(SegmentError::Damaged);
         }
         Ok(page)
     }
@@ -256,10 +265,10 @@ impl Segment {
     pub fn iter<'a>(
         &'a self,
         renumber: &'a [Option<u32>],
-    ) -> impl Iterator<Item = Result<Entry, Damaged>> + 'a {
+    ) -> impl Iterator<Item = Result<Entry, SegmentError>> + 'a {
         let renumbered = |entry: Entry| match renumber.get(entry.list() as usize) {
             Some(list) => list.map(|list| Ok(Entry::new(entry.key, list, entry.block()))),
-            None => Some(Err(Damaged)),
+            None => Some(Err(SegmentError::Damaged)),
         };
         (0..self.fences.len() as u64).flat_map(move |page| match self.page(page) {
             Ok(entries) => entries.into_iter().filter_map(renumbered).collect::<Vec<_>>(),
@@ -269,9 +278,9 @@ impl Segment {
 }
 
 /// Splits the digest off the end of `bytes` and checks it.
-fn checked(bytes: &[u8]) -> Result<&[u8], Damaged> {
-    let (content, digest) = bytes.split_at_checked(bytes.len().wrapping_sub(DIGEST_LEN)).ok_or(Damaged)?;
-    if object_digest(content).0 == digest { Ok(content) } else { Err(Damaged) }
+fn checked(bytes: &[u8]) -> Result<&[u8], SegmentError> {
+    let (content, digest) = bytes.split_at_checked(bytes.len().wrapping_sub(DIGEST_LEN)).ok_or(SegmentError::Damaged)?;
+    if object_digest(content).0 == digest { Ok(content) } else { Err(SegmentError::Damaged) }
 }
 
 fn with_digest(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -409,7 +418,7 @@ mod tests {
         (storage, entries)
     }
 
-    fn opened(storage: &MemoryStorage) -> Result<Segment, Damaged> {
+    fn opened(storage: &MemoryStorage) -> Result<Segment, SegmentError> {
         Segment::open("index/one".into(), storage.open("index/one").unwrap())
     }
 
@@ -438,7 +447,7 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             storage.put("index/one", bad);
-            let noticed = opened(&storage).is_err_and(|error| error == Damaged)
+            let noticed = opened(&storage).is_err_and(|error| matches!(error, SegmentError::Damaged))
                 || opened(&storage).unwrap().iter(&[Some(0), Some(1)]).any(|entry| entry.is_err());
             assert!(noticed, "byte {at}");
         }
@@ -500,7 +509,7 @@ mod tests {
     #[test]
     fn merging_keeps_order() {
         let run = |numbers: &[u64]| {
-            let run: Vec<_> = numbers.iter().map(|&n| Ok::<_, Damaged>(Entry::new(n, 0, n))).collect();
+            let run: Vec<_> = numbers.iter().map(|&n| Ok::<_, SegmentError>(Entry::new(n, 0, n))).collect();
             Box::new(run.into_iter()) as Box<dyn Iterator<Item = _>>
         };
         let merged: Vec<_> = merge(vec![run(&[1, 4, 9]), run(&[]), run(&[2, 3, 10])])

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::entry::{Entry, LISTS_MAX, key_of};
 use super::health::Health;
 use super::log;
-use super::segment::{self, Damaged, Segment};
+use super::segment::{self, Segment, SegmentError};
 use crate::digest::{Digest, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
 use crate::storage::{LockMode, ReadAt};
@@ -113,7 +113,7 @@ fn without_unknown(shared: &Arc<Shared>, segment: Segment, keys: &Keys) -> Resul
 }
 
 /// How a segment is opened: for lookups, or to be merged.
-type Open = fn(String, Arc<dyn ReadAt>) -> std::result::Result<Segment, Damaged>;
+type Open = fn(String, Arc<dyn ReadAt>) -> std::result::Result<Segment, SegmentError>;
 
 /// Opens all segments that are sound for lookups; the others are removed.
 pub(crate) fn open_segments(shared: &Arc<Shared>) -> Result<Vec<Segment>> {
@@ -143,7 +143,8 @@ fn try_open_segments(shared: &Arc<Shared>, open: Open) -> Result<Option<Vec<Segm
         };
         match open(object.name.clone(), opened) {
             Ok(segment) => segments.push(segment),
-            Err(_) => {
+            Err(SegmentError::Io(error)) => return Err(Error::io("read", object.name, error)),
+            Err(SegmentError::Damaged) => {
                 tracing::warn!(segment = object.name, "the block index is damaged here; making it again");
                 let _ = shared.storage.remove(&[object.name]);
             }
@@ -225,7 +226,7 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
     let lists: Vec<_> = lists.into_iter().collect();
     let mut made = None;
     if !lists.is_empty() {
-        let Ok((staged, name)) = write_merged(stage, segments, &lists) else { return Ok(None) };
+        let Some((staged, name)) = write_merged(stage, segments, &lists)? else { return Ok(None) };
         let publish = |error| Error::io("publish", names::INDEX, error);
         shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
         let object = shared.storage.open(&name).map_err(|error| StoreError::unopened(&name, error))?;
@@ -238,7 +239,7 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
 
 /// Writes one segment with the entries that `segments` have of `lists`, which are in ascending order;
 /// gives its staged and its final name.
-fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result<(String, String)> {
+fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result<Option<(String, String)>> {
     if lists.len() > LISTS_MAX {
         return Err(BlockError::Limit {
             what: "lists of a segment",
@@ -250,26 +251,31 @@ fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result
     let number = |key: &Digest| lists.binary_search(key).ok().map(|number| number as u32);
     let renumber: Vec<Vec<_>> =
         segments.iter().map(|segment| segment.lists.iter().map(number).collect()).collect();
-    let damaged = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
     let mut entries = 0;
     let mut sources = Vec::new();
     for (segment, renumber) in segments.iter().zip(&renumber) {
-        let source = || segment.iter(renumber).map(move |entry| entry.map_err(damaged));
+        let source = || segment.iter(renumber);
         entries += if renumber.iter().all(Option::is_some) {
             segment.entries
         } else {
             // How many they are must be known before the first one is written.
             let count = source().try_fold(0, |count, entry| entry.map(|_| count + 1));
-            count.map_err(|error| Error::io("read", &segment.name, error))?
+            match count {
+                Ok(count) => count,
+                Err(SegmentError::Damaged) => return Ok(None),
+                Err(SegmentError::Io(error)) => return Err(Error::io("read", &segment.name, error)),
+            }
         };
         sources.push(Box::new(source()) as Box<dyn Iterator<Item = _>>);
     }
     let name = segment_name(lists, entries);
     let staged = unique(stage);
     let object = stage.create_cache(&staged)?;
-    segment::write(object.as_ref(), lists, entries, segment::merge(sources))
-        .map_err(|error: std::io::Error| Error::io("append to", &name, error))?;
-    Ok((stage.staged(&staged), name))
+    match segment::write(object.as_ref(), lists, entries, segment::merge(sources)) {
+        Ok(()) => Ok(Some((stage.staged(&staged), name))),
+        Err(SegmentError::Damaged) => Ok(None),
+        Err(SegmentError::Io(error)) => Err(Error::io("merge into", &name, error)),
+    }
 }
 
 /// A name in the stage that was not used yet.
@@ -372,10 +378,13 @@ impl Rebuilding<'_> {
         // What a list that failed half way left under the next number goes to any list: no log proves
         // it there.
         let numbers: Vec<_> = (0..self.lists.len() as u32).chain([0]).map(Some).collect();
-        let damaged = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
+        let refused = |error| match error {
+            SegmentError::Damaged => std::io::ErrorKind::InvalidData.into(),
+            SegmentError::Io(error) => error,
+        };
         let source = |run| {
             let run: &Segment = run;
-            Box::new(run.iter(&numbers).map(move |entry| entry.map_err(damaged)))
+            Box::new(run.iter(&numbers).map(move |entry| entry.map_err(refused)))
                 as Box<dyn Iterator<Item = _>>
         };
         let sources = self.runs.iter().map(source).collect();
