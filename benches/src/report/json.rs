@@ -11,7 +11,7 @@ use super::samples::median;
 pub(super) const RESERVED: [&str; 9] =
     ["commit", "dirty", "date", "runs", "machine", "broken", "broken_because", "limits", "plots"];
 
-/// The object, a field a line.
+/// Writes the object, one field per line.
 pub(super) fn text(report: &Report) -> String {
     let object = object(report);
     let lines: Vec<_> = object.iter().map(|(name, value)| format!("  {}: {value}", json!(name))).collect();
@@ -45,7 +45,7 @@ fn object(report: &Report) -> Map<String, Json> {
     object
 }
 
-/// What figures must be and should be in this report.
+/// Returns the limits and aims of the figures in this report.
 fn limits(report: &Report) -> Json {
     let limited = figures().filter_map(|figure| {
         let limits = figure.limits_in(|field| report.value(field));
@@ -54,7 +54,7 @@ fn limits(report: &Report) -> Json {
     Json::Object(limited.collect())
 }
 
-/// What the plots were drawn from.
+/// Returns the data of the plots.
 fn plots(report: &Report) -> Json {
     let latencies = report.latencies.iter().map(|one| (one.series.clone(), json!(one.quantiles)));
     let throughput = report.throughput.iter().map(|one| (one.series.clone(), json!(one.points)));
