@@ -1,10 +1,10 @@
-//! The house keeps its shape: what each room may know, which crate is named where, and how long a
-//! function and a file may get. The table is the ladder of `lib.rs`; a planted call upwards fails.
+//! The architecture: the layers each module may use, the files each crate may appear in, and the length of
+//! functions and files. The table is the ladder of `lib.rs`; a planted upward call fails.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Files (by how their path in `src` begins) and the words that their code may not contain.
+/// Files (by prefix of their path in `src`) and the words that their code may not contain.
 const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
     // Pure: bytes to values. No file, no policy.
     (
@@ -41,7 +41,7 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
         ],
     ),
     (&["ondisk/"], &["std::io", "zstd::", "crate::error"]),
-    // A foreign format: what its bytes say is found without files and without the store.
+    // A foreign format: its bytes are interpreted without files and without the store.
     (
         &[
             "vmdk/descriptor.rs",
@@ -129,7 +129,7 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
         ],
     ),
     (&["store/", "storage/", "image/", "index/", "ondisk/", "cache/"], &["crate::heal"]),
-    // Front ends and tools see disks through this alone.
+    // Front ends and tools see disks only through this.
     (&["device.rs"], &["crate::store", "crate::image", "crate::ondisk", "crate::index", "crate::import"]),
     (
         &["source.rs", "output.rs", "export.rs", "compare.rs", "signature.rs", "zeros.rs"],
@@ -145,7 +145,7 @@ const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
     (&[""], &["unsafe ", "async ", "tokio"]),
 ];
 
-/// Words that the code of these files alone may contain.
+/// Words that only the code of these files may contain.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("blake3::", &["digest/"]),
     ("::zstd", &["codec/"]),
@@ -178,7 +178,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// The code of a file: no comments, no tests, what stands in quotes emptied.
+/// Returns the code of a file, without comments, tests, and the content of quotes.
 fn code(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut code = String::new();
@@ -201,7 +201,7 @@ fn code(text: &str) -> String {
     code
 }
 
-/// `use crate::{store::x, image}` is said as if each were written out.
+/// Expands `use crate::{store::x, image}` as if each path were written out.
 fn expand_imports(code: &str) -> String {
     let mut expanded = String::from(code);
     let joined = code.replace('\n', " ");
@@ -231,8 +231,8 @@ fn expand_imports(code: &str) -> String {
     expanded
 }
 
-/// Whether `code` names `word` as a whole path part: `crate::store` is not `crate::storage`, nor
-/// is `codec::zstd` the crate `::zstd`.
+/// Whether `code` names `word` as a whole path part: `crate::store` is not `crate::storage`, nor is
+/// `codec::zstd` the crate `::zstd`.
 fn names(code: &str, word: &str) -> bool {
     let is_part = |char: char| char.is_alphanumeric() || char == '_';
     let ends_in_part = word.ends_with(is_part);
@@ -243,7 +243,7 @@ fn names(code: &str, word: &str) -> bool {
     })
 }
 
-/// What is wrong with one file.
+/// Returns the violations in one file.
 fn broken_rules(path: &str, text: &str) -> Vec<String> {
     let code = expand_imports(&code(text).replace("super::super::", "crate::"));
     let mut broken = Vec::new();
@@ -270,8 +270,8 @@ fn broken_rules(path: &str, text: &str) -> Vec<String> {
     broken
 }
 
-/// Functions and their lines, signature and braces included: they end at a brace as far in as they
-/// began, which rustfmt sees to.
+/// Returns functions and their lines, including signature and braces. A function ends at a brace with its own
+/// indentation, which rustfmt ensures.
 fn functions(text: &str) -> Vec<(String, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
@@ -335,7 +335,7 @@ fn every_row_of_the_table_is_about_files_that_exist() {
     for file in files.chain(ONLY_IN.iter().flat_map(|(_, files)| files.iter())) {
         assert!(sources.keys().any(|path| path.starts_with(file)), "{file}");
     }
-    // And the words that one file alone may name are named there: a row that nothing fits is stale.
+    // Each listed file must use its word: a row without a match is stale.
     for (word, files) in ONLY_IN {
         let named =
             |file: &&&str| sources.iter().any(|(path, text)| path.starts_with(**file) && names(text, word));
