@@ -55,8 +55,7 @@ fn decode_all(bytes: &[u8]) {
     frames(bytes);
 }
 
-/// Checks that re-encoding reproduces the input. Minor version and ignore mask may have any value; writers of
-/// this version leave them zero.
+/// Checks that re-encoding gives the input, unless a later version set minor version or ignore mask.
 fn canonical(bytes: &[u8], what: &str, encoded: Option<Vec<u8>>) {
     if let Some(encoded) = encoded
         && bytes[9] == 0

@@ -1,5 +1,4 @@
-//! A store in a folder: no symbolic link in it is followed, and the handle refers to the folder, not its
-//! name.
+//! A store in a folder: links in it are not followed, and the handle refers to the folder, not its name.
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 

@@ -10,13 +10,12 @@
 //! | [`places`] | `tables` `frames` `bundle_table` `segment` | accepted values lie inside their bounds |
 //! | [`bundles`] | `bundle` | an image with its id reads its bytes or is refused; a loaded image reads |
 //! | [`stores`] | `store_ops` `index` | the store is a map of names to disks; the index is a cache |
-//! | [`words`] | `journal` `names` | a journal undoes what it names and nothing else; names survive |
+//! | [`words`] | `journal` `names` | a journal undoes only the objects it names; names survive |
 //! | [`vmdk`] | `vmdk_text` `vmdk_sparse` `vmdk_stream` | reads agree with each other; file and pipe agree |
 //! | [`nbd`] | `nbd_handshake` `nbd_requests` | the server sends nothing that the protocol forbids |
 //!
 //! The runner bounds memory (`-malloc_limit_mb`, `-rss_limit_mb`) and time (`-timeout`). Checksums and
-//! digests are recomputed here ([`seal`]), never skipped in the product. A target keeps no state between
-//! inputs.
+//! digests are recomputed here ([`seal`]), never skipped in the product. A target is stateless.
 
 #![forbid(unsafe_code)]
 

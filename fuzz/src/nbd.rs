@@ -22,8 +22,7 @@ fn talk(said: &[u8], policy: TlsPolicy, seed: u64) {
     });
 }
 
-/// Fuzzes handshakes and the rest of the conversation. Input: TLS policy and splitting of the bytes, then all
-/// bytes of the client.
+/// Fuzzes whole conversations. Input: TLS policy and splitting of bytes, then the client's bytes.
 pub fn nbd_handshake(data: &[u8]) {
     let Some((&first, said)) = data.split_first() else { return };
     let policies = [TlsPolicy::Off, TlsPolicy::Allowed, TlsPolicy::Required];

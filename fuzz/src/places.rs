@@ -134,8 +134,7 @@ fn frame(bytes: &[u8], blocks: u32) {
     assert_eq!(encoded, bytes);
 }
 
-/// Checks heads and tables of bundles: the pieces of all objects fill the space between head and table
-/// exactly once.
+/// Checks heads and tables of bundles: pieces of objects exactly fill the space between head and table.
 pub fn bundle_table(data: &[u8]) {
     as_is_and_sealed(data, |bytes| {
         if let Ok(head) = Head::decode(bytes) {

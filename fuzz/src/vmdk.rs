@@ -117,8 +117,7 @@ fn opened(path: &Path) -> Result<(Disk, Option<Vec<u8>>)> {
     Ok((disk, bytes))
 }
 
-/// Checks disks in a file: small reads agree with a read of the whole, and ranges mapped as zero read as
-/// zeros.
+/// Checks disks in a file: small reads agree with whole ones, and ranges mapped as zero read as zeros.
 pub fn vmdk_sparse(data: &[u8]) {
     let _ = looks_like(data);
     with_file(data, |path| match opened(path) {
