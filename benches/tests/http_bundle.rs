@@ -194,8 +194,8 @@ fn save(store: &Store, names: &[&str], without: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// Makes a store with a disk of 16 MiB whose data begins far from its start, and one with half of its blocks
-/// in another order.
+/// Makes a store with a disk of 16 MiB, its data far from its start, and one with half of its blocks in
+/// another order.
 fn two_disks() -> (Store, Vec<u8>, Vec<u8>) {
     let store = Store::create(MemoryStorage::new(), StoreOptions::default()).unwrap();
     let mut base = vec![0; 1 << 20];

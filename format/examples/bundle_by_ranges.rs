@@ -1,5 +1,4 @@
-//! Saves an image as one file and reads it in place through a reader that only offers ranges, as an object
-//! store or a web server does.
+//! Saves an image as one file and reads it in place by ranges alone, as from an object store or a web server.
 //!
 //! ```text
 //! cargo run -p melv --example bundle_by_ranges

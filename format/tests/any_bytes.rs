@@ -55,7 +55,7 @@ fn decode_all(bytes: &[u8]) {
     frames(bytes);
 }
 
-/// Checks that re-encoding gives the input, unless a later version set minor version or ignore mask.
+/// Checks that re-encoding gives the input, unless minor version, ignore mask or writer mask is non-zero.
 fn canonical(bytes: &[u8], what: &str, encoded: Option<Vec<u8>>) {
     if let Some(encoded) = encoded
         && bytes[9] == 0

@@ -99,7 +99,7 @@ impl Map {
     }
 }
 
-/// Compresses a page to keep it small.
+/// Compresses a page, as an attacker who wants a small bundle does.
 fn stored(page: &[u8]) -> Vec<u8> {
     assert!(page.len() as u64 <= PAGE_LEN_MAX, "{} bytes", page.len());
     zstd::bulk::compress(page, 3).expect("memory")

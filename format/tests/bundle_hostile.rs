@@ -241,7 +241,7 @@ fn forge_entry(model: &mut Model, rng: &mut Rng) {
     }
 }
 
-/// Drops the front of a list or locator and claims that the object has the rest, or more.
+/// Shifts pieces of a list or locator so that bytes are absent; the object grows by as much, or twice.
 fn forge_absence(sound: &Sound, rng: &mut Rng) -> Vec<u8> {
     let mut model = sound.model.clone();
     let objects = &mut model.table.objects;
@@ -316,7 +316,7 @@ fn any_change_is_survived_and_no_image_reads_other_bytes() {
     tally.end("changes");
 }
 
-/// A list that no image uses, with the maximum number of chunks and nearly all its bytes absent.
+/// Tests a list that no image uses, with the maximum number of chunks and nearly all bytes absent.
 #[test]
 
 fn a_huge_list_that_is_not_there_costs_little() {

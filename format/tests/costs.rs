@@ -1,4 +1,4 @@
-//! Costs scale with the size of the change: counts storage operations and bytes of disks.
+//! The cost of an operation depends only on the data it concerns: counts storage operations and disk bytes.
 
 mod common;
 

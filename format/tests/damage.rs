@@ -60,8 +60,8 @@ impl Fixture {
         storage
     }
 
-    /// Checks that every image reads right or fails, by blocks and as a whole, and that `verify` reports it.
-    /// For damaged frames or their places, it reports no extra range.
+    /// Checks that every image reads right or fails, by blocks and as a whole, and that `verify` reports each
+    /// failure. For damaged frames or their places, it reports no extra range.
     fn judge(&self, storage: &MemoryStorage, object: &str, what: &str) {
         assert!(self.is_told(storage, object, what), "{what}: verify did not notice");
     }
@@ -152,8 +152,8 @@ fn a_flipped_byte_anywhere_is_never_read_and_always_told() {
             bad[at] ^= 1 << (at % 8);
             let (storage, what) = (fixture.with(name, bad), format!("{name} byte {at} of {}", bytes.len()));
             if name.starts_with("pages/") {
-                // Two bits may change unnoticed: those a newer minor version may set in the file's header,
-                // and those of a page's stored form that zstd ignores.
+                // No digest covers the header bits of newer minor versions, nor a page's stored form. zstd
+                // ignores some bits there, and the page still reads right.
                 pages += 1;
                 meaningless += u32::from(!fixture.is_told(&storage, name, &what));
             } else {

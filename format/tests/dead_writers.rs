@@ -1,5 +1,5 @@
-//! Writers after others that died, ran on other machines, or were of a later version; and their report if the
-//! outcome of their own work is unknown.
+//! Writers after others that died, ran on other machines, or were of a later version. Also their errors when
+//! the outcome of their own work is unknown.
 
 mod common;
 #[path = "common/machine.rs"]

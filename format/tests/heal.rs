@@ -1,5 +1,5 @@
 //! Damage is healed or reported. Importing a disk or loading a bundle again restores its damaged parts for
-//! every image that uses them. No call reports success over remaining damage.
+//! every image that uses them. No call reports damaged data as sound.
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
@@ -348,7 +348,7 @@ mod rounds {
             Self { place, disks, bundle }
         }
 
-        /// Returns which images can be read; those must be unchanged.
+        /// Returns whether each image can be read; a readable image must be unchanged.
         fn readable(&self, place: &Place, what: &str) -> Vec<bool> {
             let store = place.open();
             let judge = |(image, disk): &(&str, Vec<u8>)| match read(&store, image) {

@@ -1,5 +1,5 @@
-//! Every maximum of the format, at it and one past it: only the second is refused for its size, by the right
-//! rule and with both numbers. No input is as large as it declares.
+//! Every maximum of the format, tested at its value and one above. Only the second is refused for its size,
+//! by the right rule and with both numbers. No input is as large as it declares.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -95,7 +95,7 @@ fn a_hot_read_allocates_nothing() {
     }
 }
 
-/// Returns the allocations of 4000 cold reads, in total and at most in one, with a full cache.
+/// Returns the allocations of 4000 cold reads, total and maximum, after the cache has turned over twice.
 fn cold_allocations(cache_bytes: u64, chunk_blocks: u32) -> (u64, u64) {
     const READS: usize = 4000;
     const BLOCKS: u64 = 8192;

@@ -51,7 +51,7 @@ fn a_name_is_never_taken_for_an_id_that_it_looks_like() {
     let other = import(&store, &one[..8], 1024);
     assert_eq!(store.resolve(&reference(&one[..8])).unwrap().to_string(), other);
     assert_eq!(store.resolve(&reference(&format!("@{}", &one[..8]))).unwrap().to_string(), one);
-    // A tag also rules out an id.
+    // With a tag, the text is never an id.
     assert!(store.resolve(&reference(&format!("{}:1", &one[..7]))).is_err());
 }
 
@@ -94,7 +94,7 @@ fn a_tag_has_the_time_of_the_name_that_it_was_made_from() {
         references.map(|(_, named)| named.unwrap().created_seconds).collect::<Vec<_>>()
     };
     assert!(times().iter().all(|time| *time == times()[0]), "{:?}", times());
-    // The time of an image without a name is that of its next name.
+    // An unnamed image takes the time of its next name.
     let before = times()[0];
     for held in ["one", "by-name", "by-id", "by-digits"] {
         store.remove(&name(held)).unwrap();

@@ -152,7 +152,7 @@ fn two_streams_in_one_file_are_no_disk() {
     ));
 }
 
-/// Returns habits in any combination, each alone first.
+/// Returns combination `number` of the habits: each alone first, then random ones.
 fn habits(number: u64) -> Habits {
     let mut rng = Rng::new(number);
     let mut is = |bit: u64| if number < 8 { number == bit } else { rng.below(2) == 0 };

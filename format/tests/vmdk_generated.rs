@@ -265,7 +265,7 @@ impl Made {
         !matches!(self.kind, Kind::MonolithicSparse | Kind::Stream)
     }
 
-    /// Returns why qemu-img's answer does not count for this case.
+    /// Returns the reason that qemu-img's answer does not count for this case, if any.
     fn no_qemu(&self) -> Option<&'static str> {
         let text = self.has_descriptor_file();
         if self.kind == Kind::Custom {
@@ -294,7 +294,7 @@ impl Made {
         }
     }
 
-    /// Returns why vmdk-core's answer does not count for this case.
+    /// Returns the reason that vmdk-core's answer does not count for this case, if any.
     fn no_core(&self) -> Option<&'static str> {
         let text = self.has_descriptor_file();
         let is_sparse = !matches!(self.kind, Kind::MonolithicFlat | Kind::SplitFlat);

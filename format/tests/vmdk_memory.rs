@@ -16,7 +16,7 @@ use vmdk_made::{Layout, SECTOR, Sparse, embedded, get32, get64, put32, stream};
 
 const GRAIN_SECTORS: usize = 4096;
 const GRAIN: usize = GRAIN_SECTORS * SECTOR;
-/// One per thread, so that memory cached by the allocator does not count.
+/// The number of grains: one per thread, so that memory cached by the allocator does not count.
 const GRAINS: usize = 32;
 /// Almost two grains: the tables then allow the longest stored grain that a thread keeps a buffer for.
 const APART: usize = 2 * GRAIN_SECTORS - 8;

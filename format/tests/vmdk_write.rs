@@ -386,7 +386,7 @@ fn a_full_stream_says_where() {
 
 #[test]
 fn a_full_file_system_leaves_no_file() {
-    // A process limit on file sizes simulates it: the shell's, in units of 1024 bytes.
+    // The shell's limit on file sizes, in units of 1024 bytes, simulates a full file system.
     let Some(folder) = std::env::var_os("MELV_TEST_LIMITED") else {
         let folder = folder();
         let run = Command::new("bash")

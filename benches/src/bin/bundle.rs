@@ -108,8 +108,8 @@ fn foreign(bundle: &Path, disks: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Counts reader calls; over a network, each is one request after the other. Reads 4 KiB at the first data
-/// and at positions all over the disk, each through a new handle.
+/// Counts reader calls: over a network, each is a request, made one after the other. Reads 4 KiB at the first
+/// data and at positions all over the disk, each through a new handle.
 fn count_open(reader: impl ReadAt + 'static, name: &str) -> Result<()> {
     let reader = Counted::new(reader);
     let bytes = |calls: &[(u64, usize)]| calls.iter().map(|call| call.1 as u64).sum::<u64>();

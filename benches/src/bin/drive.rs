@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A plan is a text file with a line `OFFSET LENGTH` for each read, in order; `#` begins a comment. The data
-//! is kept and hashed in plan order after the clock has stopped: two runs of one plan read the same data if
+//! is kept, and hashed in plan order after the clock has stopped. Two runs of one plan read the same data if
 //! their hashes are equal. A latency runs from issuing a read until its last byte arrives. The time of a cold
 //! run is the sum of its latencies, without the dropping of pages.
 

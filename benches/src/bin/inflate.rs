@@ -5,9 +5,9 @@
 //! inflate DISK.vmdk
 //! ```
 //!
-//! Prints the number of grains, their bytes stored and inflated, and the CPU seconds of all threads for
-//! inflating alone: the file is in memory by then. Follows the markers one by one and uses none of melv's
-//! code.
+//! Prints the number of grains, their bytes stored and inflated, and the CPU seconds of all threads. These
+//! cover inflating alone: the file is in memory by then. Follows the markers one by one and uses none of
+//! melv's code.
 
 use std::fs;
 use std::io;

@@ -1,8 +1,8 @@
 //! The report of one run of the benches. Takes figures, floors, paired ratios and plots; writes
 //! `report.json`, a self-contained page, three plots as files, and a table.
 //!
-//! A report judges itself. It is *broken* if its figures cannot be trusted: too few samples, a ratio that
-//! beats its floor (then the floor is wrong), or a figure that is missing, given twice or not a number. A
+//! A report judges itself. It is *broken* if its figures cannot be trusted. Reasons are too few samples, a
+//! ratio that beats its floor (the floor is wrong), or a figure missing, given twice or not a number. A
 //! figure worse than its limit is *short*: bad news, but news.
 //!
 //! ```text

@@ -113,7 +113,7 @@ impl Report {
         self.put_ratio(name, samples, Some(better));
     }
 
-    /// Records why this report's figures cannot be trusted.
+    /// Records a reason not to trust this report's figures.
     pub fn broken(&mut self, why: String) {
         self.reasons.push(why);
     }
@@ -164,7 +164,7 @@ impl Report {
         Ok(())
     }
 
-    /// Prints every figure beside its floor and limits, and why the report is broken if it is.
+    /// Prints every figure beside its floor and limits, then the reasons if the report is broken.
     pub fn print(&self) {
         print!("{}", table::text(&rows::groups(self), &self.reasons()));
     }
@@ -175,7 +175,7 @@ impl Report {
         !self.reasons().is_empty()
     }
 
-    /// Returns why the report is broken: first the recorded reasons, then the missing figures.
+    /// Returns the reasons that the report is broken: first the recorded ones, then the missing figures.
     pub(super) fn reasons(&self) -> Vec<String> {
         let missing: Vec<_> =
             figures().map(|figure| figure.name).filter(|name| self.value(name).is_none()).collect();

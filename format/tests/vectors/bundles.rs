@@ -188,7 +188,7 @@ fn two_leaves() -> (Draft, Image) {
     let mut extents = parts_extents(&old);
     extents.push((65_537, 2, &new, 1));
     let of_base = base.pages.clone();
-    // The base's short last block is no longer the last: its padded span is the same.
+    // The base's short last block now lies inside the disk; padding leaves its span the same.
     let image = image(&Plan { of_base, ..plan((65_536 + 8) * 4096, "two leaves", extents) });
     let located = located(&new, &[(0, new.frame(0, &[1])), (1, new.frame(1, &[0]))]);
     (Draft::default().image(&image).list(&new, &located).base(base.id), image)
