@@ -1,10 +1,10 @@
-//! All figures in one run, or those of the groups named (`reads imports opening stored frontier index`),
-//! each beside its floor: prints a table and writes `bench/report.json`,
-//! `bench/report.html` and plots into the target folder. On the real disks, built before by
-//! `benches/corpus/build`; needs the `zstd` command, and what `benches/index-scale` has measured.
+//! Measures all figures in one run, or only the named groups (`reads imports opening stored frontier index`).
+//! Prints each figure beside its floor and writes `bench/report.json`, `bench/report.html` and plots into the
+//! target folder. Needs the disks built by `benches/corpus/build`, the `zstd` command, and the results of
+//! `benches/index-scale`.
 //!
-//! `make bench` does all of it. Files go to a new folder in `$MELV_WORK` (default: `/var/tmp`), and
-//! imports to memory (`/dev/shm`).
+//! `make bench` runs everything. Files go to a new folder in `$MELV_WORK` (default: `/var/tmp`); imports go
+//! to memory (`/dev/shm`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,19 +15,19 @@ use melv_benches::paired::median;
 use melv_benches::report::{Better, Report};
 use melv_benches::workload::{self, DISKS, Frames, Result};
 
-/// Pairs of runs.
+/// Pairs of runs per ratio.
 const RUNS: usize = 11;
-/// The disk that is read: the first that was imported, so that its frames lie in its order; what other
-/// orders cost is a figure of its own.
+/// The disk that reads are timed on. It is imported first, so its frames lie in its own order; the cost of
+/// other orders is a separate figure.
 const DISK: &str = "base";
-/// The disk that is imported: the one with the most data.
+/// The disk that imports are timed on: the one with the most data.
 const IMPORTED: &str = "postgresql";
-/// The disk that was built apart, as the others in no block order of theirs.
+/// The disk built separately, so that its blocks share no order with the other disks.
 const APART: &str = "apart-ext4";
 const THREADS: u32 = 2;
 const IMAGES: &str = "100";
 
-/// Where things are.
+/// The folders of a run.
 struct Places {
     corpus: PathBuf,
     work: tempfile::TempDir,
@@ -62,11 +62,11 @@ impl Places {
     }
 }
 
-/// Some of the figures.
+/// A function that measures one group of figures.
 type Group = fn(&Places, &mut Report) -> Result<()>;
 
 fn main() -> Result<()> {
-    // `cargo bench` and `cargo test --benches` ask for what they know: a filter, a quick look.
+    // `cargo bench` and `cargo test --benches` pass their own arguments: a filter, `--test`, `--list`.
     if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
         return Ok(());
     }
@@ -214,7 +214,7 @@ fn the_frontier(places: &Places, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What a command prints; it must succeed.
+/// Runs a command and returns its standard output; a non-zero exit is an error.
 fn run(program: &str, arguments: impl FnOnce(&mut Command) -> &mut Command) -> Result<String> {
     let mut command = Command::new(program);
     let output = arguments(&mut command).output()?;
@@ -224,7 +224,7 @@ fn run(program: &str, arguments: impl FnOnce(&mut Command) -> &mut Command) -> R
     Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
-/// The figures of the block index at the size of a TiB, which another run has measured.
+/// Adds the block index figures at 1 TiB, measured by a separate run.
 fn from_index(places: &Places, report: &mut Report) -> Result<()> {
     let path = places.target.join("index.json");
     let Ok(bytes) = std::fs::read(&path) else {
@@ -237,7 +237,7 @@ fn from_index(places: &Places, report: &mut Report) -> Result<()> {
             report.number(name, value);
         }
     }
-    // One a disk: the worst of them.
+    // There is one per disk; report the largest.
     let figures = found["figures"].as_object().into_iter().flatten();
     let lost = figures.filter(|(name, _)| name.starts_with("index_sharing_lost_percent"));
     if let Some(worst) = lost.filter_map(|(_, figure)| figure["value"].as_f64()).max_by(f64::total_cmp) {

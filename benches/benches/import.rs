@@ -1,5 +1,5 @@
-//! Import of a made-up disk into memory, all new and all shared already; beside each what the machine itself
-//! takes to read, hash and compress as much.
+//! Imports a generated disk into memory, once all new and once all shared. The floor beside each reads and
+//! hashes the same bytes, and compresses new ones.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Reads of 4 KiB: cold, each from a chunk that must be decoded, and hot, from the cache; beside each what
-//! the machine itself takes for the same.
+//! Reads of 4 KiB: cold, each from a chunk that must be decoded, and hot, from the cache. Each has its floor
+//! beside it.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,7 +14,7 @@ use melv_benches::{BLOCK_LEN, made_up_disk};
 const BLOCKS: usize = 8 << 10;
 const NAME: &str = "disk";
 
-/// Numbers below `count` in a mixed order, again and again.
+/// Cycles through the numbers below `count` in a shuffled order.
 fn in_turn(count: usize) -> impl Iterator<Item = usize> {
     mixed(count, 1).into_iter().cycle()
 }
@@ -22,7 +22,7 @@ fn in_turn(count: usize) -> impl Iterator<Item = usize> {
 fn cold(criterion: &mut Criterion, folder: &Path) -> Result<()> {
     let mut buffer = [0; BLOCK_LEN];
     let frames = workload::frames(folder, NAME)?;
-    // No chunk is met again before it has left so small a cache.
+    // The cache is too small for a chunk to survive until its next read.
     let image = workload::image(folder, NAME, 1 << 20, VerifyMode::Guard)?;
     let mut group = criterion.benchmark_group("read-4k-cold");
     let mut numbers = in_turn(frames.frames.len());

@@ -1,6 +1,5 @@
-//! What the machine itself takes: the steps that the format asks of a read or an import, with nothing
-//! around them. Only libc (through `std`), zstd and BLAKE3 are called; contexts and buffers are used
-//! again, pages are warm.
+//! The cost on this machine of the steps that the format requires of a read or an import, and nothing else.
+//! Calls only libc (through `std`), zstd and BLAKE3; contexts and buffers are reused, pages are warm.
 //!
 //! | floor | steps |
 //! |---|---|
@@ -11,7 +10,7 @@
 //! | import, unique | pread, test for zeros, digest of each block, zstd of each chunk of new blocks |
 //! | import, shared | pread, test for zeros, digest of each block |
 //!
-//! The frame's guard is the format's own choice, not the machine's: no floor has it.
+//! No floor includes the frame's guard: it is a choice of the format, not a cost of the machine.
 
 use std::fs::File;
 use std::io;
@@ -26,23 +25,23 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, get_error_name};
 pub const BLOCK_LEN: usize = 4096;
 /// Bytes before a frame's payload.
 const HEAD_LEN: usize = 4;
-/// Blocks whose digests are made side by side: the widest that BLAKE3 has.
+/// The number of blocks hashed side by side: BLAKE3's widest.
 const LANES: usize = 16;
-/// Bytes that one call reads where a disk is read in order.
+/// Bytes per read call where a disk is read in order.
 const SPAN_LEN: usize = 1 << 20;
 
-/// A frame in a file, and the block of it that is wanted.
+/// A frame in a file, and the wanted block in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Which file.
+    /// The index of the file.
     pub file: usize,
-    /// First byte of the frame.
+    /// The offset of the frame in its file.
     pub offset: u64,
-    /// Bytes of the frame.
+    /// The length of the frame, in bytes.
     pub len: usize,
-    /// Bytes of the chunk.
+    /// The length of the chunk, in bytes.
     pub plain_len: usize,
-    /// First byte wanted of the chunk.
+    /// The offset of the wanted block in the chunk.
     pub within: usize,
 }
 
@@ -77,7 +76,7 @@ impl Default for Worker {
     }
 }
 
-/// Decodes a frame's bytes, which are `stored` behind their head, into `plain`.
+/// Decodes a frame into `plain`; `stored` begins with the frame's head.
 fn decode(decoder: &mut DCtx<'_>, stored: &[u8], plain: &mut [u8]) -> io::Result<()> {
     let (head, payload) = stored.split_at(HEAD_LEN);
     if head[0] == 0 {
@@ -89,10 +88,10 @@ fn decode(decoder: &mut DCtx<'_>, stored: &[u8], plain: &mut [u8]) -> io::Result
 }
 
 impl Worker {
-    /// Reads and decodes one frame, checked if asked, and copies the wanted block to `out`.
+    /// Reads and decodes one frame, verifies it if `checked`, and copies the wanted block to `out`.
     ///
     /// # Errors
-    /// Those of reading and decoding.
+    /// Any read or decode error.
     pub fn cold(&mut self, files: &[File], wanted: &Wanted, checked: bool, out: &mut [u8]) -> io::Result<()> {
         let mut plain = std::mem::take(&mut self.plain);
         plain.resize(wanted.plain_len, 0);
@@ -121,14 +120,14 @@ impl Worker {
     /// Decodes a frame that is in memory.
     ///
     /// # Errors
-    /// Those of decoding.
+    /// Any decode error.
     pub fn decode(&mut self, stored: &[u8], plain_len: usize) -> io::Result<()> {
         self.plain.resize(plain_len, 0);
         decode(&mut self.decoder, stored, &mut self.plain)
     }
 }
 
-/// Does `work` with numbers below `count` on so many threads, each number once.
+/// Calls `work` once with each number below `count`, on `threads` threads.
 fn share_out<S: Default>(
     threads: usize,
     count: usize,
@@ -153,13 +152,13 @@ fn share_out<S: Default>(
     })
 }
 
-/// Frames that a thread takes at once: a span of plain bytes.
+/// Frames per task of a thread: a span of plain bytes.
 const FRAMES_AT_ONCE: usize = 32;
 
-/// Reads and decodes frames in order into a span's memory, on so many threads.
+/// Reads and decodes frames in order into a span's memory, on `threads` threads.
 ///
 /// # Errors
-/// Those of reading and decoding.
+/// Any read or decode error.
 pub fn sequential(files: &[File], frames: &[Wanted], checked: bool, threads: usize) -> io::Result<()> {
     share_out(threads, frames.len().div_ceil(FRAMES_AT_ONCE), |state: &mut (Worker, Vec<u8>), group| {
         let (worker, span) = state;
@@ -175,10 +174,10 @@ pub fn sequential(files: &[File], frames: &[Wanted], checked: bool, threads: usi
     })
 }
 
-/// Decodes frames that are in memory, on so many threads.
+/// Decodes frames that are in memory, on `threads` threads.
 ///
 /// # Errors
-/// Those of decoding.
+/// Any decode error.
 pub fn decode_all(frames: &[(Vec<u8>, usize)], threads: usize) -> io::Result<()> {
     share_out(threads, frames.len().div_ceil(FRAMES_AT_ONCE), |worker: &mut Worker, group| {
         let mut frames = frames.iter().skip(group * FRAMES_AT_ONCE).take(FRAMES_AT_ONCE);
@@ -186,12 +185,12 @@ pub fn decode_all(frames: &[(Vec<u8>, usize)], threads: usize) -> io::Result<()>
     })
 }
 
-/// A span of a raw disk that has data, and which of its blocks no block before had the bytes of.
+/// A span of data on a raw disk, with a flag per block for first occurrences.
 #[derive(Debug, Clone)]
 pub struct Span {
-    /// First byte.
+    /// The offset of the first byte.
     pub offset: u64,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: usize,
     /// For each block, whether it is to be compressed.
     pub is_new: Vec<bool>,
@@ -218,7 +217,7 @@ impl Default for Importer {
     }
 }
 
-/// How an import compresses.
+/// The compression of an import.
 #[derive(Debug, Clone, Copy)]
 pub struct Compression {
     /// Bytes of a chunk.
@@ -227,11 +226,11 @@ pub struct Compression {
     pub level: i32,
 }
 
-/// Reads and hashes the spans of a disk, and compresses the new blocks of each if told how, on so
-/// many threads.
+/// Reads and hashes the spans of a disk on `threads` threads, and compresses their new blocks if `how` is
+/// given.
 ///
 /// # Errors
-/// Those of reading and compressing.
+/// Any read or compression error.
 pub fn import(file: &File, spans: &[Span], how: Option<Compression>, threads: usize) -> io::Result<()> {
     share_out(threads, spans.len(), |importer: &mut Importer, number| {
         let span = &spans[number];
@@ -259,8 +258,8 @@ fn is_zero(block: &[u8]) -> bool {
     block == [0; BLOCK_LEN]
 }
 
-/// BLAKE3's first state, and its flags for the start and end of a chunk, a parent and the root
-/// (BLAKE3 specification, sections 2.2 and 2.3).
+/// BLAKE3's initial state, and its flags for the start and end of a chunk, a parent and the root (BLAKE3
+/// specification, sections 2.2 and 2.3).
 const IV: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 const CHUNK_START: u8 = 1;
@@ -294,7 +293,7 @@ fn digests_of_group(platform: Platform, blocks: &[&[u8]], out: &mut Vec<[u8; 32]
     for leaf in 0..LEAVES {
         let mut inputs = [&[0; LEAF_LEN]; LANES];
         for (input, block) in inputs.iter_mut().zip(blocks) {
-            // A block has just so many leaves.
+            // A block has exactly this many leaves.
             *input = block[leaf * LEAF_LEN..].first_chunk().unwrap_or(&[0; LEAF_LEN]);
         }
         platform.hash_many(
@@ -334,7 +333,7 @@ fn digests_of_group(platform: Platform, blocks: &[&[u8]], out: &mut Vec<[u8; 32]
 /// Reads 4 KiB of a file at each place.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn preads(file: &File, places: &[u64], out: &mut [u8]) -> io::Result<()> {
     places.iter().try_for_each(|&at| file.read_exact_at(out, at))
 }

@@ -1,5 +1,4 @@
-//! What benches share: made-up disks, readers that are counted, and the oracle that stored sizes are
-//! held against.
+//! Shared code of the benches: made-up disks, counting readers, and the oracle for stored sizes.
 
 pub mod figures;
 pub mod floor;
@@ -25,7 +24,7 @@ use rayon::prelude::*;
 /// Bytes in a block.
 pub const BLOCK_LEN: usize = 4096;
 
-/// A reader whose calls are written down: offset and length of each. Clones share the notes.
+/// A reader that logs the offset and length of each call. Clones share the log.
 #[derive(Debug)]
 pub struct Counted<R> {
     inner: Arc<R>,
@@ -39,12 +38,12 @@ impl<R> Clone for Counted<R> {
 }
 
 impl<R> Counted<R> {
-    /// Nothing was read through it yet.
+    /// Wraps `inner` with an empty log.
     pub fn new(inner: R) -> Self {
         Self { inner: Arc::new(inner), calls: Arc::default() }
     }
 
-    /// The calls since the last one of this.
+    /// Returns the calls since the last `take`.
     #[must_use]
     pub fn take(&self) -> Vec<(u64, usize)> {
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
@@ -62,10 +61,10 @@ impl<R: ReadAt> ReadAt for Counted<R> {
     }
 }
 
-/// Where a disk's first data at `from` or behind it lies; its size where there is none.
+/// Returns the offset of the first data at or after `from`, or the disk's size if there is none.
 ///
 /// # Errors
-/// Those of its map.
+/// Any error of the disk's map.
 pub fn first_data(device: &dyn BlockDevice, from: u64) -> melv::Result<u64> {
     let mut at = from;
     while at < device.size() {
@@ -78,7 +77,7 @@ pub fn first_data(device: &dyn BlockDevice, from: u64) -> melv::Result<u64> {
     Ok(at)
 }
 
-/// A wide disk with 16 KiB of data at even distances, none of it twice.
+/// A wide disk with 16 KiB of data at even distances, none of it repeated.
 #[derive(Debug)]
 pub struct WideDisk {
     size: u64,
@@ -90,13 +89,13 @@ const MIB: u64 = 1 << 20;
 const DATA: u64 = 4 * BLOCK_LEN as u64;
 
 impl WideDisk {
-    /// A disk of `tib` TiB with data every `mib` MiB.
+    /// Makes a disk of `tib` TiB with data every `mib` MiB.
     #[must_use]
     pub fn new(tib: u64, mib: u64) -> Self {
         Self { size: tib * TIB, apart: mib * MIB }
     }
 
-    /// A disk of 1 TiB whose map has every leaf: each covers 256 MiB.
+    /// Makes a disk of 1 TiB whose map has every leaf: each covers 256 MiB.
     #[must_use]
     pub fn of_one_tib() -> Self {
         Self::new(1, 256)
@@ -127,7 +126,7 @@ impl BlockDevice for WideDisk {
     }
 }
 
-/// What exact sharing and bare zstd make of disks in a given order: nothing but blake3 and zstd,
+/// The sizes that exact sharing and bare zstd reach on disks in a given order. Uses only blake3 and zstd,
 /// none of melv's code.
 #[derive(Debug)]
 pub struct Oracle {
@@ -136,19 +135,19 @@ pub struct Oracle {
     level: i32,
 }
 
-/// What one disk brings.
+/// The bytes that one disk adds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Brought {
     /// Bytes in blocks that are not zero.
     pub data_bytes: u64,
-    /// Those not seen before.
+    /// Bytes in blocks not seen before.
     pub new_bytes: u64,
-    /// What zstd makes of them, in chunks, or the chunk where that is no smaller.
+    /// Bytes of the new blocks after zstd, per chunk; a chunk that does not shrink counts in full.
     pub compressed_bytes: u64,
 }
 
 impl Oracle {
-    /// An oracle that has seen nothing.
+    /// Makes an oracle that has seen no disk.
     #[must_use]
     pub fn new(chunk_len: usize, level: i32) -> Self {
         Self { seen: HashSet::new(), chunk_len, level }
@@ -157,7 +156,7 @@ impl Oracle {
     /// Takes the next disk.
     ///
     /// # Errors
-    /// Those of reading it.
+    /// Any read error.
     pub fn disk(&mut self, path: &Path) -> io::Result<Brought> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
@@ -197,7 +196,7 @@ impl Oracle {
     }
 }
 
-/// The digest of a block, padded with zeros; `None` where it is all zeros.
+/// Returns the digest of a block, padded with zeros; `None` if it is all zeros.
 #[must_use]
 pub fn digest(block: &[u8]) -> Option<[u8; 32]> {
     let mut padded = [0; BLOCK_LEN];
@@ -205,7 +204,7 @@ pub fn digest(block: &[u8]) -> Option<[u8; 32]> {
     padded.iter().any(|&byte| byte != 0).then(|| *blake3::hash(&padded).as_bytes())
 }
 
-/// A disk of `blocks` blocks that compresses about as programs do, and repeats nothing.
+/// Makes a disk of `blocks` blocks that compresses about as well as programs do and repeats no block.
 #[must_use]
 pub fn made_up_disk(blocks: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
@@ -217,7 +216,7 @@ pub fn made_up_disk(blocks: usize, seed: u64) -> Vec<u8> {
     };
     let mut disk = Vec::with_capacity(blocks * BLOCK_LEN);
     while disk.len() < blocks * BLOCK_LEN {
-        // Half noise, half repeats of a word: zstd makes a little less than half of it.
+        // Half noise, half repeats of a word: zstd reduces it to a little less than half.
         let word = next().to_le_bytes();
         let repeats = (next() % 12) as usize;
         disk.extend_from_slice(&next().to_le_bytes());

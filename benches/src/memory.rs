@@ -1,28 +1,28 @@
-//! What the kernel says of this process's memory.
+//! The kernel's figures on this process's memory.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often [`peak_during`] looks.
+/// The sampling interval of [`peak_during`].
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Memory of the process, in KiB.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The most that was ever resident, pages of files included.
+    /// Peak resident memory, including file pages.
     pub peak_kib: u64,
-    /// Resident now, pages of files included.
+    /// Current resident memory, including file pages.
     pub resident_kib: u64,
-    /// Resident now, of no file.
+    /// Current resident anonymous memory.
     pub anonymous_kib: u64,
 }
 
 impl Memory {
-    /// As it is now.
+    /// Reads the current values.
     ///
     /// # Errors
-    /// Those of reading `/proc`.
+    /// Any error of reading `/proc`.
     pub fn now() -> io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status")?;
         let field = |name: &str| {
@@ -38,10 +38,10 @@ impl Memory {
     }
 }
 
-/// Does `work`; gives its result and the most anonymous memory that was seen resident meanwhile, in KiB.
+/// Runs `work`; returns its result and the peak resident anonymous memory sampled meanwhile, in KiB.
 ///
 /// # Errors
-/// Those of reading `/proc`.
+/// Any error of reading `/proc`.
 pub fn peak_during<T>(work: impl FnOnce() -> T) -> io::Result<(T, u64)> {
     let (done, peak) = (AtomicBool::new(false), AtomicU64::new(Memory::now()?.anonymous_kib));
     let look = || Memory::now().map(|now| peak.fetch_max(now.anonymous_kib, Ordering::Relaxed));

@@ -1,5 +1,5 @@
-//! The least of an NBD client: the fixed newstyle handshake and reads, several of them under way at
-//! once. Enough to drive a server, and nothing that would cost it time.
+//! A minimal NBD client: the fixed newstyle handshake and pipelined reads. Enough to drive a server, and
+//! nothing that would cost it time.
 
 #![expect(clippy::big_endian_bytes, reason = "so is NBD")]
 
@@ -21,9 +21,9 @@ const REPLY_INFO: u32 = 3;
 const INFO_EXPORT: u16 = 0;
 const COMMAND_READ: u16 = 0;
 const COMMAND_DISCONNECT: u16 = 2;
-/// More than any server says about an export.
+/// The limit on one option reply, more than any server sends about an export.
 const INFO_LEN_MAX: u32 = 4096;
-/// How long a server that was just started has to appear.
+/// The time limit for a newly started server to listen.
 const START: Duration = Duration::from_secs(10);
 
 /// A connection to a server, ready for reads.
@@ -37,7 +37,7 @@ impl Client {
     /// Connects to `export` at a socket that a server is about to listen on.
     ///
     /// # Errors
-    /// Those of the socket, and what the server refuses.
+    /// Any socket error; a refusal by the server.
     pub fn connect(socket: &Path, export: &str) -> io::Result<Self> {
         let mut stream = wait_for(socket)?;
         let hello: [u8; 18] = receive(&mut stream)?;
@@ -62,24 +62,24 @@ impl Client {
         Ok(Self { stream, size })
     }
 
-    /// Bytes of the export.
+    /// Returns the size of the export, in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Asks for `len` bytes at `offset`; the reply will bear `cookie`.
+    /// Requests `len` bytes at `offset`; the reply will carry `cookie`.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// Any socket error.
     pub fn send(&mut self, cookie: u64, offset: u64, len: u32) -> io::Result<()> {
         self.stream.write_all(&request(COMMAND_READ, cookie, offset, len))
     }
 
-    /// The cookie of the next reply. Its bytes are to be taken with [`Client::payload`] at once.
+    /// Returns the cookie of the next reply. Its bytes must be taken with [`Client::payload`] at once.
     ///
     /// # Errors
-    /// Those of the socket, and a read that the server failed.
+    /// Any socket error; a read that failed on the server.
     pub fn reply(&mut self) -> io::Result<u64> {
         let head: [u8; 16] = receive(&mut self.stream)?;
         if u32_of(&head, 0) != REPLY_MAGIC {
@@ -91,10 +91,10 @@ impl Client {
         }
     }
 
-    /// The bytes of the reply.
+    /// Reads the bytes of the reply.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// Any socket error.
     pub fn payload(&mut self, buf: &mut [u8]) -> io::Result<()> {
         self.stream.read_exact(buf)
     }
@@ -102,7 +102,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // A server that is gone already needs no farewell.
+        // The server may be gone already; then no disconnect is needed.
         let _ = self.stream.write_all(&request(COMMAND_DISCONNECT, 0, 0, 0));
     }
 }
@@ -117,7 +117,7 @@ fn request(command: u16, cookie: u64, offset: u64, len: u32) -> [u8; 28] {
     bytes
 }
 
-/// What one reply to the option says; `None` when the server has said all.
+/// Reads one reply to the option; `None` at the server's final acknowledgement.
 fn option_reply(stream: &mut UnixStream) -> io::Result<Option<Vec<u8>>> {
     let head: [u8; 20] = receive(stream)?;
     let (kind, len) = (u32_of(&head, 12), u32_of(&head, 16));

@@ -1,5 +1,5 @@
-//! Made-up disks of numbered contents: as many different blocks as one likes, at next to no cost to
-//! make, compress and store. To the block index they are blocks like any others.
+//! Made-up disks of numbered contents: any number of distinct blocks that cost next to nothing to make,
+//! compress and store. The block index treats them like any other blocks.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use melv::{BlockDevice, BlockError, Run, RunKind};
 
 use crate::BLOCK_LEN;
 
-/// Fills a block with content `number`: no two are the same, and none is zeros.
+/// Fills a block with content `number`: contents are distinct and never all zeros.
 pub fn fill_block(number: u64, block: &mut [u8]) {
     block.fill(0);
     let content = mixed(number + 1).to_le_bytes();
@@ -15,7 +15,7 @@ pub fn fill_block(number: u64, block: &mut [u8]) {
     block[..len].copy_from_slice(&content[..len]);
 }
 
-/// The finisher of `SplitMix64`: one to one, and only zero becomes zero.
+/// Applies the finisher of `SplitMix64`: one to one, and only zero maps to zero.
 #[must_use]
 pub fn mixed(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,13 +44,13 @@ impl BlockDevice for NumberedDisk {
     }
 }
 
-/// A disk whose blocks are those of another by number: 0 for zeros, else one more than the number of
-/// the content, which lies at `scatter` of that.
+/// A disk that lists its blocks by number: 0 for zeros, else one more than the content number, which
+/// `scatter` then maps.
 #[derive(Debug)]
 pub struct OrderedDisk {
-    /// Block by block.
+    /// The number of each block.
     pub order: Vec<u32>,
-    /// Where the numbers lie.
+    /// The map from content numbers to scattered numbers.
     pub scatter: Scatter,
 }
 
@@ -80,17 +80,17 @@ impl BlockDevice for OrderedDisk {
     }
 }
 
-/// Spreads numbers evenly over a larger range, in pieces that stay as they are.
+/// A spread of numbers evenly over a larger range, in contiguous pieces.
 #[derive(Debug, Clone, Copy)]
 pub struct Scatter {
-    /// How many numbers there are: a power of two.
+    /// The size of the range, a power of two.
     pub numbers: u64,
-    /// How many of them stay together: a power of two.
+    /// The numbers per piece, a power of two.
     pub piece: u64,
 }
 
 impl Scatter {
-    /// Where `number` lies.
+    /// Returns the scattered position of `number`.
     #[must_use]
     pub fn of(&self, number: u64) -> u64 {
         // Odd, so that the product takes every value once.
@@ -100,7 +100,7 @@ impl Scatter {
     }
 }
 
-/// The block at `offset`; these disks are read by whole blocks only.
+/// Returns the block at `offset`; these disks are read by whole blocks only.
 fn first_block(offset: u64, buf: &[u8], size: u64) -> melv::Result<u64> {
     let (len, block_len) = (buf.len() as u64, BLOCK_LEN as u64);
     if offset.is_multiple_of(block_len) && offset.saturating_add(len) <= size {

@@ -1,17 +1,17 @@
-//! Two things timed in turn, so that what the machine does meanwhile meets both.
+//! Two operations timed in turn, so that other load on the machine affects both.
 
 use std::time::Instant;
 
-/// Seconds of both, one pair a run.
+/// Seconds of both, one pair per run.
 #[derive(Debug, Clone, Default)]
 pub struct Pairs {
-    /// Seconds of the floor, or of what else is compared with.
+    /// Seconds of the floor, or of another operation compared with.
     pub floor: Vec<f64>,
     /// Seconds of melv.
     pub ours: Vec<f64>,
 }
 
-/// The middle of some values; zero of none.
+/// Returns the median of the values, or zero if there are none.
 #[must_use]
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -23,7 +23,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Seconds that `work` takes.
+/// Returns the seconds that `work` takes.
 ///
 /// # Errors
 /// Those of `work`.
@@ -34,7 +34,7 @@ pub fn seconds<E>(work: impl FnOnce() -> Result<(), E>) -> Result<f64, E> {
 }
 
 impl Pairs {
-    /// Times both `runs` times in turn, after once that does not count. Which comes first alternates.
+    /// Times both in turn `runs` times, after one uncounted run. The first of each pair alternates.
     ///
     /// # Errors
     /// Those of either.
@@ -60,13 +60,13 @@ impl Pairs {
         Ok(pairs)
     }
 
-    /// Our time over the floor's, of each pair.
+    /// Returns our time over the floor's, for each pair.
     #[must_use]
     pub fn slower(&self) -> Vec<f64> {
         self.ours.iter().zip(&self.floor).map(|(ours, floor)| ours / floor).collect()
     }
 
-    /// Our speed over the floor's, of each pair.
+    /// Returns our speed over the floor's, for each pair.
     #[must_use]
     pub fn faster(&self) -> Vec<f64> {
         self.ours.iter().zip(&self.floor).map(|(ours, floor)| floor / ours).collect()

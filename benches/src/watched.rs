@@ -1,4 +1,4 @@
-//! A storage that passes everything on and writes down what is read.
+//! A storage that passes every call on and logs the reads.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +12,9 @@ use melv::storage::{Append, Held, Listed, LockMode, ReadAt};
 pub struct Read {
     /// The object's name.
     pub name: String,
-    /// First byte.
+    /// The offset of the first byte.
     pub offset: u64,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: usize,
 }
 
@@ -23,7 +23,7 @@ pub struct Read {
 pub struct Reads(Arc<Mutex<Vec<Read>>>);
 
 impl Reads {
-    /// The reads since the last call of this.
+    /// Returns the reads since the last `take`.
     #[must_use]
     pub fn take(&self) -> Vec<Read> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -34,16 +34,16 @@ impl Reads {
     }
 }
 
-/// A storage whose reads are written down.
+/// A storage that logs its reads.
 #[derive(Debug, Clone)]
 pub struct Watched<S> {
     inner: S,
-    /// What was read.
+    /// The log.
     pub reads: Reads,
 }
 
 impl<S> Watched<S> {
-    /// Nothing was read through it yet.
+    /// Wraps `inner` with an empty log.
     pub fn new(inner: S) -> Self {
         Self { inner, reads: Reads::default() }
     }

@@ -1,5 +1,5 @@
-//! The real disks in a store, and where the frames of one of them lie: found by watching what the
-//! library reads, so that floors need nothing of it.
+//! The real disks in a store, and the positions of one disk's frames. They are found by watching the
+//! library's reads, so that floors need none of its code.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -14,37 +14,37 @@ use crate::BLOCK_LEN;
 use crate::floor::{Span, Wanted};
 use crate::watched::Watched;
 
-/// What measuring gives.
+/// The result of a measurement.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The eight disks, in the order of import.
 pub const DISKS: [&str; 8] =
     ["base", "nginx", "redis", "python", "nodejs", "postgresql", "apart-ext4", "apart-xfs"];
 
-/// A disk's frames, in the order in which a read from front to back meets them.
+/// A disk's frames, in the order in which a front-to-back read meets them.
 #[derive(Debug, Default)]
 pub struct Frames {
     /// The packs.
     pub files: Vec<File>,
-    /// One frame each; the block wanted is the first that the disk asks of it.
+    /// The frames, each once; the wanted block is the first that the disk uses from it.
     pub frames: Vec<Wanted>,
-    /// Where in the disk that block is.
+    /// The disk offset of each wanted block.
     pub guests: Vec<u64>,
 }
 
 /// Opens an image of the store in `folder` through a new handle with an empty cache.
 ///
 /// # Errors
-/// Those of opening.
+/// Any error of opening.
 pub fn image(folder: &Path, name: &str, cache_bytes: u64, verify: VerifyMode) -> Result<Image> {
     let options = StoreOptions { cache: Cache::new(cache_bytes), verify, ..Default::default() };
     Ok(Store::open_folder(folder, options)?.image(&name.parse()?)?)
 }
 
-/// The ranges of a disk that hold data: offset and length in bytes.
+/// Returns the ranges of a disk that hold data: offset and length in bytes.
 ///
 /// # Errors
-/// Those of its map.
+/// Any error of the disk's map.
 pub fn data_ranges(device: &dyn BlockDevice) -> Result<Vec<(u64, u64)>> {
     let mut ranges = Vec::new();
     melv::for_each_run(device, |start, run| {
@@ -56,10 +56,10 @@ pub fn data_ranges(device: &dyn BlockDevice) -> Result<Vec<(u64, u64)>> {
     Ok(ranges)
 }
 
-/// The frames that a read of image `name` from front to back decodes, each once.
+/// Finds the frames that a front-to-back read of image `name` decodes, each once.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn frames(folder: &Path, name: &str) -> Result<Frames> {
     let storage = Watched::new(FileStorage::new(folder));
     let reads = storage.reads.clone();
@@ -93,7 +93,7 @@ pub fn frames(folder: &Path, name: &str) -> Result<Frames> {
     Ok(found)
 }
 
-/// A chunk's length, and where in it a block is.
+/// Returns a chunk's length and the offset of a block in it.
 fn block_in_frame(file: &File, offset: u64, len: usize, block: &[u8]) -> Result<(usize, usize)> {
     let mut stored = vec![0; len];
     file.read_exact_at(&mut stored, offset)?;
@@ -103,10 +103,10 @@ fn block_in_frame(file: &File, offset: u64, len: usize, block: &[u8]) -> Result<
     Ok((plain.len(), at * BLOCK_LEN))
 }
 
-/// The spans of a raw disk that hold data, with the blocks told apart that are in no disk before it.
+/// Finds the spans of a raw disk that hold data, and flags the blocks that no earlier disk contains.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn spans(path: &Path, seen: &mut HashSet<[u8; 32]>) -> Result<Vec<Span>> {
     const SPAN_LEN: u64 = 1 << 20;
     let disk = melv::RawFile::open(path, false)?;
@@ -134,7 +134,7 @@ pub fn spans(path: &Path, seen: &mut HashSet<[u8; 32]>) -> Result<Vec<Span>> {
 /// Makes a store of the disks in `folder`.
 ///
 /// # Errors
-/// Those of importing.
+/// Any import error.
 pub fn import_all(folder: &Path, corpus: &Path, disks: &[&str]) -> Result<()> {
     let store = Store::create_folder(folder, StoreOptions::default())?;
     for name in disks {
@@ -144,20 +144,20 @@ pub fn import_all(folder: &Path, corpus: &Path, disks: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Where the disk `name` lies.
+/// Returns the path of the disk `name`.
 #[must_use]
 pub fn disk_path(corpus: &Path, name: &str) -> PathBuf {
     corpus.join(format!("{name}.raw"))
 }
 
-/// A frame's bytes, and those of its chunk.
+/// A frame's bytes, and the length of its chunk.
 pub type StoredFrame = (Vec<u8>, usize);
 
-/// Frames, as stored and with their plain lengths, and their plaintext: the first of a disk that make up
-/// `plain_len_max` bytes.
+/// Returns a disk's first frames, up to `plain_len_max` bytes of chunks: as stored with their plain lengths,
+/// and their plaintext.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn in_memory(frames: &Frames, plain_len_max: usize) -> Result<(Vec<StoredFrame>, Vec<u8>)> {
     let (mut all, mut plain) = (Vec::new(), Vec::new());
     for wanted in &frames.frames {

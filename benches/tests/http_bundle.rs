@@ -1,7 +1,7 @@
-//! A bundle on a web server: read in place through range requests, with what this costs counted.
+//! A bundle on a web server: read in place through range requests, with their cost counted.
 //!
-//! The server and its client are as small as can be and stand for any: the library knows nothing of
-//! HTTP, only a reader of its user's.
+//! The server and its client are minimal stand-ins: the library knows nothing of HTTP, only its user's
+//! reader.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -20,18 +20,18 @@ use melv::{
 };
 use melv_benches::{BLOCK_LEN, made_up_disk};
 
-/// Nobody waits for longer, so that a fault is a failed test and not one that hangs.
+/// The limit of every wait, so that a fault fails the test instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes in the head of a request or of an answer, at most.
+/// The maximum bytes in the head of a request or response.
 const HEAD_LEN_MAX: u64 = 4096;
 
-/// Serves one object at `/bundle.melv` on the loopback until it is dropped. One request at a time.
+/// A server of one object at `/bundle.melv` on the loopback until it is dropped. One request at a time.
 struct Server {
     address: SocketAddr,
     requests: Arc<AtomicU64>,
     bytes: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    /// Each answer to a GET ends after so many bytes of its body.
+    /// The length at which the body of each response to a GET is cut off.
     cut: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -54,7 +54,7 @@ impl Server {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that goes away harms nobody else.
+                // A client that disconnects affects no other.
                 let _ = stream.and_then(|stream| {
                     let sent = answer(stream, &object, cut.load(Ordering::SeqCst))?;
                     requests.fetch_add(1, Ordering::SeqCst);
@@ -66,7 +66,7 @@ impl Server {
         server
     }
 
-    /// Requests answered and bytes sent since the last call.
+    /// Returns the requests answered and the bytes sent since the last call.
     fn take(&self) -> (u64, u64) {
         (self.requests.swap(0, Ordering::SeqCst), self.bytes.swap(0, Ordering::SeqCst))
     }
@@ -75,7 +75,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // The thread sees it at the next connection.
+        // The thread sees the flag at the next connection.
         let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -83,7 +83,7 @@ impl Drop for Server {
     }
 }
 
-/// The lines of a head, without the empty one at its end.
+/// Reads the lines of a head, without the empty line at its end.
 fn head_lines(reader: impl Read) -> io::Result<Vec<String>> {
     let mut lines = Vec::new();
     for line in BufReader::with_capacity(1, reader.take(HEAD_LEN_MAX)).lines() {
@@ -102,7 +102,7 @@ fn field<'a>(lines: &'a [String], name: &str) -> Option<&'a str> {
     })
 }
 
-/// Answers one request as web servers do; gives the bytes of the body.
+/// Answers one request as web servers do; returns the bytes of the body.
 fn answer(mut stream: TcpStream, object: &[u8], cut: u64) -> io::Result<u64> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -136,7 +136,7 @@ fn range(text: &str) -> Option<Range<usize>> {
     (first <= last).then(|| first..last.saturating_add(1))
 }
 
-/// An object behind a web server: what a user of the library writes, with the client of their choice.
+/// An object behind a web server: a user of the library writes this with any HTTP client.
 #[derive(Debug, Clone)]
 struct Remote {
     address: SocketAddr,
@@ -144,7 +144,7 @@ struct Remote {
 }
 
 impl Remote {
-    /// Asks for the length.
+    /// Requests the length.
     fn open(address: SocketAddr) -> io::Result<Self> {
         let (_, lines) = Self::ask(address, "HEAD", "")?;
         let len = field(&lines, "content-length").and_then(|len| len.parse().ok());
@@ -194,8 +194,8 @@ fn save(store: &Store, names: &[&str], without: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// A store with a disk of 16 MiB, data far from its beginning, and one that has half of its blocks
-/// in another order.
+/// Makes a store with a disk of 16 MiB, its data far from its start, and one with half of its blocks in
+/// another order.
 fn two_disks() -> (Store, Vec<u8>, Vec<u8>) {
     let store = Store::create(MemoryStorage::new(), StoreOptions::default()).unwrap();
     let mut base = vec![0; 1 << 20];
@@ -229,7 +229,7 @@ fn a_remote_bundle_is_read_in_place_with_few_requests() {
     let server = Server::start(bundle);
     let remote = open(&server, None).unwrap();
     let image = remote.image(&"base".parse().unwrap()).unwrap();
-    // One of them asks for the length.
+    // One of the requests asks for the length.
     let (requests, bytes) = server.take();
     assert!(requests <= 3, "{requests} requests to open");
     assert!(bytes <= 1 << 20, "{bytes} bytes to open");
@@ -282,7 +282,7 @@ fn a_server_that_breaks_off_or_is_gone_is_an_error_and_never_zeros() {
     let mut block = vec![0xa5; BLOCK_LEN];
     server.cut.store(1000, Ordering::SeqCst);
     assert!(matches!(image.read_at(2 << 20, &mut block).detail(), Some(BlockError::Io { .. })));
-    // What failed once is asked for again.
+    // A failed read is retried.
     server.cut.store(u64::MAX, Ordering::SeqCst);
     image.read_at(2 << 20, &mut block).unwrap();
     assert_eq!(block, base[2 << 20..(2 << 20) + BLOCK_LEN]);

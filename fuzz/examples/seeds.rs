@@ -1,5 +1,4 @@
-//! Inputs to begin with, for every target: the vectors of the format, and disks, stores and conversations that are
-//! made here.
+//! Writes seed inputs for every target: the format's vectors, and generated disks, stores and conversations.
 //!
 //! usage: cargo run --example seeds -- FOLDER    writes FOLDER/NAME/… for each target
 
@@ -13,7 +12,7 @@ use melv::digest::object_digest;
 use melv::{ImportOptions, MemoryStorage, Source, Store, StoreOptions};
 use vmdk_made::{Grains, Layout, Sparse, descriptor, embedded};
 
-/// Where inputs go; each is named by its digest, so that none is there twice.
+/// The output folder. Each input is named by its digest, so that none is there twice.
 struct Seeds(PathBuf);
 
 impl Seeds {
@@ -91,7 +90,7 @@ fn object(seeds: &Seeds, kind: &str, folder: &str, bytes: &[u8]) {
     }
 }
 
-/// Pages, a root, its length: as the target wants them. A page alone gets no root.
+/// Writes a table as its target expects it: root length, root, pages. A page alone gets no root.
 fn table(seeds: &Seeds, bytes: &[u8]) {
     let found = |magic: &[u8]| bytes.windows(8).rposition(|found| found == magic);
     let start = found(b"melvlist").or(found(b"melvloca"));
@@ -101,7 +100,7 @@ fn table(seeds: &Seeds, bytes: &[u8]) {
     seeds.put("tables", &[&(root.len() as u16).to_le_bytes(), root, page].concat());
 }
 
-/// Objects of a store that was made by imports.
+/// Writes the objects of a store made by imports.
 fn stores(seeds: &Seeds) {
     let storage = MemoryStorage::new();
     let store = Store::create(storage.clone(), StoreOptions::default()).expect("a store");
@@ -145,7 +144,7 @@ fn stores(seeds: &Seeds) {
     }
 }
 
-/// Scripts of choices: any bytes are one.
+/// Writes scripts of choices: any bytes are a script.
 fn scripts(seeds: &Seeds) {
     let mut rng = Rng(9);
     for number in 0..=255u8 {
@@ -226,7 +225,7 @@ fn vmdks(seeds: &Seeds) {
 fn conversation(seeds: &Seeds, seed: u64) {
     let said = melv_fuzz::nbd::scripted(seed);
     seeds.put("nbd_handshake", &[&[seed as u8], &said[..]].concat());
-    // Requests begin behind the options: where the first magic of a request is.
+    // Requests follow the options: find the first magic of a request.
     let magics = [0x2560_9513u32.to_be_bytes(), 0x21e4_1c71u32.to_be_bytes()];
     let at = said.windows(4).position(|bytes| magics.iter().any(|magic| magic == bytes));
     if let Some(at) = at {

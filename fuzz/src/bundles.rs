@@ -1,4 +1,4 @@
-//! Bundles that a forger made: changed anywhere, with every digest put right that can be.
+//! Forged bundles: changed anywhere, with every recomputable digest recomputed.
 
 use std::sync::OnceLock;
 
@@ -9,9 +9,9 @@ use crate::hostile::forge::{Site, sites};
 use crate::hostile::model::{Sound, open, read, sound};
 use crate::input::Input;
 
-/// Larger ones cost more than they find.
+/// The limit on a bundle's length: larger ones cost more than they find.
 const BUNDLE_LEN_MAX: usize = 64 << 10;
-/// Changes of each sort, and one more.
+/// The number of changes of each sort, plus one.
 const CHANGES_MAX: u8 = 5;
 
 struct Forgeable {
@@ -27,17 +27,17 @@ fn forgeables() -> &'static [Forgeable] {
     })
 }
 
-/// How many bundles the first byte of an input chooses from.
+/// Returns the number of bundles that the first byte of an input selects from.
 #[must_use]
 pub fn count() -> usize {
     forgeables().len()
 }
 
-/// A bundle of the vectors, changed: opened, read, verified and loaded.
+/// Changes a bundle of the vectors, then opens, reads, verifies and loads it.
 ///
-/// Input: which bundle; then changes of structures, of the table, and of the file. What is promised: errors are typed; an image
-/// that has its id reads the bytes that it always read; where `verify` finds nothing, all can be read; what was
-/// loaded with success reads in the store as it did in the bundle.
+/// Input: a bundle; then changes of structures, of the table, and of the file. The promises: errors are
+/// typed. An image with its original id reads its original bytes. If `verify` finds nothing, everything can
+/// be read. A loaded image reads in the store as in the bundle.
 pub fn bundle(data: &[u8]) {
     let mut input = Input(data);
     let all = forgeables();
@@ -65,7 +65,7 @@ fn forged(forgeable: &Forgeable, input: &mut Input<'_>) -> Vec<u8> {
     let Forgeable { sound, sites } = forgeable;
     let mut model = sound.model.clone();
     let counts = input.u8();
-    // Bytes of structures, and every digest that follows from them put right, now and then in between.
+    // Change bytes of structures. Recompute every dependent digest, now and then also in between.
     for _ in 0..counts % CHANGES_MAX {
         let site = &sites[input.below(sites.len())];
         let object = model.table.objects[site.object].clone();
@@ -79,7 +79,7 @@ fn forged(forgeable: &Forgeable, input: &mut Input<'_>) -> Vec<u8> {
     if counts / CHANGES_MAX % 8 != 7 {
         model.put_right(&sound.model, sites);
     }
-    // Entries of the table, as a table can say them.
+    // Change entries of the table, within its encoding.
     let objects = &mut model.table.objects;
     for _ in 0..input.u8() % CHANGES_MAX {
         let (one, other) = (input.below(objects.len()), input.below(objects.len()));
@@ -91,7 +91,7 @@ fn forged(forgeable: &Forgeable, input: &mut Input<'_>) -> Vec<u8> {
         }
     }
     let mut bytes = model.bytes();
-    // Bytes of the file, with nothing put right.
+    // Change bytes of the file, with nothing recomputed.
     while !input.is_empty() {
         let at = input.u32() as usize % bytes.len();
         bytes[at] ^= input.u8();
@@ -127,7 +127,7 @@ fn change_object(object: &mut Object, input: &mut Input<'_>) {
     }
 }
 
-/// An error says what is wrong with the bundle, as opposed to a refusal of the system.
+/// Asserts that an error describes a fault of the bundle, not a failure of the system.
 fn assert_typed(error: &Error) {
     let is_typed = error.is_damage()
         || error.is_not_found()
@@ -135,7 +135,7 @@ fn assert_typed(error: &Error) {
     assert!(is_typed, "not typed: {error:?}");
 }
 
-/// Whether all images can be read; those with an id that is known must read what they always read.
+/// Whether all images can be read; those with a known id must read their original bytes.
 fn read_all(store: &Store, sound: &Sound) -> bool {
     let images = match store.image_refs() {
         Ok(images) => images,
@@ -182,7 +182,7 @@ fn load(bundle: &Store, sound: &Sound, was_clean: bool) {
     }
     let options = VerifyOptions { full: true, ..Default::default() };
     let verified = store.verify(&[], &options).expect("verify");
-    // A forger may have spans and content id wrong in an image that is his own: they say nothing about where bytes
-    // are, and are looked at on demand alone. What the bundle had right is right in the store.
+    // A forger may get spans and content id wrong in an image of his own: they locate no bytes and are
+    // checked only on demand. Everything right in the bundle is right in the store.
     assert!(verified.damaged.is_empty() || !was_clean, "loaded with success: {:?}", verified.damaged);
 }

@@ -1,31 +1,31 @@
 //! # The fuzz targets
 //!
-//! Each target is one function from any bytes to nothing: it panics where a promise is broken. libFuzzer calls it
-//! with bytes that it makes up by what they reach (`fuzz/run`, `make fuzz`), `tests/replay.rs` with those that are
-//! kept: the corpus, and every input that once found something.
+//! Each target is a function of arbitrary bytes that panics if a promise is broken. libFuzzer calls it with
+//! inputs guided by coverage (`fuzz/run`, `make fuzz`). `tests/replay.rs` calls it with the kept inputs: the
+//! corpus, and every input that once found a bug.
 //!
 //! | module | targets | promises |
 //! |---|---|---|
-//! | [`structures`] | `objects` `manifest` `record` `map_leaf` | one encoding of each value; look-ups agree with a walk |
-//! | [`places`] | `tables` `frames` `bundle_table` `segment` | what is accepted lies inside its bounds |
-//! | [`bundles`] | `bundle` | an image that has its id reads its bytes, or is refused; what loads reads |
-//! | [`stores`] | `store_ops` `index` | the store does as a map of names to disks does; the index is a cache |
-//! | [`words`] | `journal` `names` | a journal takes back what it names and nothing else; names survive |
+//! | [`structures`] | `objects` `manifest` `record` `map_leaf` | one encoding each; lookups match a walk |
+//! | [`places`] | `tables` `frames` `bundle_table` `segment` | accepted values lie inside their bounds |
+//! | [`bundles`] | `bundle` | an image with its id reads its bytes or is refused; a loaded image reads |
+//! | [`stores`] | `store_ops` `index` | the store is a map of names to disks; the index is a cache |
+//! | [`words`] | `journal` `names` | a journal undoes only the objects it names; names survive |
 //! | [`vmdk`] | `vmdk_text` `vmdk_sparse` `vmdk_stream` | reads agree with each other; file and pipe agree |
-//! | [`nbd`] | `nbd_handshake` `nbd_requests` | nothing is said that the protocol forbids |
+//! | [`nbd`] | `nbd_handshake` `nbd_requests` | the server sends nothing that the protocol forbids |
 //!
-//! Memory is bounded by the runner (`-malloc_limit_mb`, `-rss_limit_mb`), time by `-timeout`. Checksums and digests
-//! are put right here ([`seal`]), never skipped in the product. A target keeps nothing from one input to the next.
+//! The runner bounds memory (`-malloc_limit_mb`, `-rss_limit_mb`) and time (`-timeout`). Checksums and
+//! digests are recomputed here ([`seal`]), never skipped in the product. A target is stateless.
 
 #![forbid(unsafe_code)]
 
-// The server's tests and the bundle's tests have the models that are needed here.
+// The models come from the tests of the server and of bundles.
 #[path = "../../nbd/tests/common/mod.rs"]
 mod common;
 
 #[path = "."]
 mod talk {
-    //! A client of the protocol, and what it must be told.
+    //! A protocol client and the replies it must get.
 
     #[path = "../../nbd/tests/talk/bench.rs"]
     pub mod bench;
@@ -67,10 +67,10 @@ pub use structures::{manifest, map_leaf, objects, record};
 pub use vmdk::{vmdk_sparse, vmdk_stream, vmdk_text};
 pub use words::{journal, names};
 
-/// A target, by its name.
+/// A target and its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// As in `bin/NAME.rs`, `corpus/NAME` and `found/NAME-what`.
+    /// The name in `bin/NAME.rs`, `corpus/NAME` and `found/NAME-…`.
     pub name: &'static str,
     /// The function.
     pub call: fn(&[u8]),
@@ -78,7 +78,7 @@ pub struct Target {
 
 macro_rules! targets {
     ($($name:ident)*) => {
-        /// All of them.
+        /// All targets.
         pub const TARGETS: &[Target] = &[$(Target { name: stringify!($name), call: $name }),*];
     };
 }

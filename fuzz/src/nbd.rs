@@ -1,4 +1,4 @@
-//! NBD conversations: the server says nothing that the protocol forbids, whatever it is told.
+//! NBD conversations: whatever the client sends, the server sends nothing that the protocol forbids.
 
 use std::cell::OnceCell;
 
@@ -9,10 +9,10 @@ use crate::common::Rng;
 use crate::talk::bench::{Bench, Talked};
 use crate::talk::script;
 
-/// All of a conversation.
+/// Runs a whole conversation.
 fn talk(said: &[u8], policy: TlsPolicy, seed: u64) {
     thread_local! {
-        // A socket pair and a disk: made once, and nothing of them is changed.
+        // A socket pair and a disk, made once and never changed.
         static BENCH: OnceCell<Bench> = const { OnceCell::new() };
     }
     BENCH.with(|bench| {
@@ -22,20 +22,20 @@ fn talk(said: &[u8], policy: TlsPolicy, seed: u64) {
     });
 }
 
-/// Handshakes, and what follows. Input: who must use TLS, how the bytes come in pieces, then all that a client says.
+/// Fuzzes whole conversations. Input: TLS policy and splitting of bytes, then the client's bytes.
 pub fn nbd_handshake(data: &[u8]) {
     let Some((&first, said)) = data.split_first() else { return };
     let policies = [TlsPolicy::Off, TlsPolicy::Allowed, TlsPolicy::Required];
     talk(said, policies[usize::from(first) % 3], u64::from(first));
 }
 
-/// Requests after a sound handshake. Input: what is agreed on, then the bytes of the requests.
+/// Fuzzes requests after a sound handshake. Input: the negotiated options, then the bytes of the requests.
 pub fn nbd_requests(data: &[u8]) {
     let Some((&first, requests)) = data.split_first() else { return };
     talk(&[&handshake(first), requests].concat(), TlsPolicy::Off, u64::from(first));
 }
 
-/// The client's part of a handshake for the disk: reply mode and contexts by `choice`.
+/// Returns the client's part of a handshake for the disk, with reply mode and contexts by `choice`.
 fn handshake(choice: u8) -> Vec<u8> {
     let mut said = Vec::new();
     let mut put = |number: u32, data: &[u8]| {
@@ -62,7 +62,7 @@ fn handshake(choice: u8) -> Vec<u8> {
     [&3u32.to_be_bytes(), &said[..]].concat()
 }
 
-/// A conversation that a test would try, by number: all that a client says.
+/// Returns all client bytes of the test conversation with number `seed`.
 #[must_use]
 pub fn scripted(seed: u64) -> Vec<u8> {
     script::conversation(&mut Rng::new(seed), &Bench::new().places)

@@ -1,4 +1,4 @@
-//! Structures that say where other bytes lie: what is accepted lies inside.
+//! Structures that locate other bytes: accepted locations lie inside their bounds.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::input::Input;
 use crate::seal::{self, sealed};
 use crate::structures::{as_is_and_sealed, canonical};
 
-/// Bytes of a file in memory.
+/// A file in memory.
 #[derive(Debug)]
 pub(crate) struct Memory(pub Vec<u8>);
 
@@ -31,7 +31,7 @@ impl ReadAt for Memory {
     }
 }
 
-/// Roots of lists and locators, and pages of a locator: chains end, and stay inside.
+/// Checks roots of lists and locators, and pages of a locator: chains end and stay inside.
 pub fn tables(data: &[u8]) {
     let mut input = Input(data);
     let root_len = usize::from(input.u16());
@@ -60,7 +60,7 @@ fn records(page: &[u8], root: &LocatorRoot) {
         place.encode(&mut encoded);
         assert_eq!(encoded, page[at..at + locator::RECORD_LEN]);
         assert!(place.is_absent() || (place.pack as usize) < root.packs.len());
-        // A chain goes upwards, so it ends.
+        // A chain only goes upwards, so it ends.
         let mut last = number;
         let mut next = u64::from(place.next);
         while next != 0 {
@@ -74,7 +74,7 @@ fn records(page: &[u8], root: &LocatorRoot) {
     }
 }
 
-/// Packs, frames and pages as stored, and zstd's profile.
+/// Checks stored packs, frames and pages, and the zstd profile.
 pub fn frames(data: &[u8]) {
     as_is_and_sealed(data, |bytes| {
         let _ = pack::decode_head(bytes);
@@ -86,7 +86,7 @@ pub fn frames(data: &[u8]) {
         let Ok(trailer) = pack::decode_trailer(tail, len) else { return };
         let part = |offset: u64, len: u64| &bytes[offset as usize..(offset + len) as usize];
         let (head, index) = (part(0, pack::FRAMES_OFFSET), part(trailer.index_offset(), trailer.index_len()));
-        // The head is checked apart, and may say more than this writer does.
+        // The head is checked separately; a valid head may differ from this writer's.
         if let Ok(records) = pack::decode_index(head, index, &trailer)
             && head == pack::encode_head()
         {
@@ -98,7 +98,7 @@ pub fn frames(data: &[u8]) {
         frame(data, blocks);
     }
     if let Ok(page) = fuzzing::page_decode(data) {
-        // A page that begins as zstd does is not one that melv writes.
+        // melv does not write a page that begins with the zstd magic.
         let stored = fuzzing::page_encode(&page).expect("memory for zstd");
         if !page.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
             assert_eq!(fuzzing::page_decode(&stored).as_deref(), Ok(&page[..]));
@@ -134,7 +134,7 @@ fn frame(bytes: &[u8], blocks: u32) {
     assert_eq!(encoded, bytes);
 }
 
-/// Heads and tables of bundles: the pieces of all objects fill what lies between head and table, once.
+/// Checks heads and tables of bundles: pieces of objects exactly fill the space between head and table.
 pub fn bundle_table(data: &[u8]) {
     as_is_and_sealed(data, |bytes| {
         if let Ok(head) = Head::decode(bytes) {
@@ -142,7 +142,7 @@ pub fn bundle_table(data: &[u8]) {
             assert!(bundle::HEAD_LEN <= head.tail_offset && head.tail_offset <= head.table_offset);
             assert_eq!(head.table_offset + head.table_len, head.len);
         }
-        // Where the table begins is told by the head: here it is where the first table of a piece of each would.
+        // The head gives the table's offset; these stand in for it.
         for table_offset in [512, 1000, 4096, 1 << 40] {
             let Ok(table) = Table::decode(bytes, table_offset) else { continue };
             canonical(bytes, "bundle table", Some(table.encode()));
@@ -159,7 +159,7 @@ pub fn bundle_table(data: &[u8]) {
     });
 }
 
-/// Segments of the block index: one that opens finds what it lists, unless a page turns out to be damaged.
+/// Checks segments of the block index: one that opens finds every key it lists, unless a page is damaged.
 pub fn segment(data: &[u8]) {
     let mut input = Input(data);
     let is_sealed = input.u8() % 2 == 0;
@@ -175,7 +175,7 @@ pub fn segment(data: &[u8]) {
     }
 }
 
-/// Objects sealed, for seeds.
+/// Seals an object, for seeds.
 #[must_use]
 pub fn sealed_object(bytes: &[u8]) -> Vec<u8> {
     sealed(bytes)

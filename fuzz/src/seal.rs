@@ -1,14 +1,14 @@
-//! Lengths and digests put right, as a forger would: the checks behind them are reached.
+//! Lengths and digests recomputed, as by a forger, so that inputs reach the checks behind them.
 
 use melv::digest::object_digest;
 use melv::ondisk::header::HEADER_LEN;
 use melv::ondisk::pack;
 use melv::ondisk::record::{HEAD_LEN, RecordHead};
 
-/// Where the checksum of a bundle's head lies.
+/// The offset of the checksum in a bundle's head.
 const BUNDLE_CHECKSUM_AT: usize = 480;
 
-/// Puts body length and digests of any object right, as far as its magic says which it has.
+/// Recomputes body length and digests of any object, according to its magic.
 #[must_use]
 pub fn sealed(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
@@ -33,7 +33,7 @@ pub fn sealed(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The last 32 bytes become the digest of those before them.
+/// Replaces the last 32 bytes with the digest of the bytes before them.
 pub fn checksum_at_end(bytes: &mut [u8]) {
     if let Some(end) = bytes.len().checked_sub(32) {
         let checksum = object_digest(&bytes[..end]);
@@ -67,8 +67,8 @@ fn pack_id(bytes: &mut [u8]) {
     }
 }
 
-/// Puts the digests of head and fences and the checksums of the pages of a segment of the block index right, by
-/// the layout in `format/src/index/segment.rs`, for as many stripes as the input can have: one.
+/// Recomputes the digests of head and fences and the page checksums of a block index segment, by the layout
+/// in `format/src/index/segment.rs`. Handles one stripe, the most an input can have.
 pub fn segment(bytes: &mut [u8]) {
     const PAGE_LEN: usize = 4096;
     const CHECKSUM_AT: usize = 340 * 12;

@@ -1,4 +1,4 @@
-//! Whole stores in memory: a script of operations beside a map of names to disks, and a scribbled index.
+//! Whole stores in memory: a script of operations beside a map of names to disks, and a corrupted index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -12,9 +12,9 @@ use crate::seal;
 const BLOCK: usize = 4096;
 /// Names that a script uses.
 const NAMES: [&str; 4] = ["a", "b:old", "c.1", "a:x"];
-/// Different blocks that a script's disks are made of: few, so that they share.
+/// The number of distinct blocks in a script's disks: few, so that they share.
 const POOL: u8 = 12;
-/// Operations of a script: each costs a millisecond or so.
+/// The limit on operations per script: each costs about a millisecond.
 const OPERATIONS_MAX: usize = 12;
 
 fn options() -> StoreOptions {
@@ -29,7 +29,7 @@ fn made(storage: &MemoryStorage) -> Store {
     Store::create(storage.clone(), options()).expect("a store in memory")
 }
 
-/// A block of the pool: 0 is zeros, every third is noise, the others compress.
+/// Returns a block of the pool: 0 is zeros, every third is noise, the others compress.
 fn block(number: u8) -> Vec<u8> {
     match number {
         0 => vec![0; BLOCK],
@@ -41,7 +41,7 @@ fn block(number: u8) -> Vec<u8> {
     }
 }
 
-/// A disk of up to 16 runs of blocks, and perhaps a part of one at its end.
+/// Makes a disk of up to 16 runs of blocks, and perhaps a partial block at its end.
 fn disk(input: &mut Input<'_>) -> Vec<u8> {
     let mut disk = Vec::new();
     let shape = input.u8();
@@ -62,17 +62,17 @@ fn import(store: &Store, disk: &[u8], options: &ImportOptions<'_>) -> Result<Imp
     store.import(Source::stream(disk, "script"), options)
 }
 
-/// A store in work and what it must be.
+/// A store under test and its expected content.
 struct Shadowed {
     storage: MemoryStorage,
     store: Store,
     disks: BTreeMap<RefName, Vec<u8>>,
-    /// Non-zero blocks that some import brought.
+    /// The non-zero blocks imported so far.
     blocks: BTreeSet<Vec<u8>>,
 }
 
-/// A store does as a map of names to disks does, whatever the order of imports, names, removals, bundles,
-/// restarts and losses of power.
+/// Runs a script of imports, names, removals, bundles, restarts and power losses: the store behaves like a
+/// map of names to disks.
 pub fn store_ops(data: &[u8]) {
     let storage = MemoryStorage::new();
     let store = made(&storage);
@@ -96,7 +96,7 @@ impl Shadowed {
             6 => self.through_a_bundle(input),
             7 => self.store = opened(&self.storage),
             8 => {
-                // All that was acknowledged is there; no writer is at work.
+                // Everything acknowledged survives; no writer is at work.
                 self.storage = self.storage.power_loss(input.u64());
                 self.store = opened(&self.storage);
             }
@@ -164,7 +164,7 @@ impl Shadowed {
         }
     }
 
-    /// All images go into a bundle and, into another store, out of it.
+    /// Saves all images to a bundle and loads it into another store.
     fn through_a_bundle(&mut self, input: &mut Input<'_>) {
         let images: Vec<ImageRef> = self.disks.keys().cloned().map(ImageRef::Name).collect();
         if images.is_empty() {
@@ -187,12 +187,12 @@ impl Shadowed {
         }
         store.load(&bundle, &LoadOptions::default()).expect("a load");
         (self.storage, self.store) = (storage, store);
-        // What the other store has of blocks is not told; what it has of names is.
+        // The names carry over to the other store, but its blocks are unknown.
         self.blocks.clear();
         self.forget_sharing();
     }
 
-    /// Counts anew which blocks the store has: every image again brings nothing.
+    /// Rebuilds the set of the store's blocks.
     fn forget_sharing(&mut self) {
         let report = self.store.space().expect("space");
         for disk in self.disks.values() {
@@ -200,7 +200,7 @@ impl Shadowed {
             self.blocks.extend(blocks.filter(|block| block.iter().any(|&byte| byte != 0)));
         }
         assert!(report.unique_bytes >= (self.blocks.len() * BLOCK) as u64, "{report:?}");
-        // Blocks beyond those of the images are known to the store alone: begin with all of the pool.
+        // Only the store knows its blocks beyond those of the images, so import the whole pool.
         let mut whole: Vec<u8> = (1..POOL).flat_map(block).collect();
         whole
             .extend((1..8).flat_map(|part| [&block(1)[..part * 512], &vec![0; BLOCK - part * 512]].concat()));
@@ -232,7 +232,7 @@ fn assert_reads(store: &Store, name: &RefName, disk: &[u8]) {
 
 // ---- the index ----------------------------------------------------------------------------
 
-/// A store with an index, a disk to import, and what that comes to.
+/// A store with an index, a disk to import next, and the expected result.
 struct Indexed {
     contents: BTreeMap<String, Vec<u8>>,
     index: Vec<String>,
@@ -270,16 +270,16 @@ fn indexed() -> &'static Indexed {
     })
 }
 
-/// Blocks that differ and compress.
+/// Returns distinct, compressible blocks.
 fn numbered(numbers: std::ops::Range<u32>) -> Vec<u8> {
     let block = |n: u32| format!("{n:08} of many\n").into_bytes().into_iter().cycle().take(BLOCK);
     numbers.flat_map(block).collect()
 }
 
-/// A scribbled index changes nothing of what an import stores, nor how much of it is new. One that is forged, with
-/// its digests put right, may cost sharing; it never costs a byte of a disk.
+/// Corrupts the index and imports: neither the stored bytes nor the count of new bytes change. A forged index
+/// with valid digests may cost sharing, but never a byte of a disk.
 ///
-/// Input: changes, each a file and what becomes of it: removed, another's, cut, longer, sealed, or written over.
+/// Input: changes, each a file and an operation: remove, replace by another, cut, extend, seal, or overwrite.
 pub fn index(data: &[u8]) {
     let indexed = indexed();
     let storage = MemoryStorage::new();

@@ -1,4 +1,4 @@
-//! Objects that are decoded whole: what is accepted is the one encoding of what was found.
+//! Objects that are decoded whole: accepted bytes are the only encoding of their value.
 
 use melv::fuzzing;
 use melv::ondisk::digest_table;
@@ -29,8 +29,8 @@ const KINDS: [Kind; 14] = [
 ];
 const NAME: &str = "web:latest";
 
-/// Holds an encoder to its decoder. Minor version and ignore mask may be anything, and a store's writer mask;
-/// writers of this version leave them zero.
+/// Checks an encoder against its decoder. Minor version, ignore mask and a store's writer mask may have any
+/// value; writers of this version leave them zero.
 pub(crate) fn canonical(bytes: &[u8], what: &str, encoded: Option<Vec<u8>>) {
     let Some(encoded) = encoded else { return };
     let is_of_this_version =
@@ -40,13 +40,13 @@ pub(crate) fn canonical(bytes: &[u8], what: &str, encoded: Option<Vec<u8>>) {
     }
 }
 
-/// Calls `decode` with the bytes as they are, and with their digests put right.
+/// Calls `decode` with the bytes as they are, and with their digests recomputed.
 pub(crate) fn as_is_and_sealed(data: &[u8], decode: impl Fn(&[u8])) {
     decode(data);
     decode(&sealed(data));
 }
 
-/// Headers of all kinds, the store's header, references, and the three kinds of digest tables.
+/// Checks headers of all kinds, the store's header, references, and the three kinds of digest tables.
 pub fn objects(data: &[u8]) {
     as_is_and_sealed(data, |bytes| {
         let whole = KINDS.iter().filter(|kind| header::decode_whole(**kind, bytes).is_ok()).count();
@@ -66,7 +66,7 @@ pub fn objects(data: &[u8]) {
     });
 }
 
-/// Manifests.
+/// Checks manifests.
 pub fn manifest(data: &[u8]) {
     as_is_and_sealed(data, |bytes| {
         let Ok(manifest) = Manifest::decode(bytes) else { return };
@@ -78,7 +78,7 @@ pub fn manifest(data: &[u8]) {
     });
 }
 
-/// Manifest records: head and places. All that a record's head says lies inside the record.
+/// Checks manifest records, head and places: all parts that a record's head describes lie inside the record.
 pub fn record(data: &[u8]) {
     as_is_and_sealed(data, |bytes| {
         let len = bytes.len() as u64;
@@ -104,7 +104,7 @@ pub fn record(data: &[u8]) {
     });
 }
 
-/// Map leaves: canonical, and the prepared leaf answers as a walk over its extents does.
+/// Checks map leaves: they are canonical, and the prepared leaf answers like a walk over its extents.
 pub fn map_leaf(data: &[u8]) {
     let (leaf_bits, bytes) = data.split_first().map_or((0, data), |(first, rest)| (first % 8, rest));
     // Small leaves are prepared often, and their ends are near.
@@ -131,7 +131,7 @@ fn answers_as_a_walk(leaf: MapLeaf, leaf_blocks: u64) {
     }
 }
 
-/// Where `block` is, by asking every extent.
+/// Finds `block` by checking every extent.
 fn walk(extents: &[Extent], block: u64, leaf_blocks: u64) -> (Option<(u32, u64)>, u64) {
     match extents.iter().find(|extent| extent.start <= block && block < extent.end()) {
         Some(extent) => (Some((extent.list, extent.source + block - extent.start)), extent.end() - block),

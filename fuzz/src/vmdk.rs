@@ -1,4 +1,4 @@
-//! VMware's disks of any bytes: read or refused, the same however they are read.
+//! VMware disks of arbitrary bytes: read or refused, the same through every path.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -14,12 +14,12 @@ use melv::{BlockDevice, Error, ErrorKind, Result};
 
 use crate::common::Rng;
 
-/// Disks up to this size are read whole, larger ones at both ends.
+/// The size up to which disks are read whole; larger ones are read at both ends.
 const READ_WHOLE: u64 = 1 << 20;
-/// Sectors of a disk stay below this.
+/// The bound on the sectors of a disk.
 const SECTORS_MAX: u64 = 1 << 54;
 
-/// Descriptors: embedded or apart they say the same, and what they say of extents can be written and read again.
+/// Checks descriptors: embedded and separate ones parse alike, and their extents survive a round trip.
 pub fn vmdk_text(data: &[u8]) {
     let embedded = fuzzing::vmdk_descriptor(data, true);
     if let Ok(apart) = fuzzing::vmdk_descriptor(data, false) {
@@ -54,7 +54,7 @@ pub fn vmdk_text(data: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&descriptor.extents), "{text}");
 }
 
-/// A folder in memory with the file that is tried, and one that a descriptor may name.
+/// A folder in memory with the file under test, and one that a descriptor may name.
 struct Place {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -75,7 +75,7 @@ fn place() -> &'static Mutex<Place> {
     })
 }
 
-/// Calls `look` with a file that has these bytes.
+/// Calls `look` with a file of these bytes.
 fn with_file<R>(bytes: &[u8], look: impl FnOnce(&Path) -> R) -> R {
     let mut place = place().lock().unwrap_or_else(PoisonError::into_inner);
     place.file.set_len(0).expect("a file");
@@ -85,14 +85,14 @@ fn with_file<R>(bytes: &[u8], look: impl FnOnce(&Path) -> R) -> R {
 }
 
 fn is_typed(error: &Error) -> bool {
-    // Not found: a name that is no file's.
+    // Not found: a name without a file.
     matches!(
         error.kind(),
         ErrorKind::Damaged | ErrorKind::Unsupported | ErrorKind::Limit | ErrorKind::NotFound | ErrorKind::Invalid
     )
 }
 
-/// All of a disk that is small; of another its ends.
+/// Reads all of a small disk; reads only the ends of a large one and returns `None`.
 fn read(disk: &dyn BlockDevice) -> Result<Option<Vec<u8>>> {
     if disk.size() <= READ_WHOLE {
         let mut bytes = vec![0x5a; disk.size() as usize];
@@ -112,7 +112,7 @@ fn opened(path: &Path) -> Result<(Disk, Option<Vec<u8>>)> {
     Ok((disk, bytes))
 }
 
-/// Disks in a file: small reads at any place agree with one of all, and what the map calls zero reads as zeros.
+/// Checks disks in a file: small reads agree with whole ones, and ranges mapped as zero read as zeros.
 pub fn vmdk_sparse(data: &[u8]) {
     let _ = looks_like(data);
     with_file(data, |path| match opened(path) {
@@ -150,7 +150,7 @@ fn agree(disk: &Disk, bytes: &[u8]) {
     assert_eq!(end, bytes.len() as u64);
 }
 
-/// The same through a pipe; what is not there is zeros.
+/// Reads the same through a pipe, with gaps as zeros.
 fn piped(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut stream = Stream::open(bytes, "pipe")?;
     let size = stream.size();
@@ -175,7 +175,7 @@ fn piped(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(disk)
 }
 
-/// Streams: where file and pipe both take one, both give the same bytes.
+/// Checks streams: if file and pipe both accept one, both give the same bytes.
 pub fn vmdk_stream(data: &[u8]) {
     let from_pipe = piped(data);
     assert!(from_pipe.as_ref().err().is_none_or(is_typed), "{from_pipe:?}");

@@ -10,7 +10,7 @@ use melv::{Digest, ImageRef, ImportOptions, MemoryStorage, RefName, Source, Stor
 
 use crate::input::Input;
 
-/// What stands in a journal for the id of an object: `$` and a number.
+/// The mark for an object's id in a journal: `$` and a number.
 const IDS: u8 = b'$';
 
 /// A store with two images, and its objects by number.
@@ -35,10 +35,10 @@ fn fixture() -> &'static Fixture {
     })
 }
 
-/// Journals: one that is believed is one text, and taking a commit back changes nothing that it does not name.
+/// Checks journals: a valid one has one encoding, and undoing a commit changes only the objects it names.
 ///
-/// The input is the text without its digest. `$` and a byte stand for the name of an object of a store, `%` and a
-/// byte for the digest of its bytes.
+/// The input is the text without its digest. `$` and a byte stand for the name of an object of a store, `%`
+/// and a byte for the digest of its bytes.
 pub fn journal(data: &[u8]) {
     let fixture = fixture();
     let mut text = Vec::new();
@@ -71,7 +71,7 @@ fn undo(text: &str, sealed: Vec<u8>, fixture: &Fixture) {
     storage.put("tmp/0/journal", sealed);
     storage.put("tmp/0/old-0", b"what it was".to_vec());
     let store = Store::open(storage.clone(), StoreOptions::default()).expect("the store's header is whole");
-    // A writer takes back what a dead one left; whether its own work can be done is another matter.
+    // A writer first undoes a dead writer's commit; its own work may fail.
     let _ = store.tag(&"two".parse().expect("a name"), &"three".parse().expect("a name"), true);
     let named: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
     let after = storage.contents();
@@ -85,7 +85,7 @@ fn undo(text: &str, sealed: Vec<u8>, fixture: &Fixture) {
     }
 }
 
-/// Names of images: what is accepted is written as it is read, and lies in an object of its own.
+/// Checks names of images: an accepted name is written as it is read, and has its own object.
 pub fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(name) = text.parse::<RefName>() {

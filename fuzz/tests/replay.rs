@@ -1,4 +1,4 @@
-//! Everything that is kept, again: the corpus of every target, and every input that once found something.
+//! Replays the corpus of every target, and every input that once found a bug.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use melv_fuzz::{TARGETS, Target};
 
-/// No input may take longer: on a busy machine, in a build for tests.
+/// The time limit per input: on a busy machine, in a test build.
 const TIME_MAX: Duration = Duration::from_secs(20);
 const CORPUS_BYTES_MAX: u64 = 2 << 20;
 const MEMORY_MAX_KIB: u64 = 512 << 10;
@@ -16,7 +16,7 @@ fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The files of a folder, in order; none where there is no folder.
+/// Returns the files of a folder in order; none if there is no folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .map(|entries| entries.map(|entry| entry.expect("an entry").path()).collect())
@@ -61,7 +61,7 @@ macro_rules! corpus {
 }
 
 mod corpus {
-    //! Each target keeps its promises over all of its corpus.
+    //! Each target keeps its promises over its whole corpus.
 
     use super::replay_corpus;
 
@@ -83,11 +83,11 @@ mod corpus {
 }
 
 mod found {
-    //! What fuzzing found, each by its name: it is mended, and stays so.
+    //! Bugs that fuzzing found, each by its name: they are fixed and stay so.
 
     use super::{TARGETS, files, here, replay};
 
-    /// Replays `found/NAME-what`.
+    /// Replays `found/NAME-…`.
     fn found(file: &str) {
         let target = TARGETS.iter().filter(|target| file.starts_with(&format!("{}-", target.name)));
         let target = target.max_by_key(|target| target.name.len()).expect("a target");

@@ -1,5 +1,4 @@
-//! Ships an image as one file and reads it in place through something that only offers ranges, as
-//! an object store or a web server does.
+//! Saves an image as one file and reads it in place by ranges alone, as from an object store or a web server.
 //!
 //! ```text
 //! cargo run -p melv --example bundle_by_ranges
@@ -14,7 +13,7 @@ use melv::{
     StoreOptions,
 };
 
-/// Stands for a file far away; every call is a request.
+/// A stand-in for a remote file; every call is a request.
 #[derive(Debug)]
 struct Far {
     bytes: Vec<u8>,

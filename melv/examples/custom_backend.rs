@@ -1,6 +1,5 @@
-//! A store over one's own storage: here one file a store's worth of objects would fit in a
-//! database, kept in a map behind a lock. Whatever keeps the promises of [`Storage`] will do; the
-//! contract test says whether it does.
+//! A store over custom storage: here a map behind a lock, standing in for a database table. Any storage that
+//! keeps the contract of [`Storage`] will do; the contract test checks it.
 //!
 //! ```text
 //! cargo run --release --example custom_backend
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use melv::storage::{Append, Held, Listed, LockMode, ReadAt, check_contract};
 use melv::{BlockDevice, ImportOptions, Source, Storage, Store, StoreOptions};
 
-/// A table of rows, each an object; and the locks that are held.
+/// A table with an object per row, and the locks held.
 #[derive(Debug, Default)]
 struct Table {
     rows: BTreeMap<String, Arc<Row>>,

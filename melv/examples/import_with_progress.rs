@@ -1,4 +1,4 @@
-//! Imports raw disks into a store, one after the other, and says what sharing saved.
+//! Imports raw disks into a store, one after the other, and prints the savings from sharing.
 //!
 //! ```text
 //! cargo run --release --example import_with_progress -- STORE DISK...

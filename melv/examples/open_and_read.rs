@@ -1,4 +1,4 @@
-//! Opens an image and writes it out as a raw file, then says how much of it was zeros.
+//! Opens an image, writes it to a raw file, and prints the share of zeros.
 //!
 //! ```text
 //! cargo run --release --example open_and_read -- STORE NAME OUT

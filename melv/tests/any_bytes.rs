@@ -1,5 +1,5 @@
-//! Any bytes at all, and valid structures changed with their digests put right again: no decoder
-//! panics, and what one accepts is the one encoding of what it found.
+//! Arbitrary bytes, and valid structures changed with their digests recomputed: no decoder panics, and
+//! accepted bytes are the only encoding of their value.
 
 mod common;
 
@@ -35,7 +35,7 @@ fn config(cases: u32) -> ProptestConfig {
     }
 }
 
-/// Every decoder, on one input; where it accepts, the encoder must give the input again.
+/// Runs every decoder on one input; if one accepts, the encoder must reproduce the input.
 fn decode_all(bytes: &[u8]) {
     header(bytes);
     canonical(bytes, "store", store_header::decode(bytes).ok().map(|_| store_header::encode()));
@@ -55,7 +55,7 @@ fn decode_all(bytes: &[u8]) {
     frames(bytes);
 }
 
-/// Minor version and ignore mask may be anything; writers of this version leave them zero.
+/// Checks that re-encoding gives the input, unless minor version, ignore mask or writer mask is non-zero.
 fn canonical(bytes: &[u8], what: &str, encoded: Option<Vec<u8>>) {
     if let Some(encoded) = encoded
         && bytes[9] == 0
@@ -148,7 +148,7 @@ fn pack(bytes: &[u8]) {
     let part =
         |offset: u64, len: u64| bytes.get(offset as usize..(offset + len) as usize).unwrap_or_default();
     let (head, index) = (part(0, pack::FRAMES_OFFSET), part(trailer.index_offset(), trailer.index_len()));
-    // The head is checked apart, and may say more than this writer does.
+    // The head is checked separately; a valid head may differ from this writer's.
     if let Ok(records) = pack::decode_index(head, index, &trailer)
         && head == pack::encode_head()
     {
@@ -194,7 +194,7 @@ fn some_locator() -> LocatorRoot {
     }
 }
 
-/// Where the table of [`some_table`] begins.
+/// The offset of the table of [`some_table`].
 const TABLE_OFFSET: u64 = 1000;
 
 fn some_table() -> Table {
@@ -277,7 +277,7 @@ fn some_frames() -> Vec<Vec<u8>> {
     vec![whole, raw, partial]
 }
 
-/// One of each, all accepted by their decoders.
+/// Returns one structure of each kind, all accepted by their decoders.
 fn valid() -> Vec<Vec<u8>> {
     let reference = Reference { name: NAME.into(), image: digest(5), created_seconds: 1_790_000_000 };
     let entries: Vec<_> = [0, 1, 7, 255].map(|index| Entry { index, digest: digest(index.into()) }).into();
@@ -318,7 +318,7 @@ fn refix(bytes: &mut [u8]) {
         return refix_pack(bytes);
     }
     if bytes.starts_with(b"melvbndl") {
-        // Its body is that of the bundle.
+        // The checksum covers only the head; the body is the rest of the bundle.
         if let Some(checksum) = bytes.get(..480).map(object_digest) {
             bytes.iter_mut().skip(480).zip(checksum.0).for_each(|(byte, digest)| *byte = digest);
         }
@@ -353,7 +353,7 @@ fn refix_pack(bytes: &mut [u8]) {
     }
 }
 
-/// A small change of any kind.
+/// Makes a small change of any kind.
 fn change(bytes: &mut Vec<u8>, rng: &mut Rng) {
     let len = bytes.len() as u64;
     if len == 0 {
@@ -373,7 +373,7 @@ fn change(bytes: &mut Vec<u8>, rng: &mut Rng) {
             bytes[at..at + some].fill(edge);
         }
         _ => {
-            // A number of four or eight bytes at its edges.
+            // A number of four or eight bytes at an edge of its range.
             let number =
                 [0, 1, u64::MAX, 1 << 31, 1 << 32, 1 << 40, 1 << 63, len, len - 1][rng.below(9) as usize];
             let some = [4, 8][rng.below(2) as usize].min(bytes.len() - at);
@@ -432,7 +432,7 @@ fn every_cut_and_every_flipped_bit_of_a_valid_structure_is_survived() {
 
 #[test]
 fn a_valid_structure_with_its_digest_put_right_is_still_refused_where_a_rule_is_broken() {
-    // The checks behind the checksums are reached: what is changed is told by its own rule.
+    // The checks behind the checksums are reached: each change breaks its own rule.
     let rule = |mut bytes: Vec<u8>, at: usize, to: u8, decode: &dyn Fn(&[u8]) -> Option<&'static str>| {
         bytes[at] = to;
         refix(&mut bytes);
@@ -474,7 +474,7 @@ proptest! {
         header::finish(&mut bytes);
         refix(&mut bytes);
         decode_all(&bytes);
-        // Mostly zeros, which many a count and length may be.
+        // Mostly zeros, which are valid as many a count and length.
         let mut bytes = header::begin(KINDS[kind]);
         bytes.resize(HEADER_LEN + body.len(), 0);
         for (at, value) in sparse {
@@ -500,7 +500,7 @@ proptest! {
         }
     }
 
-    /// What the writer can make, the reader gives back.
+    /// The reader reproduces any leaf that the writer can make.
     #[test]
     fn leaves_survive_the_journey(seed: u64, count in 1..60u64, lists in 1..5u32) {
         let mut rng = Rng::new(seed);
@@ -532,7 +532,7 @@ proptest! {
         let mut cursor = Cursor::new(&out);
         prop_assert_eq!(cursor.varint(), Ok(value));
         prop_assert_eq!(unzigzag(zigzag(signed)), signed);
-        // And from bytes: one encoding of each number.
+        // Bytes also decode to one encoding per number.
         let mut cursor = Cursor::new(&bytes);
         if let Ok(value) = cursor.varint() {
             let mut again = Vec::new();

@@ -1,5 +1,5 @@
-//! Bundles of some kilobytes that claim millions of extents: whoever saves, loads, verifies or compares
-//! them says what is wrong, in bounded memory. One test, for it asks how much memory its process had.
+//! Bundles of a few kilobytes that claim millions of extents: saving, loading, verifying and comparing them
+//! reports the damage in bounded memory. A single test, since it measures the peak memory of its process.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,10 +23,10 @@ use melv::{
 };
 
 const MEMORY_MAX_KIB: u64 = 256 << 10;
-/// Bytes of a disk whose leaves have 2^22 blocks.
+/// The size in bytes of a disk whose leaves have 2^22 blocks.
 const SIZE: u64 = 64 << 40;
 const LEAF_EXTENTS: u64 = 1 << 21;
-/// Blocks of a list of as many chunks as there can be, each as large as it can be.
+/// Blocks of a list with the most chunks, each of the largest size.
 const LIST_BLOCKS: u64 = 1 << 34;
 
 /// A bundle in memory.
@@ -45,10 +45,10 @@ impl ReadAt for Memory {
     }
 }
 
-/// An object of a bundle: its kind, id and length, and its bytes from some place on.
+/// An object of a bundle: its kind, id and length, and its bytes from an offset on.
 type Made = (ObjectKind, Digest, u64, u64, Vec<u8>);
 
-/// A bundle of these objects; its first images have the names.
+/// Makes a bundle of these objects and gives `names` to its first images.
 fn bundle(mut made: Vec<Made>, names: &[&str]) -> Memory {
     made.sort_by_key(|object| (object.0, object.1));
     // Images may have the same page file.
@@ -84,7 +84,7 @@ struct Map {
 }
 
 impl Map {
-    /// So many leaves of `LEAF_EXTENTS` extents, whose lists and sources `of` gives by their number.
+    /// Makes `leaves` leaves of `LEAF_EXTENTS` extents; `of` maps an extent's number to its list and source.
     fn new(leaves: u64, lists: Vec<(Digest, ListShape)>, of: impl Fn(u64) -> (u32, u64)) -> Self {
         let leaf = |leaf: u64| {
             let extent = |start: u64| {
@@ -99,13 +99,13 @@ impl Map {
     }
 }
 
-/// A page as somebody stores it who wants it small.
+/// Compresses a page, as an attacker who wants a small bundle does.
 fn stored(page: &[u8]) -> Vec<u8> {
     assert!(page.len() as u64 <= PAGE_LEN_MAX, "{} bytes", page.len());
     zstd::bulk::compress(page, 3).expect("memory")
 }
 
-/// The record and page file of an image of this map, whose span table is a lie.
+/// Makes the record and page file of an image of this map, with a false span table.
 fn image(note: &str, map: Map) -> Vec<Made> {
     let geometry = Geometry::of_size(SIZE);
     assert!(geometry.leaf_blocks() >= LEAF_EXTENTS);
@@ -153,7 +153,7 @@ fn image(note: &str, map: Map) -> Vec<Made> {
     ]
 }
 
-/// A list of 2^24 chunks and its locator, of which the bundle has the roots alone.
+/// Makes a list of 2^24 chunks and its locator; the bundle has only their roots.
 fn hollow_list() -> (Digest, ListShape, Vec<Made>) {
     let shape = ListShape { chunk_blocks: 1024, blocks: LIST_BLOCKS };
     let pages = shape.pages() as usize;
@@ -178,19 +178,19 @@ fn hollow_list() -> (Digest, ListShape, Vec<Made>) {
     (id, shape, vec![list, ended(ObjectKind::Locator, located, shape.chunks() * 24)])
 }
 
-/// The most memory that this process ever had.
+/// Returns the peak memory of this process.
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Begins a new maximum, so that what the test itself needed does not count.
+/// Resets the peak, so that the test's own memory does not count.
 fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Runs one step; tells its time and memory.
+/// Runs one step; prints and checks its peak memory.
 fn step<T>(what: &str, run: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let done = run();
@@ -222,7 +222,7 @@ fn verify(what: &str, store: &Store, leaves: u64, full: bool) {
     assert_eq!(end, Some((leaves - 1) * leaf_len + LEAF_EXTENTS * 4096), "the last block is told of");
 }
 
-/// Does with a bundle of two images whatever looks at all extents.
+/// Runs every operation that visits all extents on a bundle of two images.
 fn try_all(what: &str, leaves: u64, made: Vec<Made>) {
     let bundle = bundle(made, &["bomb:one", "bomb:two"]);
     println!("{what}: {} bytes", bundle.0.len());
@@ -253,7 +253,7 @@ fn try_all(what: &str, leaves: u64, made: Vec<Made>) {
 
 #[test]
 fn a_bundle_that_claims_millions_of_extents_takes_little_memory() {
-    // Every other block of a list that is not there.
+    // Every other block of a missing list.
     let missing = (Digest([5; 32]), ListShape { chunk_blocks: 1024, blocks: LIST_BLOCKS });
     let (id, shape, hollow) = hollow_list();
     let two = |leaves: u64, list: (Digest, ListShape), step: u64| {
@@ -262,7 +262,7 @@ fn a_bundle_that_claims_millions_of_extents_takes_little_memory() {
     };
     try_all("missing list", 3, two(3, missing, 2));
     try_all("hollow list", 2, [two(2, (id, shape), 2), hollow.clone()].concat());
-    // A block here and there: the bits of all blocks between them would take 2 GiB.
+    // Scattered blocks: the bits of all blocks between them would take 2 GiB.
     try_all("sparse", 1, [two(1, (id, shape), LIST_BLOCKS / LEAF_EXTENTS), hollow.clone()].concat());
     // Two lists in turn: no two extents are one range.
     let in_turn = |note: &str| {

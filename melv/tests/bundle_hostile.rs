@@ -1,13 +1,12 @@
-//! Bundles that somebody made wrong, from single bits to forgeries with every digest put right: they
-//! are refused or they read what they say, in bounded time and memory, and an image that still has
-//! its id reads the bytes that it always read.
+//! Malformed bundles, from single bit flips to forgeries with every digest recomputed. They are refused or
+//! read as they claim, in bounded time and memory. An image with its original id reads its original bytes.
 //!
-//! `MELV_CASES` says how many are tried.
+//! `MELV_CASES` sets the number of cases.
 
 mod common;
 
 mod hostile {
-    //! Taking bundles apart, and forging them.
+    //! Takes bundles apart and forges them.
 
     pub mod forge;
     pub mod model;
@@ -33,17 +32,17 @@ fn cases() -> u64 {
     std::env::var("MELV_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
 }
 
-/// What became of the cases.
+/// The results of the cases.
 #[derive(Default)]
 struct Tally {
     cases: u64,
-    /// Cases by what opening and reading came to.
+    /// Cases by the outcome of opening and reading.
     outcomes: BTreeMap<String, u64>,
     slowest: (Duration, String),
     wrong: Vec<String>,
 }
 
-/// Whether an error says what is wrong with a bundle, as opposed to a refusal of the system.
+/// Whether an error describes a fault of the bundle, not a failure of the system.
 fn is_typed(error: &Error) -> bool {
     error.is_damage()
         || error.is_not_found()
@@ -63,8 +62,7 @@ fn outcome_of(error: &Error) -> Result<String, String> {
     })
 }
 
-/// Opens a bundle, and reads and verifies all that is in it. What went wrong as it must not is the
-/// error.
+/// Opens a bundle, then reads and verifies all of it. A broken promise is the error.
 fn try_bundle(bytes: Vec<u8>, sound: &Sound) -> Result<String, String> {
     let store = match open(bytes, sound.base.as_ref()) {
         Ok(store) => store,
@@ -83,7 +81,7 @@ fn try_bundle(bytes: Vec<u8>, sound: &Sound) -> Result<String, String> {
     }
 }
 
-/// Reads all images; the inner error is how one was refused.
+/// Reads all images; the inner error is the outcome of a refusal.
 fn read_all(store: &Store, sound: &Sound) -> Result<Result<(), String>, String> {
     let images = match store.image_refs() {
         Ok(images) => images,
@@ -106,7 +104,7 @@ fn read_all(store: &Store, sound: &Sound) -> Result<Result<(), String>, String> 
 }
 
 impl Tally {
-    /// One case; `what` tells how to make it again.
+    /// Runs one case; `what` describes how to reproduce it.
     fn case(&mut self, bytes: Vec<u8>, sound: &Sound, what: impl Fn() -> String) {
         let start = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| try_bundle(bytes, sound)));
@@ -128,7 +126,7 @@ impl Tally {
         }
     }
 
-    /// Prints the figures and holds them to what is promised.
+    /// Prints the figures and checks them against the promises.
     fn end(self, name: &str) {
         println!("{name}: {} cases, slowest {:?} ({})", self.cases, self.slowest.0, self.slowest.1);
         println!("{name}: {:?}", self.outcomes);
@@ -143,7 +141,7 @@ impl Tally {
 
 // ---- changes -----------------------------------------------------------------------------
 
-/// Any bytes, of any part, with nothing put right.
+/// Changes bytes anywhere, with no digest recomputed.
 fn damage(sound: &Sound, rng: &mut Rng) -> Vec<u8> {
     let mut bytes = sound.bytes.clone();
     let at = rng.below(bytes.len() as u64) as usize;
@@ -162,14 +160,14 @@ fn damage(sound: &Sound, rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// Fields of the objects, with all digests above them put right.
+/// Changes fields of the objects, mostly with all digests above them recomputed.
 fn forge_objects(sound: &Sound, sites: &[Site], rng: &mut Rng) -> Vec<u8> {
     let mut model = sound.model.clone();
     for _ in 0..1 + rng.below(2) {
         let site = &sites[rng.below(sites.len() as u64) as usize];
         let object = model.table.objects[site.object].clone();
         let Some(mut bytes) = model.gather(&object, site.at, site.len) else { continue };
-        // Mostly where the fields are; large tables are mostly alike.
+        // Mostly near the start, where the fields are; large tables are uniform.
         let near = (bytes.len() as u64).min(if rng.below(4) == 0 { u64::MAX } else { 400 });
         let at = rng.below(near) as usize;
         let (at, width) = [(at, 1), (at / 4 * 4, 4), (at / 4 * 4, 8)][rng.below(3) as usize];
@@ -182,7 +180,7 @@ fn forge_objects(sound: &Sound, sites: &[Site], rng: &mut Rng) -> Vec<u8> {
     model.bytes()
 }
 
-/// Pieces and entries of the table, as a table can say them.
+/// Changes pieces and entries of the table, within its encoding.
 fn forge_table(sound: &Sound, rng: &mut Rng) -> Vec<u8> {
     let mut model = sound.model.clone();
     for _ in 0..1 + rng.below(2) {
@@ -211,7 +209,7 @@ fn forge_entry(model: &mut Model, rng: &mut Rng) {
         4 => table.objects[one].len = number,
         5 => table.objects[one].len = table.objects[one].len.wrapping_add(number),
         6 => {
-            // Two objects in the place of each other: it holds together if they are of one length.
+            // Two objects in each other's place: consistent if their lengths are equal.
             let pieces = std::mem::take(&mut table.objects[one].pieces);
             let others = std::mem::replace(&mut table.objects[other].pieces, pieces);
             table.objects[one].pieces = others;
@@ -239,7 +237,7 @@ fn forge_entry(model: &mut Model, rng: &mut Rng) {
     }
 }
 
-/// Leaves the front of a list or locator out, and says that the object is what is left or more.
+/// Shifts pieces of a list or locator so that bytes are absent; the object grows by as much, or twice.
 fn forge_absence(sound: &Sound, rng: &mut Rng) -> Vec<u8> {
     let mut model = sound.model.clone();
     let objects = &mut model.table.objects;
@@ -258,7 +256,7 @@ fn forge_absence(sound: &Sound, rng: &mut Rng) -> Vec<u8> {
     model.bytes()
 }
 
-/// A field of head or table set to something, under right digests.
+/// Sets a field of head or table, under valid digests.
 fn forge_field(sound: &Sound, at: usize, width: usize, choice: u64, rng: &mut Rng) -> Vec<u8> {
     let head_len = HEAD_LEN as usize;
     if at < head_len {
@@ -287,7 +285,7 @@ fn every_field_of_head_and_table_may_be_anything() {
     }
     let mut tally = Tally::default();
     let mut rng = Rng::new(2027);
-    // An odd step meets all choices and widths.
+    // An odd step covers all choices and widths.
     let step = (fields.len() as u64).div_ceil(cases() / 2).max(1) as usize | 1;
     for (sound, at, width, choice) in fields.into_iter().step_by(step) {
         let bytes = forge_field(sound, at, width, choice, &mut rng);
@@ -314,7 +312,7 @@ fn any_change_is_survived_and_no_image_reads_other_bytes() {
     tally.end("changes");
 }
 
-/// A list that no image uses, of as many chunks as one can have, whose bytes are nearly all absent.
+/// Tests a list that no image uses, with the maximum number of chunks and nearly all bytes absent.
 #[test]
 
 fn a_huge_list_that_is_not_there_costs_little() {

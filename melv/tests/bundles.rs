@@ -1,5 +1,5 @@
-//! Bundles, as promises: what a bundle holds, that it reads as its images do, and what loading it
-//! brings and keeps.
+//! The promises of bundles: their contents, reads identical to those of their images, and the result of
+//! loading.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -18,7 +18,7 @@ use melv::{
     MemoryStorage, ResultExt, SaveOptions, Source, Storage, Store, StoreError, StoreOptions, VerifyOptions,
 };
 
-/// A disk of `blocks` blocks; block *n* is made from the *n*th seed, zero for zeros.
+/// Makes a disk with one block per seed; seed zero makes a zero block.
 fn disk(seeds: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let mut disk = Vec::new();
     for seed in seeds {
@@ -56,7 +56,7 @@ fn save(store: &Store, names: &[&str], without: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// A bundle that is read by ranges, which are counted.
+/// A bundle that counts its range reads.
 #[derive(Debug, Clone, Default)]
 struct Ranges {
     bytes: Arc<Vec<u8>>,
@@ -116,7 +116,7 @@ fn assert_sound(store: &Store) {
     assert!(report.damaged.is_empty(), "{:?}", report.damaged);
 }
 
-/// A store with a base, and a disk that shares every third block of it, moved.
+/// Makes a store with a base, and a disk that shares every third block of it, moved.
 fn apart() -> (Store, Vec<u8>, Vec<u8>) {
     let (_, store) = store();
     let base = disk((1..=600).chain([0; 40]).chain(700..800));
@@ -151,7 +151,7 @@ fn a_bundle_of_one_disk_holds_no_block_that_the_disk_does_not() {
     let space = bundle.space().unwrap();
     let zero = block_digest(&[0; BLOCK_LEN]);
     assert_eq!(space.unique_bytes as usize, (own.len() - usize::from(own.contains(&zero))) * BLOCK_LEN);
-    // By the bytes themselves: every frame decoded, whatever the locators say.
+    // Check the bytes themselves: decode every frame, ignoring the locators.
     let mut held = BTreeSet::new();
     for object in bundle.storage().list("packs").unwrap() {
         held.extend(common::blocks_of_pack(bundle.storage().as_ref(), &object.name));
@@ -216,7 +216,7 @@ fn loading_keeps_ids_shares_chunks_and_stores_nothing_twice() {
     assert_eq!(first.images.len(), 1);
     assert_eq!(read(&target, "apart"), other);
     assert_sound(&target);
-    // The rest of the lists comes with the base: frames are added to what is held in part.
+    // The base brings the rest of the lists: frames are added to lists held in part.
     let second = load(&save(&source, &["base"], &[]));
     assert_eq!((read(&target, "apart"), read(&target, "base")), (other, base));
     assert_sound(&target);
@@ -226,7 +226,7 @@ fn loading_keeps_ids_shares_chunks_and_stores_nothing_twice() {
         let id = |store: &Store| store.image(&name.parse().unwrap()).unwrap().id();
         assert_eq!(id(&source), id(&target));
     }
-    // What is held in all: each different block once.
+    // Each distinct block is held once.
     assert_eq!(target.space().unwrap().unique_bytes, source.space().unwrap().unique_bytes);
 }
 
@@ -235,7 +235,7 @@ fn loading_shares_whole_chunks_of_other_lists() {
     let (_, one) = store();
     import(&one, "disk", &disk(1..=512));
     let (_, two) = store();
-    // Another list, the same chunks behind a different beginning.
+    // Another list: the same chunks after a different beginning.
     import(&two, "longer", &disk((9001..=9008).chain(1..=512)));
     let bundle = open(&save(&one, &["disk"], &[]));
     let report = two.load(&bundle, &LoadOptions::default()).unwrap();
@@ -269,7 +269,7 @@ fn imports_share_with_what_is_held_in_part_and_with_nothing_else() {
     assert_eq!(report.new_bytes as usize, new.len() * BLOCK_LEN);
     assert_eq!((read(&target, "apart"), read(&target, "base")), (other, base.clone()));
     assert_sound(&target);
-    // Once the lists are held whole, all of them can be shared with.
+    // Once the lists are whole, all of their blocks can be shared.
     target
         .load(&open(&save(&source, &["base"], &[])), &LoadOptions { replace: true, ..LoadOptions::default() })
         .unwrap();
@@ -302,7 +302,7 @@ fn names_in_use_are_not_taken_unless_asked() {
     assert!(matches!(refused.detail(), Some(StoreError::Exists { .. })), "{refused:?}");
     target.load(&bundle, &LoadOptions { replace: true, ..LoadOptions::default() }).unwrap();
     assert_eq!(read(&target, "apart"), read(&source, "apart"));
-    // An image without a name gets the one that is given.
+    // An image without a name gets the given one.
     let id = source.image(&"apart".parse().unwrap()).unwrap().id();
     let nameless = open(&save(&source, &[&format!("@{id}")], &[]));
     assert!(matches!(
@@ -374,7 +374,7 @@ fn two_loads_at_once_both_arrive() {
     for (first, second) in [(&whole, &part), (&part, &whole)] {
         let (_, target) = store();
         let begun = AtomicU64::new(0);
-        // Once, in the midst of the first one.
+        // Once, in the middle of the first load.
         let progress = |_, _| {
             if begun.fetch_add(1, Ordering::SeqCst) == 0 {
                 target.load(second, &LoadOptions::default()).unwrap();
@@ -417,7 +417,7 @@ fn a_bundle_may_build_on_a_bundle() {
     let small = open_with(&save(&source, &["apart"], &["base"]), Some(base)).unwrap();
     assert_eq!(read(&small, "apart"), other);
     assert_sound(&small);
-    // And be saved whole again, or loaded where the base is not.
+    // It can also be saved whole again, or loaded into a store without the base.
     let whole = open(&save(&small, &["apart"], &[]));
     assert_eq!(read(&whole, "apart"), other);
     let (_, target) = store();

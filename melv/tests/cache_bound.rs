@@ -1,5 +1,5 @@
-//! The cache keeps to its bound, whoever reads what. What arenas lie idle is the process's: so there is one
-//! test, and the small caches come first.
+//! The cache keeps to its bound under any reads. Idle arenas belong to the process, so there is one test,
+//! with small caches first.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn open(storage: &MemoryStorage, cache_bytes: u64) -> Store {
     Store::open(storage.clone(), options).expect("store")
 }
 
-/// Four disks of `len` bytes each, in chunks of 4, 32, 64 and 1024 KiB.
+/// Makes four disks of `len` bytes each, in chunks of 4, 32, 64 and 1024 KiB.
 fn of_many_chunk_lengths(len: usize) -> MemoryStorage {
     let storage = MemoryStorage::new();
     let store = store_in(&storage);
@@ -45,7 +45,7 @@ fn check_bound(storage: &MemoryStorage, bytes_max: u64, reads: usize) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                // It is a sum of what is looked at one after the other: what is there stays there for two.
+                // `bytes` sums its parts one after the other: a real excess shows in two calls.
                 most.fetch_max(cache.bytes().min(cache.bytes()), Ordering::Relaxed);
                 std::thread::yield_now();
             }
@@ -63,7 +63,7 @@ fn check_bound(storage: &MemoryStorage, bytes_max: u64, reads: usize) {
     assert!(most >= bytes_max / 4, "only {most} bytes of {bytes_max} are used");
 }
 
-/// Leaves and pages of lists that come when chunks of others fill the cache push these out.
+/// Checks that leaves and list pages stay within the bound while chunks fill the cache.
 fn check_pages(storage: &MemoryStorage, bytes_max: u64) {
     let store = open(storage, bytes_max);
     let mut out = vec![0; BLOCK];

@@ -22,7 +22,7 @@ fn open(path: &std::path::Path) -> Store {
     Store::create_folder(path, StoreOptions::default()).expect("store")
 }
 
-/// Runs `work` on that many threads at once, each with a handle and a pool of its own.
+/// Runs `work` on `threads` threads at once, each with its own handle and pool.
 fn at_once(path: &std::path::Path, threads: usize, work: impl Fn(usize, &Store) + Sync) {
     let start = Barrier::new(threads);
     std::thread::scope(|scope| {
@@ -42,7 +42,7 @@ fn imports_of_the_same_disk_at_once_all_succeed_and_store_it_at_most_once_each()
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("store");
     let disk = random_disk(1, 900 * KIB);
-    // The store itself is made by all of them at once too.
+    // The threads also create the store concurrently.
     at_once(&path, 4, |thread, store| {
         let report = import(store, &disk, &options(&format!("same:{thread}")));
         assert_eq!(report.size_bytes, disk.len() as u64);
@@ -73,7 +73,7 @@ fn imports_of_different_disks_at_once_all_succeed() {
     let store = open(&path);
     for thread in 0..6 {
         assert_image(&store, &format!("disk:{thread}"), &disk(thread));
-        // Everything is in the index, whoever got to bring it up to date.
+        // The index is complete, regardless of the process that updated it.
         let again = import(&store, &disk(thread), &options(&format!("again:{thread}")));
         assert_eq!(again.new_bytes, 0);
     }
@@ -82,7 +82,7 @@ fn imports_of_different_disks_at_once_all_succeed() {
     assert_eq!(FileStorage::new(&path).list("tmp").expect("list"), []);
 }
 
-/// Folders come and go under `tmp/` all the time: nobody may stumble over another's clearing away.
+/// Folders come and go under `tmp/` all the time: cleanup by one writer must not disturb another.
 #[test]
 fn many_small_changes_at_once_never_get_in_each_others_way() {
     let folder = tempfile::tempdir().expect("folder");
@@ -271,13 +271,13 @@ fn a_lock_that_is_held_is_waited_for_as_long_as_was_asked() {
         drop(held);
         waiting.join().expect("no panic").expect("the lock is free");
     });
-    // A refused call is no reason to refuse the next one.
+    // A refused call does not affect the next one.
     store.tag(&base, &name("tag-2"), false).expect("tag");
     assert_image(&store, "tag-2", &disk);
     assert_eq!(storage.list("tmp").expect("list"), []);
 }
 
-/// No lock is held while a disk is read: a slow import keeps nobody waiting.
+/// No lock is held while a disk is read: a slow import blocks no other writer.
 #[test]
 fn imports_hold_the_lock_for_moments_only() {
     let storage = MemoryStorage::new();
@@ -300,8 +300,8 @@ fn imports_hold_the_lock_for_moments_only() {
     assert_clean(&store_in(&storage));
 }
 
-/// Imports that share one pool of threads wait for each other at worst, also where they find the
-/// index damaged on the way and make it again on the same threads.
+/// Imports on one thread pool at worst wait for each other, even if they find the index damaged and rebuild
+/// it on the same threads.
 #[test]
 fn one_pool_serves_several_imports_and_reads_at_once() {
     let storage = MemoryStorage::new();

@@ -1,15 +1,15 @@
-//! The content id is what the design says, computed here once more from its words alone.
+//! The content id matches the design, recomputed here from its text alone.
 
 mod common;
 
 use common::{BLOCK, VecDisk, import, name, options, random_disk, read_all, store_in};
 use melv::{ImportOptions, MemoryStorage, Source, content_of};
 
-/// The whole definition, as anyone would write it.
+/// Computes the content id by its whole definition, naively.
 fn content_id(disk: &[u8]) -> String {
     fn absorb(hasher: &mut blake3::Hasher, items: impl Iterator<Item = Option<[u8; 32]>>) {
         let mut zeros = 0u64;
-        // One more "digest" settles the last run of zeros and is not absorbed itself.
+        // A final pseudo-digest flushes the last run of zeros and is not absorbed itself.
         for item in items.map(|item| item.map(Some)).chain([Some(None)]) {
             let Some(digest) = item else {
                 zeros += 1;
@@ -73,7 +73,7 @@ fn digest_import_and_thirty_independent_lines_agree() {
 fn zeros_written_and_zeros_left_out_are_the_same_disk() {
     let mut disk = random_disk(5, 3 << 20);
     disk[(1 << 20)..(2 << 20)].fill(0);
-    // The stream cannot know holes, the device tells them.
+    // The stream cannot report holes; the device does.
     let store = store_in(&MemoryStorage::new());
     let stream = store.import(Source::stream(&disk[..], "pipe"), &options("a")).expect("import");
     assert_eq!(import(&store, &disk, &options("b")).content, stream.content);

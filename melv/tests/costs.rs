@@ -1,4 +1,4 @@
-//! What is done grows with what it is done to: operations on the storage and bytes of disks are counted.
+//! The cost of an operation depends only on the data it concerns: counts storage operations and disk bytes.
 
 mod common;
 
@@ -15,7 +15,7 @@ use melv_serve::Catalog;
 
 const SPAN: u64 = SPAN_LEN as u64;
 
-/// A handle of the store whose operations are told apart.
+/// Opens a handle of the store that logs its operations.
 fn watched(storage: &MemoryStorage) -> (Watched<MemoryStorage>, Store) {
     let watched = Watched::new(storage.clone());
     let store = Store::open(watched.clone(), StoreOptions::default()).expect("the store");
@@ -23,7 +23,7 @@ fn watched(storage: &MemoryStorage) -> (Watched<MemoryStorage>, Store) {
     (watched, store)
 }
 
-/// So many images of a common part and of blocks of their own.
+/// Makes `count` images of a common part and blocks of their own.
 fn images(count: u64) -> MemoryStorage {
     let storage = MemoryStorage::new();
     let store = store_in(&storage);
@@ -36,7 +36,7 @@ fn images(count: u64) -> MemoryStorage {
     storage
 }
 
-/// A store of one image with so many names, of which every third is another tag of `web`.
+/// Makes a store of one image with `count` names; every third is another tag of `web`.
 fn names(count: usize) -> MemoryStorage {
     let storage = MemoryStorage::new();
     let store = store_in(&storage);
@@ -152,7 +152,7 @@ fn many_chosen_images_are_found_by_their_names() {
     assert!(catalog.open("nope").is_err_and(|error| error.is_not_found()));
 }
 
-/// A disk whose reads are written down.
+/// A disk that logs its reads.
 #[derive(Debug)]
 struct Counted<D> {
     inner: D,
@@ -164,7 +164,7 @@ impl<D: BlockDevice> Counted<D> {
         Self { inner, reads: Mutex::default() }
     }
 
-    /// The reads, in ascending order.
+    /// Returns the reads, in ascending order.
     fn take(&self) -> Vec<(u64, u64)> {
         let mut reads = std::mem::take(&mut *self.reads.lock().expect("reads"));
         reads.sort_unstable();
@@ -191,7 +191,7 @@ impl<D: BlockDevice> BlockDevice for Counted<D> {
     }
 }
 
-/// Disks with few blocks of data, near and far, at both ends and over the ends of spans.
+/// Makes disks with few blocks of data, near and far, at both ends and across the ends of spans.
 fn sparse() -> Vec<SeedDisk> {
     let tib = 1u64 << 40;
     let spans = SPAN >> 12;
@@ -252,7 +252,7 @@ fn compare_finds_the_first_difference_wherever_only_one_disk_has_data() {
     }
     let longer = SeedDisk { size: size + 512, ..base.clone() };
     assert_eq!(compare(&longer, &base, None).expect("compared"), Comparison::Differ { offset: size });
-    // Zeros that one of them has as data are no difference.
+    // Zeros stored as data on one side are no difference.
     let mut zeros = vec![0; 3 << 20];
     zeros[(2 << 20) + 5] = 0;
     let nothing = SeedDisk { size: 3 << 20, ..SeedDisk::default() };
@@ -264,7 +264,7 @@ fn compare_finds_the_first_difference_wherever_only_one_disk_has_data() {
     );
 }
 
-/// A disk that cannot tell its zeros.
+/// A disk that cannot report its zeros.
 #[derive(Debug)]
 struct AllData(VecDisk);
 
@@ -311,7 +311,7 @@ fn a_sparse_file_is_read_where_it_has_data() {
     let expected = content_of(&disk, None, None).expect("a digest");
     assert_eq!(content_of(&raw, None, None).expect("a digest"), expected);
     let read = raw.take().iter().map(|read| read.1).sum::<u64>();
-    // A file system may keep more than a block for each.
+    // A file system may allocate more than a block for each.
     assert!(read <= 256 * (64 << 10), "{read}");
     assert_eq!(compare(&raw, &disk, None).expect("compared"), Comparison::Same);
 }
@@ -326,17 +326,17 @@ fn names_given_and_taken_by_others_are_seen_at_once() {
     assert_eq!(catalog.tag_of("new", None).expect("a tag").as_deref(), Some("1"));
     other.tag(&"web".parse().expect("a name"), &name("new:2"), false).expect("a tag");
     other.remove(&added).expect("removed");
-    // What was known is gone: another is looked for.
+    // The known tag is gone: the catalog looks for another.
     assert_eq!(catalog.tag_of("new", Some("1")).expect("a tag").as_deref(), Some("2"));
     other.remove(&name("new:2")).expect("removed");
     assert_eq!(catalog.tag_of("new", Some("2")).expect("none"), None);
-    // A record that cannot be read is there all the same.
+    // A record that cannot be read still exists.
     storage.put("refs/bad/latest", vec![1, 2, 3]);
     assert_eq!(catalog.tag_of("bad", None).expect("a tag").as_deref(), Some("latest"));
     assert!(catalog.list_of("bad").expect("none").is_empty());
     assert!(catalog.image("bad").is_err_and(|error| error.is_damage()));
     assert_eq!(one.untag(&name("bad")).expect("removed"), None);
-    // Nothing is taken for missing because the store is.
+    // A missing store does not make a name count as missing.
     storage.remove(&storage.contents().into_keys().collect::<Vec<_>>()).expect("erased");
     assert!(matches!(catalog.tag_of("web", None).detail(), Some(StoreError::NoStore { .. })));
 }

@@ -1,5 +1,5 @@
-//! The power goes, or the process is killed, at every operation of every command that writes: what
-//! was there stays, what was under way is there whole or not at all, and its space comes back.
+//! Power loss or a kill at every operation of every writing command. Existing data stays, the interrupted
+//! change is there whole or not at all, and its space is reclaimed.
 
 mod common;
 #[path = "common/machine.rs"]
@@ -50,14 +50,14 @@ impl Fixture {
     }
 }
 
-/// Everything that may be left when the machine or the process dies: by a number that says which.
+/// Returns every state that a dead machine or process may leave, with its seed; seed 0 is a kill.
 fn remains<M: Machine>(storage: &M) -> impl Iterator<Item = (u64, M)> {
     let lost = |seed| if seed == 0 { storage.after_kill() } else { storage.power_loss(seed * 77) };
     (0..=SEEDS).map(move |seed| (seed, lost(seed)))
 }
 
-/// Runs `act` on copies of `before`, dying at its first, second, … operation that writes, until it
-/// gets through; `check` is given whether it said that it was done, and what remains.
+/// Runs `act` on copies of `before`, failing at its first, second, … write operation, until it completes.
+/// Passes `check` whether `act` reported success, and the remains.
 fn at_every_operation<M: Machine>(
     before: &Contents,
     act: impl Fn(&Store) -> Result<()>,
@@ -127,7 +127,7 @@ fn an_import_is_there_whole_or_not_at_all<M: Machine>() {
                     }
                 }
                 assert_clean(&store);
-                // The same again works, and everything that a broken-off one left is gone.
+                // A retry works, and all remains of the interrupted attempt are gone.
                 made(&store, true).expect(what);
                 assert_image(&store, "new", &fixture.new);
                 fixture.check_old(&store);
@@ -299,7 +299,7 @@ fn one_failing_operation_leaves_nothing_half_done<M: Machine>() {
             Some(BlockError::Io { operation: "sync" | "publish", source, .. }) => {
                 assert!(source.to_string().contains("injected"), "{what}");
                 poisoned += 1;
-                // Nobody knows what is on the disk: this handle reads on and writes no more.
+                // The state on disk is unknown: this handle still reads but writes no more.
                 let refused = store.import(Source::device(&disk), &again);
                 assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{what}, then {refused:?}");
                 let refused = store.tag(&ImageRef::Id(fixture.ids[0]), &name("tag"), true);
@@ -334,7 +334,7 @@ fn one_failing_operation_leaves_nothing_half_done<M: Machine>() {
     assert!(poisoned >= 8, "only {poisoned} syncs and publications");
 }
 
-/// A disk whose first read tells that it was reached and waits to be let go.
+/// A disk whose first read signals that it was reached and waits for release.
 #[derive(Debug)]
 struct Slow {
     disk: VecDisk,
@@ -381,7 +381,7 @@ fn a_living_writer_is_left_alone(storage: impl Storage + Clone + 'static) {
             on_threads(2, || store.import(Source::device(&slow), &options("slow")).map(|report| report.image))
         });
         reached.recv().expect("the slow import reads");
-        // Writers of every kind come and go; each clears away what the dead have left.
+        // Writers of every kind come and go; each removes the remains of dead ones.
         let store = open();
         on_threads(2, || import(&store, &two, &options("quick")));
         store.tag(&"quick".parse().expect("a name"), &name("tag"), false).expect("tag");
@@ -410,8 +410,8 @@ fn a_living_writers_folder_is_never_cleared_in_a_folder() {
     a_living_writer_is_left_alone(FileStorage::new(folder.path().join("store")));
 }
 
-/// The commit is done and the store's lock is free; while the writer looks after the index, others
-/// give its name away and build on its blocks. Then it dies. Nothing of theirs may go with it.
+/// The commit is done and the store's lock is free. While the writer updates the index, others reassign its
+/// name and build on its blocks. Then it dies, and their data must survive.
 fn a_writer_that_dies_after_its_commit_takes_nothing_with_it<M: Machine>() {
     let fixture = Fixture::new();
     for replace in [false, true] {
@@ -446,7 +446,7 @@ fn a_writer_that_dies_after_its_commit_takes_nothing_with_it<M: Machine>() {
         drop(store);
         for (seed, remains) in remains(&storage) {
             let store = store_on(&remains);
-            // Whoever writes next clears away what the dead writer left.
+            // The next writer removes the dead writer's remains.
             import(&store, &random_disk(98, 8 * KIB), &options("next"));
             assert_image(&store, "shared", &fixture.new);
             fixture.check_old(&store);
@@ -469,14 +469,14 @@ fn an_interrupted_import_leaves_nothing<M: Machine>() {
     let refused = store
         .import(Source::device(&disk), &ImportOptions { before_commit: Some(&refuse), ..options("new") });
     assert!(matches!(refused.detail(), Some(BlockError::Changed { .. })), "{refused:?}");
-    // It may have looked at a pack, and remembers that the pack is sound.
+    // The import may have checked a pack and stamped it as sound.
     let left = storage.contents().into_iter().filter(|(name, _)| !name.starts_with("index/stamps/"));
     assert_same_objects(&left.collect(), &fixture.before, "what is left");
     assert_eq!(image(&store, "old:0").id(), fixture.ids[0]);
 }
 
-/// A store that holds one image of a bundle, its lists in part, and the bundle of that image, of the
-/// one that its lists come from, and of a third.
+/// A store that holds one image of a bundle, with its lists in part. The bundle holds that image, the image
+/// its lists come from, and a third.
 struct Loading {
     before: Contents,
     bundle: Store,
@@ -501,7 +501,7 @@ impl Loading {
         let storage = MemoryStorage::new();
         let target = store_in(&storage);
         target.load(&bundle(&["apart"]), &LoadOptions::default()).expect("loaded");
-        // A name that is taken over.
+        // The load replaces this name.
         import(&target, &disks[1], &options("third"));
         Self { before: storage.contents(), bundle: bundle(&["base", "apart", "third"]), disks }
     }
@@ -511,7 +511,7 @@ impl Loading {
         store.load(&self.bundle, &options).map(drop)
     }
 
-    /// Whether the load happened, all of it.
+    /// Checks that the load happened entirely or not at all; returns whether it happened.
     fn check(&self, store: &Store, what: &str) -> bool {
         assert_image(store, "apart", &self.disks[1]);
         let there = store.image(&"base".parse().expect("a name")).is_ok();
@@ -547,7 +547,7 @@ fn several_images_are_loaded_all_or_none_and_lists_held_in_part_stay_as_they_wer
         &loading.before,
         |store| loading.load(store),
         |done, remains, what| {
-            // The next writer undoes what was broken off; until then readers see what was there.
+            // The next writer undoes an interrupted load; until then readers see the earlier state.
             let store = store_on(remains);
             let _ = store.tag(&"apart".parse().expect("a name"), &name("poke"), true);
             let there = loading.check(&store, what);

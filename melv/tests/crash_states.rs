@@ -1,8 +1,8 @@
-//! The power goes at every change that a run of operations makes to the disk: what was acknowledged is
-//! there and right, what was not is there whole or not at all, and its space comes back.
+//! Power loss at every change that a run of operations makes to the disk. Acknowledged data is there and
+//! right, the rest is there whole or not at all, and its space is reclaimed.
 //!
-//! The disk is modelled below the code that syncs. `MELV_CRASH_STATES=N` goes on with random runs until
-//! so many different states were seen.
+//! The disk is modelled below the code that syncs. `MELV_CRASH_STATES=N` adds random runs until N distinct
+//! states were seen.
 
 mod common;
 #[path = "crash_states/disks.rs"]
@@ -26,16 +26,16 @@ use melv::storage::model::{ModelFs, Names, SyncPoint};
 use oracle::{Fault, Kind, check, hash_of};
 use run::{STEPS, Step, Workload};
 
-/// How thoroughly a workload is crashed.
+/// The thoroughness of crashing a workload.
 #[derive(Debug, Clone, Copy)]
 struct Depth {
-    /// Of so many moments one.
+    /// One moment in this many is crashed.
     every: u64,
-    /// States made of each.
+    /// The states made of each moment.
     states: u64,
 }
 
-/// What was found so far.
+/// The results so far.
 #[derive(Debug, Default)]
 struct Tally {
     counted: Mutex<HashSet<u64>>,
@@ -44,7 +44,7 @@ struct Tally {
     lost: AtomicU64,
     half: AtomicU64,
     unusable: AtomicU64,
-    /// What went wrong, how often, and where first.
+    /// Faults by kind: the count and the first occurrence.
     kinds: Mutex<BTreeMap<String, (u64, String)>>,
 }
 
@@ -60,7 +60,7 @@ impl Tally {
             Kind::Unusable => &self.unusable,
         }
         .fetch_add(1, Ordering::Relaxed);
-        // Names and numbers apart, most faults are alike.
+        // Most faults are alike except for names and numbers.
         let kind: String = fault.to_string().chars().filter(|char| !char.is_ascii_digit()).take(60).collect();
         let mut kinds = self.kinds.lock().expect("kinds");
         kinds.entry(kind).or_insert_with(|| (0, format!("{fault}\n    {place}"))).0 += 1;
@@ -71,7 +71,7 @@ impl Tally {
     }
 }
 
-/// Runs a workload and crashes it. Gives the number of the state in which the first fault showed.
+/// Runs a workload and crashes it. Returns the number of the state with the first fault.
 fn crash(
     workload: &Workload,
     disks: &Disks,
@@ -106,7 +106,7 @@ fn crash(
     None
 }
 
-/// Does `work` for each number below `count`, on both cores, until it says to stop.
+/// Calls `work` with each number below `count`, on up to four cores, until it returns false.
 fn on_both_cores(count: usize, work: impl Fn(usize) -> bool + Sync) {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
@@ -127,12 +127,12 @@ fn on_both_cores(count: usize, work: impl Fn(usize) -> bool + Sync) {
     });
 }
 
-/// Workload `number` of the 512 of three operations.
+/// Returns workload `number` of the 512 of three operations.
 fn of_three(number: usize, names: Names, round: u64) -> Workload {
     let steps = vec![STEPS[number / 64], STEPS[number / 8 % 8], STEPS[number % 8]];
     let seed = round * 1024 + number as u64;
     let mut rng = Rng::new(seed ^ 0xabcd);
-    // Half of them with a process that is killed, an eighth from nothing.
+    // Half of them with a killed process, an eighth from an empty store.
     let kill = (rng.below(2) == 0).then(|| (rng.below(3) as usize, rng.below(90)));
     Workload { names, steps, seed, is_filled: rng.below(8) != 0, kill }
 }
@@ -166,7 +166,7 @@ fn three_operations_survive_a_loss_of_power_at_any_moment() {
     assert!(tally.distinct() > 5000, "only {} states", tally.distinct());
 }
 
-/// The whole search: `make check-crash`.
+/// Runs the whole search: `make check-crash`.
 #[test]
 #[ignore = "takes minutes: make check-crash"]
 fn check_crash() {
@@ -205,8 +205,8 @@ fn check_crash() {
     assert!(distinct >= wanted as u64 && exhaustive == 1024);
 }
 
-/// The first import of all, killed after each of its changes: the next process makes a store that
-/// lasts, whatever folders the dead one made.
+/// Returns first imports into nothing, killed after each of their changes. The next process must make a store
+/// that lasts, regardless of the dead one's folders.
 fn firsts(names: Names) -> impl Iterator<Item = Workload> {
     (0..140).map(move |changes| {
         let steps = vec![Step::Import, Step::Import];
@@ -227,7 +227,7 @@ fn a_store_that_a_dead_process_began_lasts_once_something_is_acknowledged() {
     report(&tally);
 }
 
-/// Leaves out one sync after the other: each time something is lost, and it is noticed.
+/// Leaves out one sync after the other: each time data is lost, and a check notices.
 #[test]
 fn every_sync_is_missed_if_it_is_left_out() {
     let points = [

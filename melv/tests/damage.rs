@@ -1,5 +1,5 @@
-//! Whatever happens to whatever object: right bytes or a typed error, never others; and `verify`
-//! tells every damage, as the ranges that cannot be read.
+//! Damage to any object: reads return the right bytes or a typed error, never other bytes. `verify` reports
+//! all damage, as ranges that cannot be read.
 
 mod common;
 
@@ -28,7 +28,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Two disks that share, and a later version of the first.
+    /// Makes two disks that share, and a later version of the first.
     fn new() -> Self {
         let storage = MemoryStorage::new();
         let store = store_in(&storage);
@@ -49,7 +49,7 @@ impl Fixture {
         Self { contents: storage.contents(), images }
     }
 
-    /// Everything but the index and the lock.
+    /// Returns everything but the index and the lock.
     fn needed(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
         self.contents.iter().filter(|(name, _)| !name.starts_with("index/") && *name != "lock")
     }
@@ -60,13 +60,13 @@ impl Fixture {
         storage
     }
 
-    /// Every image reads right or not at all, by blocks and as a whole; `verify` tells of it, and
-    /// of no range too many where frames or their places are damaged.
+    /// Checks that every image reads right or fails, by blocks and as a whole, and that `verify` reports each
+    /// failure. For damaged frames or their places, it reports no extra range.
     fn judge(&self, storage: &MemoryStorage, object: &str, what: &str) {
         assert!(self.is_told(storage, object, what), "{what}: verify did not notice");
     }
 
-    /// The same, but that `verify` may have nothing to tell where everything reads right.
+    /// Does the same and returns whether `verify` reported damage; it may not if everything reads right.
     fn is_told(&self, storage: &MemoryStorage, object: &str, what: &str) -> bool {
         let store = match Store::open(storage.clone(), StoreOptions::default()) {
             Ok(store) => store,
@@ -130,7 +130,7 @@ impl Fixture {
     }
 }
 
-/// Damage with its place, or what a newer melv may read.
+/// Whether an error names damage and its place, or data of a newer melv.
 fn is_typed(error: &Error) -> bool {
     match (error.detail(), error.detail()) {
         (Some(StoreError::Corrupt { object, fault, .. }), _) => {
@@ -156,8 +156,8 @@ fn a_flipped_byte_anywhere_is_never_read_and_always_told() {
             bad[at] ^= 1 << (at % 8);
             let (storage, what) = (fixture.with(name, bad), format!("{name} byte {at} of {}", bytes.len()));
             if name.starts_with("pages/") {
-                // Nothing covers what a newer minor version may set in the file's header, nor the
-                // stored form of a page: zstd passes over a bit here and there, and the page is right.
+                // No digest covers the header bits of newer minor versions, nor a page's stored form. zstd
+                // ignores some bits there, and the page still reads right.
                 pages += 1;
                 meaningless += u32::from(!fixture.is_told(&storage, name, &what));
             } else {
@@ -180,7 +180,7 @@ fn a_cut_or_longer_object_is_never_read_past_and_always_told() {
             let what = format!("{name} cut at {len} of {}", bytes.len());
             fixture.judge(&fixture.with(name, bytes[..len].to_vec()), name, &what);
         }
-        // Behind the pages of a page file may lie pages that no image here needs.
+        // A page file may have trailing pages that no image here needs.
         for more in [1, 8, 32, 4096].into_iter().filter(|_| !name.starts_with("pages/")) {
             let longer = [&bytes[..], &vec![0; more]].concat();
             fixture.judge(&fixture.with(name, longer), name, &format!("{name} longer by {more}"));
@@ -207,7 +207,7 @@ fn a_missing_object_is_an_error_and_told() {
     use melv::Storage;
     let fixture = Fixture::new();
     for (name, _) in fixture.needed() {
-        // A name that is gone was removed; a store without its header is none.
+        // A missing name counts as removed; without its header a store does not exist.
         if name.starts_with("refs/") || name == "melv.store" {
             continue;
         }
@@ -270,7 +270,7 @@ fn damage_to_one_image_leaves_the_others_whole_in_a_verify_of_them() {
 
 // ---- forgeries ---------------------------------------------------------------------------
 
-/// One list of several chunks with its locator and its one pack, taken apart.
+/// A list of several chunks with its locator and its one pack, taken apart.
 struct Parts {
     contents: Contents,
     disk: Vec<u8>,
@@ -311,8 +311,8 @@ impl Parts {
         &self.contents[&self.pack][place.offset as usize..][..place.len as usize]
     }
 
-    /// The store with these frames, each with the guard that its chunk's id demands, everything
-    /// above them made right again.
+    /// Makes a store with these frames, each with the guard for its chunk's id, and recomputes everything
+    /// above them.
     fn with_frames(&self, frames: &[Vec<u8>]) -> MemoryStorage {
         let mut bytes = pack::encode_head();
         let (mut packed, mut places) = (Vec::new(), Vec::new());
@@ -392,13 +392,13 @@ fn a_frame_of_other_content_is_found_by_its_chunk_id() {
     let forged: Vec<u8> = (100..104).flat_map(common::noise).collect();
     frames[2] = raw_frame(&forged);
     let storage = parts.with_frames(&frames);
-    // Who may write to a store may forge what is read under the guard alone.
+    // An attacker with write access to a store can forge data checked by the guard alone.
     assert_equal(
         &read_block(&open(&storage, VerifyMode::Guard), 8).expect("read"),
         &forged[..BLOCK],
         "guard",
     );
-    // The full mode and a full verify find him.
+    // The full mode and a full verify detect the forgery.
     let store = open(&storage, VerifyMode::Full);
     for block in 0..16 {
         match read_block(&store, block) {
@@ -524,7 +524,7 @@ fn frames_outside_the_profile_are_refused_before_they_are_decoded() {
     }
 }
 
-/// Two partial frames that together hold a chunk, as a store has after loading two bundles.
+/// Tests two partial frames that together hold a chunk, as in a store that has loaded two bundles.
 #[test]
 fn partial_frames_give_the_blocks_that_they_hold_and_no_others() {
     let parts = Parts::new();
@@ -553,7 +553,7 @@ fn partial_frames_give_the_blocks_that_they_hold_and_no_others() {
             }
         }
     }
-    // A second frame hangs on the first by a link: all of them.
+    // A second frame, linked from the first, completes the chunk.
     let second = partial(0b1010);
     let mut bytes = pack::encode_head();
     let (mut packed, mut places) = (Vec::new(), Vec::new());
@@ -577,7 +577,7 @@ fn partial_frames_give_the_blocks_that_they_hold_and_no_others() {
     }
     let report = open(&storage, VerifyMode::Guard).verify(&[], &full()).expect("verify");
     assert!(report.damaged.is_empty(), "{:#?}", report.damaged);
-    // Digests of absent blocks are part of what the chunk id proves.
+    // The chunk id also covers the digests of absent blocks.
     let mut wrong = partial(0b0101);
     wrong[6] ^= 1;
     frames[1] = wrong;
@@ -587,7 +587,7 @@ fn partial_frames_give_the_blocks_that_they_hold_and_no_others() {
 
 // ---- the future --------------------------------------------------------------------------
 
-/// Puts the digest that ends an object right again.
+/// Recomputes the digest at the end of an object.
 fn refix(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.len() - 32;
     let digest = object_digest(&bytes[..end]);

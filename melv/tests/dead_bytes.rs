@@ -1,5 +1,5 @@
-//! `dead_bytes` is what a count from the specification alone finds: every frame, page, list, locator
-//! and record looked at by itself, with none of the code that takes stock of a store.
+//! `dead_bytes` matches a count made from the specification alone. Every frame, page, list, locator and
+//! record is checked individually, without the code that accounts for a store's space.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -25,28 +25,28 @@ use melv::{
     SaveOptions, Source, Store, StoreError, StoreOptions,
 };
 
-/// A frame: its pack, and its first byte there.
+/// A frame: its pack and its offset there.
 type FrameAt = (Digest, u64);
 
-/// What a store's files say, file by file.
+/// A store's files, and the parts that are needed.
 struct Count {
     files: BTreeMap<String, Vec<u8>>,
     needed: BTreeSet<String>,
-    /// Blocks of lists that images with names use.
+    /// Blocks of lists that named images use.
     blocks: BTreeMap<Digest, (ListShape, BTreeSet<u64>)>,
     pages: BTreeSet<(Digest, u64, u64)>,
     frames: BTreeSet<FrameAt>,
     seen: Seen,
 }
 
-/// Cases that a round is to have, so that it proves something.
+/// Cases that a round must contain to be meaningful.
 #[derive(Default, Clone, Copy)]
 struct Seen {
-    /// Chunks in several frames of which some are needed and some are not.
+    /// Chunks in several frames, some needed and some not.
     split: usize,
-    /// Frames that several lists place, of which not all are needed.
+    /// Frames placed by several lists, not all of them needed.
     placed_twice: usize,
-    /// Packs and page files of which some is needed and some is not.
+    /// Packs and page files that are needed in part.
     mixed: usize,
     dead: u64,
 }
@@ -55,7 +55,7 @@ fn id_of(name: &str) -> Digest {
     name.rsplit('/').next().unwrap().parse().unwrap()
 }
 
-/// A page as it is under its digest.
+/// Decodes a stored page to the bytes of its digest.
 fn page(stored: &[u8]) -> Vec<u8> {
     const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     if !stored.starts_with(&ZSTD) {
@@ -112,7 +112,7 @@ impl Count {
             .collect()
     }
 
-    /// The record of an image, its pages, its lists and its blocks.
+    /// Adds the record of an image, its pages, its lists and its blocks.
     fn image(&mut self, image: &Digest) {
         let name = format!("manifests/{image}");
         let record = self.files[&name].clone();
@@ -149,7 +149,7 @@ impl Count {
         }
     }
 
-    /// The frames that hold needed blocks, by every locator.
+    /// Adds the frames that hold needed blocks, by every locator.
     fn all_frames(&mut self) {
         let mut placed: BTreeMap<FrameAt, (usize, usize)> = BTreeMap::new();
         for (name, bytes) in self.folder("locators") {
@@ -260,7 +260,7 @@ impl ReadAt for Bytes {
     }
 }
 
-/// The store under test, and two others from which it gets bundles.
+/// The store under test, and two others that supply bundles.
 struct Scene {
     rng: Rng,
     storages: [MemoryStorage; 3],
@@ -276,7 +276,7 @@ impl Scene {
         Self { rng: Rng::new(seed), storages, stores, disks: Vec::new(), names: 0 }
     }
 
-    /// A disk of pieces of earlier ones and of new ones.
+    /// Makes a disk of pieces of earlier disks and new ones.
     fn disk(&mut self) -> Vec<u8> {
         let mut disk = Vec::new();
         for _ in 0..1 + self.rng.below(4) {
@@ -284,7 +284,7 @@ impl Scene {
                 if self.disks.is_empty() { 0 } else { self.rng.below(self.disks.len() as u64) as usize };
             match (self.disks.get(from), self.rng.below(6)) {
                 (Some(other), 4..=5) => {
-                    // Some blocks of each chunk: of a bundle of it, frames are partial.
+                    // Take only some blocks of each chunk, so that frames in its bundles are partial.
                     let (first, step) = (self.rng.below(5) as usize, 2 + self.rng.below(4) as usize);
                     other.chunks_exact(4096).skip(first).step_by(step).for_each(|block| disk.extend(block));
                 }
@@ -307,7 +307,7 @@ impl Scene {
         disk
     }
 
-    /// A name that one of the images of a store has.
+    /// Returns the name of an image in a store.
     fn a_name(&mut self, store: usize) -> Option<melv::RefName> {
         let names = self.stores[store].references().unwrap();
         let at = if names.is_empty() { 0 } else { self.rng.below(names.len() as u64) as usize };
@@ -335,7 +335,7 @@ impl Scene {
         self.stores[store].import(Source::device(&VecDisk(disk)), &options).unwrap();
     }
 
-    /// A bundle of some images of another store into the one under test.
+    /// Loads a bundle of some images of another store into the one under test.
     fn load(&mut self) {
         let from = 1 + self.rng.below(2) as usize;
         let Some(name) = self.a_name(from) else { return };

@@ -1,5 +1,5 @@
-//! What a writer finds that others left who died, ran elsewhere, or were of a later version; and what
-//! it says when it does not know what became of its own work.
+//! Writers after others that died, ran on other machines, or were of a later version. Also their errors when
+//! the outcome of their own work is unknown.
 
 mod common;
 #[path = "common/machine.rs"]
@@ -19,7 +19,7 @@ use melv::{
 
 const KIB: usize = 1 << 10;
 
-/// Every sync of a folder.
+/// The syncs of folders.
 const FOLDERS: [SyncPoint; 7] = [
     SyncPoint::Target,
     SyncPoint::Chain,
@@ -90,7 +90,7 @@ fn a_damaged_journal_stays_with_its_copies_until_it_is_told_to_go() {
         machine.put("tmp/0/journal", damaged.clone());
         machine.put("tmp/0/old-0", b"the only copy".to_vec());
         let store = store_on(&machine);
-        // Others go on.
+        // Other writers go on.
         try_import(&store, &random_disk(2, 64 * KIB), "more").expect("imported");
         store.tag(&"more".parse().expect("a name"), &name("tag"), true).expect("tagged");
         store.remove(&name("tag")).expect("removed");
@@ -103,13 +103,13 @@ fn a_damaged_journal_stays_with_its_copies_until_it_is_told_to_go() {
     }
 }
 
-/// A machine by the first letters of its ids.
+/// Makes a machine from the first letters of its ids.
 fn machine(id: char, boot: char) -> Option<Machine> {
     let text = |char: char| std::iter::repeat_n(char, 32).collect();
     Some(Machine { id: text(id), boot: text(boot) })
 }
 
-/// A modelled disk with a store of one image, and what an import left that was killed on a machine.
+/// Makes a modelled disk with a store of one image and the remains of an import killed on `writer`.
 fn killed_on(writer: Option<Machine>) -> ModelFs {
     let fs = ModelFs::new(Names::Loose).process_on(writer);
     import(&open(&fs), &random_disk(1, 64 * KIB), &options("web"));
@@ -154,7 +154,7 @@ fn a_writer_of_another_machine_is_left_alone_until_its_locks_are_broken() {
     assert_clean(&store);
 }
 
-/// Locks that keep out only the processes of one machine.
+/// Models locks that exclude only processes of the same machine.
 #[test]
 fn a_living_writer_of_another_machine_goes_through() {
     let first = ModelFs::new(Names::Loose).process_on(machine('a', '1'));
@@ -178,7 +178,7 @@ fn a_name_that_may_not_last_is_not_reported_as_not_given() {
     let fs = ModelFs::new(Names::Loose);
     let disk = random_disk(1, 64 * KIB);
     import(&open(&fs), &disk, &options("web"));
-    // The journal's folder is synced, and that of the reference is not.
+    // Syncing the journal's folder works, and syncing the reference's folder fails.
     let failing = fs.failing(&[SyncPoint::Target], 5, 1);
     let store = open(&failing);
     let done = store.tag(&"web".parse().expect("a name"), &name("tag"), false);
@@ -190,7 +190,7 @@ fn a_name_that_may_not_last_is_not_reported_as_not_given() {
     let refused = store.tag(&"web".parse().expect("a name"), &name("more"), false);
     assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{refused:?}");
     drop(store);
-    // The power goes: it is there or not, and whole.
+    // After a power loss the name is there whole, or not at all.
     for seed in 0..64 {
         let after = fs.moment().crash(seed);
         let store = open(&after);
@@ -202,7 +202,7 @@ fn a_name_that_may_not_last_is_not_reported_as_not_given() {
         assert_clean(&store);
         assert_eq!(after.storage().list("tmp").expect("listed"), []);
     }
-    // Or it does not, and whoever writes next makes it last.
+    // Without one, the next writer makes it durable.
     let next = fs.moment().restart();
     open(&next).remove(&name("nobody")).expect_err("no such name");
     for seed in 0..64 {
@@ -250,7 +250,7 @@ fn several_names_of_a_dead_writer_last_together_or_not_at_all() {
             break;
         }
         drop(loaded);
-        // Somebody else looks, and the power goes.
+        // Another process reads, then power is lost.
         open(&fs).remove(&name("nobody")).expect_err("no such name");
         let there = names.map(|text| open(&fs).resolve(&text.parse().expect("a name")).is_ok());
         done += u64::from(there == [true, true]);
@@ -287,7 +287,7 @@ fn a_folder_that_a_dead_process_made_lasts_once_a_name_in_it_is_acknowledged() {
     }
 }
 
-/// A disk of noise whose end cannot be read.
+/// A disk of noise with an unreadable end.
 #[derive(Debug)]
 struct Breaking(VecDisk);
 
@@ -320,7 +320,7 @@ fn a_pack_whose_sync_fails_in_an_import_that_fails_anyway_ends_all_writing() {
     let mut noise = vec![0; 40 << 20];
     common::Rng::new(5).fill(&mut noise);
     let disk = Breaking(VecDisk(noise));
-    // The objects of the store are synced; packs are, now and then, while they are written.
+    // The sync of the store's objects works; packs are also synced now and then while they are written.
     let store = open(&fs.failing(&[SyncPoint::Object], 5, 0));
     let failed = store.import(Source::device(&disk), &options("new"));
     assert!(matches!(failed.detail(), Some(BlockError::Io { object, .. }) if object == "disk"), "{failed:?}");

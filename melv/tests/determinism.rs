@@ -12,7 +12,7 @@ use melv::{ImportOptions, MemoryStorage, Source, Storage};
 
 const MIB: usize = 1 << 20;
 
-/// Five disks: two generations of one, two that share pieces, one pack-filling heap of noise.
+/// Makes four disks: two generations of one, one that shares pieces, and one of random blocks.
 fn disks() -> Vec<Vec<u8>> {
     let base = random_disk(1, 6 * MIB + 512);
     let mut later = base.clone();
@@ -63,7 +63,7 @@ fn one_two_and_eight_threads_write_the_same_bytes() {
     }
     assert!(!found.contains_key("tmp"), "{found:?}");
     for threads in [2, 8] {
-        // The index too: what is made of the same things in the same order is the same.
+        // The index too: the same inputs in the same order give the same index.
         assert_same_objects(&but_refs(&made(threads, |_| ())), &contents, &format!("{threads} threads"));
     }
     assert_clean(&store_in(&one));

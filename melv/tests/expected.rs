@@ -1,4 +1,4 @@
-//! A disk that is not the one that the caller expects is not stored.
+//! A disk that differs from the caller's expectation is not stored.
 
 use std::io::Read;
 
@@ -8,7 +8,7 @@ use melv::{
 };
 use melv::{StoreOptions, first_data};
 
-/// Bytes as a disk, zeros as holes of 4 KiB.
+/// Bytes as a disk, with zeros as holes of 4 KiB.
 #[derive(Debug)]
 struct Bytes(Vec<u8>);
 
@@ -52,7 +52,7 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(next).collect()
 }
 
-/// A stream that counts what was read of it.
+/// A stream that counts the bytes read from it.
 struct Counted<'a>(&'a [u8], &'a std::sync::atomic::AtomicUsize);
 
 impl Read for Counted<'_> {

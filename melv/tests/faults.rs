@@ -1,4 +1,4 @@
-//! Every read fails once, every write finds the disk full: errors are typed, bytes are right.
+//! Every read fails once, and every write finds the disk full: errors are typed and bytes are right.
 
 mod common;
 
@@ -30,7 +30,7 @@ impl Fixture {
         Self { storage: put_all(&storage.contents()), old, new }
     }
 
-    /// A copy of the storage whose operation `number` fails.
+    /// Makes a copy of the storage whose operation `number` fails.
     fn faulty(
         &self,
         counted: Operation,
@@ -43,7 +43,7 @@ impl Fixture {
     }
 }
 
-/// What failed is the injected fault itself, with what was tried and where.
+/// Checks that the error is the injected fault, with its operation and object.
 fn assert_typed(error: &Error, what: &str) {
     match error.detail() {
         Some(BlockError::Io { operation, object, source }) => {
@@ -67,7 +67,7 @@ fn a_read_that_fails_once_is_an_error_and_never_wrong_bytes() {
                 let first = read_all(&image);
                 if let Err(error) = &first {
                     assert_typed(error, &what);
-                    // What failed once is not remembered.
+                    // A failure is not cached.
                     assert_equal(&read_all(&image).expect(&what), &fixture.old, &what);
                 }
                 first
@@ -155,7 +155,7 @@ fn a_verify_during_which_a_read_fails_says_so() {
             Err(error) => assert_typed(&error, &what),
             Ok(report) if report.damaged.is_empty() => match failed {
                 None => break,
-                // The index is a cache: what cannot be read of it is made from the frames.
+                // The index is a cache: its unreadable parts are rebuilt from the frames.
                 Some(Op::Open(name) | Op::List(name) | Op::Read { object: name, .. }) => {
                     assert!(name.starts_with("index/"), "{what} went unnoticed")
                 }
@@ -166,7 +166,7 @@ fn a_verify_during_which_a_read_fails_says_so() {
     }
 }
 
-/// A name that is taken is refused even where the look at it fails.
+/// A taken name is refused even if reading it fails.
 #[test]
 fn a_failing_read_never_gives_a_taken_name_away() {
     let fixture = Fixture::new();
@@ -209,7 +209,7 @@ fn a_full_disk_is_told_apart_and_harms_nothing() {
             }
             assert_image(&store, "old", &fixture.old);
             drop(store);
-            // Space was freed; the same import goes through and leaves what a clean one leaves.
+            // With space freed, the same import works and leaves the same objects as a clean one.
             let store = store_in(&storage);
             let again = ImportOptions { replace: true, ..options("new") };
             store.import(Source::device(&disk), &again).expect(&what);

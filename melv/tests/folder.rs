@@ -1,4 +1,4 @@
-//! A store in a folder: no link in it is followed, and the folder is held, not its name.
+//! A store in a folder: links in it are not followed, and the handle refers to the folder, not its name.
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
@@ -154,7 +154,7 @@ fn a_folder_that_was_removed_and_made_again_is_used() {
     assert_eq!(storage.list("").unwrap()[0].name, "three/c");
 }
 
-/// The stamp by which a change behind the store's back is noticed.
+/// Tests the modification stamp, which exposes changes behind the store's back.
 #[test]
 fn an_object_tells_when_it_last_changed() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Damage is healed or told: whoever brings a disk, or a bundle, again puts back what was damaged of it,
-//! for every image that uses it; and nobody is told that all is well where it is not.
+//! Damage is healed or reported. Importing a disk or loading a bundle again restores its damaged parts for
+//! every image that uses them. No call reports damaged data as sound.
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
@@ -38,13 +38,13 @@ fn load(store: &Store, bundle: &[u8], replace: bool) -> Result<melv::LoadReport>
     store.load(&bundle, &LoadOptions { replace, ..LoadOptions::default() })
 }
 
-/// Fails with a list of what a full verify of everything finds.
+/// Panics with the findings of a full verify.
 fn assert_sound(store: &Store, what: &str) {
     let report = store.verify(&[], &full()).unwrap();
     assert!(report.damaged.is_empty(), "{what}: {:?}", report.damaged);
 }
 
-/// 128 chunks of noise.
+/// Makes 128 chunks of noise.
 fn plain_disk() -> Vec<u8> {
     (0..64 * 16).flat_map(noise).collect()
 }
@@ -92,7 +92,7 @@ fn a_pack_that_was_moved_away_is_brought_again() {
     assert_sound(&place.open(), "moved away");
 }
 
-/// Rot that leaves length and time of change as they were is found by a verify, and noted.
+/// A verify finds and records rot that leaves length and modification time unchanged.
 #[test]
 fn rot_that_a_verify_found_is_decoded_before_it_is_shared_with_and_healed() {
     let place = Place::new();
@@ -100,7 +100,7 @@ fn rot_that_a_verify_found_is_decoded_before_it_is_shared_with_and_healed() {
     import(&place.open(), &disk, &options("d"));
     let pack = place.only("packs");
     place.rot(&pack, 100_000);
-    // Nobody can know yet.
+    // The damage is still undetectable.
     assert_eq!(import(&place.open(), &disk, &options("blind")).new_bytes, 0);
     let report = place.open().verify(&[], &full()).unwrap();
     assert!(!report.damaged.is_empty());
@@ -136,7 +136,7 @@ fn a_note_about_what_is_whole_costs_a_look_and_goes() {
     let good = place.bytes(&pack);
     place.rot(&pack, 100_000);
     place.open().verify(&[], &full()).unwrap();
-    // A backup puts the pack back.
+    // A backup restores the pack.
     place.put(&pack, &good);
     assert_eq!(import(&place.open(), &disk, &options("again")).new_bytes, 0);
     assert!(!place.has("index/damaged"));
@@ -178,7 +178,7 @@ fn a_bundle_heals_what_an_import_cannot() {
     }
 }
 
-/// Half of a damaged chunk is brought, then the other half.
+/// Imports half of a damaged chunk, then the other half.
 #[test]
 fn what_several_bring_together_heals_a_chunk() {
     let place = Place::new();
@@ -289,7 +289,7 @@ fn reading_goes_on_while_packs_are_damaged_and_healed() {
     });
 }
 
-/// What a full verify says of a sound store is remembered: the next import need not read what it shares.
+/// The result of a full verify of a sound store is recorded: the next import need not read shared packs.
 #[test]
 fn an_unknown_pack_is_read_once() {
     let place = Place::new();
@@ -310,7 +310,7 @@ fn an_unknown_pack_is_read_once() {
 mod rounds {
     use super::*;
 
-    /// How a round brings the disks again.
+    /// The way in which a round supplies the disks again.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Supply {
         Again,
@@ -348,7 +348,7 @@ mod rounds {
             Self { place, disks, bundle }
         }
 
-        /// Which images can be read, and are what they were.
+        /// Returns whether each image can be read; a readable image must be unchanged.
         fn readable(&self, place: &Place, what: &str) -> Vec<bool> {
             let store = place.open();
             let judge = |(image, disk): &(&str, Vec<u8>)| match read(&store, image) {
@@ -357,7 +357,7 @@ mod rounds {
                     true
                 }
                 Err(error) => {
-                    // A flipped bit of a header may say that a newer melv wrote it.
+                    // A flipped bit of a header may claim a newer melv.
                     let is_typed = error.is_damage() || error.is_not_found();
                     assert!(
                         is_typed || matches!(error.detail(), Some(BlockError::Unsupported { .. })),
@@ -400,7 +400,7 @@ mod rounds {
             told |= load(&place.open(), &scene.bundle, true).is_err();
         } else {
             for number in 0..3 {
-                // Without the index only what comes in its old order is known again.
+                // Without the index, only disks imported in the old order are recognized.
                 let at = if without_index { number } else { (first + number) % 3 };
                 let (image, disk) = &scene.disks[at];
                 let level = if supply == Supply::OtherLevel { 9 } else { options("x").level };
@@ -428,7 +428,7 @@ mod rounds {
             }
         }
         let after = scene.readable(&place, &what);
-        // At another level a disk is another image: nobody but a bundle has the old one's record.
+        // At another level a disk is another image: only a bundle has the old one's record.
         let excused = told || supply == Supply::OtherLevel && folder == "manifests";
         assert!(excused || after.iter().all(|is_readable| *is_readable), "{what}: {before:?} {after:?}");
         // The bundle has everything.
@@ -514,7 +514,7 @@ fn whoever_dies_while_healing_takes_nothing_with_it() {
             assert!(read(&place.open(), "e").unwrap().starts_with(&disk[..100 * KIB]), "{what}");
             let healed = read(&place.open(), "d");
             assert!(healed.is_err() || healed.unwrap() == disk, "{what}: never other bytes");
-            // The next one goes on.
+            // The next import completes the healing.
             import(&place.open(), &disk, &options("next"));
             assert!(read(&place.open(), "d").unwrap() == disk, "{what}");
             assert_sound(&place.open(), &what);
@@ -543,7 +543,7 @@ fn what_was_healed_is_not_read_again_nor_told_again() {
     assert!(read < 1000, "heads and trailers alone, not {read} bytes");
 }
 
-/// A store of another user is read with ids checked, and written by those who say that they trust it.
+/// A store of another user is read with ids checked, and written only with `trust_owner`.
 #[test]
 fn a_store_of_another_user_is_only_read() {
     if !rustix_is_root() {
@@ -558,7 +558,7 @@ fn a_store_of_another_user_is_only_read() {
     assert!(read(&store, "d").unwrap() == disk);
     let error = bring(&store, &disk, &options("again")).unwrap_err();
     assert!(matches!(error.detail(), Some(StoreError::ForeignOwner { owner: 12345, .. })), "{error}");
-    // A frame that was forged under its guard is not served.
+    // A frame forged under its guard is not served.
     forge_frame(&place);
     assert!(matches!(
         read(&place.open(), "d").detail(),
@@ -568,7 +568,7 @@ fn a_store_of_another_user_is_only_read() {
     let store = Store::open_folder(place.root(), trusting).unwrap();
     assert!(read(&store, "d").unwrap() != disk, "the guard alone lets the forger through");
     bring(&store, &disk[..4096], &options("again")).unwrap();
-    // Root's stores are trusted by all.
+    // All users trust root's stores.
     std::os::unix::fs::chown(place.path("melv.store"), Some(0), None).unwrap();
     bring(&place.open(), &disk[..8192], &options("third")).unwrap();
 }
@@ -578,7 +578,7 @@ fn rustix_is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Changes a block of the first frame, and the guard in the locator with it.
+/// Changes a block of the first frame, and its guard in the locator.
 fn forge_frame(place: &Place) {
     use melv::digest::{Digest, object_digest, page_digest};
     let (locator, pack) = (place.only("locators"), place.only("packs"));

@@ -1,4 +1,4 @@
-//! The block index is a cache: lost, cut or scribbled on, it costs time and nothing else.
+//! The block index is a cache: its loss, truncation or corruption costs time and nothing else.
 
 mod common;
 
@@ -24,14 +24,14 @@ struct Fixture {
     contents: BTreeMap<String, Vec<u8>>,
     disks: Vec<Vec<u8>>,
     next: Vec<u8>,
-    /// What a clean import of `next` brings, and the objects that are there then.
+    /// The new bytes of a clean import of `next`; `expected` has the objects after it.
     new_bytes: u64,
     expected: BTreeMap<String, Vec<u8>>,
 }
 
 impl Fixture {
-    /// Three disks that share, of enough blocks for several pages of a segment; `next` is of old
-    /// and new pieces.
+    /// Makes three disks that share, with enough blocks for several pages of a segment; `next` mixes old and
+    /// new pieces.
     fn new() -> Self {
         let storage = MemoryStorage::new();
         let store = store_in(&storage);
@@ -56,7 +56,7 @@ impl Fixture {
         self.contents.iter().filter(|(name, _)| name.starts_with("index/"))
     }
 
-    /// With `change` done to the index: every disk reads, and the next import is the clean one.
+    /// Applies `change` to the index: every disk still reads, and the next import equals the clean one.
     fn check(&self, what: &str, change: impl FnOnce(&MemoryStorage)) {
         let storage = put_all(&self.contents);
         change(&storage);
@@ -68,7 +68,7 @@ impl Fixture {
         assert_eq!(report.new_bytes, self.new_bytes, "{what}");
         assert_same_objects(&committed(&storage), &self.expected, what);
         assert_image(&store, "next", &self.next);
-        // And the index is whole again: one more import finds everything.
+        // The index is complete again: one more import finds everything.
         let again = import(&store, &self.next, &options("again"));
         assert_eq!(again.new_bytes, 0, "{what}");
     }
@@ -154,7 +154,7 @@ fn a_log_or_segment_may_be_anothers() {
             });
         }
     }
-    // An index of another store altogether.
+    // The index of an unrelated store.
     let strange = MemoryStorage::new();
     import(&store_in(&strange), &random_disk(77, 2 * MIB), &options("strange"));
     fixture.check("another store's", |storage| {
@@ -194,7 +194,7 @@ fn many_small_imports_keep_few_segments_and_share_exactly() {
     assert_eq!(storage.list("index/logs").expect("list").len(), 40);
     assert_eq!(storage.list("tmp").expect("list"), []);
 
-    // Everything is found in them still, from the oldest to the newest.
+    // They still find everything, from the oldest to the newest.
     let mut last = disk.clone();
     last.write(9000, 3, 500_000);
     let parent = Some("many:39".parse().expect("a reference"));
@@ -204,14 +204,14 @@ fn many_small_imports_keep_few_segments_and_share_exactly() {
     assert_clean(&store);
 }
 
-/// Everything of the index.
+/// Returns all objects of the index but its lock.
 fn index_of(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
     let mut contents = storage.contents();
     contents.retain(|name, _| name.starts_with("index/") && name != "index/lock");
     contents
 }
 
-/// The keys that the segments name.
+/// Returns the keys that the segments name.
 fn segment_keys(storage: &MemoryStorage) -> BTreeSet<Digest> {
     let segments = storage.contents().into_iter().filter(|(name, _)| name.starts_with("index/segments/"));
     let keys = |(_, bytes): (String, Vec<u8>)| {
@@ -222,7 +222,7 @@ fn segment_keys(storage: &MemoryStorage) -> BTreeSet<Digest> {
     segments.flat_map(keys).collect()
 }
 
-/// The keys that the lists of the store have: of those held whole, and of those held in part.
+/// Returns the keys of the store's lists: those held whole, and those held in part.
 fn list_keys(storage: &MemoryStorage) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
     let (mut whole, mut in_part) = (BTreeSet::new(), BTreeSet::new());
     for (name, bytes) in storage.contents().iter().filter(|(name, _)| name.starts_with("locators/")) {
@@ -238,7 +238,7 @@ fn list_keys(storage: &MemoryStorage) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
     (whole, in_part)
 }
 
-/// The index speaks of the lists that there are, and of no others.
+/// Checks that the index covers exactly the existing lists.
 fn assert_tidy(storage: &MemoryStorage) {
     let (whole, in_part) = list_keys(storage);
     let logs: BTreeSet<Digest> = storage
@@ -251,7 +251,7 @@ fn assert_tidy(storage: &MemoryStorage) {
     assert_eq!(segment_keys(storage), &whole | &in_part);
 }
 
-/// A bundle of an image.
+/// Saves an image as a bundle.
 fn saved(store: &Store, name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let images = [name.parse().expect("a reference")];
@@ -280,12 +280,12 @@ fn load(store: &Store, bundle: Vec<u8>) {
     store.load(&bundle, &LoadOptions::default()).expect("load");
 }
 
-/// A disk of these noise blocks.
+/// Makes a disk of these noise blocks.
 fn noise_disk(seeds: impl IntoIterator<Item = u64>) -> Vec<u8> {
     seeds.into_iter().flat_map(noise).collect()
 }
 
-/// A store with a disk of 1000 blocks, `base`, and two that have some of these.
+/// Makes a store with a disk of 1000 blocks, `base`, and two disks that share some of them.
 fn shared_base(chunk_blocks: u32) -> (MemoryStorage, Store) {
     let storage = MemoryStorage::new();
     let store = store_in(&storage);
@@ -312,7 +312,7 @@ fn the_index_of_a_store_that_holds_more_gives_nothing_that_is_not_held() {
 
         let of_source = index_of(&source);
         let mut forged = of_source.clone();
-        // The whole log, under the name that the part's would have, and segments that name it.
+        // The whole log under the key of the partial list, and segments that name it.
         for key in &in_part {
             for (name, bytes) in &of_source {
                 if name.starts_with("index/logs/") {
@@ -361,7 +361,7 @@ fn the_index_forgets_a_list_as_it_was_before_more_of_it_was_loaded() {
     let mut seen = Seen::default();
     let disks =
         [("some", (100..400).step_by(3)), ("more", (50..900).step_by(7)), ("base", (1..1001).step_by(1))];
-    // Two handles in turn: neither may go by what it knew of the lists before.
+    // Two handles in turn: neither may rely on its earlier view of the lists.
     let stores = [store_in(&target), store_in(&target)];
     for (round, (name, seeds)) in disks.into_iter().enumerate() {
         let before = list_keys(&target).1;
@@ -383,7 +383,7 @@ fn the_index_forgets_a_list_as_it_was_before_more_of_it_was_loaded() {
 
 #[test]
 fn what_other_lists_left_in_the_index_is_removed() {
-    // Segments of the lists of four disks, of which the other store has one.
+    // Segments of the lists of four disks; the other store has one of them.
     let many = MemoryStorage::new();
     let store = store_in(&many);
     let disks: Vec<_> = (0..4).map(|number| noise_disk((1..=300).map(|n| number * 1000 + n))).collect();
@@ -405,7 +405,7 @@ fn what_other_lists_left_in_the_index_is_removed() {
     assert_eq!(import(&store, &disks[1], &options("disk-1")).new_bytes, 300 * 4096);
     assert_tidy(&storage);
 
-    // Somebody else is at work on the index: it is left as it is.
+    // Another process holds the index: it is left as it is.
     let strange = format!("index/logs/{}", object_digest(b"strange"));
     storage.put(&strange, vec![0; 32]);
     let held = storage.lock("index/lock", LockMode::Exclusive, Duration::ZERO).expect("lock");
@@ -430,7 +430,7 @@ fn imports_put_their_logs_into_the_index_whoever_has_its_lock() {
     assert_eq!(storage.list("index/segments").expect("list").len(), 9);
     assert_decodes_nothing(&storage, &noise_disk((1..=100).chain(8000..8050)));
     drop(held);
-    // Whoever gets the lock merges what was left.
+    // The next holder of the lock merges the leftovers.
     assert_eq!(import(&store, &noise_disk([77_777]), &options("free")).new_bytes, 4096);
     assert!(storage.list("index/segments").expect("list").len() < 5);
     assert_tidy(&storage);
@@ -456,8 +456,7 @@ fn after_imports_at_once_the_index_has_all_their_logs() {
     assert_tidy(&storage);
 }
 
-/// Importing a disk that is there already reads no frame: of a pack that is shared with, its head and its
-/// trailer alone are looked at.
+/// Checks that importing an existing disk reads no frame: of a shared pack, only head and trailer are read.
 fn assert_decodes_nothing(storage: &MemoryStorage, disk: &[u8]) {
     let watched = common::Watched::new(storage.clone());
     let store = Store::open(watched.clone(), melv::StoreOptions::default()).expect("the store");
@@ -472,7 +471,7 @@ fn assert_decodes_nothing(storage: &MemoryStorage, disk: &[u8]) {
     assert!(frames.is_empty(), "{frames:?}");
 }
 
-/// A disk whose first read takes the index away.
+/// A disk whose first read removes the index.
 #[derive(Debug)]
 struct TakingIndex(VecDisk, MemoryStorage);
 

@@ -1,10 +1,10 @@
-//! Objects of a later minor version, whose header says more than this one understands and may ignore: they are
-//! carried as they are, since their ids and digests cover every byte.
+//! Objects of a later minor version, with header bits that this version does not know and may ignore. They
+//! are kept unchanged, since their ids and digests cover every byte.
 
 mod common;
 
 mod hostile {
-    //! Taking bundles apart, and forging them.
+    //! Takes bundles apart and forges them.
     #![allow(dead_code, reason = "the tests of bundles use all of it")]
 
     pub mod forge;
@@ -18,11 +18,11 @@ use hostile::model::{Model, Sound, open, read, sound};
 use melv::ondisk::bundle::ObjectKind;
 use melv::{Digest, ImageRef, LoadOptions, MemoryStorage, SaveOptions, Store, StoreOptions, VerifyOptions};
 
-/// Where a header has its minor version and its ignore mask.
+/// The offsets of minor version and ignore mask in a header.
 const MINOR_AT: u64 = 9;
 const IGNORE_AT: u64 = 16;
 
-/// The bundle as a later version might have written it: every object of this kind says so, all digests follow.
+/// Rewrites the bundle as by a later version: marks every object of this kind and recomputes all digests.
 fn later(sound: &Sound, what: What) -> Vec<u8> {
     let mut model = sound.model.clone();
     let sites = sites(&sound.model);
@@ -35,7 +35,7 @@ fn later(sound: &Sound, what: What) -> Vec<u8> {
     model.bytes()
 }
 
-/// Both have the same images, and these read the same.
+/// Checks that both have the same images, and that these read the same.
 fn assert_same(found: &Store, expected: &Store, what: &str) {
     let ids = |store: &Store| -> BTreeSet<Digest> {
         let images = store.image_refs().expect("the images");
@@ -58,7 +58,7 @@ fn lists(bytes: &[u8]) -> Vec<Digest> {
 
 #[test]
 fn what_a_later_minor_version_wrote_is_loaded_and_saved_as_it_is() {
-    // What is left to a base is not in a bundle.
+    // Objects left to a base are not in the bundle.
     for sound in sound().iter().filter(|sound| sound.base.is_none()) {
         for what in [What::Manifest, What::Root, What::ListRoot] {
             let text = format!("{what:?} of {}", sound.name);

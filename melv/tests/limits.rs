@@ -1,5 +1,5 @@
-//! Every maximum of the format, at it and one past it: the first is not refused for its size, the second is, by the
-//! rule and with both numbers. No input is as large as what it declares.
+//! Every maximum of the format, tested at its value and one above. Only the second is refused for its size,
+//! by the right rule and with both numbers. No input is as large as it declares.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use melv::ondisk::record::{self, HEAD_LEN as RECORD_HEAD_LEN, PagePlace, Places,
 use melv::ondisk::reference::{Reference, is_name};
 use melv::{Digest, Fault, limits};
 
-/// A maximum: its name in `limits.rs`, its value, the fault that a number leads to, and whether the maximum itself
-/// leads to none.
+/// A maximum: its name in `limits.rs`, its value, the fault of a given number, and whether the maximum itself
+/// is accepted.
 struct Row {
     name: &'static str,
     max: u64,
@@ -30,14 +30,14 @@ macro_rules! row {
 }
 
 const YES: bool = true;
-/// What stands behind the number is not there, and that is what is told then.
+/// The data behind the number is missing, and that is the reported fault.
 const NO: bool = false;
 
 fn shape(chunk_blocks: u64, blocks: u64) -> Option<Fault> {
     ListShape { chunk_blocks: u32::try_from(chunk_blocks).unwrap_or(u32::MAX), blocks }.check().err()
 }
 
-/// A record's head whose six numbers are all zero but one.
+/// Decodes a record's head with one non-zero number of its six.
 fn record_head(field: usize, value: u64) -> Option<Fault> {
     let mut bytes = record::encode(&[], &Places::default(), &[], &[])[..RECORD_HEAD_LEN as usize].to_vec();
     bytes[32 + 4 * field..][..4].copy_from_slice(&(value as u32).to_le_bytes());
@@ -96,7 +96,7 @@ fn locator(field: usize, value: u64) -> Option<Fault> {
     let (at, len) = [(64, 8), (72, 8), (80, 4)][field];
     bytes[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
     if field == 0 {
-        // As many records as chunks at least.
+        // At least as many records as chunks.
         bytes[72..80].copy_from_slice(&value.to_le_bytes());
     }
     LocatorRoot::decode(&bytes).err()
@@ -126,7 +126,7 @@ fn pack_len(len: u64) -> Option<Fault> {
     trailer(1, len - pack::FRAMES_OFFSET - pack::RECORD_LEN as u64 - pack::TRAILER_LEN, len)
 }
 
-/// A bundle's table without anything but one of its four counts.
+/// Decodes a bundle's table with only one of its four counts set.
 fn table(field: usize, count: u64) -> Option<Fault> {
     let mut bytes = header::begin(Kind::BundleTable);
     bytes.resize(HEADER_LEN + 16, 0);
@@ -186,11 +186,11 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Whether a fault is that `found` is more than this maximum.
+/// Whether a fault reports `found` as above this maximum.
 fn is_past(fault: &Fault, row: &Row, found: u64) -> bool {
     match fault {
         Fault::Limit { max, found: told, .. } if row.name == "NAME_LEN_MAX" => {
-            // Name and tag are counted together in a record.
+            // A record counts name and tag together.
             *max == 2 * row.max + 1 && *told == found + 1 + row.max
         }
         Fault::Limit { max, found: told, .. } => *max == row.max && *told == found,
@@ -227,7 +227,7 @@ fn a_disk_ends_below_eight_exbibytes_and_has_no_more_leaves_than_its_root() {
     assert_eq!((more.leaf_bits(), more.leaves()), (limits::LEAF_BITS_MIN + 1, limits::LEAVES_MAX / 2 + 1));
 }
 
-/// The lengths of roots follow from other maxima: they have no rule of their own.
+/// The lengths of roots follow from other maxima and have no rule of their own.
 #[test]
 fn the_longest_roots_are_those_of_the_longest_lists() {
     let shape = ListShape { chunk_blocks: 1, blocks: limits::LIST_CHUNKS_MAX };
@@ -243,7 +243,7 @@ fn every_maximum_of_the_format_has_a_row() {
     let format = source.split("// ---- implementation").next().unwrap_or_default();
     let names = format.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
     let maxima: BTreeSet<&str> = names.filter(|name| name.ends_with("_MAX")).collect();
-    // Those of the two tests above.
+    // The maxima of the two tests above.
     let elsewhere = ["DISK_SIZE_MAX", "LIST_ROOT_LEN_MAX", "LOCATOR_ROOT_LEN_MAX"];
     let rows: BTreeSet<&str> = rows().iter().map(|row| row.name).chain(elsewhere).collect();
     assert_eq!(rows, maxima);

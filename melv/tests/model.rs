@@ -1,4 +1,4 @@
-//! A store held against plain vectors: whatever is imported reads back, shares exactly and adds up.
+//! A store checked against plain vectors: every import reads back, shares exactly and adds up.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn config(cases: u32) -> ProptestConfig {
     }
 }
 
-/// Sizes at and beside every edge: nothing, a sector, blocks, spans, and any number of sectors.
+/// Yields sizes at and beside every edge: nothing, a sector, blocks, spans, and any number of sectors.
 fn sizes() -> impl Strategy<Value = usize> {
     const MIB: usize = 1 << 20;
     prop_oneof![
@@ -37,7 +37,7 @@ fn chunk_sizes() -> impl Strategy<Value = u32> {
     prop::sample::select(vec![1, 2, 8, 16, 1024])
 }
 
-/// Random reads, the map and both exports of `image` against `disk`.
+/// Checks random reads, the map and both exports of `image` against `disk`.
 fn assert_is(image: &Image, disk: &[u8], seed: u64) {
     assert_eq!(image.size(), disk.len() as u64);
     assert_equal(&read_all(image).expect("read"), disk, "the whole disk");
@@ -80,7 +80,7 @@ fn assert_is(image: &Image, disk: &[u8], seed: u64) {
     }
 }
 
-/// The map tells zeros for zero blocks, data for others, and covers the disk in runs.
+/// Checks that the map reports zero blocks as zeros and others as data, and covers the disk in runs.
 fn assert_map(image: &Image, disk: &[u8]) {
     let mut end = 0;
     let mut last = None;
@@ -205,7 +205,7 @@ proptest! {
             all.push((disk.clone(), report.image));
             edit(&mut disk, &mut rng);
         }
-        // By a handle that has nothing in its cache.
+        // A handle with an empty cache.
         let store = Store::open(storage, StoreOptions::default()).expect("store");
         for (number, (disk, id)) in all.iter().enumerate() {
             assert_image(&store, &format!("gen:{number}"), disk);
@@ -215,7 +215,7 @@ proptest! {
     }
 }
 
-/// What a running guest does to its disk.
+/// Changes a disk as a running guest does.
 fn edit(disk: &mut Vec<u8>, rng: &mut Rng) {
     for _ in 0..1 + rng.below(8) {
         let len = disk.len() as u64;
@@ -251,7 +251,7 @@ fn disks_of_several_leaves_read_back_at_every_border() {
     let store = store_in(&MemoryStorage::new());
     let report = store.import(Source::device(&disk), &options("large")).expect("import");
     assert_eq!(report.data_bytes, 23 * BLOCK as u64);
-    // The disk's last block is cut, so it is another block than its seed makes.
+    // The disk's last block is cut, so it differs from its seed's block.
     assert_eq!(report.new_bytes, 21 * BLOCK as u64);
     let image = image(&store, "large");
     assert_eq!(image.manifest().geometry.leaves(), 4);

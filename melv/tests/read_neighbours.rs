@@ -1,5 +1,5 @@
-//! Chunks whose frames lie side by side are read by one call: with damage among them, out of bundles, and
-//! where a store has only some of the blocks, it is as if each were read alone.
+//! One call reads chunks whose frames are adjacent. The result equals that of separate reads, also with
+//! damage among them, from bundles, and from stores with only some of the blocks.
 
 mod common;
 
@@ -13,7 +13,7 @@ const MIB: usize = 1 << 20;
 /// Bytes of a chunk of the default length.
 const CHUNK: usize = 8 * BLOCK;
 
-/// Blocks of which zstd makes about half; zeros for seed 0.
+/// Makes blocks that zstd reduces to about half; zeros for seed 0.
 fn blocks(seeds: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let block = |seed| match seed {
         0 => vec![0; BLOCK],
@@ -26,7 +26,7 @@ fn open(storage: impl Storage + 'static, verify: VerifyMode) -> Store {
     Store::open(storage, StoreOptions { verify, ..Default::default() }).expect("store")
 }
 
-/// Reads in requests of 1 MiB, in order and then from anywhere, and holds what comes to the disk.
+/// Reads in requests of 1 MiB, in order and then at random, and compares with the disk.
 fn check_large_reads(image: &Image, disk: &[u8], what: &str) {
     let mut out = vec![0x77; MIB];
     for (number, expected) in disk.chunks(MIB).enumerate() {
@@ -37,14 +37,14 @@ fn check_large_reads(image: &Image, disk: &[u8], what: &str) {
     let mut rng = Rng::new(disk.len() as u64);
     for round in 0..20 {
         let at = rng.below((disk.len() - MIB) as u64) as usize;
-        // Some chunks are in the cache then, and runs are broken off there.
+        // Cached chunks then interrupt runs.
         image.read_at(rng.below((disk.len() - BLOCK) as u64), &mut out[..BLOCK]).expect(what);
         image.read_at(at as u64, &mut out).expect(what);
         assert_equal(&out, &disk[at..at + MIB], &format!("{what}: round {round}, byte {at}"));
     }
 }
 
-/// Where the frame of the chunk at `at` of the image "disk" lies: object, offset, length.
+/// Returns the place of the frame of the chunk at `at` of the image "disk": object, offset, length.
 fn frame_of(storage: &MemoryStorage, at: usize) -> (String, u64, u64) {
     let watched = Watched::new(storage.clone());
     let image = image(&open(watched.clone(), VerifyMode::Guard), "disk");
@@ -57,7 +57,7 @@ fn damage_among_neighbours_is_the_damaged_chunks_alone() {
     let storage = MemoryStorage::new();
     let disk = blocks(1..=1024);
     import(&store_in(&storage), &disk, &options("disk"));
-    // First, within and last of what one call reads, and of a request.
+    // The first, a middle and the last chunk of one call, and of a request.
     for damaged in [32, 33, 40, 47, 63] {
         let (pack, offset, len) = frame_of(&storage, damaged * CHUNK);
         let sound = storage.contents()[&pack].clone();
@@ -66,7 +66,7 @@ fn damage_among_neighbours_is_the_damaged_chunks_alone() {
         storage.put(&pack, bytes);
         for verify in [VerifyMode::Guard, VerifyMode::Full] {
             let what = format!("chunk {damaged}, {verify:?}");
-            // Another handle for each, so that nothing is cached.
+            // A new handle for each, so that nothing is cached.
             let fresh = || image(&open(storage.clone(), verify), "disk");
             let mut out = vec![0; MIB];
             let alone = fresh().read_at((damaged * CHUNK) as u64, &mut out[..BLOCK]).expect_err(&what);
@@ -81,7 +81,7 @@ fn damage_among_neighbours_is_the_damaged_chunks_alone() {
 
             let image = fresh();
             image.read_at(MIB as u64, &mut out).expect_err(&what);
-            // All but the damaged one, block by block, in large pieces around it, and what lies elsewhere.
+            // All chunks but the damaged one read: block by block, in large pieces around it, and elsewhere.
             for chunk in 32..64 {
                 let at = chunk * CHUNK + chunk % 8 * BLOCK;
                 match image.read_at(at as u64, &mut out[..BLOCK]) {
@@ -150,7 +150,7 @@ fn bundles_and_chunks_held_in_part_read_in_large_pieces_as_the_disk() {
     assert!(less.len() < whole.len());
     read(&bundle(less.clone(), Some(open(storage, VerifyMode::Guard))), "disk", &disk, "beside its base");
 
-    // Loaded alone, the base's list is held in part; then the rest of it comes.
+    // Loaded alone, the base's list is held in part; then the rest arrives.
     let held = MemoryStorage::new();
     let target = store_in(&held);
     target.load(&bundle(whole, None), &LoadOptions::default()).expect("load");
@@ -162,7 +162,7 @@ fn bundles_and_chunks_held_in_part_read_in_large_pieces_as_the_disk() {
     read(&open(held.clone(), VerifyMode::Full), "disk", &disk, "held in two parts");
     read(&open(held, VerifyMode::Full), "base", &base, "held in two parts");
 
-    // And out of a store that got the base first, then the disk without it.
+    // Also from a store that got the base first, then the disk without it.
     let held = MemoryStorage::new();
     let target = store_in(&held);
     target.load(&bundle(save(&source, "base", None), None), &LoadOptions::default()).expect("load");

@@ -1,5 +1,4 @@
-//! The shape of reading, not its time: what it allocates, what it asks of the storage and how often, and
-//! who waits for whom.
+//! The shape of reading, not its time: its allocations, its storage reads, and waiting between readers.
 
 mod common;
 
@@ -47,19 +46,19 @@ fn read(image: &Image, offset: usize, out: &mut [u8]) {
     image.read_at(offset as u64, out).expect("read");
 }
 
-/// Allocations of this thread that `work` makes.
+/// Returns the number of allocations that `work` makes on this thread.
 fn allocations(work: impl FnOnce()) -> u64 {
     allocation_counter::measure(work).count_total
 }
 
-/// A disk of leaves of 256 MiB each with data, the first of them from two generations.
+/// Makes a disk of leaves of 256 MiB each with data, the first of them from two generations.
 fn leaves_and_lists(storage: &MemoryStorage) -> Vec<usize> {
     const LEAF_BLOCKS: u64 = 1 << 16;
     let store = store_in(storage);
     let mut disk = common::SeedDisk { size: 3 << 28, ..Default::default() };
     (0..3).for_each(|leaf| disk.write(leaf * LEAF_BLOCKS, 512, 1 + (leaf << 32)));
     store.import(melv::Source::device(&disk), &options("base")).expect("import");
-    // Every eleventh block is another: of another list.
+    // Every eleventh block changes, and so belongs to another list.
     (0..512).step_by(11).for_each(|block| disk.write(block, 1, 1 << 50 | block));
     let parent = Some("base".parse().expect("a reference"));
     store.import(melv::Source::device(&disk), &ImportOptions { parent, ..options("disk") }).expect("import");
@@ -79,7 +78,7 @@ fn a_hot_read_allocates_nothing() {
     let mut out = vec![0; 64 * KIB];
     blocks.iter().for_each(|&at| read(&image, at, &mut out[..BLOCK]));
     let mut rng = Rng::new(1);
-    // Blocks; four KiB across blocks and chunks; 64 KiB, of several chunks.
+    // Blocks; 4 KiB across blocks and chunks; 64 KiB, across several chunks.
     for (what, len, step) in
         [("4 KiB", BLOCK, BLOCK), ("4 KiB apart", BLOCK, 512), ("64 KiB", 64 * KIB, BLOCK)]
     {
@@ -89,14 +88,14 @@ fn a_hot_read_allocates_nothing() {
                 leaf + rng.below(((512 * BLOCK - len) / step) as u64) as usize * step
             })
             .collect();
-        // Buffers for stored bytes are the thread's: once.
+        // The thread allocates its buffers for stored bytes once.
         read(&image, 0, &mut out[..len]);
         let count = allocations(|| places.iter().for_each(|&at| read(&image, at, &mut out[..len])));
         assert_eq!(count, 0, "{count} allocations in 1000 hot reads: {what}");
     }
 }
 
-/// Allocations of 4000 cold reads, and the most that one makes, when the cache has turned over twice.
+/// Returns the allocations of 4000 cold reads, total and maximum, after the cache has turned over twice.
 fn cold_allocations(cache_bytes: u64, chunk_blocks: u32) -> (u64, u64) {
     const READS: usize = 4000;
     const BLOCKS: u64 = 8192;
@@ -115,8 +114,8 @@ fn cold_allocations(cache_bytes: u64, chunk_blocks: u32) -> (u64, u64) {
 
 #[test]
 fn a_cold_read_allocates_next_to_nothing_once_the_cache_turns_over() {
-    // Each on a thread of its own, which has kept nothing: a piece of an arena costs nothing, a buffer that
-    // the thread kept one small box, none kept its bytes too; the tables of the cache may grow once more.
+    // Each runs on a new thread without kept buffers. A piece of an arena costs nothing; a kept buffer costs
+    // one small box, and a new one its bytes too. The cache's tables may grow once more.
     for (what, cache_bytes, chunk_blocks, all_max) in
         [("pieces of arenas", 8 << 20, 8, 40), ("kept buffers", 2 << 20, 16, 4040)]
     {
@@ -133,7 +132,7 @@ fn eight_readers_of_one_chunk_read_and_decode_it_once() {
     let storage = MemoryStorage::new();
     let disk = noise(0..8 * CHUNKS as u64);
     import(&store_in(&storage), &disk, &options("disk"));
-    // So slow that all of them are there before it ends.
+    // Slow enough that all readers arrive before it ends.
     let watched = Watched::hooked(storage, |op| {
         if is_frame_read(op) {
             std::thread::sleep(Duration::from_millis(2));
@@ -166,7 +165,7 @@ fn eight_readers_of_one_chunk_read_and_decode_it_once() {
     assert_eq!(reads.iter().filter(|read| is_pack_head(read)).count(), 1);
 }
 
-/// Eight readers at once of the blocks of the chunk at `at`; fails rather than wait for ever.
+/// Reads the blocks of the chunk at `at` with eight readers at once; fails rather than wait forever.
 fn eight_readers(image: &Image, at: usize) -> Vec<melv::Result<Vec<u8>>> {
     let start = Arc::new(Barrier::new(8));
     let (done, results) = channel();
@@ -222,7 +221,7 @@ fn a_load_that_fails_is_its_readers_error_alone_and_nobody_waits_for_it() {
             }
         }
         assert_eq!((failed, good), (fails, 8 - fails), "each fault is one reader's");
-        // Each failure is followed by the next one's try; what succeeds serves the rest.
+        // After each failure the next reader tries; a success serves the rest.
         let frames = watched.take_reads().iter().filter(|read| is_frame(read)).count() as u64;
         assert_eq!(frames, fails + u64::from(fails < 8), "chunk {chunk}");
         let mut out = vec![0; CHUNK];
@@ -231,7 +230,7 @@ fn a_load_that_fails_is_its_readers_error_alone_and_nobody_waits_for_it() {
     }
 }
 
-/// Objects that were read, in order, with pack heads and page file heads told apart.
+/// Returns the folders of the objects read, in order, with heads of packs and page files marked.
 fn shape(reads: &Reads) -> Vec<String> {
     let one = |(object, offset, _): &(String, u64, u64)| {
         let is_head = *offset == 0 && ["packs", "pages"].contains(&folder(object));
@@ -255,12 +254,12 @@ fn opening_and_a_first_cold_read_take_few_reads_and_the_next_takes_one() {
     let mut out = vec![0; BLOCK];
     read(&image, 5 * BLOCK, &mut out);
     let first = watched.take_reads();
-    // The leaf; root and page of the list; root and page of its locator; the frame. The heads of the page
-    // file and of the pack are checked when these are opened.
+    // The leaf; root and page of the list; root and page of its locator; the frame. The heads of page file
+    // and pack are checked when these are opened.
     let expected = ["pages head", "pages", "lists", "lists", "locators", "locators", "packs head", "packs"];
     assert_eq!(shape(&first), expected, "{first:?}");
     eprintln!("first cold read: {:?}", first.iter().map(|(_, _, len)| len).collect::<Vec<_>>());
-    // Another chunk of the same region: its frame. And another block of the same: nothing.
+    // Another chunk of the same region reads its frame; another block of the chunk reads nothing.
     for chunk in [1, 7, 100, 511] {
         read(&image, chunk * CHUNK + 3 * BLOCK, &mut out);
         assert_equal(&out, &disk[chunk * CHUNK + 3 * BLOCK..][..BLOCK], "a cold read");
@@ -274,7 +273,7 @@ fn opening_and_a_first_cold_read_take_few_reads_and_the_next_takes_one() {
 fn a_small_cache_keeps_the_pages_that_chunks_are_found_by() {
     const BLOCKS: u64 = 8192;
     let storage = MemoryStorage::new();
-    // A chunk a block: eight pages of the list and eight of its locator, 448 KiB.
+    // One block per chunk: eight pages of the list and eight of its locator, 448 KiB.
     let disk = noise(0..BLOCKS);
     import(&store_in(&storage), &disk, &ImportOptions { chunk_blocks: 1, ..options("disk") });
     let watched = Watched::new(storage);
@@ -351,7 +350,7 @@ fn a_child_reads_what_it_shares_from_what_its_base_left_in_the_cache() {
     // Its own blocks are one frame, of its own list.
     own.iter().for_each(|&block| read(&images[1], block * BLOCK, &mut out));
     assert_eq!(watched.take_reads().iter().filter(|read| is_frame(read)).count(), 1);
-    // And the other way round: the base is as hot as it was.
+    // The base also stays fully cached.
     (0..2048).for_each(|block| read(&images[0], block * BLOCK, &mut out));
     assert_eq!(watched.take_reads(), []);
 }

@@ -1,5 +1,5 @@
-//! What reading costs, counted through the storage seam: opening, the first block, a read after
-//! many generations, a whole disk through a small cache; and what a small change costs to store.
+//! The cost of reading, counted through the storage seam: opening, the first block, a read after many
+//! generations, a whole disk through a small cache. Also the cost of storing a small change.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn folder(object: &str) -> &str {
     object.split('/').next().unwrap_or_default()
 }
 
-/// The head of a page file or a pack, whose place needs nothing read before.
+/// Whether a read is of a page file's or pack's head, whose place is known beforehand.
 fn is_head((object, offset, len): &(String, u64, u64)) -> bool {
     *offset == 0 && [("pages", 32), ("packs", 48)].contains(&(folder(object), *len))
 }
@@ -40,7 +40,7 @@ fn told(what: &str, reads: &Reads) {
     eprintln!("{what}: {} reads, {} bytes: {}", reads.len(), bytes_of(reads), list.join(", "));
 }
 
-/// Opens an image and reads its first data block with nothing cached, and holds both to the design.
+/// Opens an image, reads its first data block with nothing cached, and checks both against the design.
 fn check_opening(storage: &MemoryStorage, offset: u64, expected: &[u8], what: &str) {
     let watched = Watched::new(storage.clone());
     let store = Store::open(watched.clone(), StoreOptions::default()).expect("store");
@@ -50,7 +50,7 @@ fn check_opening(storage: &MemoryStorage, offset: u64, expected: &[u8], what: &s
     told(&format!("{what}, opening"), &opening);
     assert!(opening.len() <= 3, "{opening:?}");
     assert!(bytes_of(&opening) <= MIB, "{opening:?}");
-    // The reference first, the record after it: its front, and what of it the front was short of.
+    // The reference first, then the record: its front, and the remainder if the front was too short.
     let folders: Vec<_> = opening.iter().map(|(object, ..)| folder(object)).collect();
     assert!(folders == ["refs", "manifests"] || folders == ["refs", "manifests", "manifests"], "{folders:?}");
 
@@ -59,9 +59,9 @@ fn check_opening(storage: &MemoryStorage, offset: u64, expected: &[u8], what: &s
     assert_equal(&block, expected, what);
     let first = watched.take_reads();
     told(&format!("{what}, first 4 KiB"), &first);
-    // Three rounds: the leaf; root and page of list and locator, whose places are known before
-    // either is read; the frame. No object is read in two rounds; the heads of page file and pack
-    // are read beside what is wanted of them, once for each file.
+    // Three rounds: the leaf; root and page of list and locator, whose places are both known beforehand; the
+    // frame. No object is read in two rounds. Heads of page file and pack are read in parallel, once per
+    // file.
     let round = |object: &str| match folder(object) {
         "pages" => 1,
         "lists" | "locators" => 2,
@@ -80,7 +80,7 @@ fn check_opening(storage: &MemoryStorage, offset: u64, expected: &[u8], what: &s
         assert!(count <= 2, "root and page of {folder_name}: {first:?}");
     }
     assert!(bytes_of(&first) <= 256 << 10, "{first:?}");
-    // Again, and its neighbour in the chunk: nothing is read.
+    // The same block and its neighbour in the chunk: nothing is read.
     image.read_at(offset, &mut block).expect("read");
     assert_eq!(watched.take_reads(), []);
     // Another block nearby: at most its frame.
@@ -121,7 +121,7 @@ fn an_image_with_a_map_of_a_tib_opens_in_three_reads_and_a_mib() {
     }
 }
 
-/// Reads of 4 KiB blocks with nothing cached: how many read calls, and on what.
+/// Reads 4 KiB blocks with nothing cached and returns the storage reads.
 fn cold_reads(storage: &MemoryStorage, reference: &str, disk: &[u8], order: &[u64]) -> Reads {
     let watched = Watched::new(storage.clone());
     let store = Store::open(watched.clone(), StoreOptions::default()).expect("store");
@@ -145,7 +145,7 @@ fn sixty_four_generations_cost_no_more_to_look_up_than_one() {
     let mut disk: Vec<u8> = (0..BLOCKS).flat_map(common::text).collect();
     import(&store, &disk, &options("gen:0"));
     for generation in 1..=64u64 {
-        // 2 % random changes.
+        // Random changes of 2 %.
         for n in 0..BLOCKS / 50 {
             let at = rng.below(BLOCKS) as usize * BLOCK;
             disk[at..at + BLOCK].copy_from_slice(&common::text((generation << 32) + n));
@@ -156,7 +156,7 @@ fn sixty_four_generations_cost_no_more_to_look_up_than_one() {
     let lists = image(&store, "gen:64").manifest().lists.len();
     assert!(lists >= 60, "{lists} lists");
 
-    // One block each from a cold start: the same rounds, whatever the depth of lineage.
+    // One block each from a cold start: the same rounds at any depth of lineage.
     let flat = MemoryStorage::new();
     import(&store_in(&flat), &disk, &options("flat"));
     for number in [0, 77, 2048, 4095] {
@@ -164,8 +164,8 @@ fn sixty_four_generations_cost_no_more_to_look_up_than_one() {
             (cold_reads(&storage, "gen:64", &disk, &[number]), cold_reads(&flat, "flat", &disk, &[number]));
         assert_eq!(deep.len(), one.len(), "{deep:?}\n{one:?}");
     }
-    // Every block once, in a random order: what is read beyond frames are the roots and pages of
-    // each list and locator, once.
+    // Every block once, in a random order: besides frames, only the root and pages of each list and locator
+    // are read, once each.
     let mut order: Vec<u64> = (0..BLOCKS).collect();
     for n in (1..order.len()).rev() {
         order.swap(n, rng.below(n as u64 + 1) as usize);
@@ -187,8 +187,8 @@ fn sixty_four_generations_cost_no_more_to_look_up_than_one() {
         let average = reads.len() as f64 / BLOCKS as f64;
         eprintln!("{what}, every block: {} reads ({average:.3} a block), {counts:?}", reads.len());
     }
-    // A read whose chunk is not at hand takes one frame (as asserted above); the metadata is read
-    // once. So 4 KiB cost on average, frames never used twice:
+    // A read of an uncached chunk takes one frame (as asserted above); the metadata is read once. This gives
+    // the average cost of 4 KiB if no frame is reused:
     let cost = |reads: &Reads| (metadata(reads) as f64 + BLOCKS as f64) / BLOCKS as f64;
     let (deep_cost, one_cost) = (cost(&deep), cost(&one));
     eprintln!("reads for 4 KiB, no frame used twice: {deep_cost:.3} and {one_cost:.3}");
@@ -230,7 +230,7 @@ fn one_changed_mib_costs_two_at_most_whatever_the_disks_size() {
         let store = store_in(&storage);
         let mut disk = SeedDisk::with_every_leaf(size, per_leaf);
         store.import(Source::device(&disk), &options("base")).expect("import");
-        // One run that lies across two spans, of blocks that do not compress.
+        // One run of incompressible blocks across two spans.
         disk.write(size / BLOCK as u64 / 2 + 100, 256, 1 << 50);
         let parent = Some("base".parse().expect("a reference"));
         let report = store
@@ -239,7 +239,7 @@ fn one_changed_mib_costs_two_at_most_whatever_the_disks_size() {
         eprintln!("1 MiB changed of {} MiB: {} bytes stored", size / MIB, report.stored_bytes);
         assert_eq!(report.new_bytes, MIB);
         assert!(report.stored_bytes <= 2 * MIB, "{} bytes for {} MiB", report.stored_bytes, size / MIB);
-        // It is the later disk that reads back, at both ends of what was changed.
+        // The later disk reads back, at both ends of the change.
         let later = image(&store, "later");
         for block in [size / BLOCK as u64 / 2 + 99, size / BLOCK as u64 / 2 + 355] {
             let (mut found, mut expected) = (vec![1; 2 * BLOCK], vec![2; 2 * BLOCK]);
@@ -295,7 +295,7 @@ fn images_share_one_cache_by_content() {
     }
     let watched = Watched::new(storage);
     let store = Store::open(watched.clone(), StoreOptions::default()).expect("store");
-    // In small pieces, as guests read: large ones go past the cache.
+    // In small pieces, as guests read: large reads bypass the cache.
     let read = |name: &str| {
         let image = image(&store, name);
         let mut out = vec![0; BLOCK];
@@ -350,7 +350,7 @@ fn a_front_to_back_read_reads_each_frame_once() {
     let frames: Vec<_> = watched.take_reads().into_iter().filter(is_frame).collect();
     let chunks = report.new_bytes.div_ceil(8 * BLOCK as u64);
     eprintln!("front to back: {} frame reads for {chunks} chunks", frames.len());
-    // Blocks that repeat lie in chunks that are met again and may go past the cache.
+    // Repeated blocks lie in chunks that are read again and may bypass the cache.
     assert!(frames.len() as u64 <= chunks * 5 / 4, "{} frame reads for {chunks} chunks", frames.len());
     assert_eq!(compare(&image, &VecDisk(disk), None).expect("compare"), Comparison::Same);
 }

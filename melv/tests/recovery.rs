@@ -1,4 +1,4 @@
-//! What a writer finds when others failed, lied or died before it.
+//! Writers after others failed, lied or died.
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
@@ -29,7 +29,7 @@ on_every_machine!(
 
 const DISK_LEN: usize = 1 << 20;
 
-/// A disk of blocks that all differ.
+/// Makes a disk of distinct blocks.
 fn disk(seed: u64) -> Vec<u8> {
     (0..DISK_LEN as u64 / 8)
         .flat_map(|word| (word + (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
@@ -56,7 +56,7 @@ fn names_in(storage: &impl Machine, folder: &str) -> Vec<String> {
     storage.list(folder).unwrap().into_iter().map(|object| object.name).collect()
 }
 
-/// What a writer leaves that died after its reference and before its journal went.
+/// Leaves the journal of a writer that died after writing its reference and before removing its journal.
 fn leave_journal(storage: &impl Machine, reference: &str, objects: &[String]) {
     let record = storage.contents()[reference].clone();
     let mut text = format!("reference {reference} {}\n", object_digest(&record));
@@ -178,7 +178,7 @@ fn importing_a_disk_again_puts_back_what_was_cut<M: Machine>() {
     }
 }
 
-/// A back end in memory has no time of change: where the index is gone, everything is decoded.
+/// A back end in memory has no modification times: without the index, everything is decoded.
 fn importing_a_disk_again_puts_back_what_was_flipped<M: Machine>() {
     for folder in ["packs", "lists", "locators", "pages", "manifests"] {
         heals::<M>(folder, |storage, name| {
@@ -220,7 +220,7 @@ fn one_cache_never_hands_a_stores_guarded_chunks_to_another() {
         image.read_at(4096, &mut [0; 4096])
     };
     read_block(&Store::open(one, options()).unwrap()).unwrap();
-    // The second store has lost its frames: what the first one's guard let through is not its own.
+    // The second store has lost its frames: a chunk cached under the first store's guard is not its own.
     for pack in names_in(&other, "packs") {
         other.remove(&[pack]).unwrap();
     }

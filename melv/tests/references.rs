@@ -1,4 +1,4 @@
-//! Names and short ids: what they stand for, and since when.
+//! Names and short ids: the images they refer to, and since when.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -11,7 +11,7 @@ fn store_in(storage: MemoryStorage) -> Store {
     Store::create(storage, StoreOptions::default()).unwrap()
 }
 
-/// Imports a disk of `size` zeros and gives its id.
+/// Imports a disk of `size` zeros and returns its id.
 fn import(store: &Store, name: &str, size: usize) -> String {
     let options = ImportOptions::named(name.parse().unwrap());
     store.import(Source::stream(vec![0; size].as_slice(), "zeros"), &options).unwrap().image.to_string()
@@ -52,7 +52,7 @@ fn a_name_is_never_taken_for_an_id_that_it_looks_like() {
     let other = import(&store, &one[..8], 1024);
     assert_eq!(store.resolve(&reference(&one[..8])).unwrap().to_string(), other);
     assert_eq!(store.resolve(&reference(&format!("@{}", &one[..8]))).unwrap().to_string(), one);
-    // Nor is an id looked for where a tag is given.
+    // With a tag, the text is never an id.
     assert!(store.resolve(&reference(&format!("{}:1", &one[..7]))).is_err());
 }
 
@@ -94,7 +94,7 @@ fn a_tag_has_the_time_of_the_name_that_it_was_made_from() {
         references.map(|(_, named)| named.unwrap().created_seconds).collect::<Vec<_>>()
     };
     assert!(times().iter().all(|time| *time == times()[0]), "{:?}", times());
-    // An image without a name is as old as its next one.
+    // An unnamed image takes the time of its next name.
     let before = times()[0];
     for held in ["one", "by-name", "by-id", "by-digits"] {
         store.remove(&name(held)).unwrap();

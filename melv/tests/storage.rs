@@ -1,4 +1,4 @@
-//! Every back end keeps the promises of the seam.
+//! Every back end keeps the contract of the storage seam.
 
 use std::io::ErrorKind;
 

@@ -1,7 +1,7 @@
 //! The test vectors of `spec/vectors/`, as promises.
 //!
-//! The vectors are made here, byte for byte, and compared with the committed files, so that
-//! neither the format nor the vectors can change unnoticed. `MELV_WRITE_VECTORS=1` writes them.
+//! The vectors are made here, byte for byte, and compared with the committed files, so that neither the
+//! format nor the vectors can change unnoticed. `MELV_WRITE_VECTORS=1` writes them.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use vectors::table::{Expect, Vector, files, names};
 use vectors::{bundle_tables, bundles, chunks, frames, future, in_part, objects, parse, stores, trees};
 
-/// Rules that no vector can show, and why.
+/// Rules that no vector can show, each with the reason.
 const WITHOUT_VECTOR: &[(&str, &str)] =
     &[("decoded-length", "zstd's own decoder refuses a frame that makes less than it states: zstd-decode")];
 
@@ -55,7 +55,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/vectors")
 }
 
-/// All files in a folder, if it is there.
+/// Adds all files in a folder, if it exists.
 fn committed(folder: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let entry = entry.unwrap();
@@ -71,7 +71,7 @@ fn committed(folder: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
 
 fn write(made: &BTreeMap<String, Vec<u8>>) {
     for part in ["valid", "invalid", "future"] {
-        // It need not be there yet.
+        // The folder may not exist yet.
         let _ = fs::remove_dir_all(folder().join(part));
     }
     for (name, bytes) in made {
@@ -111,7 +111,7 @@ fn every_vector_is_read_or_refused_as_the_index_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Another version of zstd may store its pages otherwise, hence place them otherwise.
+/// Excludes pages and their places: another version of zstd may store them differently.
 #[test]
 fn an_import_makes_the_committed_store_but_for_how_pages_are_stored() {
     let comparable = |mut files: BTreeMap<String, Vec<u8>>| {

@@ -1,5 +1,5 @@
-//! VMDKs that two readers could take for two disks, or that one would take and another not: file
-//! and pipe say the same about each.
+//! VMDKs that two readers could take for different disks, or that only one would accept: file and pipe agree
+//! on each.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -67,7 +67,7 @@ fn feature<T>(result: Result<T>) -> String {
     }
 }
 
-/// A stream of a disk, and the disk.
+/// Makes a stream of a disk, and the disk.
 fn made(sparse: Sparse, seed: u64) -> (Vec<u8>, Vec<u8>) {
     let disk = random_disk(seed, 12 * 65536 + 3 * SECTOR);
     let sparse = Sparse { descriptor: Some(embedded("streamOptimized", disk.len())), ..sparse };
@@ -87,7 +87,7 @@ fn only_zeros_may_follow_the_end_of_a_stream() {
         let found = fault(from_pipe(&last));
         assert!(matches!(found.1, Fault::Value { found: 7, expected: "0", .. }), "{}", found.1);
         assert_eq!(found.0, padded.len() as u64);
-        // Of a file, what is at the end decides where the stream ends.
+        // In a file, the bytes at its end decide the end of the stream.
         let found = fault(from_file(&last));
         let is_far = matches!(found.1, Fault::Cut { .. }) && zeros >= 1 << 20;
         assert!(is_far || matches!(found.1, Fault::Value { found: 7, .. }), "{}", found.1);
@@ -104,7 +104,7 @@ fn zeros_behind_a_stream_are_passed_over_where_they_are_holes() {
     assert_equal(&read_all(&opened).unwrap(), &disk, "before a hole of a TiB");
     let bytes = (1 << 40) - vmdk.len() as u64;
     assert_eq!(opened.warnings()[0].oddity, Oddity::Padding { bytes });
-    // And a stream that was cut off is that, wherever its zeros end.
+    // A truncated stream is reported as such, regardless of trailing zeros.
     fs::write(&path, &vmdk[..vmdk.len() - 1024]).unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
     assert!(matches!(fault(Disk::open(&path)).1, Fault::Cut { .. }));
@@ -118,7 +118,7 @@ fn a_footer_that_comes_twice_is_two_ends() {
     for (at, found) in [fault(from_file(&two)), fault(from_pipe(&two))] {
         assert!(matches!(found, Fault::TwoEnds { .. }) && at == vmdk.len() as u64 - 1024, "{at} {found}");
     }
-    // The marker of the end is missing: cut off.
+    // The end marker is missing: cut off.
     for found in [fault(from_file(before)).1, fault(from_pipe(before)).1] {
         assert!(matches!(found, Fault::Cut { expected: "the marker that ends the stream" }), "{found}");
     }
@@ -135,7 +135,7 @@ fn two_streams_in_one_file_are_no_disk() {
     );
     assert!(fault(from_file(&two)).1.to_string().contains("two streams"));
     assert_eq!(fault(from_pipe(&two)).0, one.len() as u64);
-    // The other's places moved, so that a reader from the back finds it sound.
+    // The second stream's sectors are shifted, so that a reader from the back finds it sound.
     let (shift, directory) = ((one.len() / SECTOR) as u64, get64(&other, other.len() - 1024 + 56));
     let table_at = get32(&other, directory as usize * SECTOR) as usize * SECTOR;
     for entry in 0..512 {
@@ -154,7 +154,7 @@ fn two_streams_in_one_file_are_no_disk() {
     ));
 }
 
-/// Habits in any combination, each alone first.
+/// Returns combination `number` of the habits: each alone first, then random ones.
 fn habits(number: u64) -> Habits {
     let mut rng = Rng::new(number);
     let mut is = |bit: u64| if number < 8 { number == bit } else { rng.below(2) == 0 };
@@ -211,14 +211,14 @@ fn whatever_the_habits_of_its_writer_a_stream_is_its_disk_from_a_file_and_from_a
             let found = found.unwrap_or_else(|error| panic!("{what}, {from}: {error:?}"));
             assert_equal(&found, &disk, &what);
         }
-        // With zeros behind it the same; with the last sector before its end cut off, none.
+        // With trailing zeros the result is the same; with the last sector before its end cut off, both fail.
         let padded = [&vmdk[..], &vec![0; 700 * rng.below(9) as usize]].concat();
         read(&padded).into_iter().for_each(|found| assert_equal(&found.expect(&what), &disk, &what));
         let cut = vmdk.len() - 2 * SECTOR;
         for found in read(&vmdk[..cut]) {
             assert!(matches!(fault(found).1, Fault::Cut { .. } | Fault::Truncated { .. }), "{what}");
         }
-        // And a directory that names a table where none is.
+        // A directory that points at no table is refused.
         let place = if layout == Layout::True { vmdk.len() - 2 * SECTOR + 56 } else { 56 };
         let directory = get64(&vmdk, place) as usize * SECTOR;
         if let Some(at) = (0..tables).map(|table| directory + table * 4).find(|&at| get32(&vmdk, at) != 0) {
@@ -228,7 +228,7 @@ fn whatever_the_habits_of_its_writer_a_stream_is_its_disk_from_a_file_and_from_a
     }
 }
 
-/// Content ids of the disks of two writers' streams, computed from the raw disks.
+/// Compares the streams of two writers with content ids computed from the raw disks.
 #[test]
 fn streams_of_vmware_and_of_xen_orchestra_have_the_content_of_their_disks() {
     let vmware = Habits { extra_tables: 1, ..Habits::default() };
@@ -323,7 +323,7 @@ fn a_header_that_says_compressed_in_one_place_and_not_in_another_is_refused() {
 
 // ---- a capacity up to the end of the last grain --------------------------------------------
 
-/// Puts the capacity into the header, and into the footer of a stream that has one.
+/// Sets the capacity in the header, and in the footer if there is one.
 fn put_capacity(vmdk: &mut [u8], sectors: u64) {
     if get64(vmdk, 56) == u64::MAX {
         let footer = vmdk.len() - 1024;
@@ -428,7 +428,7 @@ fn encrypted_disks_are_named() {
     ] {
         let text = format!("{base}{line}\n");
         assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
-        // Whatever else of it is not known.
+        // This takes precedence over other unknown values.
         let text = text.replace("version=1", "version=7").replace("monolithicFlat", "other");
         assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
         let (mut vmdk, _) = made(stream(Layout::True), 9);
@@ -598,7 +598,7 @@ fn copies_that_disagree_in_a_file_that_was_not_closed_say_so() {
         assert!(matches!(found, Fault::Disagree { .. }), "{found}");
         assert_eq!(found.to_string().contains("not closed cleanly"), unclean == 1, "{found}");
     }
-    // And an entry of the directory.
+    // An entry of the directory counts too.
     let directory = get64(&vmdk, 48) as usize * SECTOR;
     put32(&mut vmdk, directory, 0);
     assert!(fault(from_file(&vmdk)).1.to_string().contains("not closed cleanly"));
@@ -606,7 +606,7 @@ fn copies_that_disagree_in_a_file_that_was_not_closed_say_so() {
 
 // ---- many files ------------------------------------------------------------------------------
 
-/// How many of this process's files lie in a folder.
+/// Returns the number of this process's open files in a folder.
 fn open_in(folder: &Path) -> usize {
     let links =
         fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -669,7 +669,7 @@ fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
     );
 }
 
-// ---- what lies beside, and what is left out ------------------------------------------------
+// ---- neighbours and omissions ------------------------------------------------------------------
 
 fn oddities(path: &Path) -> Vec<Oddity> {
     Disk::open(path).unwrap().warnings().iter().map(|warning| warning.oddity.clone()).collect()
@@ -723,7 +723,7 @@ fn snapshots_and_descriptors_beside_a_disk_are_told() {
     let told = melv::vmdk::neighbours(&piece);
     assert_eq!(told[0].oddity, Oddity::Piece { name: "child.vmdk".into() });
     assert!(told[0].to_string().contains("base-f001.vmdk") && told.len() == 1, "{told:?}");
-    // What cannot be read, or is no VMDK, says nothing.
+    // Unreadable files and other formats are not reported.
     fs::remove_file(folder.path().join("child.vmdk")).unwrap();
     std::os::unix::fs::symlink("base.vmdk", folder.path().join("link.vmdk")).unwrap();
     put(folder.path(), "noise.vmdk", random_disk(16, 4096));

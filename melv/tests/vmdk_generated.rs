@@ -1,6 +1,6 @@
-//! Three hundred VMDKs, made over named axes so that every pair of values occurs, read as files
-//! and through pipes, and compared with the disk they were made of; and where they are right,
-//! with qemu-img and the crate vmdk-core.
+//! Three hundred VMDKs, made over named axes so that every pair of values occurs. Each is read as a file and
+//! through a pipe, and compared with its disk. Where their answers count, qemu-img and the crate vmdk-core
+//! are compared too.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -23,7 +23,7 @@ use melv::{BlockDevice, RunKind};
 use rayon::prelude::*;
 use vmdk_made::{Grains, Habits, Layout, SECTOR, Sparse, descriptor};
 
-/// What varies, and how many values each has; their meaning is in [`Made::of`].
+/// The axes and their numbers of values; [`Made::of`] has their meaning.
 const AXES: [(&str, usize); 13] = [
     ("kind", 8),
     ("size", 10),
@@ -40,7 +40,7 @@ const AXES: [(&str, usize); 13] = [
     ("spelling", 8),
 ];
 const CASES: usize = 300;
-/// How many of them each oracle must have answered.
+/// The minimum number of answers from each oracle.
 const QEMU_LEAST: usize = 100;
 const CORE_LEAST: usize = 100;
 const PIPED_LEAST: usize = 15;
@@ -118,7 +118,7 @@ impl Made {
             Kind::SplitFlat,
             Kind::Stream,
             Kind::Custom,
-            // Again, because most axes are about these alone.
+            // Repeated, because most axes concern only these.
             Kind::Stream,
             Kind::MonolithicSparse,
         ];
@@ -174,7 +174,7 @@ impl Made {
         }
     }
 
-    /// The disk: what each grain holds says which one it is.
+    /// Makes the disk; each grain's content identifies it.
     fn disk(&self, rng: &mut Rng) -> Vec<u8> {
         let mut disk = vec![0; self.sectors * SECTOR];
         for (number, grain) in disk.chunks_mut(self.grain * SECTOR).enumerate() {
@@ -216,7 +216,7 @@ impl Made {
         }
     }
 
-    /// Writes the VMDK into a folder; its path, and the disk that it must be read as.
+    /// Writes the VMDK into a folder; returns its path and the expected disk.
     fn write(&self, folder: &Path, seed: u64) -> (PathBuf, Vec<u8>) {
         let mut disk = self.disk(&mut Rng::new(seed));
         let put = |name: &str, mut bytes: Vec<u8>, tail: usize| {
@@ -265,7 +265,7 @@ impl Made {
         !matches!(self.kind, Kind::MonolithicSparse | Kind::Stream)
     }
 
-    /// Why qemu-img's answer says nothing about this one.
+    /// Returns the reason that qemu-img's answer does not count for this case, if any.
     fn no_qemu(&self) -> Option<&'static str> {
         let text = self.has_descriptor_file();
         if self.kind == Kind::Custom {
@@ -294,7 +294,7 @@ impl Made {
         }
     }
 
-    /// Why vmdk-core's answer says nothing about this one.
+    /// Returns the reason that vmdk-core's answer does not count for this case, if any.
     fn no_core(&self) -> Option<&'static str> {
         let text = self.has_descriptor_file();
         let is_sparse = !matches!(self.kind, Kind::MonolithicFlat | Kind::SplitFlat);
@@ -319,7 +319,7 @@ impl Made {
     }
 }
 
-/// Values that cannot meet: a footer is found by its marker.
+/// Whether the values can be combined: a footer is found by its marker.
 fn is_possible(case: &Case) -> bool {
     let [.., layout, markers, _, _, _] = *case;
     !(layout == 0 && markers == 0)
@@ -341,7 +341,7 @@ fn all_pairs() -> HashSet<(usize, usize, usize, usize)> {
     all
 }
 
-/// Cases chosen so that each brings the most pairs that were not there yet; then any.
+/// Returns cases that each add the most missing pairs; then random ones.
 fn cases() -> Vec<Case> {
     let mut rng = Rng::new(300);
     let mut missing = all_pairs();
@@ -371,7 +371,7 @@ fn every_pair_of_values_occurs() {
     assert!(named.is_empty(), "{named:?}");
 }
 
-/// Reads as an import does: span by span, only what the map says is data.
+/// Reads as an import does: span by span, and only the ranges mapped as data.
 fn check_reads(disk: &Disk, expected: &[u8], what: &str) {
     assert_eq!(disk.size(), expected.len() as u64, "{what}");
     let mut offset = 0;
@@ -445,8 +445,8 @@ fn generated_disks_read_as_they_were_made_and_as_others_read_them() {
         check_reads(&disk, &expected, &what);
         let bytes = fs::read(&path).unwrap();
         assert!(looks_like(&bytes[..bytes.len().min(1024)]), "{what}");
-        // With tables in front nothing tells the end, so odd bytes behind it are a cut marker. And
-        // what is out of order is refused, which other tests are about.
+        // With tables in front, no marker ends the stream, so odd trailing bytes are a cut marker. Streams in
+        // another order are refused; other tests cover this.
         let has_end = made.layout != Layout::Front || made.tail.is_multiple_of(SECTOR);
         if made.kind == Kind::Stream && made.markers && has_end && !made.swapped {
             check_stream(&bytes, &expected, &what);

@@ -1,8 +1,8 @@
-//! VMDKs of any bytes, and sound ones with one number, line or piece changed: they are read or
-//! refused with a typed error, in a second and in bounded memory, and never end in a panic. Where
-//! file and pipe both take one, both give the same bytes.
+//! VMDKs of arbitrary bytes, and sound ones with one number, line or piece changed. They are read or refused
+//! with a typed error, in a second and in bounded memory, and never panic. If file and pipe both accept one,
+//! both give the same bytes.
 //!
-//! `MELV_CASES` sets how many: 1000000 is the full run.
+//! `MELV_CASES` sets the number of cases: 1000000 is the full run.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -27,7 +27,7 @@ use vmdk_made::{FIELDS, Grains, Layout, SECTOR, Sparse, descriptor, embedded, ge
 const CASES_DEFAULT: u64 = 20_000;
 const MEMORY_MAX_KIB: u64 = 256 << 10;
 const MILLIS_MAX: u64 = 1000;
-/// Disks up to this size are read whole, larger ones at both ends.
+/// The size up to which disks are read whole; larger ones are read at both ends.
 const READ_WHOLE: u64 = 4 << 20;
 
 /// A sound disk: its files, of which the first is opened.
@@ -44,7 +44,7 @@ fn sparse_base(sparse: Sparse) -> Base {
     Base { files: vec![("disk.vmdk", sparse.make(&disk))] }
 }
 
-/// As VirtualBox writes it: the header's capacity goes to the end of the last grain.
+/// Makes a disk like VirtualBox's: the header's capacity extends to the end of the last grain.
 fn filled_base(sparse: Sparse) -> Base {
     let disk = random_disk(15, 9 * sparse.grain_sectors * SECTOR);
     let create_type = if sparse.grains == Grains::Plain { "monolithicSparse" } else { "streamOptimized" };
@@ -78,7 +78,7 @@ fn bases() -> Vec<Base> {
     bases
 }
 
-/// A number that something might not expect.
+/// Returns a number that a reader might not expect.
 fn number(rng: &mut Rng, file: &[u8]) -> u64 {
     let sectors = (file.len() / SECTOR) as u64;
     match rng.below(12) {
@@ -97,7 +97,7 @@ fn number(rng: &mut Rng, file: &[u8]) -> u64 {
     }
 }
 
-/// Puts a number, or changes the one that is there a little.
+/// Sets a number, or changes the existing one slightly.
 fn set(rng: &mut Rng, file: &mut [u8], at: usize, len: usize) {
     let value = number(rng, file);
     let Some(field) = file.get_mut(at..at + len) else {
@@ -110,7 +110,7 @@ fn set(rng: &mut Rng, file: &mut [u8], at: usize, len: usize) {
     }
 }
 
-/// Where tables and markers lie, as far as the numbers of the sound file say.
+/// Returns the offsets and lengths of fields in headers, tables and markers, as the sound file gives them.
 fn places(file: &[u8]) -> Vec<(usize, usize)> {
     let mut places = Vec::new();
     let mut headers = vec![0];
@@ -204,7 +204,7 @@ fn change_text(rng: &mut Rng, file: &mut Vec<u8>, start: usize, end: usize) {
     }
     let mut text = lines.join(&b'\n');
     if start != 0 {
-        // An embedded one keeps its room.
+        // An embedded descriptor keeps its length.
         text.resize(end - start, 0);
     }
     file.splice(start..end, text);
@@ -250,7 +250,7 @@ fn any_bytes(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// A case: which file of a base is changed, and into what.
+/// Makes a case: the number of the changed file of a base, and its bytes.
 fn change(rng: &mut Rng, base: &Base) -> (usize, Vec<u8>) {
     if rng.below(20) == 0 {
         return (0, any_bytes(rng));
@@ -280,7 +280,7 @@ fn change(rng: &mut Rng, base: &Base) -> (usize, Vec<u8>) {
     (which, file)
 }
 
-/// Reads what an import would; `None` where the disk is too large for all of it.
+/// Reads as an import does; `None` if the disk is too large to read whole.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let disk = Disk::open(path)?;
     for_each_run(&disk, |_, _| Ok(()))?;
@@ -300,7 +300,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// The same through a pipe; what is not there is zeros.
+/// Reads the same through a pipe, with gaps as zeros.
 fn read_piped(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut stream = Stream::open(bytes, "pipe")?;
     let size = stream.size();
@@ -322,14 +322,14 @@ fn read_piped(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
 }
 
 fn is_typed(error: &Error) -> bool {
-    // Not found: a name that is no file's.
+    // Not found: a name without a file.
     matches!(
         error.kind(),
         ErrorKind::Damaged | ErrorKind::Unsupported | ErrorKind::Limit | ErrorKind::NotFound
     )
 }
 
-/// One thread's folder, where the files of each base lie unchanged.
+/// One thread's folder, with the unchanged files of each base.
 struct Place {
     folder: tempfile::TempDir,
     bases: Vec<Base>,
@@ -353,7 +353,7 @@ impl Place {
         self.folder.path().join(base.to_string()).join(name)
     }
 
-    /// Runs a case: whether file and pipe were read, and how long it took.
+    /// Runs a case; returns whether file and pipe were read, and the time in milliseconds.
     fn run(&self, seed: u64) -> (bool, bool, u64) {
         let mut rng = Rng::new(seed);
         let number = rng.below(self.bases.len() as u64) as usize;
@@ -398,7 +398,7 @@ fn hostile_files_are_read_or_refused() {
             }
             let ran = catch_unwind(AssertUnwindSafe(|| place.run(seed)));
             let (from_file, from_pipe, mut millis) = ran.unwrap_or_else(|_| panic!("case {seed}"));
-            // On a busy machine a thread may have been stopped: what is slow stays slow.
+            // On a busy machine a thread may have been stopped; a slow case stays slow.
             for _ in 0..2 {
                 if millis > MILLIS_MAX / 4 {
                     millis = millis.min(place.run(seed).2);

@@ -1,4 +1,4 @@
-//! What reading a VMDK takes of memory, by the most that this process ever held: so there is one test.
+//! The memory cost of reading a VMDK, by the peak of this process: so there is one test.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -16,9 +16,9 @@ use vmdk_made::{Layout, SECTOR, Sparse, embedded, get32, get64, put32, stream};
 
 const GRAIN_SECTORS: usize = 4096;
 const GRAIN: usize = GRAIN_SECTORS * SECTOR;
-/// As many as threads: each reads one, so that no memory is counted that an allocator only keeps.
+/// The number of grains: one per thread, so that memory cached by the allocator does not count.
 const GRAINS: usize = 32;
-/// Almost two grains apart: what may belong to a grain by the tables is as long as a thread keeps.
+/// Almost two grains: the tables then allow the longest stored grain that a thread keeps a buffer for.
 const APART: usize = 2 * GRAIN_SECTORS - 8;
 
 fn memory_kib(field: &str) -> u64 {
@@ -27,7 +27,7 @@ fn memory_kib(field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// A stream of the longest grains, far apart in their file: that and the directory's table.
+/// Writes a stream of the longest grains, far apart in their file, and their table.
 fn far_apart(path: &std::path::Path) {
     let mut disk = vec![0; GRAINS * GRAIN];
     disk.chunks_mut(GRAIN).enumerate().for_each(|(number, grain)| grain.fill(number as u8 + 1));
@@ -54,7 +54,7 @@ fn many_threads_hold_a_grain_each_and_what_is_stored_of_it() {
     let path = folder.path().join("disk.vmdk");
     far_apart(&path);
     let disk = Disk::open(&path).unwrap();
-    // What making the file took is given back by then, but was held: count from there.
+    // Making the file took memory that is free again: reset the peak.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory_kib("VmRSS:");
     let barrier = Barrier::new(GRAINS);
@@ -65,15 +65,15 @@ fn many_threads_hold_a_grain_each_and_what_is_stored_of_it() {
                 let mut bytes = [0; 4096];
                 disk.read_at((grain * GRAIN + 8192) as u64, &mut bytes).unwrap();
                 assert_eq!(bytes, [grain as u8 + 1; 4096]);
-                // All threads' buffers are there at once.
+                // All threads' buffers exist at once.
                 barrier.wait();
             });
         }
     });
     let most = (memory_kib("VmHWM:").saturating_sub(before)) / 1024;
     println!("{most} MiB for {GRAINS} threads");
-    // A grain being inflated for each thread, a decoder and a stack, and the ones kept: not two grains
-    // of stored bytes for each thread besides, of which the tables leave room.
+    // Per thread: a grain being inflated, a decoder and a stack, plus kept buffers. Two grains of stored
+    // bytes per thread, as the tables allow, would exceed this.
     let bound = (GRAINS * 3 + 16) as u64;
     assert!(most <= bound, "{most} MiB, expected at most {bound}");
 }

@@ -1,5 +1,5 @@
-//! VMDKs that are read: one disk in all kinds is one content id, and whatever is wrong with a
-//! VMDK is refused with its place, what was expected and what was found.
+//! Reading VMDKs: one disk has the same content id in all kinds. A faulty VMDK is refused with the offset,
+//! the expected and the found value.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -41,14 +41,14 @@ impl Folder {
         self.path(name)
     }
 
-    /// Puts a descriptor with these extents, and opens it.
+    /// Writes a descriptor with these extents, and opens it.
     fn open(&self, create_type: &str, extents: &[&str]) -> Result<Disk> {
         let extents: Vec<String> = extents.iter().map(|&line| line.to_owned()).collect();
         Disk::open(&self.put("disk.vmdk", descriptor(create_type, &extents)))
     }
 }
 
-/// Everything that reading the disk can meet: as an import goes over it.
+/// Reads the disk as an import does, and so meets every fault that a read can.
 fn read_through(disk: &Disk) -> Result<Vec<u8>> {
     for_each_run(disk, |_, _| Ok(()))?;
     read_all(disk)
@@ -59,7 +59,7 @@ fn open_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
     read_through(&Disk::open(&folder.put("disk.vmdk", bytes))?)
 }
 
-/// Imports through a pipe; the content id.
+/// Imports through a pipe; returns the content id.
 fn import_stream(bytes: &[u8]) -> Result<Digest> {
     let store = store_in(&MemoryStorage::new());
     let stream = Stream::open(bytes, "standard input")?;
@@ -83,7 +83,7 @@ fn feature<T>(result: Result<T>) -> String {
     }
 }
 
-/// A sparse VMDK of a disk with a hole, and the disk.
+/// Makes a sparse VMDK of a disk with a hole, and the disk.
 fn sparse_vmdk(sparse: Sparse) -> (Vec<u8>, Vec<u8>) {
     let mut disk = random_disk(7, 40 * 65536 + 3 * SECTOR);
     disk[9 * 65536..30 * 65536].fill(0);
@@ -102,7 +102,7 @@ fn qemu_img(arguments: &[&str], folder: &Path) {
 #[test]
 fn one_disk_in_all_kinds_is_one_content_id() {
     let folder = Folder::new();
-    // Odd in its sectors, with holes, and longer than one grain table's part.
+    // An odd number of sectors, with holes, and longer than one grain table's part.
     let mut disk = random_disk(1, (35 << 20) + 7 * SECTOR);
     disk[3 << 20..30 << 20].fill(0);
     folder.put("disk.raw", &disk);
@@ -179,7 +179,7 @@ fn unequal_flat_extents_join_without_a_seam() {
     );
 }
 
-/// Fails reads where the inner disk's map says zero.
+/// A disk that fails reads where the inner disk's map says zero.
 #[derive(Debug)]
 struct NoHoles(Disk);
 
@@ -415,7 +415,7 @@ fn a_descriptor_of_gigabytes_is_refused_unread() {
     let expected = Fault::DescriptorLen { found: 3 << 30, max: 1 << 20 };
     assert_eq!(fault(Disk::open(&path)), (0, expected));
     assert!(begun.elapsed().as_millis() < 500);
-    // And an embedded one.
+    // An embedded descriptor has the same limit.
     let (mut vmdk, _) = sparse_vmdk(Sparse::default());
     put64(&mut vmdk, 36, 1 << 40);
     assert!(matches!(fault(open_bytes(&vmdk)).1, Fault::Truncated { .. }));
@@ -518,7 +518,7 @@ fn nothing_but_a_plain_file_beside_the_descriptor_is_opened() {
             assert!(found.to_string().contains("nothing else is ever opened"), "{found}");
         }
     }
-    // By another name it is the descriptor still.
+    // A hard link is still the descriptor.
     fs::hard_link(folder.path("disk.vmdk"), folder.path("hard.vmdk")).unwrap();
     let text = descriptor("custom", &["RW 1 FLAT \"hard.vmdk\"".to_owned()]);
     fs::write(folder.path("disk.vmdk"), text).unwrap();
@@ -555,7 +555,7 @@ fn sparse_extents_are_used_once_and_say_what_the_descriptor_says() {
     assert_eq!((offset, found.to_string().as_str()), (12, text));
     folder.put("s001.vmdk", &disk);
     assert_eq!(fault(folder.open("2GbMaxExtentSparse", &[line])), (0, Fault::Magic));
-    // Alone it is nothing.
+    // Alone it is not a disk.
     assert_eq!(fault(open_bytes(&bare)).1, Fault::NoDescriptor);
     for (text, kind) in [
         (embedded("monolithicSparse", 300 * SECTOR).replace("SPARSE", "FLAT"), "FLAT"),
@@ -603,7 +603,7 @@ fn headers_out_of_range_are_refused_at_their_field() {
     assert!(matches!(fault(open_bytes(&set(8, 0x1_0003, 4))), (77, Fault::Value { .. })));
     assert!(matches!(fault(open_bytes(&vmdk[..511])).1, Fault::Truncated { needed: 512, found: 511 }));
     assert!(matches!(fault(open_bytes(b"KDMV")).1, Fault::Truncated { .. }));
-    // Low flags that nobody knows are compatible by their place.
+    // Unknown low flags are compatible by their position.
     assert!(open_bytes(&set(8, 0xfff3, 4)).is_ok());
 }
 
@@ -635,7 +635,7 @@ fn tables_that_cannot_be_are_refused_at_their_entry() {
         assert!(matches!(found, Fault::Truncated { .. }), "{found}");
         assert_eq!(at, table as u64 + 4);
     }
-    // Over each other.
+    // Overlapping.
     for sector in [0, 1, 2] {
         let mut over = vmdk.clone();
         put64(&mut over, 56, sector);
@@ -684,7 +684,7 @@ fn two_grains_of_different_tables_at_one_place_are_refused() {
     let (at, found) = fault(open_bytes(&vmdk));
     assert!(matches!(found, Fault::GrainPlace { table: 1, why: "where a grain of another table lies", .. }));
     assert_eq!(at, (tables[1] + other * 4) as u64);
-    // As often as it is read, and whoever reads it.
+    // Every read fails alike, on any thread.
     let folder = Folder::new();
     let opened = Disk::open(&folder.put("disk.vmdk", &vmdk)).unwrap();
     let mut one = vec![0; 4096];
@@ -710,7 +710,7 @@ fn a_file_cut_anywhere_is_never_filled_with_zeros() {
         let step = 509 * 7;
         for end in (0..vmdk.len()).step_by(step).chain([vmdk.len() - 1, vmdk.len() - 512, vmdk.len() - 1024])
         {
-            // The padding of the last grain, or of the directory, may go, and the end marker.
+            // The padding of the last grain or of the directory, and the end marker, may be missing.
             match open_bytes(&vmdk[..end]) {
                 Ok(bytes) => {
                     assert!(is_stream && vmdk.len() - end < 1024, "{end} of {}", vmdk.len());
@@ -733,7 +733,7 @@ fn a_file_cut_anywhere_is_never_filled_with_zeros() {
 
 // ---- streams -------------------------------------------------------------------------------
 
-/// Where each marker of a stream lies, its value and length.
+/// Returns the offset, value and length of each marker in a stream.
 fn markers(vmdk: &[u8]) -> Vec<(usize, u64, u32)> {
     let mut found = Vec::new();
     let mut at = get64(vmdk, 64) as usize * SECTOR;
@@ -759,7 +759,7 @@ fn markers_that_disagree_are_refused_from_file_and_pipe() {
             vmdk
         };
         let (at, lba, len) = grains[3];
-        // Another grain's sector, one beside the grid, one past the end.
+        // Another grain's sector, one off the grid, one past the end.
         for other in [grains[2].1, grains[4].1, lba + 1, 1 << 40] {
             let vmdk = change(at, other, 8);
             assert!(
@@ -768,11 +768,11 @@ fn markers_that_disagree_are_refused_from_file_and_pipe() {
             let (_, found) = fault(import_stream(&vmdk));
             assert!(matches!(found, Fault::Order { .. } | Fault::Value { .. }), "{found}");
         }
-        // An order and a grid that are right: only tables can tell.
+        // The order and the grid are right: only tables reveal it.
         let missing = change(grains[8].0, 10 * 128, 8);
         assert!(matches!(fault(open_bytes(&missing)).1, Fault::Disagree { .. }));
         fault(import_stream(&missing));
-        // Lengths that lie.
+        // False lengths.
         for other in [len - 1, len + 600, 140_000, u32::MAX] {
             let vmdk = change(at + 8, u64::from(other), 4);
             fault(open_bytes(&vmdk));
@@ -803,7 +803,7 @@ fn a_stream_of_fewer_grains_than_its_tables_is_refused() {
             let end = grains.get(cut + 1).map_or(vmdk.len(), |next| next.0);
             let without = [&vmdk[..grains[cut].0], &vmdk[end..]].concat();
             fault(import_stream(&without));
-            // And cut off for good, at the grain's boundary.
+            // The stream is also cut off at the grain's boundary.
             let (_, found) = fault(import_stream(&vmdk[..grains[cut].0]));
             assert!(matches!(found, Fault::Cut { .. } | Fault::StreamTable { .. }), "{found}");
         }
@@ -846,7 +846,7 @@ fn tables_of_a_stream_that_lie_are_refused_from_a_pipe() {
     put64(&mut nested, footer + 56, u64::MAX);
     assert!(matches!(fault(open_bytes(&nested)).1, Fault::Value { .. }));
     assert!(matches!(fault(import_stream(&nested)).1, Fault::Value { .. }));
-    // A header that tells the footer's place, and one that tells another: here, sectors of zeros.
+    // A header that gives the directory's place, and one that gives another: here, sectors of zeros.
     let mut patched = vmdk.clone();
     put64(&mut patched, 56, get64(&vmdk, footer + 56));
     assert_equal(&open_bytes(&patched).unwrap(), &disk, "patched");
@@ -878,7 +878,7 @@ fn grains_that_inflate_to_another_length_are_refused() {
         ([deflate(&grain, 1), vec![1]].concat(), |fault| matches!(fault, Fault::Inflate { .. })),
     ];
     for (stored, is_expected) in cases {
-        // One grain, in front of which the tables lie, so that only its own bytes change.
+        // One grain after the tables, so that only its own bytes change.
         let sparse =
             Sparse { descriptor: Some(embedded("streamOptimized", grain.len())), ..stream(Layout::Front) };
         let mut vmdk = sparse.make(&grain);
@@ -905,7 +905,7 @@ fn what_is_no_stream_is_refused_on_a_pipe() {
     assert!(feature(import_stream(text.as_bytes())).contains("give it as a file"));
     assert_eq!(fault(import_stream(&[0; 4096])), (0, Fault::NotVmdk));
     assert_eq!(fault(import_stream(&[])), (0, Fault::NotVmdk));
-    // Tables of terabytes in front are not held in memory.
+    // Front tables of terabytes are not held in memory.
     let (mut front, _) = sparse_vmdk(stream(Layout::Front));
     put64(&mut front, 64, 1 << 30);
     assert!(feature(import_stream(&front)).contains("give it as a file"));

@@ -1,5 +1,5 @@
-//! VMDKs that are written: a strict check of their layout, other products' readers, equal bytes on
-//! any number of threads, and what is left behind when it goes wrong.
+//! Writing VMDKs: a strict check of their layout, other products' readers, equal bytes on any number of
+//! threads, and cleanup after failures.
 
 mod common;
 #[path = "common/vmdk_layout.rs"]
@@ -64,7 +64,7 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
 }
 
-/// Writes a disk, checks every sector of the file and that it holds the disk and nothing else.
+/// Writes a disk, and checks every sector of the file and that it holds exactly the disk.
 fn written(kind: Kind, device: &dyn BlockDevice, path: &Path) -> Vec<u8> {
     let len = kind.write(device, path, &WriteOptions::default()).expect("export");
     let file = std::fs::read(path).expect("the file");
@@ -76,7 +76,7 @@ fn written(kind: Kind, device: &dyn BlockDevice, path: &Path) -> Vec<u8> {
     file
 }
 
-/// The grains are exactly those of the disk that are not zeros.
+/// Checks that the grains are exactly the disk's non-zero grains.
 fn assert_holds(grains: &Grains, device: &dyn BlockDevice) {
     let mut expected = std::collections::BTreeSet::new();
     for_each_run(device, |start, run| {
@@ -109,8 +109,8 @@ fn qemu_img(arguments: &[&str]) {
     assert!(run.status.success(), "qemu-img {arguments:?}: {said}");
 }
 
-/// Readers: qemu-img finds no fault and the same bytes, vmdk-core the same bytes, and melv itself the
-/// same bytes and nothing odd.
+/// Checks readers: qemu-img finds no fault and the same bytes, vmdk-core the same bytes, and melv the same
+/// bytes without warnings.
 fn assert_readers_read(path: &Path, disk: &[u8]) {
     let path_text = path.to_str().expect("a path");
     qemu_img(&["check", "-q", "-f", "vmdk", path_text]);
@@ -284,7 +284,7 @@ fn content_ids_come_from_the_content() {
     }
 }
 
-/// A disk that fails or panics at one place, and refuses to be read where it has a hole.
+/// A disk that fails or panics at one place, and refuses reads of its holes.
 #[derive(Debug)]
 struct Touchy {
     disk: SeedDisk,
@@ -293,7 +293,7 @@ struct Touchy {
 }
 
 impl Touchy {
-    /// 64 MiB with data in each MiB.
+    /// Makes 64 MiB with data in each MiB.
     fn new() -> Self {
         let mut disk = SeedDisk { size: 64 << 20, ..SeedDisk::default() };
         (0..64).for_each(|at| disk.write(at * 256 + at, 3, at * 10));
@@ -358,7 +358,7 @@ fn a_disk_that_fails_leaves_no_file() {
     }
 }
 
-/// Takes so many bytes and no more.
+/// A writer that accepts this many bytes and no more.
 struct Full(usize);
 
 impl Write for Full {
@@ -389,7 +389,7 @@ fn a_full_stream_says_where() {
 
 #[test]
 fn a_full_file_system_leaves_no_file() {
-    // A limit of the process on file sizes stands for it: the shell's, in units of 1024 bytes.
+    // The shell's limit on file sizes, in units of 1024 bytes, simulates a full file system.
     let Some(folder) = std::env::var_os("MELV_TEST_LIMITED") else {
         let folder = folder();
         let run = Command::new("bash")
@@ -502,7 +502,7 @@ fn disks_that_no_vmdk_can_be_of_are_refused() {
             }
         }
     }
-    // One more than 32 bits of sectors: what a stream only can hold.
+    // One sector more than 32 bits can count: only a stream can hold it.
     let disk = SeedDisk { size: 2 << 40, ..SeedDisk::default() };
     let error = Kind::Sparse.write(&disk, &folder.path().join("out.vmdk"), &WriteOptions::default());
     let error = error.expect_err("too large");
@@ -523,7 +523,7 @@ fn the_check_of_the_layout_finds_a_fault_in_every_part() {
         kind.write(&disk, &path, &forced()).expect("export");
         let file = std::fs::read(&path).expect("the file");
         let grains = kind.check(&file, "disk.vmdk").1;
-        // One bit in each sector, at a different place in each; but for the descriptor's text.
+        // One bit in each sector, at a different place in each, except in the descriptor's text.
         for sector in (0..file.len() / SECTOR).filter(|sector| !(1..3).contains(sector)) {
             let mut damaged = file.clone();
             damaged[sector * SECTOR + sector * 37 % SECTOR] ^= 0x10;

@@ -1,11 +1,11 @@
-//! A file system that does nothing: the floor that melv's is held against.
+//! A file system that does nothing: the floor for melv's.
 //!
 //! ```text
 //! bare_fuse DIR SIZE    DIR/disk of SIZE bytes, until DIR is unmounted
 //! ```
 //!
-//! Every read is answered from one static buffer, which stays in the processor's caches, with the settings of
-//! `melv-fuse`: threads, queues, background requests, flags of open files. What is left is the kernel and `fuser`.
+//! One static buffer, which stays in the CPU cache, answers every read. Threads, queues, background requests
+//! and open flags match `melv-fuse`, so only the kernel and `fuser` remain.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -22,7 +22,7 @@ const FOREVER: Duration = Duration::from_secs(3600);
 const REQUEST_MAX: usize = 1 << 20;
 const DISK: INodeNo = INodeNo(2);
 
-/// Aligned, since the kernel copies by pages.
+/// A buffer aligned to a page, since the kernel copies by pages.
 #[repr(align(4096))]
 struct Aligned([u8; REQUEST_MAX]);
 

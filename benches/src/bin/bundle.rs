@@ -1,4 +1,4 @@
-//! Counts what a bundle holds and what reading it by ranges costs.
+//! Counts the contents of a bundle and the cost of reading it by ranges.
 //!
 //! ```text
 //! bundle foreign BUNDLE DISK...   blocks in its frames, and those that no disk has
@@ -7,8 +7,7 @@
 //! bundle export BUNDLE NAME OUT   the disk, through range reads alone, which are counted
 //! ```
 //!
-//! `foreign` goes by the bytes alone: every frame of every pack is decoded, whatever the locators
-//! say.
+//! `foreign` ignores the locators and decodes every frame of every pack.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -31,16 +30,16 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str =
     "usage: bundle foreign BUNDLE DISK... | open BUNDLE NAME | open-wide TIB MIB | export BUNDLE NAME OUT";
-/// Places of a disk whose first 4 KiB of data are read.
+/// Positions in a disk at which 4 KiB of data are read.
 const PLACES: u64 = 64;
-/// Bytes of a disk that are read at once.
+/// Bytes of a disk per read.
 const PIECE_LEN: usize = 16 << 20;
 
 fn digest(block: &[u8]) -> [u8; 32] {
     *blake3::hash(block).as_bytes()
 }
 
-/// The digests of all blocks of a disk, the last one filled up with zeros.
+/// Returns the digests of all blocks of a disk, the last one padded with zeros.
 fn blocks_of_disk(path: &Path) -> io::Result<HashSet<[u8; 32]>> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -55,7 +54,7 @@ fn blocks_of_disk(path: &Path) -> io::Result<HashSet<[u8; 32]>> {
     Ok(found)
 }
 
-/// The digests of all blocks in the frames of a pack of chunks of the default length.
+/// Returns the digests of all blocks in the frames of a pack with the default chunk length.
 fn blocks_of_pack(object: &dyn ReadAt) -> Result<Vec<[u8; 32]>> {
     let read = |offset: u64, len: u64| -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len as usize];
@@ -80,7 +79,7 @@ fn blocks_of_pack(object: &dyn ReadAt) -> Result<Vec<[u8; 32]>> {
     Ok(frames.concat())
 }
 
-/// The last chunk of a list is shorter: the length that fits is its own.
+/// Tries chunk lengths from the default down, since the last chunk of a list is shorter.
 fn blocks_of_frame(bytes: &[u8]) -> Option<Vec<[u8; 32]>> {
     (1..=CHUNK_BLOCKS_DEFAULT).rev().find_map(|blocks| {
         let frame = Frame::decode(bytes, blocks).ok()?;
@@ -109,8 +108,8 @@ fn foreign(bundle: &Path, disks: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// One call of the reader after the other is a request over a network. The first 4 KiB are read at
-/// the first data, and at places all over the disk, each by a new handle.
+/// Counts reader calls: over a network, each is a request, made one after the other. Reads 4 KiB at the first
+/// data and at positions all over the disk, each through a new handle.
 fn count_open(reader: impl ReadAt + 'static, name: &str) -> Result<()> {
     let reader = Counted::new(reader);
     let bytes = |calls: &[(u64, usize)]| calls.iter().map(|call| call.1 as u64).sum::<u64>();
@@ -130,7 +129,7 @@ fn count_open(reader: impl ReadAt + 'static, name: &str) -> Result<()> {
     places.retain(|&at| at < image.size());
     let mut counts = Vec::new();
     for at in places {
-        // The handle that looked for data has filled its cache.
+        // The search for data has filled the cache of the earlier handle.
         let image = open()?;
         let _ = reader.take();
         image.read_at(at, &mut [0; BLOCK_LEN])?;

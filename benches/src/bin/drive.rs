@@ -1,4 +1,4 @@
-//! Reads a plan from a disk, wherever the disk is, and says how long that took and what was read.
+//! Runs a plan of reads against a disk and reports the time and a hash of the data.
 //!
 //! ```text
 //! drive PLAN melv STORE NAME THREADS        in this process, through the library
@@ -7,10 +7,10 @@
 //! drive PLAN nbd SOCKET EXPORT DEPTH        from an NBD server, DEPTH reads under way at once
 //! ```
 //!
-//! A plan is a text file with a line `OFFSET LENGTH` for each read, in order; `#` begins a comment.
-//! What is read is kept and hashed after the clock has stopped, in the plan's order: two runs of one
-//! plan have read the same if their hashes are equal. Latencies run from a read's being asked for
-//! until its last byte is there; the time of a cold run is their sum, without the dropping.
+//! A plan is a text file with a line `OFFSET LENGTH` for each read, in order; `#` begins a comment. The data
+//! is kept, and hashed in plan order after the clock has stopped. Two runs of one plan read the same data if
+//! their hashes are equal. A latency runs from issuing a read until its last byte arrives. The time of a cold
+//! run is the sum of its latencies, without the dropping of pages.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -32,7 +32,7 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// The reads to make, in order.
 struct Plan(Vec<(u64, usize)>);
 
-/// What a run took: the whole, and each read.
+/// The times of a run: the total and each read's.
 struct Taken {
     whole: Duration,
     each: Vec<Duration>,
@@ -55,13 +55,12 @@ impl Plan {
         self.0.iter().map(|&(_, len)| len).sum()
     }
 
-    /// Room for every read. It is written to here: a first touch within a read would be counted
-    /// as the read's.
+    /// Allocates room for every read and writes to it, so that no read's latency includes a page fault.
     fn room(&self) -> Vec<u8> {
         vec![0xa5; self.bytes()]
     }
 
-    /// The reads, each with its part of the room.
+    /// Returns the reads, each with its part of the room.
     fn with_room<'a>(&self, mut room: &'a mut [u8]) -> Vec<(u64, &'a mut [u8])> {
         let mut parts = Vec::with_capacity(self.0.len());
         for &(offset, len) in &self.0 {
@@ -73,7 +72,7 @@ impl Plan {
     }
 }
 
-/// Makes the reads on so many threads; each takes the next one as soon as it is free.
+/// Makes the reads on `threads` threads; each thread takes the next read as soon as it is free.
 fn drive(
     plan: &Plan,
     room: &mut [u8],
@@ -114,7 +113,7 @@ fn drive_file(plan: &Plan, room: &mut [u8], path: &str, advice: Advice) -> Resul
     drive(plan, room, 1, |offset, part| Ok(file.read_exact_at(part, offset)?))
 }
 
-/// A file system may keep more of what it decodes than was asked for.
+/// Drops all pages of the file before each read, since a file system may cache more than the read asked for.
 fn drive_cold_file(plan: &Plan, room: &mut [u8], path: &str) -> Result<Taken> {
     let file = File::open(path)?;
     fadvise(&file, 0, None, Advice::Random)?;
@@ -128,7 +127,7 @@ fn drive_cold_file(plan: &Plan, room: &mut [u8], path: &str) -> Result<Taken> {
     Ok(Taken { whole: each.iter().sum(), each })
 }
 
-/// Replies come in any order.
+/// Accepts replies in any order.
 fn drive_nbd(plan: &Plan, room: &mut [u8], socket: &str, export: &str, depth: usize) -> Result<Taken> {
     let mut client = Client::connect(Path::new(socket), export)?;
     if let Some(beyond) = plan.0.iter().find(|&&(offset, len)| offset + len as u64 > client.size()) {

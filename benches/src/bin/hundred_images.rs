@@ -1,11 +1,11 @@
-//! The memory of a process that has a hundred images of one base open and reads all of them.
+//! Measures the memory of a process that opens a hundred images of one base and reads them all.
 //!
 //! ```text
 //! hundred_images make STORE DISK IMAGES   the disk, and so many that differ from it in 1 % of its data
 //! hundred_images read STORE IMAGES GIB    opens them all and reads so much at random, on two threads
 //! ```
 //!
-//! `read` prints what its own memory is. To be run as two processes, so that importing does not count.
+//! `read` prints its own memory. Each runs as its own process, so that importing does not count.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,15 +20,15 @@ use melv_benches::{BLOCK_LEN, made_up_disk};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "usage: hundred_images make STORE DISK IMAGES | read STORE IMAGES GIB";
-/// One block in so many of an image is its own.
+/// One block in this many is the image's own.
 const OWN_ONE_IN: usize = 100;
-/// Most of an image's own blocks that lie together.
+/// The most blocks in one run of an image's own blocks.
 const RUN_MAX: u64 = 8;
 const THREADS: u64 = 2;
-/// What is read at once: a page of a file, or what reading ahead makes of it.
+/// The lengths of a read: a page of a file, or a readahead window.
 const READ_LENS: [usize; 2] = [BLOCK_LEN, 16 * BLOCK_LEN];
 
-/// Another disk with some of its blocks replaced.
+/// A disk over another, with some of its blocks replaced.
 #[derive(Debug)]
 struct Patched<'a> {
     base: &'a Image,
@@ -36,7 +36,7 @@ struct Patched<'a> {
 }
 
 impl<'a> Patched<'a> {
-    /// Image `number`: of `data`, the base's blocks that hold data, one percent in short runs.
+    /// Makes image `number`: replaces 1 % of `data`, the base's data blocks, in short runs.
     fn new(base: &'a Image, data: &[u64], number: u64) -> Self {
         let count = data.len() / OWN_ONE_IN;
         let contents = made_up_disk(count, mixed(number + 1));
@@ -77,7 +77,7 @@ impl BlockDevice for Patched<'_> {
     }
 }
 
-/// The blocks of a disk that hold data.
+/// Returns the blocks of a disk that hold data.
 fn data_blocks(disk: &dyn BlockDevice) -> Result<Vec<u64>> {
     let mut blocks = Vec::new();
     melv::for_each_run(disk, |start, run| {
@@ -107,7 +107,7 @@ fn make(path: &str, disk: &str, images: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads `bytes` at random places with data of random images.
+/// Reads `bytes` bytes in total, at random data blocks of random images.
 fn read_some(images: &[Image], data: &[u64], seed: u64, bytes: u64) -> melv::Result<()> {
     let mut buffer = vec![0; READ_LENS[1]];
     let (mut done, mut draw) = (0, seed << 40);

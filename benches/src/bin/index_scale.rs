@@ -1,4 +1,4 @@
-//! The block index at scale: fills a store with made-up blocks, and looks real disks' blocks up in it.
+//! Measures the block index at scale: fills a store with made-up blocks, and looks up real disks' blocks.
 //!
 //! ```text
 //! index_scale orders FOLDER DISK...                   writes FOLDER/NAME.order for each: which content
@@ -29,15 +29,15 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const USAGE: &str = "usage: index_scale orders FOLDER DISK... | fill STORE BLOCKS IMAGES | \
                      own STORE BLOCKS PIECE ORDER... | look STORE BLOCKS PIECE RUNS ORDER... | share STORE DISK...";
 
-/// Bytes of a disk that are read at once.
+/// Bytes of a disk per read.
 const PIECE_LEN: usize = 16 << 20;
 
-/// A disk's name in a report: its file's, without the ending.
+/// Returns a disk's name in a report: its file name without the extension.
 fn name_of(path: &str) -> String {
     Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The numbers of a disk's contents: 0 for zeros, else one more than the number in `known`.
+/// Returns the numbers of a disk's contents: 0 for zeros, else one more than the number in `known`.
 fn order_of(path: &str, known: &mut HashMap<[u8; 32], u32>) -> Result<Vec<u32>> {
     let disk = RawFile::open(Path::new(path), false)?;
     let mut order = vec![0; (disk.size() as usize).div_ceil(BLOCK_LEN)];
@@ -86,7 +86,7 @@ fn import(store: &Store, device: &dyn BlockDevice, name: &str) -> Result<(Import
     Ok((report, begun.elapsed().as_secs_f64()))
 }
 
-/// Goes on where an earlier run was ended.
+/// Fills the store with numbered contents. Resumes an interrupted run.
 fn fill(path: &str, blocks: u64, images: u64) -> Result<()> {
     let store = open(path)?;
     let begun = Instant::now();
@@ -109,8 +109,7 @@ fn fill(path: &str, blocks: u64, images: u64) -> Result<()> {
     Ok(())
 }
 
-/// Brings the contents of `orders` in the order of their numbers, so that runs are what they are in the
-/// full store.
+/// Imports the contents of `orders` in the order of their numbers, so that runs are as in the full store.
 fn own(path: &str, scatter: Scatter, orders: &[String]) -> Result<()> {
     let mut contents = 0;
     for order in orders {
@@ -121,7 +120,7 @@ fn own(path: &str, scatter: Scatter, orders: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// `disk NAME DATA_BYTES NEW_BYTES SECONDS PEAK_KIB`, and `open SECONDS` of a disk of one block.
+/// Prints `disk NAME DATA_BYTES NEW_BYTES SECONDS PEAK_KIB`, and `open SECONDS` for a disk of one block.
 fn look(path: &str, scatter: Scatter, runs: u32, orders: &[String]) -> Result<()> {
     let store = open(path)?;
     let before_kib = Memory::now()?.anonymous_kib;
@@ -142,10 +141,10 @@ fn look(path: &str, scatter: Scatter, runs: u32, orders: &[String]) -> Result<()
     Ok(())
 }
 
-/// `disk NAME DATA_BYTES NEW_BYTES SECONDS PEAK_KIB EXACT_NEW_BYTES`.
+/// Prints `disk NAME DATA_BYTES NEW_BYTES SECONDS PEAK_KIB EXACT_NEW_BYTES`.
 fn share(path: &str, disks: &[String]) -> Result<()> {
     let store = open(path)?;
-    // The sizes compressed are not looked at: the quickest level will do.
+    // The compressed sizes are not used, so the fastest level will do.
     let mut oracle = Oracle::new(1 << 20, 1);
     for path in disks {
         let file = RawFile::open(Path::new(path), false)?;

@@ -1,13 +1,13 @@
-//! Inflates all grains of a streamOptimized VMDK on all threads, and does nothing else: what an
-//! import from one costs at least beyond the import of the raw disk.
+//! Inflates all grains of a streamOptimized VMDK on all threads and does nothing else. This is the least that
+//! an import from it costs beyond the import of the raw disk.
 //!
 //! ```text
 //! inflate DISK.vmdk
 //! ```
 //!
-//! Prints the grains, their bytes stored and inflated, and the seconds of processor time of all
-//! threads for inflating alone: the file is in memory by then. The markers are followed one by one;
-//! none of melv's code is used.
+//! Prints the number of grains, their bytes stored and inflated, and the CPU seconds of all threads. These
+//! cover inflating alone: the file is in memory by then. Follows the markers one by one and uses none of
+//! melv's code.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 const SECTOR: usize = 512;
 const MARKER: usize = 12;
-/// Grains that a thread takes at a time: 1 MiB of disk, as an import does.
+/// Grains per task of a thread: 1 MiB of disk, as in an import.
 const GRAINS_AT_ONCE: usize = 16;
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -28,7 +28,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// The bytes of a grain, and all stored grains in their order.
+/// Returns the bytes of a grain and all stored grains in order.
 fn grains(file: &[u8]) -> Option<(usize, Vec<&[u8]>)> {
     let grain_len = u64_at(file, 20)? as usize * SECTOR;
     let mut at = u64_at(file, 64)? as usize * SECTOR;
@@ -41,13 +41,13 @@ fn grains(file: &[u8]) -> Option<(usize, Vec<&[u8]>)> {
         } else if u32_at(file, at + MARKER)? == 0 {
             return Some((grain_len, found));
         } else {
-            // A table, a directory or the footer: a sector that says how many follow.
+            // A table, a directory or the footer: the marker gives the number of sectors that follow.
             at += SECTOR + value * SECTOR;
         }
     }
 }
 
-/// Nanoseconds that the threads of this process ran.
+/// Returns the CPU time of all threads of this process, in nanoseconds.
 fn processor_time() -> io::Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir("/proc/self/task")? {

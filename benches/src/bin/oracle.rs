@@ -1,10 +1,10 @@
-//! Prints what exact sharing of 4 KiB blocks and bare zstd make of disks, in the order given.
+//! Prints the result of exact sharing of 4 KiB blocks and of bare zstd, for disks in the order given.
 //!
 //! ```text
 //! oracle CHUNK_BYTES LEVEL DISK...
 //! ```
 //!
-//! One line a disk: its path, bytes of data, bytes not seen before, bytes compressed; then a line
+//! Prints one line per disk: its path, bytes of data, bytes not seen before, bytes compressed; then a line
 //! `total`.
 
 use std::path::Path;

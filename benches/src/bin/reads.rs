@@ -1,5 +1,5 @@
-//! Counts what opening an image and reading its first 4 KiB cost, through the storage seam, and
-//! times an image of many generations against the same disk imported at once.
+//! Counts the storage reads of opening an image and reading its first 4 KiB. Times an image of many
+//! generations against the same disk imported at once.
 //!
 //! ```text
 //! reads open STORE NAME          reads, dependent reads and bytes
@@ -19,7 +19,7 @@ use melv_benches::{BLOCK_LEN, WideDisk, first_data};
 fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Result<()> {
     let storage = Watched::new(storage);
     let reads = storage.reads.clone();
-    // The store is open already when its images are: its header is read once in a process.
+    // The store is already open: a process reads its header once, not once per image.
     let store = Store::open(storage, StoreOptions::default())?;
     let take = || reads.take();
     take();
@@ -42,8 +42,8 @@ fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Resu
     Ok(())
 }
 
-/// Reads that need the result of an earlier one: list and locator are read side by side, roots and
-/// pages at places that the manifest gives.
+/// Counts the rounds of dependent reads. Lists and locators are read side by side; the manifest gives the
+/// positions of roots and pages.
 fn rounds(reads: &[Read]) -> usize {
     let folder = |name: &str| match name.split('/').next().unwrap_or_default() {
         "lists" | "locators" => "tables".to_owned(),
@@ -80,8 +80,8 @@ fn generations(count: u64, percent: u64) -> Result<()> {
     flat.import(Source::stream(&disk[..], "disk"), &ImportOptions::named("flat".parse()?))?;
     let (mut ratios, mut lookups) = (Vec::new(), Vec::new());
     for run in 0..15 {
-        // One block of each chunk's worth of the disk, in random order: no read of the flat image
-        // finds a chunk that an earlier one has decoded, so that all are cold.
+        // One block from each chunk's worth of the disk, in random order. No read of the flat image finds a
+        // chunk decoded earlier, so all are cold.
         let mut order: Vec<u64> =
             (0..BLOCKS as u64 / 8).map(|group| (group * 8 + next() % 8) * BLOCK_LEN as u64).collect();
         order.sort_by_cached_key(|_| next());
@@ -99,8 +99,8 @@ fn generations(count: u64, percent: u64) -> Result<()> {
     Ok(())
 }
 
-/// Seconds for 4 KiB reads at these places with a cache that holds metadata and few chunks, and
-/// for as many look-ups of the map.
+/// Returns the seconds for 4 KiB reads at `order`, and for as many map lookups. The cache holds metadata and
+/// few chunks.
 fn cold(store: &Store, name: &str, order: &[u64]) -> Result<(f64, f64)> {
     let options = StoreOptions { cache: Cache::new(16 << 20), ..Default::default() };
     let store = Store::open(store.storage().clone(), options)?;

@@ -7,10 +7,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::workload::{self, Result};
 
-/// Reads of a trace: offset and length in bytes.
+/// Reads a trace: offset and length in bytes.
 ///
 /// # Errors
-/// Those of reading; a line that is not two numbers.
+/// Any read error; a line that is not two numbers.
 pub fn trace(path: &Path) -> Result<Vec<(u64, usize)>> {
     let text = std::fs::read_to_string(path)?;
     let read = |line: &str| -> Result<(u64, usize)> {
@@ -20,16 +20,16 @@ pub fn trace(path: &Path) -> Result<Vec<(u64, usize)>> {
     text.lines().filter(|line| !line.starts_with('#')).map(read).collect()
 }
 
-/// Processor time of this thread, in seconds.
+/// Returns the CPU time of this thread, in seconds.
 fn thread_seconds() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// Processor milliseconds of each of `runs` replays of a trace on image `name`; opening it included.
+/// Returns the CPU milliseconds of each of `runs` replays of a trace on image `name`, including the open.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn replay(folder: &Path, name: &str, reads: &[(u64, usize)], runs: usize) -> Result<Vec<f64>> {
     let mut buf = vec![0; reads.iter().map(|read| read.1).max().unwrap_or(0)];
     let mut millis = Vec::new();

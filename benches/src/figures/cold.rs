@@ -10,25 +10,25 @@ use crate::floor::Worker;
 use crate::paired::Pairs;
 use crate::workload::{self, Frames, Result};
 
-/// Reads of one run.
+/// Reads per run.
 pub const READS: usize = 8192;
-/// Reads of one and then of the other.
+/// Reads by the floor before as many by melv, in turn.
 const IN_TURN: usize = 256;
-/// A cache that no chunk of these is found in again.
+/// The size of a cache too small for a second read of a chunk to hit.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// Cold reads of one mode.
+/// The cold reads of one verification mode.
 #[derive(Debug)]
 pub struct Cold {
     /// Seconds of a run of [`READS`] reads.
     pub pairs: Pairs,
     /// Nanoseconds of each read of the last run.
     pub nanos: Vec<u64>,
-    /// The floor's.
+    /// Nanoseconds of each floor read of the last run.
     pub floor_nanos: Vec<u64>,
 }
 
-/// Numbers below `count`, mixed.
+/// Returns the numbers below `count`, shuffled.
 #[must_use]
 pub fn mixed(count: usize, seed: u64) -> Vec<usize> {
     let mut state = seed | 1;
@@ -46,7 +46,7 @@ pub fn mixed(count: usize, seed: u64) -> Vec<usize> {
 /// Times cold reads of image `name` against bare reading and decoding of the same frames.
 ///
 /// # Errors
-/// Those of reading; a block that is not the one that the floor decodes.
+/// Any read error; a block that differs from the floor's.
 pub fn measure(folder: &Path, name: &str, frames: &Frames, verify: VerifyMode, runs: usize) -> Result<Cold> {
     let checked = verify == VerifyMode::Full;
     let mut cold = Cold { pairs: Pairs::default(), nanos: Vec::new(), floor_nanos: Vec::new() };
@@ -54,7 +54,7 @@ pub fn measure(folder: &Path, name: &str, frames: &Frames, verify: VerifyMode, r
     for run in 0..=runs {
         let order = mixed(frames.frames.len(), run as u64 * 77 + 5);
         let image = workload::image(folder, name, CACHE_BYTES, verify)?;
-        // Pages of the map and the tables come with the reads that do not count.
+        // Uncounted reads load the pages of the map and the tables.
         let warm = order.len().saturating_sub(READS).min(READS / 4);
         let (warm, order) = order.split_at(warm);
         for &number in warm {
@@ -90,7 +90,7 @@ pub fn measure(folder: &Path, name: &str, frames: &Frames, verify: VerifyMode, r
 }
 
 impl Cold {
-    /// Microseconds of a read, and of the floor's.
+    /// Returns the median microseconds per read, ours and the floor's.
     #[must_use]
     pub fn micros(&self) -> (f64, f64) {
         let reads = self.nanos.len() as f64;
@@ -99,23 +99,22 @@ impl Cold {
     }
 }
 
-/// A bare decode of 32 KiB.
+/// A bare decode of one default chunk (32 KiB).
 #[derive(Debug, Clone, Copy)]
 pub struct Decode {
-    /// By the floor, of the store's own frames.
+    /// Microseconds for the floor, on the store's own frames.
     pub floor_us: f64,
-    /// By `zstd -b` of the same plaintext.
+    /// Microseconds for `zstd -b`, on the same plaintext.
     pub command_us: f64,
 }
 
 /// Bytes of plaintext that both decode.
 const PLAIN_LEN: usize = 64 << 20;
 
-/// Times the decoding of frames in memory, and has the `zstd` command time that of their plaintext, which
-/// is put into a file at `path`.
+/// Times the decoding of frames in memory, and has `zstd -b` time their plaintext from a file at `path`.
 ///
 /// # Errors
-/// Those of reading; what the command says is not understood.
+/// Any read error; unexpected output of the command.
 pub fn decode(frames: &Frames, runs: usize, path: &Path) -> Result<Decode> {
     let (stored, plain) = workload::in_memory(frames, PLAIN_LEN)?;
     std::fs::write(path, &plain)?;

@@ -1,4 +1,4 @@
-//! Chunk size and level: what they cost to store and to read. A sample of the base disk, in memory.
+//! Chunk size and level against stored size and read time, for a sample of the base disk in memory.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,13 +11,13 @@ use crate::paired::median;
 use crate::report::FrontierPoint;
 use crate::workload::{self, Result};
 
-/// Every so many MiB of the disk are taken.
+/// One MiB of the disk in this many is sampled.
 const ONE_IN: u64 = 4;
 const MIB: u64 = 1 << 20;
 const SIZES_KIB: [u32; 4] = [8, 16, 32, 64];
 const LEVELS: [i32; 5] = [1, 3, 4, 6, 9];
 
-/// Some MiB of a disk.
+/// A disk reduced to a sample of its MiB.
 #[derive(Debug)]
 struct Sample<'a>(&'a dyn BlockDevice);
 
@@ -41,10 +41,10 @@ impl BlockDevice for Sample<'_> {
     }
 }
 
-/// One point for each chunk size and level.
+/// Measures one point for each chunk size and level.
 ///
 /// # Errors
-/// Those of importing and reading.
+/// Any import or read error.
 pub fn measure(disk: &Path) -> Result<Vec<FrontierPoint>> {
     let disk = melv::RawFile::open(disk, false)?;
     let sample = Sample(&disk);
@@ -70,7 +70,7 @@ pub fn measure(disk: &Path) -> Result<Vec<FrontierPoint>> {
     Ok(points)
 }
 
-/// Microseconds of a cold read, the median of some rounds.
+/// Returns the microseconds of a cold read: the median over the rounds.
 fn cold_us(storage: &MemoryStorage) -> Result<f64> {
     let mut micros = Vec::new();
     let mut out = [0; BLOCK_LEN];

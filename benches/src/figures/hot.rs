@@ -1,4 +1,4 @@
-//! Reads of 4 KiB from chunks that are in the cache, against pread of the raw file.
+//! Reads of 4 KiB from cached chunks, against pread of the raw file.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,26 +12,26 @@ use crate::floor;
 use crate::paired::{Pairs, seconds};
 use crate::workload::{self, Result};
 
-/// Reads of one run.
+/// Reads per run.
 pub const READS: usize = 64 << 10;
-/// Reads of one and then of the other.
+/// Reads by the floor before as many by melv, in turn.
 const IN_TURN: usize = 16 << 10;
 
-/// Hot reads.
+/// The hot reads.
 #[derive(Debug)]
 pub struct Hot {
     /// Seconds of a run of [`READS`] reads.
     pub pairs: Pairs,
-    /// Nanoseconds of each read of one more run, the clock's own included.
+    /// Nanoseconds of each read of one more run, including the clock calls.
     pub nanos: Vec<u64>,
-    /// The floor's.
+    /// Nanoseconds of each floor read.
     pub floor_nanos: Vec<u64>,
 }
 
 /// Times hot reads of image `name` against those of its raw file at `raw`.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn measure(folder: &Path, name: &str, raw: &Path, runs: usize) -> Result<Hot> {
     let image = workload::image(folder, name, 4 << 30, VerifyMode::Guard)?;
     let raw = File::open(raw)?;
@@ -66,7 +66,7 @@ pub fn measure(folder: &Path, name: &str, raw: &Path, runs: usize) -> Result<Hot
     Ok(Hot { pairs, nanos, floor_nanos })
 }
 
-/// Nanoseconds of each.
+/// Returns the nanoseconds of each read.
 fn each(order: &[u64], mut read: impl FnMut(u64) -> Result<()>) -> Result<Vec<u64>> {
     let one = |&at: &u64| {
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Importing a disk that is all new, and one that the store has.
+//! Imports of a disk that is all new, and of one that the store already has.
 
 use std::fs::File;
 use std::path::Path;
@@ -23,11 +23,11 @@ fn import(folder: &Path, disk: &Path, name: &str) -> Result<f64> {
     Ok(seconds(|| store.import(Source::device(&disk), &options).map(drop))?)
 }
 
-/// Times imports of `disk` against reading, hashing and compressing alone: all new, then all shared.
-/// `folder` is to be in memory: what is measured is not the medium.
+/// Times imports of `disk` against bare reading, hashing and compressing: all new, then all shared. `folder`
+/// should be in memory, so that storage speed does not count.
 ///
 /// # Errors
-/// Those of importing.
+/// Any import error.
 pub fn measure(folder: &Path, disk: &Path, threads: usize, runs: usize) -> Result<[(Pairs, u64); 2]> {
     let spans = workload::spans(disk, &mut Default::default())?;
     let file = File::open(disk)?;

@@ -1,4 +1,4 @@
-//! Opening an image whose map is wide, and reading one that has many generations behind it.
+//! Opening an image with a wide map, and reading an image after many generations.
 
 use std::path::Path;
 
@@ -14,21 +14,21 @@ use crate::watched::Watched;
 use crate::workload::{self, Result};
 use crate::{WideDisk, made_up_disk};
 
-/// What opening takes.
+/// The cost of opening an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Open {
-    /// Reads.
+    /// The number of reads.
     pub reads: usize,
-    /// Bytes read.
+    /// The bytes read.
     pub bytes: u64,
     /// Milliseconds, the median of many.
     pub millis: f64,
 }
 
-/// Opens an image with a map of 1 TiB, made up in a store in `folder`.
+/// Opens an image with a map of 1 TiB, generated in a store in `folder`.
 ///
 /// # Errors
-/// Those of the store.
+/// Any store error.
 pub fn one_tib(folder: &Path) -> Result<Open> {
     let store = Store::create_folder(folder, StoreOptions::default())?;
     store.import(Source::device(&WideDisk::of_one_tib()), &ImportOptions::named("wide".parse()?))?;
@@ -51,7 +51,7 @@ pub fn one_tib(folder: &Path) -> Result<Open> {
 #[derive(Debug)]
 struct Changed<'a> {
     base: &'a dyn BlockDevice,
-    /// First block, and the new content of it and those after it.
+    /// The first block of each run, and its new content.
     runs: Vec<(u64, Vec<u8>)>,
 }
 
@@ -80,13 +80,12 @@ impl BlockDevice for Changed<'_> {
     }
 }
 
-/// Generations of a real disk, each of which changes a few runs of blocks; and the last of them
-/// imported at once.
+/// Generations of a real disk, each changing a few runs of blocks, and the last one imported at once.
 #[derive(Debug)]
 pub struct Generations {
     deep: Image,
     flat: Image,
-    /// Blocks that hold data.
+    /// Offsets of the blocks that hold data.
     places: Vec<u64>,
 }
 
@@ -94,7 +93,7 @@ impl Generations {
     /// Makes `count` generations of the disk at `path`.
     ///
     /// # Errors
-    /// Those of importing.
+    /// Any import error.
     pub fn make(path: &Path, count: u64) -> Result<Self> {
         const RUNS: u64 = 20;
         const RUN_BLOCKS: u64 = 16;
@@ -127,19 +126,18 @@ impl Generations {
         Ok(Self { deep: newest, flat: flat.image(&"flat".parse()?)?, places })
     }
 
-    /// Hot reads of 4 KiB, each of which looks up its block: of the last generation, against the flat
-    /// image.
+    /// Times hot reads of 4 KiB, each with its map lookup: the last generation against the flat image.
     ///
     /// # Errors
-    /// Those of reading.
+    /// Any read error.
     pub fn reads(&self, runs: usize) -> Result<Pairs> {
         self.time(runs, |image, at, out| image.read_at(at, out))
     }
 
-    /// Look-ups alone.
+    /// Times map lookups alone.
     ///
     /// # Errors
-    /// Those of looking up.
+    /// Any lookup error.
     pub fn maps(&self, runs: usize) -> Result<Pairs> {
         self.time(runs, |image, at, out| image.map(at, out.len() as u64).map(drop))
     }

@@ -9,13 +9,13 @@ use crate::floor;
 use crate::paired::{Pairs, seconds};
 use crate::workload::{self, Frames, Result};
 
-/// Bytes of a request.
+/// Bytes per request.
 pub const REQUEST_LEN: u64 = 1 << 20;
 
-/// Requests for all the data of a disk, in order; none crosses a hole.
+/// Returns requests for all the data of a disk, in order; none crosses a hole.
 ///
 /// # Errors
-/// Those of its map.
+/// Any error of the disk's map.
 pub fn requests(image: &Image) -> Result<Vec<(u64, usize)>> {
     let mut requests = Vec::new();
     for (start, len) in workload::data_ranges(image)? {
@@ -29,10 +29,10 @@ pub fn requests(image: &Image) -> Result<Vec<(u64, usize)>> {
     Ok(requests)
 }
 
-/// Reads them all, on so many threads.
+/// Makes all requests on `threads` threads.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn read_all(image: &Image, requests: &[(u64, usize)], threads: usize) -> Result<()> {
     let next = AtomicUsize::new(0);
     let one = || -> melv::Result<()> {
@@ -55,7 +55,7 @@ pub fn read_all(image: &Image, requests: &[(u64, usize)], threads: usize) -> Res
 /// Times sequential reads of image `name` against bare reading and decoding of its frames.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn measure(
     folder: &Path,
     name: &str,
@@ -82,14 +82,14 @@ pub fn measure(
     Ok((pairs, requests.iter().map(|request| request.1 as u64).sum()))
 }
 
-/// Frames held in memory for the scaling of a bare decoder.
+/// Bytes of plaintext held in memory to scale the bare decoder.
 const SCALING_LEN: usize = 128 << 20;
 
-/// How much faster `threads` threads are than one, at sequential reads and at bare decoding: as pairs, so
-/// that the first over the second is the ratio.
+/// Returns the speedup of `threads` threads over one, for sequential reads and for bare decoding. The pairs
+/// hold speedups, so that ours over the floor is the ratio.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn scaling(folder: &Path, name: &str, frames: &Frames, threads: usize, runs: usize) -> Result<Pairs> {
     let open = || workload::image(folder, name, 64 << 20, VerifyMode::Guard);
     let requests = requests(&open()?)?;
@@ -102,10 +102,10 @@ pub fn scaling(folder: &Path, name: &str, frames: &Frames, threads: usize, runs:
     Pairs::time(runs, || Ok(bare(1)? / bare(threads)?), || Ok(read(1)? / read(threads)?))
 }
 
-/// Bytes decoded by a read of image `name` from front to back, over its data.
+/// Returns the bytes decoded by a front-to-back read of image `name`, over the bytes of its data.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn amplification(folder: &Path, name: &str) -> Result<f64> {
     let store = Store::open_folder(folder, StoreOptions::default())?;
     let image = store.image(&name.parse()?)?;

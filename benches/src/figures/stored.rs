@@ -1,4 +1,4 @@
-//! What the eight disks take in a store, and the extent records of their maps.
+//! The stored size of the eight disks, and of the extent records of their maps.
 
 use std::path::Path;
 
@@ -8,21 +8,21 @@ use crate::workload::{self, DISKS, Result};
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// What is stored, in MiB.
+/// Stored sizes, in MiB.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored {
     /// All files but the index.
     pub stored_mib: f64,
-    /// Different blocks.
+    /// Distinct blocks.
     pub unique_mib: f64,
     /// Blocks that are not zero.
     pub data_mib: f64,
 }
 
-/// Takes stock of a store.
+/// Measures the space of a store.
 ///
 /// # Errors
-/// Those of reading it.
+/// Any read error.
 pub fn stored(folder: &Path) -> Result<Stored> {
     let space = Store::open_folder(folder, StoreOptions::default())?.space()?;
     Ok(Stored {
@@ -32,11 +32,11 @@ pub fn stored(folder: &Path) -> Result<Stored> {
     })
 }
 
-/// MiB of map for each TiB of data of every image: its leaves as stored and its root, which is a little
-/// more than their extent records alone.
+/// Returns the MiB of map per TiB of data for every image: stored leaves and the root, slightly more than the
+/// extent records alone.
 ///
 /// # Errors
-/// Those of reading.
+/// Any read error.
 pub fn map_mib_per_tib(folder: &Path) -> Result<Vec<(String, f64)>> {
     let mut found = Vec::new();
     for name in DISKS {

@@ -1,14 +1,14 @@
-//! What a run was a run of: commit, time and machine.
+//! The facts of a run: commit, time and machine.
 
 use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Found when a report begins.
+/// The facts, collected when a report begins.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
-    /// `None` where git does not say.
+    /// The commit; `None` if git does not report one.
     pub commit: Option<String>,
     pub dirty: bool,
     /// RFC 3339, UTC.
@@ -17,7 +17,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Asks git, the clock and the kernel.
+    /// Queries git, the clock and the kernel.
     pub fn find() -> Self {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self {
@@ -29,7 +29,7 @@ impl Facts {
     }
 }
 
-/// What git prints in the sources' folder; the one they were built in, for binaries that were not moved.
+/// Returns git's output in the sources' folder, as recorded by the build: moved binaries do not find it.
 fn git(args: &[&str]) -> Option<String> {
     let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -46,7 +46,7 @@ fn machine() -> String {
     format!("{cpu}, {cores}, {memory}, Linux {}", kernel.trim())
 }
 
-/// The value of the first line `name : value` of a file.
+/// Returns the value of the first line `name : value` of a file.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let (_, value) =
@@ -54,7 +54,7 @@ fn field(path: &str, name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-/// Seconds since 1970 as a date and time of UTC.
+/// Formats seconds since 1970 as a UTC date and time.
 pub(super) fn rfc3339(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Days since 1 March of year 0, so that a leap day is the last of its year.

@@ -1,4 +1,4 @@
-//! The report as a page that needs nothing but itself.
+//! The report as a self-contained page.
 
 use std::fmt::Write as _;
 
@@ -41,7 +41,7 @@ figure svg{display:block;width:100%;min-width:640px;height:auto}
 .key b{font-weight:600}
 ";
 
-/// The whole page.
+/// Renders the whole page.
 pub(super) fn page(report: &Report) -> String {
     let groups = rows::groups(report);
     let plots = plot::all(report).map(|plot| format!("<figure>{}</figure>\n", plot.svg.inline(plot.title)));
@@ -90,7 +90,7 @@ fn banner(reasons: &[String]) -> String {
     )
 }
 
-/// How many figures are as they must be, and which are not.
+/// Counts the figures within their limits and names the others.
 fn summary(groups: &[Group<'_>]) -> String {
     let rows = || groups.iter().flat_map(|group| &group.rows);
     let count = |verdict| rows().filter(|row| row.verdict == verdict).count();

@@ -7,7 +7,7 @@ use super::limits::figures;
 use super::record::Value;
 use super::samples::median;
 
-/// The object, a field a line.
+/// Writes the object, one field per line.
 pub(super) fn text(report: &Report) -> String {
     let object = object(report);
     let lines: Vec<_> = object.iter().map(|(name, value)| format!("  {}: {value}", json!(name))).collect();
@@ -41,7 +41,7 @@ fn object(report: &Report) -> Map<String, Json> {
     object
 }
 
-/// What figures must be and should be in this report.
+/// Returns the limits and aims of the figures in this report.
 fn limits(report: &Report) -> Json {
     let limited = figures().filter_map(|figure| {
         let limits = figure.limits_in(|field| report.value(field));
@@ -50,7 +50,7 @@ fn limits(report: &Report) -> Json {
     Json::Object(limited.collect())
 }
 
-/// What the plots were drawn from.
+/// Returns the data of the plots.
 fn plots(report: &Report) -> Json {
     let latencies = report.latencies.iter().map(|one| (one.series.clone(), json!(one.quantiles)));
     let throughput = report.throughput.iter().map(|one| (one.series.clone(), json!(one.points)));

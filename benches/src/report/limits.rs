@@ -1,6 +1,6 @@
-//! The figures that a report must have, and what each must be and should be.
+//! The figures that a report must have, each with its limit and aim.
 
-/// Which direction is the better one.
+/// The better direction of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
     /// Less is better: times, sizes.
@@ -9,7 +9,7 @@ pub enum Better {
     Higher,
 }
 
-/// A figure of the report, with its limits as they are on the machine and disks they were made for.
+/// A figure of the report, with its limits for the machine and disks they were set on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Figure {
     pub name: &'static str,
@@ -18,11 +18,11 @@ pub(super) struct Figure {
     pub better: Better,
     must: Option<f64>,
     aim: Option<f64>,
-    /// A field of the report and its value where the limits were made: the limits go with it.
+    /// A field of the report and its value at the time the limits were set: the limits scale with it.
     goes_with: Option<(&'static str, f64)>,
 }
 
-/// What a figure must be and should be in this report.
+/// The limit and the aim of a figure in this report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Limits {
     pub must: Option<f64>,
@@ -31,7 +31,7 @@ pub(super) struct Limits {
 
 const MIB: f64 = 1_048_576.0;
 
-/// Every figure that a report must have, by what it is about.
+/// Every figure that a report must have, by topic.
 pub(super) const GROUPS: &[(&str, &[Figure])] = &[
     (
         "Cold and hot reads",
@@ -88,7 +88,7 @@ pub(super) const GROUPS: &[(&str, &[Figure])] = &[
     ),
 ];
 
-/// Every figure of every group.
+/// Returns every figure of every group.
 pub(super) fn figures() -> impl Iterator<Item = &'static Figure> {
     GROUPS.iter().flat_map(|(_, figures)| *figures)
 }
@@ -114,7 +114,7 @@ impl Figure {
         Self { goes_with: Some((field, there)), ..self }
     }
 
-    /// The limits in a report whose fields `value` tells.
+    /// Returns the limits in a report whose fields `value` looks up.
     pub fn limits_in(&self, value: impl Fn(&str) -> Option<f64>) -> Limits {
         let factor =
             self.goes_with.and_then(|(field, there)| Some(value(field)? / there)).filter(|f| f.is_finite());
@@ -124,7 +124,7 @@ impl Figure {
 }
 
 impl Better {
-    /// Whether a figure is as good as a limit. What is no number is not.
+    /// Whether a figure is as good as a limit. NaN is not.
     pub fn meets(self, value: f64, limit: f64) -> bool {
         match self {
             Self::Lower => value <= limit,
@@ -132,7 +132,7 @@ impl Better {
         }
     }
 
-    /// How a limit is written in front of its number.
+    /// Returns the sign written in front of a limit.
     pub const fn sign(self) -> &'static str {
         match self {
             Self::Lower => "≤",

@@ -1,9 +1,9 @@
-//! The report of one run of the benches: figures, floors, paired ratios and plots are put in, and
-//! `report.json`, a page that needs nothing else, three plots as files and a table come out.
+//! The report of one run of the benches. Takes figures, floors, paired ratios and plots; writes
+//! `report.json`, a self-contained page, three plots as files, and a table.
 //!
-//! A report judges itself. It is *broken* where its figures cannot be trusted: too few samples, a ratio
-//! that beats its floor (then the floor is wrong), a figure missing, given twice or no number. A figure
-//! that is worse than it must be is *short*: bad news, but news.
+//! A report judges itself. It is *broken* if its figures cannot be trusted. Reasons are too few samples, a
+//! ratio that beats its floor (the floor is wrong), or a figure missing, given twice or not a number. A
+//! figure worse than its limit is *short*: bad news, but news.
 //!
 //! ```text
 //! record    what measurements put in               facts   commit, date, machine

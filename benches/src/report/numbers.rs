@@ -1,6 +1,6 @@
-//! How numbers are written for readers.
+//! Numbers formatted for readers.
 
-/// A figure of a table: as many decimals as its size deserves, three for ratios and other bare numbers.
+/// Formats a figure of a table: decimals by magnitude, three for ratios and other bare numbers.
 pub(super) fn figure(value: f64, unit: &str) -> String {
     let size = value.abs();
     if !value.is_finite() {
@@ -14,12 +14,12 @@ pub(super) fn figure(value: f64, unit: &str) -> String {
     }
 }
 
-/// A limit: two decimals for ratios.
+/// Formats a limit: two decimals for ratios.
 pub(super) fn limit(value: f64, unit: &str) -> String {
     if unit.is_empty() && value < 2.0 { format!("{value:.2}") } else { figure(value, unit) }
 }
 
-/// Thousands set apart, with a narrow space that does not break, in what has five digits or more.
+/// Separates thousands with a narrow no-break space in numbers of five digits or more.
 pub(super) fn grouped(number: &str) -> String {
     let (sign, rest) = number.split_at(usize::from(number.starts_with('-')));
     let (whole, fraction) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
@@ -33,7 +33,7 @@ pub(super) fn grouped(number: &str) -> String {
     format!("{sign}{}{fraction}", digits.collect::<String>())
 }
 
-/// Three significant digits, without zeros at the end.
+/// Formats with three significant digits, without trailing zeros.
 pub(super) fn short(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return "0".into();
@@ -43,7 +43,7 @@ pub(super) fn short(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
-/// A time, in the unit that leaves it readable.
+/// Formats a time in a readable unit.
 pub(super) fn duration(nanos: f64) -> String {
     let (unit, size) = [("s", 1e9), ("ms", 1e6), ("µs", 1e3)]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The report itself: what measurements put in.
+//! The report itself, as filled by the measurements.
 
 use super::facts::Facts;
 use super::limits::{Better, figures};
@@ -13,7 +13,7 @@ pub(super) const RESERVED: [&str; 9] =
 pub struct Report {
     pub(super) runs: usize,
     pub(super) facts: Facts,
-    /// In the order they came.
+    /// The values, in the order of insertion.
     pub(super) entries: Vec<Entry>,
     pub(super) latencies: Vec<Latencies>,
     pub(super) throughput: Vec<Throughput>,
@@ -21,22 +21,22 @@ pub struct Report {
     reasons: Vec<String>,
 }
 
-/// What one chunk size and level of compression make of the disks.
+/// The stored size and read time of one chunk size and compression level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrontierPoint {
-    /// Size of a chunk.
+    /// The size of a chunk, in KiB.
     pub chunk_kib: u32,
-    /// Level of compression.
+    /// The compression level.
     pub level: i32,
-    /// What the store then takes.
+    /// The stored size, in MiB.
     pub stored_mib: f64,
-    /// What a cold read of 4 KiB then takes.
+    /// The time of a cold read of 4 KiB, in microseconds.
     pub cold_us: f64,
-    /// Whether this is what melv does unless told otherwise.
+    /// Whether this is melv's default.
     pub is_default: bool,
 }
 
-/// A named value under its name in the JSON.
+/// A value under its name in the JSON.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub name: String,
@@ -47,18 +47,18 @@ pub(super) struct Entry {
 pub(super) enum Value {
     Number(f64),
     Text(String),
-    /// Samples of paired runs; the direction that beats, where the ratio is one to a floor.
+    /// Samples of paired runs; for a ratio to a floor, also the direction that beats it.
     Ratio(Vec<f64>, Option<Better>),
 }
 
-/// A distribution of latencies: shares and nanoseconds, rising.
+/// A distribution of latencies: shares and nanoseconds, ascending.
 #[derive(Debug, Clone)]
 pub(super) struct Latencies {
     pub series: String,
     pub quantiles: Vec<(f64, u64)>,
 }
 
-/// Threads and MB/s, by threads.
+/// Threads and MB/s, sorted by threads.
 #[derive(Debug, Clone)]
 pub(super) struct Throughput {
     pub series: String,
@@ -66,7 +66,7 @@ pub(super) struct Throughput {
 }
 
 impl Report {
-    /// An empty report of `runs` paired runs per ratio, of this commit, machine and moment.
+    /// Makes an empty report of `runs` paired runs per ratio, with the current commit, machine and time.
     #[must_use]
     pub fn new(runs: usize) -> Self {
         Self::of(runs, Facts::find())
@@ -88,7 +88,7 @@ impl Report {
         report
     }
 
-    /// Puts in a figure.
+    /// Adds a figure.
     pub fn number(&mut self, name: &str, value: f64) {
         if !value.is_finite() {
             self.broken(format!("{name}: not a number"));
@@ -96,42 +96,42 @@ impl Report {
         self.put(name, Value::Number(value));
     }
 
-    /// Puts in a floor, in the unit of what it is the floor of, as `floor_NAME`. It is shown beside the
-    /// figure NAME where there is one.
+    /// Adds a floor as `floor_NAME`, in the unit of its figure. It is shown beside the figure NAME if there
+    /// is one.
     pub fn floor(&mut self, name: &str, value: f64) {
         self.number(&format!("floor_{name}"), value);
     }
 
-    /// Puts in the ratios of paired runs: the median as NAME, all of them as `NAME_samples`. Fewer than
-    /// nine break the report.
+    /// Adds the ratios of paired runs: the median as NAME, all of them as `NAME_samples`. Fewer than nine
+    /// break the report.
     pub fn ratio(&mut self, name: &str, samples: Vec<f64>) {
         self.put_ratio(name, samples, None);
     }
 
-    /// As [`Self::ratio`], of ratios to a floor: a median that beats it by more than 3 % in the direction
-    /// `better` breaks the report, as then the floor is no floor.
+    /// Does the same as [`Self::ratio`] for ratios to a floor. A median that beats the floor by more than 3 %
+    /// in the direction `better` breaks the report: the floor is wrong.
     pub fn ratio_to_floor(&mut self, name: &str, samples: Vec<f64>, better: Better) {
         self.put_ratio(name, samples, Some(better));
     }
 
-    /// Says that this report's figures cannot be trusted, and why.
+    /// Records a reason not to trust this report's figures.
     pub fn broken(&mut self, why: String) {
         self.reasons.push(why);
     }
 
-    /// Puts in words.
+    /// Adds a text.
     pub fn text(&mut self, name: &str, value: &str) {
         self.put(name, Value::Text(value.into()));
     }
 
-    /// Puts in the latencies of all reads of a series. One named `floor…` is drawn dashed.
+    /// Adds the latencies of all reads of a series. A series named `floor…` is drawn dashed.
     pub fn latencies(&mut self, series: &str, nanos: Vec<u64>) {
         let known = self.latencies.iter().any(|known| known.series == series);
         self.check_series(series, known, nanos.is_empty());
         self.latencies.push(Latencies { series: series.into(), quantiles: samples::quantiles(nanos) });
     }
 
-    /// Puts in MB/s by threads. A series named `floor…` is drawn dashed.
+    /// Adds MB/s by threads. A series named `floor…` is drawn dashed.
     pub fn throughput(&mut self, series: &str, mut points: Vec<(u32, f64)>) {
         let known = self.throughput.iter().any(|known| known.series == series);
         self.check_series(series, known, points.is_empty());
@@ -142,7 +142,7 @@ impl Report {
         self.throughput.push(Throughput { series: series.into(), points });
     }
 
-    /// Puts in size against cold latency; further calls add points.
+    /// Adds points of size against cold latency to those of earlier calls.
     pub fn frontier(&mut self, points: Vec<FrontierPoint>) {
         if points.iter().any(|point| !(point.stored_mib.is_finite() && point.cold_us.is_finite())) {
             self.broken("frontier: not a number".into());
@@ -150,13 +150,13 @@ impl Report {
         self.frontier.extend(points);
     }
 
-    /// Whether the figures cannot be trusted. A report is broken until it has every figure that it must.
+    /// Whether the figures cannot be trusted. A report is broken until it has every required figure.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         !self.reasons().is_empty()
     }
 
-    /// Why the report is broken: what was found on the way, then what is missing.
+    /// Returns the reasons that the report is broken: first the recorded ones, then the missing figures.
     pub(super) fn reasons(&self) -> Vec<String> {
         let missing: Vec<_> =
             figures().map(|figure| figure.name).filter(|name| self.value(name).is_none()).collect();
@@ -167,7 +167,7 @@ impl Report {
         reasons
     }
 
-    /// The number under a name, the median for ratios.
+    /// Returns the number under a name; for ratios, the median.
     pub(super) fn value(&self, name: &str) -> Option<f64> {
         match &self.entry(name)?.value {
             Value::Number(number) => Some(*number),

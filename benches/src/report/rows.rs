@@ -4,7 +4,7 @@ use super::Report;
 use super::limits::{Better, Figure, GROUPS, Limits, figures};
 use super::record::Value;
 
-/// Rows about one thing.
+/// Rows on one topic.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
     pub title: &'static str,
@@ -22,25 +22,25 @@ pub(super) struct Row<'a> {
     pub better: Better,
     pub limits: Limits,
     pub verdict: Verdict,
-    /// Those of a ratio.
+    /// The samples of a ratio.
     pub samples: &'a [f64],
 }
 
-/// What a figure is when held against its limits.
+/// The result of holding a figure against its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// As good as it should be.
+    /// The aim is met.
     Aim,
-    /// As good as it must be.
+    /// The limit is met.
     Ok,
     Short,
     Missing,
-    /// Nothing to hold it against.
+    /// There is no limit.
     Free,
 }
 
 impl Verdict {
-    /// As tables name it.
+    /// Returns the word for tables.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Aim | Self::Ok => "ok",
@@ -62,7 +62,7 @@ impl Verdict {
     }
 }
 
-/// Every figure that a report must have, then those that it has besides, then floors of nothing shown.
+/// Returns the rows: required figures, other figures, then floors without a figure.
 pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
     let mut groups: Vec<_> = GROUPS
         .iter()
@@ -120,7 +120,7 @@ fn other<'a>(report: &'a Report, name: &'a str) -> Row<'a> {
     }
 }
 
-/// The unit that a name ends in.
+/// Returns the unit of the name's suffix.
 fn unit_of(name: &str) -> &'static str {
     let units = [
         ("_ns", "ns"),

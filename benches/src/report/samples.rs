@@ -1,14 +1,14 @@
-//! Samples: their middle, their quantiles, and when they are not to be believed.
+//! Samples: their median, their quantiles, and checks that they are credible.
 
 use super::Better;
 
-/// Fewer samples than this say nothing.
+/// The fewest samples that a ratio needs.
 pub(super) const LEAST_SAMPLES: usize = 9;
 
-/// How far a median may be on the wrong side of its floor before the floor is taken to be wrong.
+/// The margin by which a median may beat its floor before the floor is taken to be wrong.
 const CREDIBLE: f64 = 0.03;
 
-/// The value in the middle, or between the two in the middle; NaN of nothing.
+/// Returns the median: the middle value or the midpoint of the two in the middle; NaN if empty.
 pub(super) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -20,7 +20,7 @@ pub(super) fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// What is wrong with the samples of a ratio, as reasons.
+/// Returns the faults of a ratio's samples, as reasons.
 pub(super) fn faults(name: &str, samples: &[f64], floor: Option<Better>) -> Vec<String> {
     let mut faults = Vec::new();
     if samples.len() < LEAST_SAMPLES {
@@ -41,7 +41,7 @@ pub(super) fn faults(name: &str, samples: &[f64], floor: Option<Better>) -> Vec<
     faults
 }
 
-/// The quantiles that a distribution is cut down to: every half per cent, and the tail.
+/// Reduces a distribution to its quantiles: every half per cent, and the tail.
 pub(super) fn quantiles(mut nanos: Vec<u64>) -> Vec<(f64, u64)> {
     nanos.sort_unstable();
     let Some(last) = nanos.len().checked_sub(1) else { return Vec::new() };
@@ -50,7 +50,7 @@ pub(super) fn quantiles(mut nanos: Vec<u64>) -> Vec<(f64, u64)> {
     steps.map(|share| (share, nanos[rank(share)])).collect()
 }
 
-/// One of the quantiles.
+/// Returns one of the quantiles.
 pub(super) fn quantile(quantiles: &[(f64, u64)], share: f64) -> Option<u64> {
     quantiles.iter().find(|(at, _)| *at >= share - 1e-9).map(|(_, nanos)| *nanos)
 }

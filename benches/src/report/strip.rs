@@ -8,8 +8,8 @@ const WIDTH: f64 = 190.0;
 const HEIGHT: f64 = 24.0;
 const MARGIN: f64 = 7.0;
 
-/// Samples as dots, their median, where the floor is, and what lies beyond the limit; nothing for what
-/// has no samples.
+/// Draws the samples as dots, their median, the floor, and the range beyond the limit; `None` without
+/// samples.
 pub(super) fn svg(row: &Row<'_>) -> Option<String> {
     let samples: Vec<f64> = row.samples.iter().copied().filter(|sample| sample.is_finite()).collect();
     if samples.is_empty() {

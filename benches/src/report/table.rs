@@ -7,7 +7,7 @@ use super::rows::{Group, Row};
 
 const HEADS: [&str; 6] = ["figure", "measured", "floor", "must", "aim", ""];
 
-/// The table, then why the report is broken, if it is.
+/// Returns the table, then the reasons if the report is broken.
 pub(super) fn text(groups: &[Group<'_>], reasons: &[String]) -> String {
     let mut lines = vec![HEADS.map(String::from)];
     lines.extend(groups.iter().flat_map(|group| &group.rows).map(cells));

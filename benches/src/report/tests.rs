@@ -1,4 +1,4 @@
-//! A filled report, and what each rule makes of one that breaks it.
+//! A complete report, and the effect of each rule on a report that breaks it.
 
 use std::env;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn facts() -> Facts {
     }
 }
 
-/// Samples around a middle, the same each time.
+/// Returns samples around a middle, the same each time.
 fn around(middle: f64) -> Vec<f64> {
     (0..15).map(|at| middle + f64::from((at * 7) % 15 - 7) * 0.003).collect()
 }
@@ -54,7 +54,7 @@ fn frontier() -> Vec<FrontierPoint> {
     points
 }
 
-/// Everything that a report must have, but for some.
+/// Makes a complete report without the named figures.
 fn without(left_out: &[&str]) -> Report {
     let mut report = Report::of(15, facts());
     let numbers = [
@@ -202,7 +202,7 @@ fn beating_a_floor_breaks() {
             breaks(&report, "beats its floor");
         }
     }
-    // A ratio to something else than a floor may be anything.
+    // A ratio to something other than a floor may have any value.
     assert!(!without(&[]).reasons().iter().any(|reason| reason.contains("hot_4k_vs_pread")));
 }
 
@@ -308,7 +308,7 @@ fn text_is_escaped() {
 #[test]
 fn files_are_written() {
     let folder = tempfile::tempdir().unwrap();
-    // To look at: MELV_REPORT=some/folder.
+    // MELV_REPORT=some/folder keeps the files for a look.
     let path = env::var_os("MELV_REPORT").map_or(folder.path().join("made"), PathBuf::from);
     full().write(&path).unwrap();
     for name in ["latency", "threads", "frontier"] {
@@ -317,6 +317,6 @@ fn files_are_written() {
         assert!(!svg.contains("var("), "colours are written out");
     }
     assert!(path.join("report.html").exists() && path.join("report.json").exists());
-    // A report with nothing in it can be written too.
+    // An empty report can be written too.
     Report::new(0).write(&folder.path().join("empty")).unwrap();
 }

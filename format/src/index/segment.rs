@@ -147,8 +147,9 @@ impl Segment {
         {
             return Err(SegmentError::Damaged);
         }
-        let layout =
-            Layout::new(lists, entries).filter(|layout| layout.end == object.len()).ok_or(SegmentError::Damaged)?;
+        let layout = Layout::new(lists, entries)
+            .filter(|layout| layout.end == object.len())
+            .ok_or(SegmentError::Damaged)?;
         head.resize(layout.pages_offset as usize, 0);
         object.read_exact_at(&mut head, 0)?;
         let head = checked(&head)?;
@@ -224,7 +225,11 @@ impl Segment {
     }
 
     /// Calls `look` with the entries of page `number`, from those that were looked at lately or read.
-    fn with_recent<R>(&self, number: u64, look: impl FnOnce(&[[u8; ENTRY_LEN]]) -> R) -> Result<R, SegmentError> {
+    fn with_recent<R>(
+        &self,
+        number: u64,
+        look: impl FnOnce(&[[u8; ENTRY_LEN]]) -> R,
+    ) -> Result<R, SegmentError> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.is_empty() {
             recent.resize_with(RECENT_PAGES_MAX.min(self.layout.pages as usize), || None);
@@ -279,7 +284,8 @@ impl Segment {
 
 /// Splits the digest off the end of `bytes` and checks it.
 fn checked(bytes: &[u8]) -> Result<&[u8], SegmentError> {
-    let (content, digest) = bytes.split_at_checked(bytes.len().wrapping_sub(DIGEST_LEN)).ok_or(SegmentError::Damaged)?;
+    let (content, digest) =
+        bytes.split_at_checked(bytes.len().wrapping_sub(DIGEST_LEN)).ok_or(SegmentError::Damaged)?;
     if object_digest(content).0 == digest { Ok(content) } else { Err(SegmentError::Damaged) }
 }
 

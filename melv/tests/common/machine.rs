@@ -1,5 +1,5 @@
-//! Machines whose power can go: objects in memory, and folders on a modelled disk whose names are
-//! durable in one order or each for itself.
+//! Machines that can lose power: objects in memory, and folders on a modelled disk whose names become durable
+//! in order or independently.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
@@ -14,27 +14,27 @@ use melv::{MemoryStorage, Storage, Store, StoreOptions};
 
 pub type Contents = BTreeMap<String, Vec<u8>>;
 
-/// A storage that can lose its power.
+/// A storage that can lose power.
 pub trait Machine: Storage + Clone + 'static {
-    /// One that holds these objects, all durable.
+    /// Makes a machine that holds these objects, all durable.
     fn with(contents: &Contents) -> Self;
-    /// All objects; locks are none.
+    /// Returns all objects, without locks.
     fn contents(&self) -> Contents;
-    /// Replaces an object's bytes, or makes it.
+    /// Replaces an object's bytes, or creates it.
     fn put(&self, name: &str, bytes: Vec<u8>);
-    /// One that has the same bytes and no locks: what is left when all processes were killed.
+    /// Returns a machine with the same bytes and no locks, as after all processes were killed.
     fn after_kill(&self) -> Self;
-    /// One of the states in which it may come up after the power went.
+    /// Returns one of the states that a power loss may leave.
     fn power_loss(&self, seed: u64) -> Self;
 }
 
-/// Opens the store on a machine, or makes it; the handle is not the one that made it.
+/// Opens the store on a machine, creating it first if needed, through a separate handle.
 pub fn store_on(machine: &impl Machine) -> Store {
     Store::create(machine.clone(), StoreOptions::default()).expect("a store");
     Store::open(machine.clone(), StoreOptions::default()).expect("a store")
 }
 
-/// Everything that is neither a reference nor the index.
+/// Returns all objects except references and the index.
 pub fn committed_on(machine: &impl Machine) -> Contents {
     let mut contents = machine.contents();
     contents.retain(|name, _| !name.starts_with("refs/") && !name.starts_with("index/"));
@@ -65,7 +65,7 @@ impl Machine for MemoryStorage {
     }
 }
 
-/// A folder on a modelled disk; `LOOSE` says in which order names are durable.
+/// A folder on a modelled disk; `LOOSE` sets whether names become durable in any order.
 #[derive(Debug, Clone)]
 pub struct Modelled<const LOOSE: bool> {
     fs: ModelFs,

@@ -1,5 +1,5 @@
-//! What the tests share: disks made from seeds, a storage that watches or hooks every operation,
-//! and the questions that are asked of a store again and again.
+//! Shared test code: disks made from seeds, a storage that logs or hooks every operation, and common
+//! assertions about a store.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
@@ -33,7 +33,7 @@ impl Rng {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `end`, which is not zero.
+    /// Returns a number below `end`, which is not zero.
     pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
@@ -46,21 +46,21 @@ impl Rng {
     }
 }
 
-/// A block that does not compress; other seeds give other blocks.
+/// Makes an incompressible block; other seeds give other blocks.
 pub fn noise(seed: u64) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     Rng::new(seed).fill(&mut block);
     block
 }
 
-/// A block that compresses well; other seeds give other blocks.
+/// Makes a block that compresses well; other seeds give other blocks.
 pub fn text(seed: u64) -> Vec<u8> {
     let line = format!("{seed:020}: the quick brown fox jumps over the lazy dog\n");
     line.bytes().cycle().take(BLOCK).collect()
 }
 
-/// A disk of `size` bytes, any number: runs of zeros, of blocks from a small pool, of
-/// compressible and of incompressible blocks.
+/// Makes a disk of `size` bytes, any number: runs of zeros, of blocks from a small pool, of compressible and
+/// of incompressible blocks.
 pub fn random_disk(seed: u64, size: usize) -> Vec<u8> {
     let mut rng = Rng::new(seed);
     let mut disk = Vec::with_capacity(size + BLOCK);
@@ -129,7 +129,7 @@ impl SeedDisk {
         self.blocks.extend((0..count).map(|n| (first + n, seed + n)));
     }
 
-    /// A sparse disk with `per_leaf` blocks at the start of every 256 MiB.
+    /// Makes a sparse disk with `per_leaf` blocks at the start of every 256 MiB.
     pub fn with_every_leaf(size: u64, per_leaf: u64) -> Self {
         let mut disk = Self { size, blocks: BTreeMap::new() };
         for leaf in 0..size.div_ceil(256 << 20) {
@@ -190,8 +190,8 @@ pub fn options(text: &str) -> ImportOptions<'static> {
     ImportOptions::named(name(text))
 }
 
-/// Opens the store, or makes it. The handle is not the one that made it, so that the store's own
-/// header does not count as brought by its first import.
+/// Opens the store, creating it first if needed. The separate handle keeps the store's own header out of the
+/// first import's figures.
 pub fn store_in(storage: &MemoryStorage) -> Store {
     Store::create(storage.clone(), StoreOptions::default()).expect("a store");
     Store::open(storage.clone(), StoreOptions::default()).expect("a store")
@@ -233,21 +233,21 @@ pub fn assert_clean(store: &Store) {
     assert!(report.damaged.is_empty(), "{:#?}", report.damaged);
 }
 
-/// Everything in the storage but the references, whose records hold the time.
+/// Returns all objects except the references, whose records hold the time.
 pub fn but_refs(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
     let mut contents = storage.contents();
     contents.retain(|name, _| !name.starts_with("refs/"));
     contents
 }
 
-/// Everything that is neither a reference nor the index.
+/// Returns all objects except references and the index.
 pub fn committed(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
     let mut contents = but_refs(storage);
     contents.retain(|name, _| !name.starts_with("index/"));
     contents
 }
 
-/// A machine that has the same bytes and no locks: what is left when a process was killed.
+/// Returns a machine with the same bytes and no locks, as after a process was killed.
 pub fn after_kill(storage: &MemoryStorage) -> MemoryStorage {
     let copy = MemoryStorage::new();
     storage.contents().into_iter().for_each(|(name, bytes)| copy.put(&name, bytes));
@@ -260,7 +260,7 @@ pub fn put_all(contents: &BTreeMap<String, Vec<u8>>) -> MemoryStorage {
     storage
 }
 
-/// The sizes of two storages' objects, where they differ: better to read than their bytes.
+/// Compares two storages and shows the sizes of differing objects, which read better than their bytes.
 pub fn assert_same_objects(
     found: &BTreeMap<String, Vec<u8>>,
     expected: &BTreeMap<String, Vec<u8>>,
@@ -281,7 +281,7 @@ pub fn assert_same_objects(
 pub struct Seen(HashSet<[u8; 32]>);
 
 impl Seen {
-    /// Bytes of non-zero blocks, and of those that were not seen before.
+    /// Returns the bytes of non-zero blocks, and of those not seen before.
     pub fn add(&mut self, disk: &[u8]) -> (u64, u64) {
         let (mut data, mut new) = (0, 0);
         for block in disk.chunks(BLOCK) {
@@ -320,7 +320,7 @@ pub enum Op {
 
 type Hook = Arc<dyn Fn(&Op) -> io::Result<()> + Send + Sync>;
 
-/// Passes everything on, remembers it, and asks a hook first.
+/// A storage that calls a hook first, logs the operation, and passes it on.
 #[derive(Clone)]
 pub struct Watched<S> {
     inner: S,
@@ -343,12 +343,12 @@ impl<S: Storage> Watched<S> {
         Self { inner, log: Arc::default(), hook: Arc::new(hook) }
     }
 
-    /// What happened since this was last asked.
+    /// Returns the operations since the last call.
     pub fn take(&self) -> Vec<Op> {
         std::mem::take(&mut *self.log.lock().expect("log"))
     }
 
-    /// The reads since this was last asked: object, offset, length.
+    /// Returns the reads since the last call: object, offset, length.
     pub fn take_reads(&self) -> Vec<(String, u64, u64)> {
         let reads = self.take().into_iter().filter_map(|op| match op {
             Op::Read { object, offset, len } => Some((object, offset, len)),
@@ -456,7 +456,7 @@ impl<S: Storage + Clone + 'static> Storage for Watched<S> {
     }
 }
 
-/// The next places in `0..end` to damage: all where few, else spread evenly with both ends.
+/// Returns the places in `0..end` to damage: all if few, else spread evenly with both ends.
 pub fn places(end: usize, most: usize) -> Vec<usize> {
     if end <= most {
         return (0..end).collect();
@@ -468,8 +468,8 @@ pub fn places(end: usize, most: usize) -> Vec<usize> {
 }
 
 #[allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
-/// The digests of all blocks in the frames of a pack whose chunks have eight blocks, but for the last
-/// of a list.
+/// Returns the digests of all blocks in the frames of a pack. Chunks have eight blocks, except the last of a
+/// list.
 pub fn blocks_of_pack(storage: &dyn Storage, name: &str) -> Vec<melv::Digest> {
     use melv::digest::block_digest;
     use melv::ondisk::frame::{Frame, plain_len};

@@ -1,6 +1,6 @@
-//! A strict check of VMDK files that were written, sector by sector, from the technical note and
-//! not from the writer: every sector is accounted for once, every number is followed, and what
-//! does not have to be there must be zeros. Panics with the place where something is wrong.
+//! A strict check of written VMDK files, sector by sector, based on the technical note and not on the writer.
+//! Every sector has one owner, every number is followed, and all padding must be zeros. Panics with the place
+//! of the fault.
 
 #![allow(clippy::unwrap_used, reason = "a test helper: a panic is its verdict")]
 
@@ -13,7 +13,7 @@ pub const GRAIN: usize = 128 * SECTOR;
 const TABLE: usize = 2048;
 const DESCRIPTOR_END: usize = 21;
 
-/// What a file holds: the grains that are stored, by number.
+/// The stored grains of a file, by number.
 pub type Grains = BTreeMap<u64, Vec<u8>>;
 
 pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -36,7 +36,7 @@ fn entries(bytes: &[u8]) -> Vec<u32> {
     bytes.chunks_exact(4).map(|entry| u32_at(entry, 0)).collect()
 }
 
-/// What both kinds have in common: the whole file is sectors, and its header is this one.
+/// Checks the parts common to both kinds: whole sectors and the header.
 fn check_header(file: &[u8], version: u32, flags: u32, compression: u8) -> u64 {
     assert_eq!(file.len() % SECTOR, 0, "whole sectors");
     let header = sectors(file, 0, 1);
@@ -52,7 +52,7 @@ fn check_header(file: &[u8], version: u32, flags: u32, compression: u8) -> u64 {
     u64_at(header, 12)
 }
 
-/// The descriptor's text; the rest of its sectors is zeros.
+/// Returns the descriptor's text; the rest of its sectors must be zeros.
 pub fn descriptor(file: &[u8]) -> String {
     let bytes = sectors(file, 1, 20);
     let len = bytes.iter().position(|&byte| byte == 0).expect("an end");
@@ -93,7 +93,7 @@ pub fn check_sparse(file: &[u8], name: &str) -> (u64, Grains) {
     let directory_sectors = (tables * 4).div_ceil(SECTOR);
     let place = |at| u64_at(file, at) as usize;
     let (redundant, primary, data) = (place(48), place(56), place(64));
-    // Every sector of the metadata has one owner, and none has two.
+    // Every sector of the metadata has exactly one owner.
     let mut owned = vec![(0, DESCRIPTOR_END)];
     let mut read_tables = |directory: usize| -> Vec<u32> {
         let bytes = sectors(file, directory, directory_sectors);
@@ -146,14 +146,14 @@ pub fn check_stream(file: &[u8], name: &str) -> (u64, Grains) {
     (capacity, walk.grains)
 }
 
-/// A stream, read front to back.
+/// A front-to-back pass over a stream.
 struct Walk<'a> {
     file: &'a [u8],
-    /// The sector to look at next.
+    /// The next sector.
     next: usize,
-    /// The grain that came last.
+    /// The last grain so far.
     last: Option<u64>,
-    /// Where the grains lie that no table has named yet.
+    /// The sectors of grains that no table has named yet.
     pending: BTreeMap<u64, u32>,
     directory: Vec<u32>,
     grains: Grains,
@@ -195,7 +195,7 @@ impl Walk<'_> {
         self.next = end / SECTOR;
     }
 
-    /// What a marker announces, with the marker's own sector checked.
+    /// Checks a marker's own sector and returns the sectors it announces.
     fn marked(&mut self, kind: u32, count: usize) -> (usize, Vec<u8>) {
         let marker = sectors(self.file, self.next, 1);
         assert_eq!((u64_at(marker, 0), u32_at(marker, 8)), (count as u64, 0), "marker of kind {kind}");

@@ -1,12 +1,12 @@
-//! VMDKs made for tests, from VMware's note and not from the library: any layout, and room to
-//! break every number of it.
+//! VMDKs made for tests, based on VMware's note and not on the library: any layout, with every number open to
+//! change.
 
 #![allow(dead_code, clippy::unwrap_used, reason = "a test helper: each test file uses a part of it")]
 
 use std::io::Write;
 
 pub const SECTOR: usize = 512;
-/// Where the header's fields lie, and their bytes.
+/// The header's fields: name, offset and length in bytes.
 pub const FIELDS: [(&str, usize, usize); 14] = [
     ("magic", 0, 4),
     ("version", 4, 4),
@@ -24,18 +24,18 @@ pub const FIELDS: [(&str, usize, usize); 14] = [
     ("compression", 77, 2),
 ];
 
-/// Where the tables of a compressed extent lie.
+/// The position of the tables in a compressed extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// At the end, behind a footer.
+    /// At the end, with a footer.
     True,
-    /// At the end, and the header says where.
+    /// At the end, located by the header.
     Patched,
     /// In front, as qemu-img puts them.
     Front,
 }
 
-/// How grains are stored.
+/// The storage of grains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grains {
     Plain,
@@ -50,35 +50,35 @@ pub struct Sparse {
     pub entries: usize,
     pub version: u32,
     pub grains: Grains,
-    /// Two copies of the tables, where they lie in front.
+    /// Whether tables in front have two copies.
     pub redundant: bool,
-    /// Zero grains are written as 1, every other one.
+    /// Whether every other zero grain is written as 1.
     pub zero_grains: bool,
-    /// The short last grain is stored whole.
+    /// Whether the short last grain is stored whole.
     pub whole_tail: bool,
-    /// Grains lie in the file in the order of the disk, or backwards in pairs.
+    /// Whether grains are swapped in pairs in the file, instead of in disk order.
     pub swapped: bool,
-    /// A progress marker with this number stands in front of each marked grain.
+    /// The number in a progress marker in front of each marked grain.
     pub progress: Option<u64>,
     pub descriptor: Option<String>,
     pub level: u32,
     pub habits: Habits,
 }
 
-/// Habits of writers of streams whose tables lie behind the grains: VMware's, Xen Orchestra's.
+/// Habits of stream writers that put tables after the grains: VMware's, Xen Orchestra's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Habits {
-    /// Markers of tables, directories and footers say 0 sectors.
+    /// Whether markers of tables, directories and footers say 0 sectors.
     pub zero_sizes: bool,
-    /// The header has the flag of a redundant directory and the place 0 for it.
+    /// Whether the header flags a redundant directory but has offset 0 for it.
     pub flag_without_place: bool,
-    /// All tables come behind the last grain, in a row behind one marker, empty ones too.
+    /// Whether all tables, empty ones too, follow the last grain in a row after one marker.
     pub together: bool,
     /// Sectors of zeros between grains and tables, and between tables and the directory.
     pub gap: usize,
-    /// Redundant tables and their directory come first, as the footer says.
+    /// Whether redundant tables and their directory come first, as the footer says.
     pub redundant: bool,
-    /// Tables without grains, and entries for them, beyond those that the disk needs.
+    /// The number of tables without grains, with directory entries, beyond those the disk needs.
     pub extra_tables: usize,
     /// The footer's number of sectors before the first grain.
     pub footer_overhead: Option<u64>,
@@ -112,7 +112,7 @@ pub fn stream(layout: Layout) -> Sparse {
     }
 }
 
-/// A descriptor of one line for each extent.
+/// Makes a descriptor with one line per extent.
 pub fn descriptor(create_type: &str, extents: &[String]) -> String {
     format!(
         "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"{create_type}\"\n\n\
@@ -121,7 +121,7 @@ pub fn descriptor(create_type: &str, extents: &[String]) -> String {
     )
 }
 
-/// The descriptor that belongs into a sparse extent of so many bytes.
+/// Makes the descriptor embedded in a sparse extent of this many bytes.
 pub fn embedded(create_type: &str, bytes: usize) -> String {
     descriptor(create_type, &[format!("RDONLY {} SPARSE \"some-other-name.vmdk\"", bytes / SECTOR)])
 }
@@ -202,7 +202,7 @@ impl Sparse {
         header
     }
 
-    /// The extent that holds `disk`, whose length is a multiple of 512.
+    /// Makes the extent that holds `disk`, whose length is a multiple of 512.
     pub fn make(&self, disk: &[u8]) -> Vec<u8> {
         let text = self.descriptor.clone().unwrap_or_default();
         let room = if text.is_empty() { 0 } else { text.len().div_ceil(SECTOR).max(2) };
@@ -252,7 +252,7 @@ impl Sparse {
         file
     }
 
-    /// Appends the grains of one table's part, and gives the table.
+    /// Appends the grains of one table's part, and returns the table.
     fn grains(&self, file: &mut Vec<u8>, part: &[u8], first: usize) -> Vec<u32> {
         let grain_len = self.grain_sectors * SECTOR;
         let mut table = vec![0; self.entries];
@@ -289,7 +289,7 @@ impl Sparse {
         table
     }
 
-    /// A marker of metadata, as the writer has them.
+    /// Appends a metadata marker, according to the writer's habits.
     fn marked(&self, file: &mut Vec<u8>, sectors: usize, kind: u32) {
         if self.is_marked() {
             file.extend(marker(if self.habits.zero_sizes { 0 } else { sectors as u64 }, kind));
@@ -301,7 +301,7 @@ impl Sparse {
         put_table(file, table)
     }
 
-    /// The tables that are not there yet, with a place for each that the directory has.
+    /// Appends tables after the grains and returns the directory.
     fn tables_behind(&self, file: &mut Vec<u8>, all: &[Vec<u32>]) -> Vec<u32> {
         let empty = vec![0; self.entries];
         let extra = std::iter::repeat_n(&empty, self.habits.extra_tables);
@@ -357,7 +357,7 @@ impl Sparse {
     }
 }
 
-/// Appends a table; its sector.
+/// Appends a table and returns its sector.
 fn put_table(file: &mut Vec<u8>, table: &[u32]) -> u32 {
     let sector = file.len() / SECTOR;
     table.iter().for_each(|entry| file.extend(entry.to_le_bytes()));

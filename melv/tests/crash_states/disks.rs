@@ -7,14 +7,14 @@ use melv::{BundleOptions, ImageRef, MemoryStorage, SaveOptions, Store};
 
 use crate::common::{BLOCK, Rng, import, noise, options, store_in};
 
-/// How many different disks there are.
+/// The number of distinct disks.
 pub const DISKS: usize = 24;
 
-/// Disks of 8 to 32 blocks, by number, and what is loaded.
+/// Disks of 8 to 32 blocks, by number, and the bundles to load.
 #[derive(Debug)]
 pub struct Disks {
     all: Vec<Vec<u8>>,
-    /// The images of each, with the disks that they are.
+    /// The bundles; for each, the names of its images and their disks.
     pub bundles: Vec<(Store, Vec<(&'static str, usize)>)>,
 }
 
@@ -41,7 +41,7 @@ impl Disks {
             let mut disk = Vec::new();
             for block in 0..blocks {
                 match rng.below(4) {
-                    // A block of a disk before this one.
+                    // A block of an earlier disk.
                     0 | 1 if number > 0 => {
                         let other = &all[rng.below(number) as usize];
                         let at = rng.below((other.len() / BLOCK) as u64) as usize;
@@ -65,13 +65,13 @@ impl Disks {
         &self.all[number]
     }
 
-    /// Which disk these bytes are.
+    /// Returns the number of the disk with these bytes.
     pub fn which(&self, bytes: &[u8]) -> Option<usize> {
         self.all.iter().position(|disk| disk == bytes)
     }
 }
 
-/// A bundle of some of the images of a store that holds `disks`.
+/// Makes a bundle of some of the images of a store that holds `disks`.
 fn bundle(
     all: &[Vec<u8>],
     disks: &[(&'static str, usize)],

@@ -1,34 +1,34 @@
-//! What was promised at each moment of a run.
+//! The promises at each moment of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use melv::storage::model::{ModelFs, Moment};
 
-/// Names and the disks that they stand for; `None` where a name is not there.
+/// Names and their disks; `None` for a name that does not exist.
 pub type Values = BTreeMap<String, Option<usize>>;
 
-/// What must be found at a moment, and what may be.
+/// The required and permitted findings at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Promise {
-    /// Whether a store must be there.
+    /// Whether a store must exist.
     pub is_made: bool,
-    /// What was acknowledged.
+    /// The acknowledged names.
     pub settled: Values,
-    /// Operations that were begun and not acknowledged: each is there as a whole or not at all.
+    /// Operations begun and not acknowledged: each is there as a whole or not at all.
     pub begun: Vec<Values>,
-    /// What else names may stand for, since a process died that was removing them.
+    /// Further permitted values of names, since a process died while removing them.
     pub unsettled: Values,
-    /// Names that may not be readable, since something was damaged: but never are they wrong.
+    /// Names that may be unreadable because of damage, but never wrong.
     pub doubtful: BTreeSet<String>,
-    /// Whether something was ever damaged: images without a name may need it.
+    /// Whether anything was ever damaged: images without a name may need it.
     pub was_damaged: bool,
-    /// Objects that there may be, beside those of operations that were begun; where it is known.
+    /// The permitted objects besides those of begun operations, if known.
     pub objects: Option<Arc<BTreeSet<String>>>,
 }
 
 impl Promise {
-    /// The disks that a name may stand for.
+    /// Returns the permitted disks of a name.
     pub fn permitted(&self, name: &str) -> Vec<Option<usize>> {
         let settled = self.settled.get(name).copied().flatten();
         let begun = self.begun.iter().filter_map(|values| values.get(name).copied());
@@ -36,7 +36,7 @@ impl Promise {
         [settled].into_iter().chain(begun).chain(unsettled).collect()
     }
 
-    /// All names that were ever spoken of.
+    /// Returns all names ever mentioned.
     pub fn names(&self) -> BTreeSet<&str> {
         self.settled
             .keys()
@@ -60,7 +60,7 @@ struct Inner {
 }
 
 impl History {
-    /// Begins to remember what happens on the machine of `fs`.
+    /// Starts recording on the machine of `fs`.
     pub fn new(fs: &ModelFs, promise: Promise) -> Self {
         fs.record();
         Self { fs: fs.clone(), inner: Mutex::new(Inner { promise, moments: Vec::new() }) }
@@ -70,12 +70,12 @@ impl History {
         self.inner.lock().expect("no panic elsewhere")
     }
 
-    /// What is promised now.
+    /// Returns the current promise.
     pub fn promise(&self) -> Promise {
         self.inner().promise.clone()
     }
 
-    /// Changes what is promised from now on.
+    /// Changes the promise from now on.
     pub fn change(&self, change: impl FnOnce(&mut Promise)) {
         let mut inner = self.inner();
         let promise = Arc::new(inner.promise.clone());
@@ -85,7 +85,7 @@ impl History {
         inner.moments.push(now);
     }
 
-    /// Everything that happened, with what was promised then.
+    /// Returns every moment with its promise.
     pub fn into_moments(self) -> Vec<(Moment, Arc<Promise>)> {
         self.change(|_| ());
         self.inner.into_inner().expect("no panic elsewhere").moments

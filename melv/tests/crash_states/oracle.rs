@@ -1,4 +1,4 @@
-//! The power goes at a moment of a run, the machine starts anew: is everything there that must be?
+//! The machine restarts after a power loss at a moment of a run: checks that all required data is there.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::disks::Disks;
 use crate::history::Promise;
 use crate::run::{objects, open, read};
 
-/// What is wrong with a state.
+/// The kind of fault in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Something that was acknowledged is gone, or not as it was.
+    /// Acknowledged data is gone or changed.
     Lost,
-    /// Something that was not acknowledged is there in part.
+    /// An unacknowledged operation is there in part.
     Half,
     /// The store cannot be used, or litter stays.
     Unusable,
@@ -52,7 +52,7 @@ pub fn holds_time(path: &str) -> bool {
     path.contains("/refs/") || path.contains("/journal") || path.contains("/reference-")
 }
 
-/// Holds what is left after a crash against what was promised.
+/// Checks the state after a crash against the promise.
 pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) -> Result<(), Fault> {
     let store = match Store::open(machine.process().storage(), Default::default()) {
         Ok(store) => store,
@@ -63,7 +63,7 @@ pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) 
     drop(store);
     let fs = machine.process();
     let store = open(fs.storage()).map_err(|error| unusable(format!("opened again: {error:?}")))?;
-    // Whoever writes next clears away what the dead left.
+    // The next writer removes the remains of dead ones.
     match store.remove(&name("nobody")) {
         Err(error) if matches!(error.detail(), Some(StoreError::NotFound { .. })) => {}
         other => return Err(unusable(format!("the next writer: {other:?}"))),
@@ -78,7 +78,7 @@ pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) 
     if writes { write(machine, disks) } else { Ok(()) }
 }
 
-/// Every name stands for a disk that it may stand for, and every disk that it must.
+/// Checks that every name has a permitted disk and every required name exists.
 fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fault> {
     let found = store.references().map_err(|error| lost(format!("the names: {error:?}")))?;
     let found: BTreeSet<String> = found.into_iter().map(|(name, _)| name.to_string()).collect();
@@ -107,7 +107,7 @@ fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
     Ok(())
 }
 
-/// Verify finds nothing; where something was damaged, nothing about the images that must be whole.
+/// Checks that verify finds nothing; after damage, only for images that must be whole.
 fn check_verify(store: &Store, promise: &Promise) -> Result<(), Fault> {
     let named = store.references().map_err(|error| unusable(format!("the names: {error:?}")))?;
     let is_sound = |name: &String| !promise.doubtful.contains(name);
@@ -122,7 +122,7 @@ fn check_verify(store: &Store, promise: &Promise) -> Result<(), Fault> {
     if report.damaged.is_empty() { Ok(()) } else { Err(lost(format!("verify finds {:?}", report.damaged))) }
 }
 
-/// Each operation that was begun is there as a whole or not at all, with its objects.
+/// Checks that each begun operation is there as a whole or not at all, with its objects.
 fn check_whole(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fault> {
     let mut happened = 0;
     for begun in &promise.begun {
@@ -154,7 +154,7 @@ fn check_whole(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
     Ok(())
 }
 
-/// The next import works.
+/// Checks that the next import works.
 fn write(machine: &ModelFs, disks: &Disks) -> Result<(), Fault> {
     let store = open(machine.process().storage()).map_err(|error| unusable(format!("made: {error:?}")))?;
     let disk = VecDisk(disks.get(3).to_vec());
@@ -168,7 +168,7 @@ fn write(machine: &ModelFs, disks: &Disks) -> Result<(), Fault> {
     }
 }
 
-/// A number for the state in which a machine started: what it is counted by.
+/// Returns a hash of the state in which a machine started, to count distinct states.
 pub fn hash_of(moment: &Moment) -> u64 {
     moment.hash(|path| !holds_time(path))
 }

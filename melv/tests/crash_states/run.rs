@@ -1,4 +1,4 @@
-//! Three operations on a store, or more, and what each promises.
+//! Workloads of three or more operations on a store, and the promise of each.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,24 +37,24 @@ pub const STEPS: [Step; 8] = [
     Step::Two,
 ];
 
-/// Whether importing a disk again heals packs that were damaged otherwise than by losing them.
-/// Else their images may stay unreadable, but are never wrong.
+/// Whether a repeated import heals packs that were damaged but not lost. If not, their images may stay
+/// unreadable, but are never wrong.
 const HEALS_EVERY_DAMAGE: bool = true;
 
-/// What is run.
+/// A sequence of operations.
 #[derive(Debug, Clone)]
 pub struct Workload {
     pub names: Names,
     pub steps: Vec<Step>,
-    /// Chooses disks and names, and where a process is killed.
+    /// The seed for the choice of disks, names and damage.
     pub seed: u64,
     /// Whether the store has images when it begins.
     pub is_filled: bool,
-    /// The step whose process is killed, and after how many changes.
+    /// The step whose process is killed, and the number of changes before that.
     pub kill: Option<(usize, u64)>,
 }
 
-/// A machine with a store, as a workload goes on.
+/// A machine with a store, in the course of a workload.
 struct Run<'a> {
     disks: &'a Disks,
     rng: Rng,
@@ -64,7 +64,7 @@ struct Run<'a> {
     loads: usize,
 }
 
-/// All objects but references, the index and work in progress.
+/// Returns all objects but references, the index and work in progress.
 pub fn objects(storage: &dyn Storage) -> BTreeSet<String> {
     let is_committed =
         |name: &String| !["refs/", "index/", "tmp/", "lock"].iter().any(|other| name.starts_with(other));
@@ -75,7 +75,7 @@ pub fn open(storage: FileStorage<ModelFs>) -> Result<Store> {
     Store::create(storage, StoreOptions { lock_wait: std::time::Duration::ZERO, ..StoreOptions::default() })
 }
 
-/// The bytes of an image.
+/// Returns the bytes of an image.
 pub fn read(store: &Store, reference: &str) -> Result<Vec<u8>> {
     let image = store.image(&reference.parse()?)?;
     let mut bytes = vec![0; image.size() as usize];
@@ -84,8 +84,8 @@ pub fn read(store: &Store, reference: &str) -> Result<Vec<u8>> {
 }
 
 impl Workload {
-    /// Runs it on a machine that `broken` makes of a sound one; gives each moment with what was
-    /// promised then.
+    /// Runs the workload on a machine that `broken` derives from a sound one; returns each moment with its
+    /// promise.
     pub fn run(&self, disks: &Disks, broken: impl Fn(ModelFs) -> ModelFs) -> Vec<(Moment, Arc<Promise>)> {
         let machine = ModelFs::new(self.names);
         let mut promise = Promise::default();
@@ -125,7 +125,7 @@ fn import(store: &Store, disks: &Disks, disk: usize, options: &ImportOptions<'_>
 }
 
 impl Run<'_> {
-    /// Another process goes on.
+    /// Replaces the process by another.
     fn restart(&mut self) {
         self.store = None;
         self.fs.kill();
@@ -139,7 +139,7 @@ impl Run<'_> {
         Ok(self.store.clone().expect("it was just opened"))
     }
 
-    /// A name that is there.
+    /// Returns an existing name.
     fn some_name(&mut self) -> Option<String> {
         let settled = self.history.promise().settled;
         let names: Vec<_> = settled.iter().filter(|(_, disk)| disk.is_some()).map(|(name, _)| name).collect();
@@ -186,10 +186,10 @@ impl Run<'_> {
         self.history.change(|promise| promise.begun.push(values.clone()));
     }
 
-    /// What was begun is done. Whoever did it has settled what dead writers had begun.
+    /// Records that `values` is done. Its writer has also settled the operations of dead writers.
     fn done(&self, store: &Store, values: &Values, is_doubtful: bool) {
         if self.fs.is_killed() {
-            // It did not live to say so.
+            // The process died before it could acknowledge.
             return;
         }
         let objects = objects(store.storage().as_ref());
@@ -207,7 +207,7 @@ impl Run<'_> {
             for (name, disk) in promise.begun.drain(..).flatten().collect::<Vec<_>>() {
                 let now = found(&name);
                 let before = promise.settled.insert(name.clone(), now).flatten();
-                // A removal has no journal: seen as done or not, it may still turn out otherwise.
+                // A removal has no journal: whether seen as done or not, that may still change.
                 if disk.is_none() && !values.contains_key(&name) {
                     promise.unsettled.insert(name, if now.is_none() { before } else { None });
                 }
@@ -216,7 +216,7 @@ impl Run<'_> {
         });
     }
 
-    /// Imports a disk, and meanwhile another process another one.
+    /// Imports a disk while another process imports another one.
     fn import(&mut self, text: &str, disk: usize, second: Option<(&str, usize)>) -> Result<()> {
         let store = self.store()?;
         let values: Values = [(text.to_owned(), Some(disk))].into();
@@ -231,7 +231,7 @@ impl Run<'_> {
                 promise.begun.retain(|begun| *begun != values);
                 promise.settled.extend(values);
                 promise.is_made = true;
-                // What is there now is partly the first one's.
+                // Some of the objects there belong to the unfinished first import.
                 promise.objects = None;
             });
             Ok(())
@@ -242,7 +242,7 @@ impl Run<'_> {
     }
 
     fn tag(&mut self) -> Result<()> {
-        // Which image a name has that a dead writer was giving, the next writer settles.
+        // The next writer settles the image of a name that a dead writer was setting.
         if !self.history.promise().begun.is_empty() {
             let store = self.store()?;
             let _ = store.remove(&name("nobody"));
@@ -285,7 +285,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A pack is damaged; then a disk that needs it is imported again.
+    /// Damages a pack, then imports a disk that needs it again.
     fn damaged(&mut self) -> Result<()> {
         let store = self.store()?;
         let packs: Vec<_> =
@@ -296,7 +296,7 @@ impl Run<'_> {
         let pack = packs[self.rng.below(packs.len() as u64) as usize].clone();
         let is_lost = !HEALS_EVERY_DAMAGE || self.rng.below(4) == 0;
         let bytes = self.fs.contents()[&pack].clone();
-        // Before it is damaged, anything may be hurt by it.
+        // Until the damage is done, any name may be affected.
         let settled = self.history.promise().settled;
         self.history.change(|promise| {
             let names = promise.settled.keys().chain(promise.begun.iter().flat_map(|values| values.keys()));
@@ -315,7 +315,7 @@ impl Run<'_> {
             }
             self.fs.put(&pack, bytes).map_err(|error| Error::io("write", &pack, error))?;
         }
-        // A process that knew the pack as it was would be right to believe in it.
+        // A process that had already checked the pack could rightly trust it.
         self.restart();
         let store = self.store()?;
         let is_hurt = |text: &String| read(&store, text).is_err();

@@ -1,4 +1,4 @@
-//! A store in a folder, and what can happen to its files.
+//! A store in a folder, and ways to harm its files.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::common::{Rng, Watched};
 
-/// What happens to a file.
+/// The harm to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
     Flipped,
@@ -27,10 +27,10 @@ impl Harm {
 /// A store in a folder of its own.
 pub struct Place(TempDir);
 
-/// A store that tells what was read.
+/// A store with the log of its storage.
 pub type WatchedPlace = (Store, Watched<FileStorage>);
 
-/// Files are changed at times that all differ: a clock may be coarser than a test is quick.
+/// Returns a distinct time for each change: a clock may be coarser than a test is quick.
 fn later() -> SystemTime {
     static CHANGES: AtomicU64 = AtomicU64::new(1);
     SystemTime::now() + Duration::from_secs(CHANGES.fetch_add(1, Ordering::Relaxed))
@@ -62,7 +62,7 @@ impl Place {
         (Store::open(watched.clone(), StoreOptions::default()).unwrap(), watched)
     }
 
-    /// The names of objects of a folder.
+    /// Returns the names of the objects in a folder.
     pub fn list(&self, folder: &str) -> Vec<String> {
         self.storage().list(folder).unwrap().into_iter().map(|object| object.name).collect()
     }
@@ -81,14 +81,14 @@ impl Place {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    /// Everything but what writers leave for each other.
+    /// Returns all objects but the index and `tmp/`.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let listed = self.storage().list("").unwrap().into_iter().map(|object| object.name);
         let kept = listed.filter(|name| !name.starts_with("index/") && !name.starts_with("tmp/"));
         kept.map(|name| (name.clone(), self.bytes(&name))).collect()
     }
 
-    /// Puts a file in the place of another, as a backup does.
+    /// Replaces a file, as a backup does.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.path(name), bytes).unwrap();
         self.touch(name, later());
@@ -99,14 +99,14 @@ impl Place {
         file.set_modified(time).unwrap();
     }
 
-    /// Writes over some bytes, as a program does.
+    /// Overwrites bytes, as a program does.
     pub fn write_at(&self, name: &str, at: u64, bytes: &[u8]) {
         let file = std::fs::File::options().write(true).open(self.path(name)).unwrap();
         file.write_all_at(bytes, at).unwrap();
         file.set_modified(later()).unwrap();
     }
 
-    /// Changes a byte, as a medium does: nothing else tells of it.
+    /// Changes a byte, as a failing medium does: without a trace in the metadata.
     pub fn rot(&self, name: &str, at: u64) {
         let time = std::fs::metadata(self.path(name)).unwrap().modified().unwrap();
         let mut byte = [0];
@@ -165,7 +165,7 @@ impl Place {
         }
     }
 
-    /// The same store in another folder, times of change included.
+    /// Copies the store to another folder, modification times included.
     pub fn copy(&self) -> Self {
         let copy = Self::new();
         for object in self.storage().list("").unwrap() {

@@ -1,4 +1,4 @@
-//! What a forger does to a bundle: a change anywhere, and then every digest put right that can be.
+//! A bundle forger: changes anything, then recomputes every digest it can.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub struct Site {
     pub len: u64,
 }
 
-/// What is at a place.
+/// The kind of a structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     ListPage,
@@ -39,7 +39,7 @@ pub enum What {
     PackIndex,
 }
 
-/// All structures of a sound bundle, in the order in which their digests follow from each other.
+/// Returns all structures of a sound bundle, in dependency order of their digests.
 pub fn sites(model: &Model) -> Vec<Site> {
     let mut sites = Vec::new();
     for (number, object) in model.table.objects.iter().enumerate() {
@@ -81,7 +81,7 @@ fn record_sites(model: &Model, object: &Object, add: &mut impl FnMut(What, u64, 
     }
 }
 
-/// Leaves and span pages that the bundle has.
+/// Returns the leaves and span pages that the bundle has.
 fn pages(model: &Model) -> Vec<Site> {
     let mut sites = Vec::new();
     for object in model.table.objects.iter().filter(|object| object.kind == ObjectKind::Record) {
@@ -95,7 +95,7 @@ fn pages(model: &Model) -> Vec<Site> {
     sites
 }
 
-/// The lengths of a table's pages and of its root, from the file's last eight bytes.
+/// Returns the range of a table's root, from the length in the file's last eight bytes.
 fn root_range(model: &Model, object: &Object) -> Option<Range<u64>> {
     let end = object.len.checked_sub(8)?;
     let len = u64::from_le_bytes(model.gather(object, end, 8)?.try_into().ok()?);
@@ -128,16 +128,16 @@ fn locator_sites(model: &Model, object: &Object, add: &mut impl FnMut(What, u64,
     table_sites(object, root, 24 << 10, (What::LocatorPage, What::LocatorRoot), add);
 }
 
-/// A frame, and where its record is.
+/// A frame, and the place of its record.
 struct Framed {
     site: Site,
-    /// The locator, and where in it the record begins.
+    /// The number of the locator; `record_at` is the record's offset in it.
     locator: usize,
     record_at: u64,
     chunk: Digest,
 }
 
-/// The frames that the locators tell of and whose chunk ids are known here.
+/// Returns the frames in the locators whose chunk ids are known here.
 fn frames(model: &Model) -> Vec<Framed> {
     let table = &model.table;
     let locators = table.objects.iter().enumerate().filter(|(_, object)| object.kind == ObjectKind::Locator);
@@ -177,8 +177,7 @@ impl Model {
         self.gather(self.table.objects.get(site.object)?, site.at, site.len)
     }
 
-    /// Puts every digest right that follows from what was changed since `sound`. The objects are
-    /// where they were.
+    /// Recomputes every digest that depends on the changes since `sound`. The objects must not have moved.
     pub fn put_right(&mut self, sound: &Self, sites: &[Site]) {
         let named: Vec<_> = self
             .table
@@ -265,7 +264,7 @@ impl Model {
     }
 }
 
-/// A field of four or eight bytes, or one byte, set to something that somebody may forget.
+/// Sets a field of one, four or eight bytes to an easily forgotten value.
 pub fn set_field(bytes: &mut [u8], at: usize, width: usize, choice: u64, rng: &mut Rng) {
     let width = width.min(bytes.len() - at);
     let mut field = [0; 8];
@@ -289,5 +288,5 @@ pub fn set_field(bytes: &mut [u8], at: usize, width: usize, choice: u64, rng: &m
     bytes[at..at + width].copy_from_slice(&new.to_le_bytes()[..width]);
 }
 
-/// How many choices [`set_field`] has.
+/// The number of choices of [`set_field`].
 pub const CHOICES: u64 = 11;

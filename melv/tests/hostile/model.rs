@@ -1,4 +1,4 @@
-//! A bundle taken apart: head, the bytes of its objects, table; and the sound ones of the vectors.
+//! A bundle taken apart into head, bytes of its objects and table; and the sound bundles of the vectors.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use melv::ondisk::bundle::{HEAD_LEN, Head, Object, Table};
 use melv::storage::ReadAt;
 use melv::{BlockDevice, BundleOptions, Cache, Digest, Error, Image, MemoryStorage, Store, StoreOptions};
 
-/// Bytes read at once.
+/// Bytes per read.
 const READ_LEN: u64 = 1 << 20;
 
 /// A bundle in its parts.
@@ -29,7 +29,7 @@ impl Model {
         Self { head, body: front[HEAD_LEN as usize..].to_vec(), table }
     }
 
-    /// The bundle with another table, and with the lengths and digests that lead to it.
+    /// Returns the bundle with another table, and with the lengths and digests that lead to it.
     pub fn with_table(&self, table: &[u8]) -> Vec<u8> {
         let (table_offset, table_len) = (HEAD_LEN + self.body.len() as u64, table.len() as u64);
         let len = table_offset + table_len;
@@ -41,7 +41,7 @@ impl Model {
         self.with_table(&self.table.encode())
     }
 
-    /// Bytes of an object, if they are all in the bundle.
+    /// Returns bytes of an object, if the bundle has all of them.
     pub fn gather(&self, object: &Object, at: u64, len: u64) -> Option<Vec<u8>> {
         let mut found = Vec::new();
         for at in at..at.checked_add(len)? {
@@ -50,7 +50,7 @@ impl Model {
         Some(found)
     }
 
-    /// Writes over bytes of an object, where they are in the bundle.
+    /// Overwrites bytes of an object, as far as the bundle has them.
     pub fn scatter(&mut self, object: &Object, at: u64, bytes: &[u8]) {
         for (byte, at) in bytes.iter().zip(at..) {
             if let Some(place) = place_in(object, at).and_then(|place| self.body.get_mut(place)) {
@@ -60,13 +60,13 @@ impl Model {
     }
 }
 
-/// Where in the body byte `at` of an object lies.
+/// Returns the offset in the body of byte `at` of an object.
 fn place_in(object: &Object, at: u64) -> Option<usize> {
     let piece = object.piece_at(at)?;
     usize::try_from(piece.offset - HEAD_LEN + (at - piece.at)).ok()
 }
 
-/// A bundle that is sound, and what its images read.
+/// A sound bundle, and the bytes of its images.
 pub struct Sound {
     pub name: String,
     pub bytes: Vec<u8>,
@@ -91,13 +91,13 @@ impl ReadAt for Memory {
     }
 }
 
-/// Opens a bundle; nothing of it is in any cache.
+/// Opens a bundle with an empty cache.
 pub fn open(bytes: Vec<u8>, base: Option<&Store>) -> Result<Store, Error> {
     let store = StoreOptions { cache: Cache::new(1 << 20), ..StoreOptions::default() };
     Store::open_bundle_reader(Memory(bytes), "bundle", BundleOptions { store, base: base.cloned() })
 }
 
-/// A disk's bytes; of one of more than 4 MiB, its first MiB and its last.
+/// Reads a disk's bytes; above 4 MiB, only its first and last MiB.
 pub fn read(image: &Image) -> Result<Vec<u8>, Error> {
     let size = image.size();
     let ranges = if size <= 4 * READ_LEN {
@@ -131,7 +131,7 @@ fn put_folder(storage: &MemoryStorage, folder: &Path, name: &str) {
     }
 }
 
-/// The store, or bundle, that has the bases of a vector, as the index tells it.
+/// Opens the store or bundle with the bases of a vector, according to the index.
 fn base_of(index: &str, file: &str) -> Option<Store> {
     let vector =
         index.split("\n[[vector]]\n").find(|vector| vector.starts_with(&format!("file = {file:?}")))?;
@@ -145,7 +145,7 @@ fn base_of(index: &str, file: &str) -> Option<Store> {
     Some(Store::open(storage, StoreOptions::default()).expect("a sound store"))
 }
 
-/// All sound bundles of the vectors.
+/// Returns all sound bundles of the vectors.
 pub fn sound() -> Vec<Sound> {
     let index = fs::read_to_string(vectors().join("index.toml")).expect("the index of the vectors");
     let mut names: Vec<String> = fs::read_dir(vectors().join("valid"))

@@ -1,4 +1,4 @@
-//! Making objects, and making them wrong with their checksums right.
+//! Builders of sound objects, and of unsound ones with valid checksums.
 
 use melv::Digest;
 use melv::digest::{DIGEST_LEN, object_digest};
@@ -6,7 +6,7 @@ use melv::limits::BLOCK_LEN;
 use melv::ondisk::header::HEADER_LEN;
 use melv::ondisk::pack;
 
-/// Where the fields of a header are.
+/// The offsets of header fields.
 pub const MAJOR: usize = 8;
 pub const MINOR: usize = 9;
 pub const ALGORITHM: usize = 10;
@@ -15,31 +15,31 @@ pub const IGNORE: usize = 16;
 pub const WRITER: usize = 20;
 const BODY_LEN: usize = 24;
 
-/// `bytes` with `new` written over them at `at`.
+/// Returns `bytes` with `new` written over them at `at`.
 pub fn patch(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at..at + new.len()].copy_from_slice(new);
     bytes
 }
 
-/// `bytes` and `more`.
+/// Returns `bytes` followed by `more`.
 pub fn longer(bytes: &[u8], more: &[u8]) -> Vec<u8> {
     [bytes, more].concat()
 }
 
-/// With the header's body length that of the bytes there are.
+/// Sets the header's body length to the actual length.
 pub fn fit(bytes: Vec<u8>) -> Vec<u8> {
     let body_len = (bytes.len() - HEADER_LEN) as u64;
     patch(&bytes, BODY_LEN, &body_len.to_le_bytes())
 }
 
-/// With the digest right that ends the object.
+/// Recomputes the digest at the end of the object.
 pub fn seal(bytes: &[u8]) -> Vec<u8> {
     let covered = bytes.len() - DIGEST_LEN;
     patch(bytes, covered, &object_digest(&bytes[..covered]).0)
 }
 
-/// Record: with the digest right that covers its head and its places.
+/// Recomputes the digest over a record's head and places.
 pub fn seal_record(bytes: &[u8]) -> Vec<u8> {
     let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
     let start = 96 + number(32);
@@ -48,17 +48,17 @@ pub fn seal_record(bytes: &[u8]) -> Vec<u8> {
     patch(bytes, 64, &object_digest(&covered).0)
 }
 
-/// A digest made up from one number.
+/// Makes a digest of one repeated number.
 pub fn made_up(number: u8) -> Digest {
     Digest([number; DIGEST_LEN])
 }
 
-/// One block of one byte.
+/// Makes a block of one repeated byte.
 pub fn block(byte: u8) -> Vec<u8> {
     vec![byte; BLOCK_LEN]
 }
 
-/// A block that no codec makes smaller, the same on every machine: xorshift64.
+/// Makes an incompressible block, the same on every machine: xorshift64.
 pub fn noise(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
@@ -70,12 +70,12 @@ pub fn noise(seed: u64) -> Vec<u8> {
     (0..BLOCK_LEN / 8).flat_map(|_| next()).collect()
 }
 
-/// The guard of a frame.
+/// Returns the guard of a frame.
 pub fn guard(id: &Digest, stored: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(stored, id.prefix())
 }
 
-/// A guard as the index gives it.
+/// Returns a guard as the index writes it.
 pub fn guard_text(id: &Digest, stored: &[u8]) -> String {
     format!("{:016x}", guard(id, stored))
 }
@@ -86,25 +86,25 @@ pub const ZSTD_RLE: u32 = 1;
 pub const ZSTD_COMPRESSED: u32 = 2;
 pub const ZSTD_RESERVED: u32 = 3;
 
-/// A zstd block; `len` is what its header says.
+/// Makes a zstd block; its header states `len`.
 pub fn zstd_block(kind: u32, len: u32, last: bool, body: &[u8]) -> Vec<u8> {
     let head = u32::from(last) | kind << 1 | len << 3;
     [&head.to_le_bytes()[..3], body].concat()
 }
 
-/// A zstd frame of 256 to 65,791 bytes of content in one segment.
+/// Makes a zstd frame of 256 to 65,791 bytes of content in one segment.
 pub fn zstd_frame(content_len: u16, blocks: &[Vec<u8>]) -> Vec<u8> {
     let stated = (content_len - 256).to_le_bytes();
     [&[0x28, 0xb5, 0x2f, 0xfd, 0x60], &stated[..], &blocks.concat()].concat()
 }
 
-/// A zstd frame of less than 256 bytes, kept as they are in one block, that states `content_len`.
+/// Makes a zstd frame of less than 256 bytes in one raw block; it states `content_len`.
 pub fn zstd_small(content_len: u8, bytes: &[u8]) -> Vec<u8> {
     let len = u32::try_from(bytes.len()).unwrap();
     [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, content_len], &zstd_block(ZSTD_RAW, len, true, bytes)[..]].concat()
 }
 
-/// A zstd frame of runs of one byte.
+/// Makes a zstd frame of runs of one byte.
 pub fn zstd_runs(runs: &[(u8, u32)]) -> Vec<u8> {
     let total: u32 = runs.iter().map(|(_, len)| len).sum();
     let last = runs.len() - 1;
@@ -113,18 +113,18 @@ pub fn zstd_runs(runs: &[(u8, u32)]) -> Vec<u8> {
     zstd_frame(u16::try_from(total).unwrap(), &runs.iter().enumerate().map(block).collect::<Vec<_>>())
 }
 
-/// A whole frame: codec, no transform, no flags.
+/// Makes a whole frame: codec, no transform, no flags.
 pub fn whole(codec: u8, payload: &[u8]) -> Vec<u8> {
     [&[codec, 0, 0, 0], payload].concat()
 }
 
-/// A partial frame.
+/// Makes a partial frame.
 pub fn partial(codec: u8, mask: &[u8], absent: &[Digest], payload: &[u8]) -> Vec<u8> {
     let absent: Vec<u8> = absent.iter().flat_map(|digest| digest.0).collect();
     [&[codec, 0, 1, 0], mask, &absent, payload].concat()
 }
 
-/// A pack with this head, and its id; frames come with the ids of their chunks.
+/// Makes a pack with this head, and its id; each frame comes with its chunk's id.
 pub fn pack_of(head: &[u8], frames: &[(Digest, Vec<u8>)]) -> (Vec<u8>, Digest) {
     let index: Vec<u8> = frames
         .iter()
@@ -139,12 +139,12 @@ pub fn pack_of(head: &[u8], frames: &[(Digest, Vec<u8>)]) -> (Vec<u8>, Digest) {
     ([head, &bodies, &index, &counts, &id.0, b"melvpend"].concat(), id)
 }
 
-/// A pack as this version writes it.
+/// Makes a pack as this version writes it.
 pub fn pack(frames: &[(Digest, Vec<u8>)]) -> (Vec<u8>, Digest) {
     pack_of(&pack::encode_head(), frames)
 }
 
-/// A table's pages, its root and the length of the root.
+/// Returns a table's pages, its root and the length of the root.
 pub fn table_file(pages: &[u8], root: &[u8]) -> Vec<u8> {
     [pages, root, &(root.len() as u64).to_le_bytes()].concat()
 }

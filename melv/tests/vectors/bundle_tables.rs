@@ -24,7 +24,7 @@ pub fn vectors() -> Vec<Vector> {
     .collect()
 }
 
-/// A head of a bundle of 3000 bytes.
+/// Makes the head of a bundle of 3000 bytes.
 fn some_head() -> Head {
     Head { len: 3000, table_offset: 2000, table_len: 1000, tail_offset: 1500, table_digest: made_up(7) }
 }
@@ -86,7 +86,7 @@ fn heads() -> Vec<Vector> {
     ]
 }
 
-/// Heads and tables of later versions.
+/// Returns heads and tables of later versions.
 fn later() -> Vec<Vector> {
     let (head, table) = (some_head().encode(), some_table().encode());
     let head_of =
@@ -112,14 +112,14 @@ fn later() -> Vec<Vector> {
     ]
 }
 
-/// Where the table of [`some_table`] begins.
+/// The offset of the table of [`some_table`].
 const TABLE_OFFSET: u64 = 1512;
 
 fn piece(at: u64, offset: u64, len: u64) -> Piece {
     Piece { at, offset, len }
 }
 
-/// Two images, a page file, a list without its first 100 bytes and a pack, of 1000 bytes together.
+/// Makes a table of two images, a page file, a list without its first 100 bytes, a pack: 1000 bytes.
 fn some_table() -> Table {
     let object = |kind, number, len, pieces| Object { kind, id: made_up(number), len, pieces };
     Table {
@@ -141,7 +141,7 @@ fn table(change: fn(&mut Table)) -> Vec<u8> {
     table.encode()
 }
 
-/// Where in the table's bytes objects, pieces and names begin.
+/// The offsets of objects, pieces and names in the table's bytes.
 const OBJECTS: usize = 48 + 2 * 32;
 const PIECES: usize = OBJECTS + 5 * 48;
 const NAMES: usize = PIECES + 7 * 24;
@@ -230,7 +230,7 @@ fn bad_objects() -> Vec<Vector> {
     ]
 }
 
-/// No objects, hence no image, in a bundle whose table follows the head.
+/// Makes a table without objects, so without an image, directly after the head.
 fn empty() -> Vector {
     let mut bytes = header::begin(Kind::BundleTable);
     bytes.extend_from_slice(&[0; 16]);
@@ -239,7 +239,7 @@ fn empty() -> Vector {
     Vector::invalid("empty-page--no-objects", "bundle-table", "10.1", note, bytes).with("table_offset", 512)
 }
 
-/// Pieces in an object.
+/// Returns tables with invalid pieces in an object.
 fn bad_pieces() -> Vec<Vector> {
     vec![
         invalid(
@@ -290,7 +290,7 @@ fn bad_pieces() -> Vec<Vector> {
     ]
 }
 
-/// Objects of which bytes are absent that must not be.
+/// Returns tables of objects that lack required bytes.
 fn lacking_objects() -> Vec<Vector> {
     vec![
         invalid(
@@ -326,7 +326,7 @@ fn lacking_objects() -> Vec<Vector> {
     ]
 }
 
-/// Pieces in the bundle.
+/// Returns tables with an invalid layout of pieces in the bundle.
 fn bad_layouts() -> Vec<Vector> {
     let elsewhere = |name, note, table_offset: u64| {
         Vector::invalid(name, "bundle-table", "10.1", note, some_table().encode())

@@ -15,7 +15,7 @@ use super::parts::{self, NAME};
 use super::stores::{IMPORTED, PARTS};
 use super::table::Vector;
 
-/// The bundle that others are read with.
+/// The bundle used as base for reading others.
 pub const WHOLE: &str = "valid/whole.bundle";
 
 pub fn vectors() -> Vec<Vector> {
@@ -35,7 +35,7 @@ pub fn vectors() -> Vec<Vector> {
     .collect()
 }
 
-/// The image of `parts.store`, every chunk in one frame.
+/// Drafts the image of `parts.store`, with every chunk in one frame.
 pub fn whole() -> Draft {
     let list = parts_list();
     Draft::default().image(&parts_image(&list)).list(&list, &whole_chunks(&list))
@@ -45,7 +45,7 @@ fn whole_chunks(list: &List) -> Located {
     located(list, &[(0, list.frame(0, &[0, 1])), (1, list.frame(1, &[0, 1]))])
 }
 
-/// An image of two blocks of the list of `parts.store`, each of another chunk.
+/// Makes an image of two blocks of the list of `parts.store`, from different chunks.
 fn two_blocks(list: &List) -> Image {
     image(&plan(32 << 10, "two blocks", vec![(0, 1, list, 0), (5, 1, list, 2)]))
 }
@@ -110,14 +110,14 @@ fn two_images_draft() -> Draft {
     Draft::default().image(&one).image(&other).list(&list, &located).names(&one, &["one:a", "one:b"])
 }
 
-/// Two images that share a list, one with two names, the other without.
+/// Makes two images that share a list, one with two names, the other without.
 fn two_images(file: &str, name: &str, read: &Image) -> Vector {
     let by_id = format!("@{}", read.id);
     let vector = reads(file, "10.1", "two images of one list, two names and none", two_images_draft(), read);
     named(vector, if name.is_empty() { &by_id } else { name })
 }
 
-/// Leaves out the first page of the one list, or locator, of two.
+/// Leaves out the first of two pages of a list or locator.
 fn without_first_page(object: &mut Drafted) {
     let page = if object.kind == ObjectKind::List { 32 << 10 } else { 24 << 10 };
     object.parts[0].at = page as u64;
@@ -131,7 +131,7 @@ fn in_three(pack: &mut Drafted) {
     pack.parts = vec![cut(0, 50, 6), cut(50, 90, 2), cut(90, bytes.len(), 0)];
 }
 
-/// An image of two blocks of the list's second page.
+/// Makes an image of two blocks of the list's second page.
 fn far_draft() -> (Draft, Image) {
     let list = far_list();
     let image = image(&plan(32 << 10, "far", vec![(0, 1, &list, 1025), (2, 1, &list, 1029)]));
@@ -156,45 +156,45 @@ fn sound_layouts() -> Vec<Vector> {
     ]
 }
 
-/// The list of new blocks of bundles that build on something.
+/// Makes the list of new blocks for bundles that build on a base.
 fn new_list() -> List {
     list(2, vec![Fill(0xe5, 4096), Fill(0xf6, 4096), Fill(0x17, 4096)])
 }
 
-/// An image of the blocks of `parts.store` and of two of its own.
+/// Makes an image of the blocks of `parts.store` and of two of its own.
 fn grown_image(old: &List, new: &List) -> Image {
     let mut extents = parts_extents(old);
     extents.extend([(18, 1, new, 0), (20, 1, new, 2)]);
     image(&plan(128 << 10, "grown", extents))
 }
 
-/// A bundle of [`grown_image`] on the image of `parts.store`.
+/// Drafts a bundle of [`grown_image`] on the image of `parts.store`.
 pub fn grown() -> Draft {
     let (old, new) = (parts_list(), new_list());
     let located = located(&new, &[(0, new.frame(0, &[0])), (1, new.frame(1, &[0]))]);
     Draft::default().image(&grown_image(&old, &new)).list(&new, &located).base(parts_image(&old).id)
 }
 
-/// An image of the disk of `parts.store` but for its size, which leaves its leaf to that.
+/// Makes the image of `parts.store` with another size, so that it leaves its leaf to that store.
 fn longer_image(list: &List, places: fn(&mut melv::ondisk::record::Places)) -> Image {
     let of_base = parts_image(list).pages;
     image(&Plan { of_base, places, ..plan(18 * 4096, "longer", parts_extents(list)) })
 }
 
-/// An image of two leaf ranges, of which it leaves the first to `parts.store`.
+/// Makes an image of two leaf ranges, the first of them left to `parts.store`.
 fn two_leaves() -> (Draft, Image) {
     let (old, new) = (parts_list(), new_list());
     let base = parts_image(&old);
     let mut extents = parts_extents(&old);
     extents.push((65_537, 2, &new, 1));
     let of_base = base.pages.clone();
-    // The disk's short last block of the base is no longer the last: the span differs by nothing.
+    // The base's short last block now lies inside the disk; padding leaves its span the same.
     let image = image(&Plan { of_base, ..plan((65_536 + 8) * 4096, "two leaves", extents) });
     let located = located(&new, &[(0, new.frame(0, &[1])), (1, new.frame(1, &[0]))]);
     (Draft::default().image(&image).list(&new, &located).base(base.id), image)
 }
 
-/// An image of all blocks of a list of which `half.store` has two.
+/// Makes an image of all blocks of a list; `half.store` has two of them.
 fn filled(frames: &[(usize, &[usize])]) -> (Draft, Image) {
     let list = parts_list();
     let image = image(&plan(64 << 10, "filled", vec![(0, 4, &list, 0)]));
@@ -202,7 +202,7 @@ fn filled(frames: &[(usize, &[usize])]) -> (Draft, Image) {
     (Draft::default().image(&image).list(&list, &located(&list, &frames)).base(half_image(&list).id), image)
 }
 
-/// An image of a block of each page of a list of which `far.store` has the first.
+/// Makes an image of one block from each page of a list; `far.store` has the first.
 fn both_pages() -> (Draft, Image) {
     let list = far_list();
     let image = image(&plan(32 << 10, "both pages", vec![(0, 1, &list, 3), (2, 1, &list, 1025)]));
@@ -269,7 +269,7 @@ fn refused(name: &'static str, section: &'static str, note: &'static str, bytes:
     Vector::invalid(name, "bundle", section, note, bytes).with("operation", "read").with("name", "")
 }
 
-/// Files that are no whole bundle.
+/// Returns files that are no whole bundle.
 fn broken_off() -> Vec<Vector> {
     let sound = whole().bytes();
     let invalid = |name, note, bytes| refused(name, "10.1", note, bytes);
@@ -287,7 +287,7 @@ fn broken_off() -> Vec<Vector> {
     ]
 }
 
-/// Objects that are not what the table says, or not what leads to them.
+/// Returns bundles with objects that contradict the table or the references to them.
 fn unsound_objects() -> Vec<Vector> {
     let changed = |name, section, note, kind, change: fn(&mut Drafted)| {
         refused(name, section, note, whole().change(kind, change).bytes())
@@ -350,7 +350,7 @@ impl Vector {
     }
 }
 
-/// Frames that are not what they should be.
+/// Returns bundles with invalid frames.
 fn unsound_chunks() -> Vec<Vector> {
     let list = parts_list();
     let of = |name, section, note, located: &Located| {
@@ -398,7 +398,7 @@ fn unsound_chunks() -> Vec<Vector> {
     ]
 }
 
-/// What is needed and not there.
+/// Returns bundles that lack required parts.
 fn absent() -> Vec<Vector> {
     let list = parts_list();
     let of = |name, note, frames: &[(usize, Vec<u8>)]| {
@@ -428,7 +428,7 @@ fn absent() -> Vec<Vector> {
     ]
 }
 
-/// Bundles whose bases are not at hand.
+/// Returns bundles whose bases are missing.
 fn without_base() -> Vec<Vector> {
     let of = |name, note| refused(name, "10.3", note, grown().bytes());
     let two = grown().base(made_up(0xff)).bytes();

@@ -12,7 +12,7 @@ pub fn vectors() -> Vec<Vector> {
     [lists(), locator_roots(), locator_pages(), packs(), whole_files()].into_iter().flatten().collect()
 }
 
-/// A root of 1025 chunks, hence two pages; the last chunk has one block.
+/// Makes a root of 1025 chunks, so two pages; the last chunk has one block.
 pub fn list_root() -> Vec<u8> {
     let shape = ListShape { chunk_blocks: 8, blocks: 8 * 1024 + 1 };
     ListRoot { shape, pages: vec![made_up(1), made_up(2)] }.encode()
@@ -37,14 +37,14 @@ fn lists() -> Vec<Vector> {
     ]
 }
 
-/// A root of a list of three chunks in two packs, with one further frame.
+/// Makes the root of a list of three chunks in two packs, with one further frame.
 pub fn locator_root() -> Vec<u8> {
     let packs = vec![made_up(2), made_up(3)];
     LocatorRoot { list: made_up(1), chunks: 3, records: 4, in_part: true, packs, pages: vec![made_up(4)] }
         .encode()
 }
 
-/// A root of a list of three chunks, each of which is in one whole frame.
+/// Makes the root of a list of three chunks, each in one whole frame.
 fn whole_locator_root() -> Vec<u8> {
     let packs = vec![made_up(2)];
     let pages = vec![made_up(4)];
@@ -82,7 +82,7 @@ fn locator_roots() -> Vec<Vector> {
 const PLACE: FramePlace =
     FramePlace { pack: 1, offset: 4096, len: 700, partial: false, next: 0, guard: 0x0123_4567_89ab_cdef };
 
-/// Record 1 of a page of records of three chunks and one further frame, in two packs.
+/// Makes a page of records of three chunks and one further frame, in two packs; `record` is record 1.
 fn page(record: &FramePlace) -> Vec<u8> {
     let mut page = Vec::new();
     for place in [&FramePlace { pack: 0, offset: 48, ..PLACE }, record] {

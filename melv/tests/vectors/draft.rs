@@ -1,4 +1,4 @@
-//! A bundle before it is laid out, and with what may be made otherwise than it should be.
+//! A bundle before its layout, open to deliberate errors.
 
 use melv::Digest;
 use melv::digest::object_digest;
@@ -7,12 +7,12 @@ use melv::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Piece, Table};
 use super::build::{patch, seal};
 use super::images::{Image, List, Located};
 
-/// Bytes of an object that lie together.
+/// Contiguous bytes of an object.
 #[derive(Clone)]
 pub struct Part {
     pub at: u64,
     pub bytes: Vec<u8>,
-    /// What lies before it in the bundle: all parts of a lower rank.
+    /// The position in the bundle: parts of lower rank come first.
     pub rank: u8,
 }
 
@@ -25,7 +25,7 @@ pub struct Drafted {
     pub parts: Vec<Part>,
 }
 
-/// The least rank of what opening an image needs.
+/// The lowest rank of the parts needed to open an image.
 const TAIL_RANK: u8 = 3;
 
 /// A bundle's objects, bases and names.
@@ -51,7 +51,7 @@ impl Draft {
         self
     }
 
-    /// An image and its page file.
+    /// Adds an image and its page file.
     pub fn image(self, image: &Image) -> Self {
         let part = |bytes: &[u8], rank| vec![Part { at: 0, bytes: bytes.to_vec(), rank }];
         let with = self.add(ObjectKind::Record, image.id, part(&image.record, 6));
@@ -61,7 +61,7 @@ impl Draft {
         }
     }
 
-    /// A list with its locator and its pack.
+    /// Adds a list with its locator and its pack.
     pub fn list(self, list: &List, located: &Located) -> Self {
         let parts = |pages: &[u8], root: &[u8], rank| {
             let pages = Part { at: 0, bytes: pages.to_vec(), rank };
@@ -81,7 +81,7 @@ impl Draft {
         self
     }
 
-    /// Names of an image, which is there already.
+    /// Adds names of an image that is already there.
     pub fn names(mut self, image: &Image, names: &[&str]) -> Self {
         self.sort();
         let number = self.objects.iter().position(|object| object.id == image.id).unwrap();
@@ -90,7 +90,7 @@ impl Draft {
         self
     }
 
-    /// Changes the object of this kind; there is one.
+    /// Changes the only object of this kind.
     pub fn change(mut self, kind: ObjectKind, change: impl FnOnce(&mut Drafted)) -> Self {
         change(self.objects.iter_mut().find(|object| object.kind == kind).unwrap());
         self
@@ -134,7 +134,7 @@ impl Draft {
     }
 }
 
-/// The head of a bundle of this table behind so many bytes of pieces.
+/// Makes the head of a bundle with `body_len` bytes of pieces before this table.
 fn head(body_len: u64, table: &[u8], tail_offset: u64) -> Head {
     let (table_offset, table_len) = (HEAD_LEN + body_len, table.len() as u64);
     let len = table_offset + table_len;
@@ -146,20 +146,20 @@ impl Bundle {
         [&self.head.encode()[..], &self.body, &self.table.encode()].concat()
     }
 
-    /// With its head changed.
+    /// Changes the head.
     pub fn with_head(mut self, change: fn(&mut Head)) -> Self {
         change(&mut self.head);
         self
     }
 
-    /// The bundle with other bytes of the table, under a right head.
+    /// Returns the bundle with other bytes of the table, under a valid head.
     pub fn with_table(&self, table: &[u8]) -> Vec<u8> {
         let head = head(self.body.len() as u64, table, self.head.tail_offset);
         [&head.encode()[..], &self.body, table].concat()
     }
 }
 
-/// A head or bundle with other bytes in its head, whose checksum is right.
+/// Replaces bytes in the head of a head or bundle, with a valid checksum.
 pub fn patch_head(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
     let (head, rest) = bytes.split_at(512);
     [&seal(&patch(head, at, new))[..], rest].concat()

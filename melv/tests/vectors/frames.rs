@@ -12,7 +12,7 @@ use super::table::Vector;
 
 const KIND: &str = "frame";
 
-/// What `zstd -19 --no-check` 1.5 made of [`numbers`], kept so that no other version changes it.
+/// The output of `zstd -19 --no-check` 1.5 for [`numbers`], kept so that no other version changes it.
 const COMPRESSED: &str = "28b52ffd60000f2d030052440c10b03707cc844b02d54d4484e46ee0714035da86483cabd2352a9ac\
     55ead55ba43249e55691a8b73fcb6eb4e83c329c4042ca810902f07e0d7113404ffff7f43e807baf862c618c338e37b5d6b5f2b636\
     c73ce33c68ce16b6ff7dacbbd813e9575a5";
@@ -24,7 +24,7 @@ pub fn vectors() -> Vec<Vector> {
         .collect()
 }
 
-/// A block of numbered lines, each eight times.
+/// Makes a block of numbered lines, each eight times.
 fn numbers() -> Vec<u8> {
     let mut text: String = (0..342).map(|line| format!("melv {:06}\n", line / 8)).collect();
     text.truncate(4096);
@@ -132,7 +132,7 @@ fn bad_partial_frames() -> Vec<Vector> {
     ]
 }
 
-/// Frame headers outside the profile.
+/// Returns frame headers outside the profile.
 fn bad_headers() -> Vec<Vector> {
     let sound = zstd_runs(&[(0xa1, 4096)]);
     let invalid = |name, note, payload: Vec<u8>| invalid(name, "6.4", note, whole(1, &payload), 1);
@@ -158,7 +158,7 @@ fn bad_headers() -> Vec<Vector> {
     ]
 }
 
-/// Blocks outside the profile.
+/// Returns blocks outside the profile.
 fn bad_blocks() -> Vec<Vector> {
     let sound = zstd_runs(&[(0xa1, 4096)]);
     let invalid = |name, note, payload: Vec<u8>| invalid(name, "6.4", note, whole(1, &payload), 1);

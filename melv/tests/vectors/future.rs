@@ -1,4 +1,4 @@
-//! Section 11: what later versions may write, and what this one makes of it.
+//! Section 11: data that later versions may write, and this version's reaction to it.
 
 use std::collections::BTreeMap;
 
@@ -122,7 +122,7 @@ fn images() -> Vec<Vector> {
     ]
 }
 
-/// A header and a body of a kind that has no layout yet.
+/// Makes a header and a body of a kind without a layout so far.
 fn to_come(kind: &'static str, name: &str, note: &'static str, magic: &[u8], body: &[u8]) -> Vector {
     let header = patch(&store_header::encode()[..32], 0, magic);
     let bytes = fit([&header, body].concat());

@@ -1,4 +1,4 @@
-//! Lists, locators, packs and images made up by hand for vectors of several of them.
+//! Handmade lists, locators, packs and images for vectors that combine them.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub struct List {
     chunks: Vec<Digest>,
 }
 
-/// A list of these blocks.
+/// Makes a list of these blocks.
 pub fn list(chunk_blocks: u32, fills: Vec<Fill>) -> List {
     let digests: Vec<_> = fills.iter().map(|fill| block_digest(&fill.bytes())).collect();
     let chunks: Vec<_> = digests.chunks(chunk_blocks as usize).map(chunk_id).collect();
@@ -61,13 +61,13 @@ pub fn list(chunk_blocks: u32, fills: Vec<Fill>) -> List {
     List { shape, id, pages, root: ended(&root), fills, chunks }
 }
 
-/// A root and its length.
+/// Returns a root and its length.
 fn ended(root: &[u8]) -> Vec<u8> {
     [root, &(root.len() as u64).to_le_bytes()].concat()
 }
 
 impl List {
-    /// A frame of the blocks `held` of a chunk, of which there is at least one.
+    /// Makes a frame of the blocks `held` of a chunk, at least one.
     pub fn frame(&self, chunk: usize, held: &[usize]) -> Vec<u8> {
         let first = chunk * self.shape.chunk_blocks as usize;
         let fills = &self.fills[first..first + self.shape.blocks_of(chunk as u64) as usize];
@@ -87,7 +87,7 @@ impl List {
     }
 }
 
-/// Where a list's frames are: a pack, and a locator's file in two parts.
+/// The frames of a list: a pack, and a locator's file in two parts.
 #[derive(Clone)]
 pub struct Located {
     pub pack: (Vec<u8>, Digest),
@@ -96,12 +96,12 @@ pub struct Located {
     pub root: Vec<u8>,
 }
 
-/// A locator, and the one pack, of these frames, each the frame of a chunk.
+/// Makes a locator and the one pack of these frames, each with its chunk's number.
 pub fn located(list: &List, frames: &[(usize, Vec<u8>)]) -> Located {
     located_but(list, frames, |_| ())
 }
 
-/// As [`located`], but with other records.
+/// Does the same as [`located`], with changed records.
 pub fn located_but(list: &List, frames: &[(usize, Vec<u8>)], twist: fn(&mut Vec<FramePlace>)) -> Located {
     let keyed: Vec<_> = frames.iter().map(|(chunk, frame)| (list.chunks[*chunk], frame.clone())).collect();
     let pack = pack(&keyed);
@@ -115,7 +115,7 @@ pub fn located_but(list: &List, frames: &[(usize, Vec<u8>)], twist: fn(&mut Vec<
         if records[*chunk] == FramePlace::NONE {
             records[*chunk] = place;
         } else {
-            // In front of the chunk's other frames but the first.
+            // Inserts after the chunk's first frame, before the others.
             let next = u32::try_from(records.len()).unwrap();
             let place = FramePlace { next: records[*chunk].next, ..place };
             records[*chunk].next = next;
@@ -138,7 +138,7 @@ pub fn located_but(list: &List, frames: &[(usize, Vec<u8>)], twist: fn(&mut Vec<
     Located { pack, pages, root: ended(&root.encode()) }
 }
 
-/// What an image is to be.
+/// The plan of an image.
 pub struct Plan<'a> {
     pub size: u64,
     pub note: &'a str,
@@ -146,7 +146,7 @@ pub struct Plan<'a> {
     pub extents: Vec<(u64, u64, &'a List, u64)>,
     /// Pages that a base has: leaf range and digest.
     pub of_base: Vec<(u32, Digest)>,
-    /// Changes the places of pages.
+    /// A change to the places of pages.
     pub places: fn(&mut Places),
 }
 
@@ -165,7 +165,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// The disk's bytes.
+    /// Returns the disk's bytes.
     pub fn disk(&self) -> Vec<u8> {
         let mut disk = vec![0; usize::try_from(self.size).unwrap().next_multiple_of(BLOCK_LEN)];
         for (block, fill) in &self.blocks {
@@ -177,7 +177,7 @@ impl Image {
     }
 }
 
-/// The leaves of a plan, by their leaf ranges.
+/// Makes the leaves of a plan, by their leaf ranges.
 fn leaves(plan: &Plan<'_>) -> Vec<(u32, Vec<u8>)> {
     let mut leaves: BTreeMap<u64, MapLeaf> = BTreeMap::new();
     for (start, blocks, list, source) in &plan.extents {
@@ -193,7 +193,7 @@ fn leaves(plan: &Plan<'_>) -> Vec<(u32, Vec<u8>)> {
     leaves.into_iter().map(|(number, leaf)| (u32::try_from(number).unwrap(), leaf.encode())).collect()
 }
 
-/// The digests of all spans that are not all zeros.
+/// Returns the digests of all spans that are not all zeros.
 fn spans(blocks: &BTreeMap<u64, Fill>, size: u64) -> BTreeMap<u64, Digest> {
     let disk_blocks = size.div_ceil(BLOCK_LEN as u64);
     let mut spans: BTreeMap<u64, Vec<Option<Digest>>> = BTreeMap::new();
@@ -205,7 +205,7 @@ fn spans(blocks: &BTreeMap<u64, Fill>, size: u64) -> BTreeMap<u64, Digest> {
     spans.into_iter().map(|(number, span)| (number, span_digest(&span).unwrap())).collect()
 }
 
-/// The span pages, by their leaf ranges.
+/// Makes the span pages, by their leaf ranges.
 fn span_pages(spans: &BTreeMap<u64, Digest>) -> Vec<(u32, Vec<u8>)> {
     let leaf_spans = LEAF_BLOCKS / 256;
     let mut pages: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
@@ -227,7 +227,7 @@ fn digest_or_none(bytes: &[u8]) -> Digest {
     if bytes.is_empty() { Digest::ZERO } else { object_digest(bytes) }
 }
 
-/// Places pages in a file, but for those that a base has.
+/// Places pages in a file, except those that a base has.
 fn place(file: &mut Vec<u8>, pages: &[(u32, Vec<u8>)], of_base: &[(u32, Digest)]) -> Vec<PagePlace> {
     let one = |(leaf, page): &(u32, Vec<u8>)| {
         if of_base.contains(&(*leaf, object_digest(page))) {
@@ -245,7 +245,6 @@ fn list_uses(plan: &Plan<'_>) -> Vec<ListUse> {
     used.into_iter().map(|(id, shape)| ListUse { id, shape }).collect()
 }
 
-/// Makes an image.
 pub fn image(plan: &Plan<'_>) -> Image {
     let mut blocks = BTreeMap::new();
     for (start, count, list, source) in &plan.extents {
@@ -281,7 +280,7 @@ pub fn image(plan: &Plan<'_>) -> Image {
     Image { id: object_digest(&encoded), size: plan.size, content, record, page_file, pages, blocks }
 }
 
-/// The files of a store of one image.
+/// Returns the files of a store of one image.
 pub fn store(name: &str, image: &Image, lists: &[(&List, &Located)]) -> BTreeMap<String, Vec<u8>> {
     let reference = Reference { name: name.into(), image: image.id, created_seconds: CREATED };
     let mut files = BTreeMap::from([

@@ -1,4 +1,4 @@
-//! Sections 6.5 and 10.4: stores that hold lists and chunks in part, which bundles build on, too.
+//! Sections 6.5 and 10.4: stores that hold lists and chunks in part, also as bases of bundles.
 
 use std::collections::BTreeMap;
 
@@ -21,45 +21,45 @@ pub fn vectors() -> Vec<Vector> {
     [sound(), unsound()].into_iter().flatten().collect()
 }
 
-/// The list of `parts.store`.
+/// Makes the list of `parts.store`.
 pub fn parts_list() -> List {
     list(2, vec![Fill(0xa1, 4096), Fill(0xb2, 4096), Fill(0xc3, 4096), Fill(0xd4, 512)])
 }
 
-/// A list of 1030 chunks, hence two pages.
+/// Makes a list of 1030 chunks, so two pages.
 pub fn far_list() -> List {
     let fill = |number: u32| Fill(u8::try_from(number % 255 + 1).unwrap(), 512 * (1 + number / 255));
     list(1, (0..1030).map(fill).collect())
 }
 
-/// A plan without pages of a base.
+/// Makes a plan without pages of a base.
 pub fn plan<'a>(size: u64, note: &'a str, extents: Vec<(u64, u64, &'a List, u64)>) -> Plan<'a> {
     Plan { size, note, extents, of_base: Vec::new(), places: |_| () }
 }
 
-/// The image of `parts.store`.
+/// Makes the image of `parts.store`.
 pub fn parts_image(list: &List) -> Image {
     let image = image(&plan(parts::SIZE, "tiny", parts_extents(list)));
     assert_eq!((list.id, image.id), (parts::sound().list, parts::sound().image));
     image
 }
 
-/// The extents of the image of `parts.store`.
+/// Returns the extents of the image of `parts.store`.
 pub fn parts_extents(list: &List) -> Vec<(u64, u64, &List, u64)> {
     vec![(0, 1, list, 0), (2, 2, list, 1), (9, 1, list, 0), (16, 1, list, 3)]
 }
 
-/// The image of [`HALF`]: blocks 0 and 2 of the list.
+/// Makes the image of [`HALF`]: blocks 0 and 2 of the list.
 pub fn half_image(list: &List) -> Image {
     image(&plan(32 << 10, "half", vec![(1, 1, list, 0), (6, 1, list, 2)]))
 }
 
-/// The image of [`FAR`]: block 3 of the list.
+/// Makes the image of [`FAR`]: block 3 of the list.
 pub fn far_image(list: &List) -> Image {
     image(&plan(8 << 10, "far", vec![(1, 1, list, 3)]))
 }
 
-/// The files of one of these stores.
+/// Returns the files of one of these stores.
 pub fn files(name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
     match name {
         HALF => {
@@ -114,7 +114,7 @@ fn sound() -> Vec<Vector> {
     ]
 }
 
-/// [`FAR`] with an image that needs what is not there.
+/// Makes [`FAR`] with an image that needs missing blocks.
 fn beside_far() -> BTreeMap<String, Vec<u8>> {
     let list = far_list();
     let image = image(&plan(8 << 10, "farther", vec![(1, 1, &list, 1026)]));

@@ -36,7 +36,7 @@ fn store_headers() -> Vec<Vector> {
     ]
 }
 
-/// A reference record whose image is made up.
+/// Makes a reference record for a made-up image.
 pub fn reference() -> Vec<u8> {
     Reference { name: NAME.into(), image: made_up(7), created_seconds: CREATED }.encode()
 }
@@ -79,7 +79,7 @@ fn empty(size_bytes: u64, spans: u64) -> Manifest {
     }
 }
 
-/// A manifest with two lists and two keys.
+/// Makes a manifest with two lists and two keys.
 pub fn two_lists() -> Manifest {
     let list = |number, chunk_blocks, blocks| ListUse {
         id: made_up(number),

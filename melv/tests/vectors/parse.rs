@@ -26,7 +26,7 @@ use melv::{
 use super::build::guard_text;
 use super::table::{Content, Values, Vector};
 
-/// What is found in a vector, or the rule that it breaks.
+/// Returns the values in a vector, or the rule that it breaks.
 pub fn parse(vector: &Vector) -> Result<Values, String> {
     match &vector.content {
         Content::File(bytes) if vector.kind == "bundle" => bundle(vector, bytes),
@@ -143,7 +143,7 @@ fn list_values(root: &ListRoot) -> Values {
     ]
 }
 
-/// Splits a table's file by the length that ends it.
+/// Splits a table's file by the length at its end.
 fn split_table(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let found = bytes.len() as u64;
     let (rest, len) = bytes.split_last_chunk::<8>().ok_or(Fault::Truncated { needed: 8, found })?;
@@ -184,7 +184,7 @@ fn locator_values(root: &LocatorRoot) -> Values {
     ]
 }
 
-/// A page of records of a locator with `chunks`, `records` and `packs`; record `record` is read.
+/// Reads record `record` of a page of records, for a locator with `chunks`, `records` and `packs`.
 fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
     let packs = vec![Digest::ZERO; usize::try_from(vector.number("packs")).unwrap()];
     let (chunks, records) = (vector.number("chunks"), vector.number("records"));
@@ -252,7 +252,7 @@ fn whole_frame(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
     ])
 }
 
-/// The content id of a disk, from its definition.
+/// Computes the content id of a disk, from its definition.
 pub fn content_of(disk: &[u8]) -> Digest {
     let padded = |block: &[u8]| {
         let mut block = block.to_vec();
@@ -285,7 +285,7 @@ fn table_values(table: &Table) -> Values {
     ]
 }
 
-/// The files of a store among the vectors.
+/// Returns the files of a store among the vectors.
 fn store_files(name: &str) -> BTreeMap<String, Vec<u8>> {
     match name {
         super::stores::PARTS => super::parts::sound().files,
@@ -294,7 +294,7 @@ fn store_files(name: &str) -> BTreeMap<String, Vec<u8>> {
     }
 }
 
-/// Opens a store with these files over those of its base, and does what the context says.
+/// Opens a store with these files over those of its base, and runs the operation in the context.
 fn folder(vector: &Vector, files: &BTreeMap<String, Vec<u8>>) -> Result<Values, String> {
     let base = vector.context("base").map_or_else(BTreeMap::new, |_| store_files(vector.text("base")));
     let store = open(base.iter().chain(files)).map_err(|error| rule_of(&error))?;
@@ -307,7 +307,7 @@ fn open<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> melv::Res
     Store::open(storage, StoreOptions { verify: VerifyMode::Full, ..Default::default() })
 }
 
-/// A file as it is read from afar.
+/// A remote file.
 #[derive(Debug)]
 struct Afar(Vec<u8>);
 
@@ -323,8 +323,8 @@ impl ReadAt for Afar {
     }
 }
 
-/// Opens a bundle beside the store that has its bases, and does what the context says: once by
-/// ranges and once as a file, which must come to the same.
+/// Opens a bundle beside the store with its bases, and runs the operation in the context. Ranges and a file
+/// must give the same result.
 fn bundle(vector: &Vector, bytes: &[u8]) -> Result<Values, String> {
     let base = || match vector.context("store") {
         None => None,

@@ -1,8 +1,7 @@
-//! The small store put together from its parts by hand, so that any of them can be made wrong with
-//! all digests above it right.
+//! The small store assembled by hand, so that any part can be made wrong under valid digests.
 //!
-//! The disk has 17 blocks, the last of 512 bytes: A, zeros, B, C, zeros, A at block 9, D at block
-//! 16. Its one list has two chunks of two blocks: A B, stored as two partial frames, and C D.
+//! The disk has 17 blocks, the last of 512 bytes: A, zeros, B, C, zeros, A at block 9, D at block 16. Its one
+//! list has two chunks of two blocks: A B, stored as two partial frames, and C D.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +23,12 @@ use super::build::{block, guard, pack, partial, table_file, whole, zstd_runs};
 
 /// The name of the image.
 pub const NAME: &str = "web:latest";
-/// When it was given.
+/// The time of the name, in seconds since 1970.
 pub const CREATED: u64 = 1_767_225_600;
 /// Bytes in the disk.
 pub const SIZE: u64 = 16 * BLOCK_LEN as u64 + 512;
 
-/// What to make otherwise than it should be, in the order in which it is made.
+/// Changes to the parts, in the order in which they are made.
 pub struct Twist {
     /// Chunk numbers and frames.
     pub frames: fn(&mut Vec<(usize, Vec<u8>)>),
@@ -41,7 +40,7 @@ pub struct Twist {
     pub map_root: fn(&mut Vec<Entry>),
     pub manifest: fn(&mut Manifest),
     pub page_places: fn(&mut Places),
-    /// A page as stored.
+    /// Encodes a page for storage.
     pub stored: fn(&[u8]) -> Vec<u8>,
 }
 
@@ -61,7 +60,7 @@ impl Default for Twist {
     }
 }
 
-/// The parts that vectors of single objects use, too.
+/// The store's files, and the parts that vectors of single objects also use.
 pub struct Parts {
     pub files: BTreeMap<String, Vec<u8>>,
     pub image: Digest,
@@ -78,14 +77,14 @@ pub struct Parts {
     pub span_root: Vec<u8>,
 }
 
-/// The blocks of the list.
+/// Returns the blocks of the list.
 pub fn blocks() -> [Vec<u8>; 4] {
     let mut tail = vec![0xd4; 512];
     tail.resize(BLOCK_LEN, 0);
     [block(0xa1), block(0xb2), block(0xc3), tail]
 }
 
-/// The disk's bytes.
+/// Returns the disk's bytes.
 pub fn disk() -> Vec<u8> {
     let [a, b, c, d] = blocks();
     let mut disk = vec![0; 16 * BLOCK_LEN];
@@ -110,7 +109,7 @@ fn frames() -> Vec<(usize, Vec<u8>)> {
     ]
 }
 
-/// Record 0 is chunk 0's first frame, record 1 is chunk 1's frame, record 2 chunk 0's other one.
+/// Makes records: 0 is chunk 0's first frame, 1 is chunk 1's frame, 2 is chunk 0's other frame.
 fn places(frames: &[(Digest, Vec<u8>)]) -> Vec<FramePlace> {
     let mut offset = 48;
     let mut at: Vec<_> = frames
@@ -172,7 +171,7 @@ fn chunks(twist: &Twist) -> Chunks {
     Chunks { list, list_file: table_file(&id_page, &root), locator_file, pack }
 }
 
-/// The store; its names are in the order of the specification.
+/// Makes the store; its names are in the order of the specification.
 pub fn store(twist: &Twist) -> Parts {
     let chunks = chunks(twist);
     let mut leaf = leaf(chunks.list);
@@ -242,7 +241,7 @@ pub fn store(twist: &Twist) -> Parts {
     }
 }
 
-/// The store as it should be.
+/// Makes the sound store.
 pub fn sound() -> Parts {
     store(&Twist::default())
 }

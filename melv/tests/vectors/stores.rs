@@ -26,7 +26,7 @@ pub fn vectors() -> Vec<Vector> {
         .collect()
 }
 
-/// A vector of a whole store.
+/// Makes a vector of a whole store.
 pub fn store(
     file: &str,
     section: &'static str,
@@ -39,7 +39,7 @@ pub fn store(
     vector
 }
 
-/// A store that lies over [`PARTS`] and has only what differs from it.
+/// Makes a store that lies over [`PARTS`] and has only the differing files.
 pub fn over(
     file: &str,
     section: &'static str,
@@ -51,7 +51,7 @@ pub fn over(
     store(file, section, note, differs).with("base", PARTS)
 }
 
-/// 64 KiB of four data blocks, two of them equal, and zeros.
+/// Makes 64 KiB of four data blocks, two of them equal, and zeros.
 fn imported_disk() -> Vec<u8> {
     let mut disk = vec![0; 16 * BLOCK_LEN];
     for (number, seed) in [(0, 1), (2, 2), (3, 1), (8, 3)] {
@@ -60,8 +60,8 @@ fn imported_disk() -> Vec<u8> {
     disk
 }
 
-/// What the library's import makes of [`imported_disk`]; blocks of noise are stored raw, whatever
-/// the version of zstd. The reference record is made again, for it knows the time.
+/// Imports [`imported_disk`] with the library; any version of zstd leaves blocks of noise raw. The reference
+/// record is made again, since it holds the time.
 pub fn import() -> BTreeMap<String, Vec<u8>> {
     let storage = MemoryStorage::new();
     let made = Store::create(storage.clone(), StoreOptions::default()).unwrap();
@@ -75,7 +75,7 @@ pub fn import() -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// The committed files of that import: another version of zstd may store its pages otherwise.
+/// Returns the committed files of that import: another version of zstd may store its pages differently.
 pub fn imported_files() -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     crate::committed(&crate::folder().join(IMPORTED), "", &mut found);
@@ -122,7 +122,7 @@ fn sound() -> Vec<Vector> {
     ]
 }
 
-/// Disks and their content ids.
+/// Returns disks and their content ids.
 fn disks() -> Vec<Vector> {
     let disk = |name: &str, note, disk: Vec<u8>| {
         let content = content_of(&disk);
@@ -134,7 +134,7 @@ fn disks() -> Vec<Vector> {
     ]
 }
 
-/// Stores whose image does not open, or does not read.
+/// Returns stores whose image does not open, or does not read.
 fn unreadable() -> Vec<Vector> {
     let invalid = |name: &'static str, section, note, twist: &Twist| {
         read(over(&format!("invalid/{name}"), section, note, parts::store(twist).files), name)
@@ -209,12 +209,12 @@ fn unreadable() -> Vec<Vector> {
     ]
 }
 
-/// A page in a zstd frame.
+/// Stores a page in a zstd frame.
 fn pack_page(page: &[u8]) -> Vec<u8> {
     zstd_small(u8::try_from(page.len()).unwrap(), page)
 }
 
-/// Pages that are stored otherwise than they may be.
+/// Returns stores with pages in a forbidden encoding.
 fn unsound_pages() -> Vec<Vector> {
     let invalid = |name: &'static str, note, stored: fn(&[u8]) -> Vec<u8>| {
         let files = parts::store(&Twist { stored, ..Twist::default() }).files;
@@ -242,14 +242,14 @@ fn read(vector: Vector, name: &'static str) -> Vector {
     vector.with("operation", "read").with("name", NAME).refused(rule)
 }
 
-/// The page file, with a bit of the ignore mask set that its name does not know of.
+/// Returns the page file with a bit of the ignore mask set, which its name does not cover.
 fn renamed_pages() -> BTreeMap<String, Vec<u8>> {
     let files = parts::sound().files;
     let page_file = files.keys().find(|name| name.starts_with("pages/")).unwrap();
     BTreeMap::from([(page_file.clone(), patch(&files[page_file], 16, &[1]))])
 }
 
-/// Stores that read, but whose trees do not agree.
+/// Returns stores that read, but whose trees do not agree.
 fn unsound_trees() -> Vec<Vector> {
     let invalid = |name: &'static str, section, note, twist: &Twist| {
         let rule = name.split_once("--").map_or(name, |(rule, _)| rule);
@@ -294,7 +294,7 @@ fn unsound_trees() -> Vec<Vector> {
     ]
 }
 
-/// Stores whose chunks are not what they should be.
+/// Returns stores with invalid chunks.
 fn unsound_chunks() -> Vec<Vector> {
     let invalid = |name: &'static str, section, note, twist: &Twist| {
         read(over(&format!("invalid/{name}"), section, note, parts::store(twist).files), name)

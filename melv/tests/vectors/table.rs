@@ -1,4 +1,4 @@
-//! What a vector is, and the index of all of them.
+//! A vector, and the index of all vectors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -30,15 +30,15 @@ impl From<Digest> for Value {
     }
 }
 
-/// Names and what they stand for.
+/// Names and their values.
 pub type Values = Vec<(&'static str, Value)>;
 
-/// What a reader must make of a vector.
+/// The expected result of reading a vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// Accept it and find at least these values.
+    /// Accepted, with at least these values.
     Ok(Values),
-    /// Refuse it for this rule.
+    /// Refused for this rule.
     Rule(&'static str),
 }
 
@@ -46,7 +46,7 @@ pub enum Expect {
 #[derive(Debug, Clone)]
 pub enum Content {
     File(Vec<u8>),
-    /// A store: files that lie over those of the store that the context names, if it does.
+    /// A store: its files lie over those of the store named by the context, if any.
     Folder(BTreeMap<String, Vec<u8>>),
 }
 
@@ -63,7 +63,7 @@ pub struct Vector {
 }
 
 impl Vector {
-    /// `folder/name.kind`, expected to be sound.
+    /// Makes `folder/name.kind`, expected to be sound.
     fn of(
         folder: &str,
         name: &str,
@@ -83,7 +83,7 @@ impl Vector {
         }
     }
 
-    /// Bytes that a reader accepts.
+    /// Makes a vector that a reader accepts.
     pub fn valid(
         name: &str,
         kind: &'static str,
@@ -94,8 +94,8 @@ impl Vector {
         Self::of("valid", name, kind, section, note, bytes)
     }
 
-    /// Bytes that a reader refuses; `name` is the rule, or the rule, two dashes and what else tells
-    /// it from others.
+    /// Makes a vector that a reader refuses; `name` is the rule, optionally with two dashes and a
+    /// distinguishing suffix.
     pub fn invalid(
         name: &'static str,
         kind: &'static str,
@@ -107,7 +107,7 @@ impl Vector {
         Self::of("invalid", name, kind, section, note, bytes).refused(rule)
     }
 
-    /// Bytes that a later version may write.
+    /// Makes a vector that a later version may write.
     pub fn future(
         name: &str,
         kind: &'static str,
@@ -122,13 +122,13 @@ impl Vector {
         Self { expect: Expect::Rule(rule), ..self }
     }
 
-    /// What a reader needs to know before it can read the bytes.
+    /// Adds context that a reader needs before it can read the bytes.
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.context.push((key, value.into()));
         self
     }
 
-    /// A value that a reader must find.
+    /// Adds a value that a reader must find.
     pub fn gives(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         if let Expect::Ok(values) = &mut self.expect {
             values.push((key, value.into()));
@@ -159,12 +159,12 @@ impl Vector {
     }
 }
 
-/// The names of all vectors.
+/// Returns the names of all vectors.
 pub fn names(vectors: &[Vector]) -> BTreeSet<&str> {
     vectors.iter().map(|vector| vector.file.as_str()).collect()
 }
 
-/// All files: the vectors and their index.
+/// Returns all files: the vectors and their index.
 pub fn files(vectors: &[Vector]) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::from([("index.toml".into(), index(vectors).into_bytes())]);
     for vector in vectors {

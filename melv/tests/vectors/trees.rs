@@ -83,7 +83,7 @@ fn leaves() -> Vec<Vector> {
     ]
 }
 
-/// A leaf of these lists and these bytes of extents, of which it declares `count`.
+/// Makes a leaf of these lists and bytes of extents that declares `count` extents.
 fn leaf(lists: &[u8], count: u32, extents: &[u8]) -> Vec<u8> {
     let mut out = header::begin(Kind::MapLeaf);
     out.put_u32(u32::try_from(lists.len()).unwrap());

@@ -1,24 +1,24 @@
-//! An axis: a scale, its title, and how its numbers are written.
+//! An axis: a scale, its title, and its number format.
 
 use super::scale::{Scale, Tick};
 use crate::report::numbers;
 
-/// How the numbers of an axis are written.
+/// The number format of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Write {
-    /// As they are.
+    /// Plain numbers.
     Plain,
     /// Nanoseconds, in the unit that fits.
     Duration,
 }
 
-/// One of the two.
+/// One of the two axes.
 #[derive(Debug)]
 pub(super) struct Axis {
     pub scale: Scale,
     pub title: String,
     pub write: Write,
-    /// Instead of the scale's round numbers.
+    /// Ticks in place of the scale's round numbers.
     pub ticks: Option<Vec<Tick>>,
 }
 
@@ -33,7 +33,7 @@ impl Axis {
 
     pub fn label(&self, value: f64) -> String {
         match self.write {
-            // Sums of steps are off by what doubles are: twelve decimals hide it.
+            // Rounding to six decimals hides the floating-point error of summed steps.
             Write::Plain => numbers::grouped(&format!("{}", (value * 1e6).round() / 1e6)),
             Write::Duration => numbers::duration(value),
         }

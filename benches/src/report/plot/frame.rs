@@ -1,4 +1,4 @@
-//! What plots share: title, axes, grid, and the legend beside the plot, where it covers nothing.
+//! The common parts of plots: title, axes, grid, and a legend beside the plot, so that it covers no data.
 
 use super::axis::Axis;
 use super::style::SERIES;
@@ -9,7 +9,7 @@ const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 64.0;
 const TOP: f64 = 78.0;
 const BOTTOM: f64 = 64.0;
-/// Between plot and legend.
+/// The gap between plot and legend.
 const GAP: f64 = 28.0;
 const MARGIN: f64 = 20.0;
 const LEGEND: std::ops::RangeInclusive<f64> = 120.0..=290.0;
@@ -19,13 +19,13 @@ const SWATCH: f64 = 26.0;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub name: String,
-    /// In small letters below it.
+    /// Small print below the name.
     pub detail: String,
-    /// Its looks, of [`looks`].
+    /// The CSS class, from [`looks`].
     pub class: String,
 }
 
-/// A plot begun: its axes stand, its data are to come.
+/// A plot with its axes drawn and its data still to come.
 pub(super) struct Frame {
     pub svg: Svg,
     pub x: Axis,
@@ -50,17 +50,17 @@ impl Frame {
         frame
     }
 
-    /// Where a value of the x axis lies.
+    /// Returns the position of a value of the x axis.
     pub fn x(&self, value: f64) -> f64 {
         LEFT + self.x.scale.at(value) * (self.right - LEFT)
     }
 
-    /// Where a value of the y axis lies.
+    /// Returns the position of a value of the y axis.
     pub fn y(&self, value: f64) -> f64 {
         HEIGHT - BOTTOM - self.y.scale.at(value) * (HEIGHT - BOTTOM - TOP)
     }
 
-    /// Left, top, right, bottom of the plot.
+    /// Returns the plot's left, top, right and bottom.
     pub fn area(&self) -> [f64; 4] {
         [LEFT, TOP, self.right, HEIGHT - BOTTOM]
     }
@@ -109,7 +109,7 @@ impl Frame {
     }
 }
 
-/// A plot that has nothing to show.
+/// Draws a plot without data.
 pub(super) fn empty(title: &str) -> Svg {
     let mut svg = Svg::new(WIDTH, 120.0);
     svg.text("title", Anchor::Start, MARGIN, 32.0, title);
@@ -117,18 +117,18 @@ pub(super) fn empty(title: &str) -> Svg {
     svg
 }
 
-/// The looks of the series at a place: a colour; dashed for floors and where colours come again.
+/// Returns the class of a series by its position: a colour; dashed for floors and for repeated colours.
 pub(super) fn looks(at: usize, series: &str) -> String {
     let dash = if series.starts_with("floor") || at >= SERIES { " dash" } else { "" };
     format!("s{}{dash}", at % SERIES)
 }
 
-/// About how wide a text is; rather too wide than too narrow.
+/// Estimates the width of a text, erring on the wide side.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * 0.56
 }
 
-/// A name that fits the legend.
+/// Shortens a name to fit the legend.
 fn cut(name: &str) -> String {
     let most = ((LEGEND.end() - SWATCH) / text_width("m", 12.0)) as usize;
     if name.chars().count() <= most {

@@ -1,4 +1,4 @@
-//! What smaller stores cost in cold reads: a line for each chunk size, along its levels.
+//! The cost of smaller stores in cold reads: a line for each chunk size, along its levels.
 
 use super::Plot;
 use super::axis::Axis;
@@ -11,7 +11,7 @@ use crate::report::record::FrontierPoint;
 
 const TITLE: &str = "Stored size against cold latency";
 
-/// A line for each chunk size.
+/// Draws a line for each chunk size.
 pub(super) fn plot(points: &[FrontierPoint]) -> Plot {
     let mut points: Vec<_> =
         points.iter().copied().filter(|p| p.stored_mib.is_finite() && p.cold_us.is_finite()).collect();
@@ -37,7 +37,7 @@ fn entry(at: usize, line: &[FrontierPoint]) -> Entry {
     Entry { name: format!("chunks of {} KiB", line[0].chunk_kib), detail, class: looks(at, "") }
 }
 
-/// A scale with some air at both ends, so that labels fit.
+/// Makes a scale padded at both ends, so that labels fit.
 fn scale(values: impl Iterator<Item = f64>) -> Scale {
     let (low, high) =
         values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
@@ -68,7 +68,7 @@ fn draw(frame: &mut Frame, lines: &[&[FrontierPoint]], legend: &[Entry]) {
             }
         }
     }
-    // The default's label first: it is the longest, and the one to be found.
+    // The default's label comes first: it is the longest and the most important.
     let mut all: Vec<_> = lines.iter().zip(&places).flat_map(|(line, at)| line.iter().zip(at)).collect();
     all.sort_by_key(|(point, _)| !point.is_default);
     for (point, at) in all {

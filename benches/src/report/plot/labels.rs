@@ -1,4 +1,4 @@
-//! Labels beside points, where they cover least.
+//! Labels placed beside points, where they cover least.
 
 use super::frame::text_width;
 
@@ -10,17 +10,17 @@ const WAYS: [(f64, f64); 8] =
 /// A box: left, top, right, bottom.
 type Area = [f64; 4];
 
-/// What labels must not cover.
+/// The obstacles to labels.
 pub(super) struct Labels {
     inside: Area,
     /// Points and labels.
     taken: Vec<Area>,
-    /// Places on lines, near each other.
+    /// Closely spaced positions on lines.
     lines: Vec<(f64, f64)>,
 }
 
 impl Labels {
-    /// None yet, among lines through points.
+    /// Starts without labels, among lines through points.
     pub fn new(inside: Area, lines: &[Vec<(f64, f64)>]) -> Self {
         let points = lines.iter().flatten();
         let taken = points.map(|(x, y)| [x - 5.0, y - 5.0, x + 5.0, y + 5.0]).collect();
@@ -36,7 +36,7 @@ impl Labels {
         Self { inside, taken, lines }
     }
 
-    /// The middle of the base line for a label of a point.
+    /// Places a label at a point and returns the middle of its baseline.
     pub fn place(&mut self, (x, y): (f64, f64), text: &str, apart: f64) -> (f64, f64) {
         let (half, height) = (text_width(text, SIZE) / 2.0, SIZE * 0.72);
         let around = |way: (f64, f64), apart: f64| {

@@ -1,4 +1,4 @@
-//! What share of reads is done within a time.
+//! The share of reads completed within a given time.
 
 use super::Plot;
 use super::axis::{Axis, Write};
@@ -10,10 +10,10 @@ use crate::report::samples::quantile;
 
 const TITLE: &str = "Latency of reads";
 
-/// The slowest reads are left out: one of a second would press all others into a corner.
+/// The share of reads drawn. A single read of a second would press all others into a corner.
 const DRAWN: f64 = 0.999;
 
-/// A curve for each series.
+/// Draws a curve for each series.
 pub(super) fn plot(series: &[Latencies]) -> Plot {
     let drawn: Vec<_> = series.iter().filter(|one| !one.quantiles.is_empty()).collect();
     let ends = drawn.iter().flat_map(|one| [quantile(&one.quantiles, 0.0), quantile(&one.quantiles, DRAWN)]);

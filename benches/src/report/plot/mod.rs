@@ -1,4 +1,4 @@
-//! The three plots, as SVG: in the page, in the reader's colours, and as files, in light ones.
+//! The three plots as SVG: in the page in the reader's colours, and as files in light colours.
 
 mod axis;
 mod frame;
@@ -15,15 +15,15 @@ pub(super) use svg::{Svg, escape};
 
 use super::Report;
 
-/// A plot that was drawn.
+/// A finished plot.
 pub(super) struct Plot {
-    /// In the name of its file.
+    /// The plot's part of its file name.
     pub name: &'static str,
     pub title: &'static str,
     pub svg: Svg,
 }
 
-/// All plots of a report.
+/// Draws all plots of a report.
 pub(super) fn all(report: &Report) -> [Plot; 3] {
     [latency::plot(&report.latencies), threads::plot(&report.throughput), frontier::plot(&report.frontier)]
 }

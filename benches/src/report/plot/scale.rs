@@ -1,6 +1,6 @@
-//! From values to places, and the round numbers on the way.
+//! The map from values to positions, and round numbers for ticks.
 
-/// A range of values, even or logarithmic.
+/// A range of values, linear or logarithmic.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub low: f64,
@@ -16,14 +16,14 @@ pub(super) struct Tick {
 }
 
 impl Scale {
-    /// Even, from round number to round number, with about five between.
+    /// Makes a linear scale of about five steps that starts and ends at round numbers.
     pub fn even(low: f64, high: f64) -> Self {
         let high = if high > low { high } else { low + low.abs().max(1.0) };
         let step = step(high - low);
         Self { low: (low / step).floor() * step, high: (high / step).ceil() * step, is_log: false }
     }
 
-    /// Logarithmic, from round number to round number, at least a factor of five wide.
+    /// Makes a logarithmic scale that starts and ends at round numbers and spans at least a factor of five.
     pub fn log(low: f64, high: f64) -> Self {
         let (mut low, mut high) = (round(low, f64::floor), round(high, f64::ceil));
         while high / low < 4.99 {
@@ -32,12 +32,12 @@ impl Scale {
         Self { low, high, is_log: true }
     }
 
-    /// Logarithmic where values are positive and wide apart, else even.
+    /// Makes a logarithmic scale if values are positive and far apart, else a linear one.
     pub fn of(low: f64, high: f64) -> Self {
         if low > 0.0 && high / low > 6.0 { Self::log(low, high) } else { Self::even(low, high) }
     }
 
-    /// Where a value lies: 0 at the low end, 1 at the high one.
+    /// Returns the position of a value: 0 at the low end, 1 at the high end.
     pub fn at(&self, value: f64) -> f64 {
         if self.is_log {
             (value.max(self.low) / self.low).log10() / (self.high / self.low).log10()
@@ -46,7 +46,7 @@ impl Scale {
         }
     }
 
-    /// Its round numbers.
+    /// Returns the round numbers of the scale.
     pub fn ticks(&self) -> Vec<Tick> {
         if self.is_log { self.log_ticks() } else { self.even_ticks() }
     }
@@ -76,7 +76,7 @@ impl Scale {
     }
 }
 
-/// 1, 2 or 5 times a power of ten that goes about five times into a width.
+/// Returns 1, 2 or 5 times a power of ten that divides a width into about five steps.
 fn step(width: f64) -> f64 {
     let rough = width / 5.0;
     let decade = 10f64.powf(rough.log10().floor());
@@ -85,7 +85,7 @@ fn step(width: f64) -> f64 {
     round * decade
 }
 
-/// A positive value moved to the next 1, 2 or 5 times a power of ten, down or up.
+/// Rounds a positive value to the next 1, 2 or 5 times a power of ten, down or up.
 fn round(value: f64, way: fn(f64) -> f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
     let (digit, up) = (value / decade, way(0.5) > 0.0);

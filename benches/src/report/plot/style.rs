@@ -1,6 +1,6 @@
-//! Colours and looks, in one place for pages and files.
+//! Colours and styles, in one place for the page and the files.
 
-/// A name, and its colour on light and on dark ground.
+/// The name of a colour, with its values on light and on dark ground.
 const COLOURS: [(&str, &str, &str); 16] = [
     ("paper", "#ffffff", "#14171c"),
     ("ink", "#1c2330", "#e6e9ee"),
@@ -9,7 +9,7 @@ const COLOURS: [(&str, &str, &str); 16] = [
     ("good", "#0f7b46", "#4cc38a"),
     ("bad", "#c62828", "#ff7b72"),
     ("wash", "#fbe4e2", "#42211f"),
-    // Series: apart for readers who do not tell red from green, too.
+    // Series colours, distinct also for readers with red-green colour blindness.
     ("s0", "#1f6feb", "#58a6ff"),
     ("s1", "#d9730d", "#f0953f"),
     ("s2", "#0a8f72", "#35c9a5"),
@@ -21,7 +21,7 @@ const COLOURS: [(&str, &str, &str); 16] = [
     ("mark", "#1c2330", "#e6e9ee"),
 ];
 
-/// Series that are told apart by colour; after them colours come again, dashed.
+/// The number of distinct series colours; further series repeat them, dashed.
 pub(super) const SERIES: usize = 8;
 
 const PLOT: &str = "\
@@ -48,7 +48,7 @@ const PLOT: &str = "\
 .plot .median{stroke:var(--ink);stroke-width:2px}
 ";
 
-/// Colours and the looks of plots for a page, which follow the reader's choice of light or dark.
+/// Returns colours and plot styles for a page, in the reader's choice of light or dark.
 pub(in super::super) fn page_style() -> String {
     let list = |pick: fn(&(&str, &str, &str)) -> String| COLOURS.iter().map(pick).collect::<String>();
     let light = list(|(name, light, _)| format!("--{name}:{light};"));
@@ -60,7 +60,7 @@ pub(in super::super) fn page_style() -> String {
     )
 }
 
-/// The looks of a plot alone, with its light colours written out: not every renderer knows variables.
+/// Returns a plot's style with light colours written out: not every renderer supports variables.
 pub(super) fn file_style() -> String {
     COLOURS
         .iter()

@@ -1,17 +1,17 @@
-//! A drawing: shapes with classes, whose looks `style` gives.
+//! A drawing: shapes with classes, styled by `style`.
 
 use std::fmt::Write as _;
 
 use super::style::file_style;
 
-/// Shapes in the order they cover each other.
+/// A drawing; later shapes cover earlier ones.
 pub(in super::super) struct Svg {
     width: f64,
     height: f64,
     body: String,
 }
 
-/// Where a text's place lies in it.
+/// The part of a text that lies at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Anchor {
     Start,
@@ -20,7 +20,7 @@ pub(in super::super) enum Anchor {
 }
 
 impl Svg {
-    /// Nothing, on so many pixels.
+    /// Makes an empty drawing, in pixels.
     pub fn new(width: f64, height: f64) -> Self {
         Self { width, height, body: String::new() }
     }
@@ -44,7 +44,7 @@ impl Svg {
         self.shape(format_args!(r#"<polyline class="{class}" points="{}"/>"#, points.join(" ")));
     }
 
-    /// A dot that says more when it is pointed at.
+    /// Draws a dot with a tooltip.
     pub fn circle(&mut self, class: &str, x: f64, y: f64, radius: f64, more: &str) {
         let more = escape(more);
         self.shape(format_args!(
@@ -64,7 +64,7 @@ impl Svg {
         ));
     }
 
-    /// The drawing as part of a page, whose style it takes.
+    /// Returns the drawing as part of a page, with the page's style.
     pub fn inline(&self, label: &str) -> String {
         let Self { width, height, body } = self;
         let label = escape(label);
@@ -73,7 +73,7 @@ impl Svg {
         )
     }
 
-    /// The drawing as a file of its own, on light ground.
+    /// Returns the drawing as a file of its own, on light ground.
     pub fn file(&self) -> String {
         let Self { width, height, body } = self;
         let style = file_style();
@@ -89,7 +89,7 @@ impl Svg {
     }
 }
 
-/// Text as it stands in XML and HTML, between tags and in quotes.
+/// Escapes text for XML and HTML, between tags and in quotes.
 pub(in super::super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -99,7 +99,7 @@ pub(in super::super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // XML has no other controls.
+            // XML forbids most control characters.
             '\n' | '\t' => escaped.push(' '),
             control if control.is_control() => escaped.push('\u{fffd}'),
             other => escaped.push(other),

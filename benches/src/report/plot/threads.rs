@@ -1,4 +1,4 @@
-//! How throughput grows with threads.
+//! Throughput by number of threads.
 
 use super::Plot;
 use super::axis::Axis;
@@ -9,7 +9,7 @@ use crate::report::record::Throughput;
 
 const TITLE: &str = "Sequential reads by threads";
 
-/// A line for each series.
+/// Draws a line for each series.
 pub(super) fn plot(series: &[Throughput]) -> Plot {
     let finite = |one: &Throughput| -> Vec<(u32, f64)> {
         one.points.iter().copied().filter(|(_, mbps)| mbps.is_finite()).collect()
@@ -47,7 +47,7 @@ pub(super) fn plot(series: &[Throughput]) -> Plot {
     Plot { name: "threads", title: TITLE, svg: frame.svg }
 }
 
-/// An even axis with a tick at every number of threads that was measured.
+/// Makes a linear axis with a tick at every measured number of threads.
 fn threads_axis(threads: &[u32]) -> Axis {
     let (first, last) = (f64::from(threads[0]), f64::from(threads[threads.len() - 1]));
     let pad = ((last - first) * 0.04).max(0.1);
