@@ -14,7 +14,7 @@ use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
 use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_ids, object_digest};
-use crate::error::{Error, InStore, Result, StoreError};
+use crate::error::{Error, Result, StoreError};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
 use crate::store::InStore;
