@@ -33,6 +33,7 @@ lint:
 	benches/setup test
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
+	benches/check-english
 	benches/check-dependencies --self-test
 	benches/check-dependencies
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
