@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::errors::InStore;
 use super::frames::decode_frame;
 use super::list::{List, Locator};
 use super::names;
@@ -152,7 +153,7 @@ impl Shared {
         };
         if let Some(block) = (0..blocks).find(lacks) {
             let name = names::object(names::LOCATORS, &list.id);
-            return Err(StoreError::corrupt(name, chunk, Fault::BlockAbsent { block }));
+            return Err(StoreError::corrupt(name, 0, Fault::BlockAbsent { block }).in_chunk(chunk));
         }
         let refused = |error| Error::io("compress", format!("chunk {id}"), error);
         let mut frame = Vec::new();

@@ -359,7 +359,8 @@ fn base_locator(base: &Arc<Shared>, list: &List) -> Result<Option<Arc<Locator>>>
 
 /// A locator says that it has every chunk in one frame, and its record of `chunk` says otherwise.
 fn not_in_part(list: &List, chunk: u64) -> Error {
-    StoreError::corrupt(names::object(names::LOCATORS, &list.id), chunk, Fault::BlockAbsent { block: 0 })
+    StoreError::corrupt(names::object(names::LOCATORS, &list.id), 0, Fault::BlockAbsent { block: 0 })
+        .in_chunk(chunk)
 }
 
 /// Chunks of a list cannot be read, for this reason.
