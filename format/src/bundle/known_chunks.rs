@@ -120,7 +120,7 @@ impl KnownChunks {
                 let page = match list.page(number) {
                     Ok(page) => page,
                     Err(error) if error.may_pass() => return Err(error),
-                    // A damaged page is not shared from.
+                    // Do not share from a damaged page.
                     Err(_) => continue,
                 };
                 for (id, chunk) in page.chunks_exact(DIGEST_LEN).zip(number * TABLE_PAGE_RECORDS..) {
@@ -154,7 +154,7 @@ impl KnownChunks {
         };
         let places = match told() {
             Err(error) if error.may_pass() => return Err(error),
-            // A damaged list is not shared from.
+            // Do not share from a damaged list.
             Err(error) => {
                 self.health.add_tables(&list.id, &error);
                 return Ok(None);

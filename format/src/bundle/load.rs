@@ -82,8 +82,8 @@ impl Store {
     /// current `rayon` pool. Checks every frame against its chunk id.
     ///
     /// Stores all or nothing, as an import does. Memory: 16 bytes for each extent of the images, or 1.25
-    /// bits for each block if that is less; 80 bytes for each of the first quarter million chunks; and 16
-    /// MiB.
+    /// bits for each block if that is less. Another 80 bytes for each of the first quarter million chunks,
+    /// and 16 MiB.
     ///
     /// # Errors
     /// [`Error::Exists`] for a name in use by another image; damage in the bundle; [`Error::NoSpace`];
@@ -324,7 +324,7 @@ impl Seen {
                 Err(error) if error.may_pass() => return Err(error),
                 Err(_) => {
                     new.insert(image.image);
-                    // Registers damaged page files that the old record leaves behind.
+                    // Register damaged page files that the old record leaves behind.
                     let own = Record::open(shared, image.image);
                     let files = own.map(|own| own.places.files).unwrap_or_default();
                     files.iter().try_for_each(|file| health.page_file(file).map(|_| ()))?;

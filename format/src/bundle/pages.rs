@@ -1,7 +1,7 @@
 //! Writes the map and span pages of all images into one page file, each once, and the records.
 //!
-//! The pages precede the tail unless everything is short: a full TiB has 50 MiB of them. The tail
-//! contains the file's head and the records.
+//! Map pages belong to the tail only if everything from them on fits one read: a full TiB has 50 MiB of
+//! pages. The tail always contains the file's head and the records.
 
 use std::collections::HashMap;
 

@@ -45,8 +45,8 @@ impl Store {
     /// current `rayon` pool. An image given by name keeps that name in the bundle. Equal images from
     /// equal stores give equal bytes.
     ///
-    /// Memory: 16 bytes for each extent of the images and 20 for each frame of a pack of 4 GiB; about 20
-    /// MiB for a disk of 100 GiB.
+    /// Memory: 16 bytes for each extent of the images and 20 for each frame of a pack of 4 GiB. A disk of
+    /// 100 GiB needs about 20 MiB.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an image; damage in the data read; errors of the sink. On error the bytes

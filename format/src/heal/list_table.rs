@@ -51,7 +51,7 @@ fn is_sound(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     };
     match look() {
         Err(error) if error.may_pass() => Err(error),
-        // The root's digest is checked before its feature flags, so a newer melv wrote this root.
+        // The root's digest is checked before its required features, so a newer melv wrote this root.
         Err(Error::Unsupported { .. }) => Ok(true),
         looked => Ok(looked.unwrap_or(false)),
     }

@@ -4,8 +4,7 @@
 //! it again, regardless of the image that brought the data.
 //!
 //! The commit itself depends on none of this: it stored anew every chunk it found damaged. No journal is
-//! needed either. Each object is replaced in one step, and the replacement reads everything that was
-//! readable before.
+//! needed either: each object is replaced in one step, and everything readable before stays readable.
 //! | module | idea |
 //! |---|---|
 //! | here | the steps before and after a commit; one warning for all damage |

@@ -41,7 +41,7 @@ pub(crate) struct CommittedIndex {
     last: Option<(u32, u64, Arc<[Digest]>)>,
     candidates: Vec<Entry>,
     health: Arc<Health>,
-    /// The pages whose chunks were all decoded. `None` unless [`Self::decode_all`] was called.
+    /// The pages whose chunks were all decoded. `None` unless [`CommittedIndex::decode_all`] was called.
     decoded: Option<HashSet<(u32, u64)>>,
     /// Lists that could not be opened, each with its error.
     unopened: Vec<(Digest, Error)>,

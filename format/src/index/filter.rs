@@ -110,8 +110,8 @@ pub(crate) fn filter_len(keys: u64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Filter {
     bytes: Vec<u8>,
-    /// By part; `None` if every key passes. Stored apart from the fingerprints, which would cost a lookup
-    /// a second wait for memory.
+    /// By part; `None` if every key passes. Stored apart from the fingerprints: reading a seed there would
+    /// make a lookup wait for memory twice.
     seeds: Vec<Option<u64>>,
     /// The shape of all parts except the last.
     shape: Shape,

@@ -1,8 +1,8 @@
 //! Checks the objects that a writer reuses, once for each import or load, on demand.
 //!
-//! Sharing reads no frames. So before a writer shares chunks of a list, it checks the list's packs: head,
-//! trailer, and the length and stamp recorded when the pack was last known good (`stamps`). A pack that
-//! changed, or has no record, is read whole, and all its frames are checked against their guards. Chunks
+//! Sharing reads no frames. So a writer checks the packs of a list before it shares the list's chunks. It
+//! checks head, trailer, and the length and stamp recorded when the pack was last good (`stamps`). A pack
+//! that changed, or has no record, is read whole, and all its frames are checked against their guards. Chunks
 //! listed in a note (`notes`) are decoded. Sound objects are recorded as good. Damaged ones are not
 //! shared, and are noted.
 

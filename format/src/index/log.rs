@@ -305,7 +305,7 @@ impl Digests {
     /// Returns the digest of block `block` of list `id`.
     ///
     /// # Errors
-    /// If neither a log nor the frames provide it.
+    /// Fails if neither a log nor the frames provide it.
     pub fn of(&mut self, id: &Digest, block: u64) -> Result<Digest> {
         let (first, page) = match &self.last {
             Some((last, blocks, page)) if blocks.contains(&block) && last == id => (blocks.start, page),

@@ -23,8 +23,8 @@
 //! tidies segments in which at least half the lists are gone. Merging segments removes the rest. Another
 //! import may have them open: it continues with its open files, or recomputes the digests.
 //!
-//! Most blocks need no lookup: the block after a match is usually the next one of the same list, and the
-//! log's page is already in memory.
+//! Most blocks need no lookup: the block after a match is usually the next one of the same list. Its log
+//! page is already in memory.
 //!
 //! The choice among equal blocks depends only on the store's content, never on the layout of the index.
 //! The parent's own block comes first, then the successor of the block chosen last. Otherwise it is the

@@ -11,8 +11,8 @@
 //! A part of the filter covers pages, not a range of keys. So parts have the same size for any
 //! distribution of keys, and all offsets follow from the number of entries.
 //!
-//! Memory of a segment open for lookups: 0.85 bytes an entry for the filter, 0.03 for the fences, and at
-//! most 2 MiB of recently used pages. A segment to be merged is opened without its filter. Writing takes
+//! Memory of a segment open for lookups: 0.85 bytes an entry for the filter, 0.03 for the fences. Recently
+//! used pages take at most 2 MiB. A segment to be merged is opened without its filter. Writing takes
 //! memory for the fences, and 6 MiB, of which a stripe's filter is about one. The filter follows the
 //! pages of its stripe in the file.
 

@@ -1,5 +1,5 @@
-//! Records of the last check of packs and page files: the length and modification time at that check, and
-//! for packs the offsets of bad frames.
+//! Records of the last check of packs and page files: the length and modification time at that check. For
+//! packs they include the offsets of bad frames.
 //!
 //! ```text
 //! index/stamps/ID       of the pack or page file with this id

@@ -1,4 +1,4 @@
-//! Maintains the index: adds a segment for each commit, merges segments into fewer, larger ones, drops
+//! Maintains the index: adds a segment for each commit, and merges segments into fewer, larger ones. Drops
 //! entries of lists that no longer exist, and rebuilds missing parts.
 //!
 //! An import publishes its logs and its segment even while others are at work. Otherwise each later

@@ -2,22 +2,21 @@
 //!
 //! # Dead bytes
 //!
-//! A byte is **dead** if it belongs to a frame, a page, a list, a locator or a record, and no image with
-//! a name needs it.
+//! A byte of a frame, a page, a list, a locator or a record is **dead** if no image with a name needs it.
 //!
 //! | object | needed | dead otherwise |
 //! |---|---|---|
 //! | record | the record of an image with a name | the whole file |
-//! | list, and its locator | those that the manifest of such an image names | the whole file |
-//! | page file | the pages placed by the record of such an image | other pages; the whole file if none is needed |
-//! | pack | the frames with a block that such an image uses | other frames; the whole file if none is needed |
+//! | list, and its locator | those named by the manifest of such an image | the whole file |
+//! | page file | the pages that such an image's record places | other pages; whole file if none is needed |
+//! | pack | the frames with a block of such an image | other frames; whole file if none is needed |
 //!
 //! A frame is a range of a pack. It is needed if any list's locator places it, and counts once even if
 //! several do. A frame that no locator places is not needed. In a chunk held in several partial frames,
-//! each frame is needed only for its own blocks. A frame or a page is needed whole or not at all.
+//! each frame is needed only for its own blocks. Frames and pages are needed whole or not at all.
 //!
-//! The head, index and trailer of a pack, and the header of a page file, are dead only if nothing else in
-//! the file is needed. Otherwise they are not counted. The records of a locator, and the ids of a list,
+//! The head, index and trailer of a pack, and the header of a page file, are dead only if the rest of the
+//! file is. Otherwise they are not counted. The records of a locator, and the ids of a list,
 //! are also needed together or not at all. The store's header, references, locks, working folders of
 //! writers and block index are never dead.
 //!
@@ -83,7 +82,7 @@ pub struct Shared {
 impl Store {
     /// Measures the store's space. Reads all metadata, and the frames of chunks held in several partial
     /// frames. Memory: 16 bytes for each run of blocks that images use, or about a bit for each block of
-    /// their lists, whichever is less; 16 bytes for each contiguous run of frames and pages in use.
+    /// their lists, whichever is less. Another 16 bytes for each contiguous run of frames and pages in use.
     ///
     /// # Errors
     /// Damage in metadata: unreadable objects cannot be counted.

@@ -58,7 +58,7 @@ fn names(storage: &dyn Storage) {
     assert_eq!(listed(""), []);
 }
 
-/// Where supported, a second name outlives the first name and the object that replaces it.
+/// Checks that a second name, if supported, outlives the first name and the object that replaces it.
 fn links(storage: &dyn Storage) {
     put(storage, "l/one", &[b"one"]);
     match storage.link("l/one", "l/second") {

@@ -4,8 +4,8 @@
 //! a folder renamed meanwhile stays the same store.
 //!
 //! An object is durable under its name after its bytes, the name's folder, and each folder above have
-//! been synced. A handle syncs the folders above when it first gives a name in one, even if another
-//! process created them: that process may have died before its sync.
+//! been synced. A handle syncs the folders above when it first gives a name in one. It does so even
+//! if another process created them, because that process may have died before its sync.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

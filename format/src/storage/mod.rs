@@ -192,7 +192,7 @@ pub trait Storage: Send + Sync + Debug {
         self.lock(name, LockMode::Exclusive, Duration::ZERO)
     }
 
-    /// Returns the machine whose kernel keeps this process's locks, if several machines may keep locks.
+    /// Returns the machine whose kernel holds this process's locks, if several machines may hold locks.
     fn machine(&self) -> Option<Machine> {
         None
     }

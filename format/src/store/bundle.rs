@@ -1,8 +1,8 @@
 //! A bundle as a store: its table acts as the folder, its pieces as the files.
 //!
-//! Opening takes two reads: the head, and the end of the bundle from its tail on (at most 1 MiB, but
-//! always the whole table), which is kept. It contains the table, records, usually page files, and the
-//! roots of lists and locators, so these need no further read.
+//! Opening takes two reads: the head, and the end of the bundle from its tail on. The second read covers
+//! at most 1 MiB, but always the whole table, and is kept. It contains the table, records, usually page
+//! files, and the roots of lists and locators, so these need no further read.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -82,7 +82,7 @@ impl Store {
     /// Returns references to all images of a bundle: their names, or ids for images without names.
     ///
     /// # Errors
-    /// If the names cannot be listed.
+    /// Fails if the names cannot be listed.
     pub fn image_refs(&self) -> Result<Vec<ImageRef>> {
         let mut named = Vec::new();
         for (_, image) in self.references()? {

@@ -1,5 +1,5 @@
-//! Errors about objects of a store, told with the place of the store: inside the library an object is known by
-//! its name alone, and whoever prints an error knows which store it came from.
+//! Adds the store's location to errors about its objects. The library knows objects only by name; the
+//! code that prints an error knows the store.
 
 use super::names::{INDEX, LISTS, LOCATORS, LOCK, MANIFESTS, PACKS, PAGES, REFS, STORE, TMP};
 use crate::digest::Digest;
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::ondisk::reference::is_name;
 
 impl Error {
-    /// The object of a store that the error is about, with its offset where the text has one; `None` for
+    /// Returns the store object that the error is about, with its offset if the text has one; `None` for
     /// errors about anything else.
     #[must_use]
     pub fn store_object(&self) -> Option<&str> {
@@ -23,8 +23,8 @@ impl Error {
         begins_as_object(object).then_some(object)
     }
 
-    /// The same error, whose object is named with the place of its store before it, as a path. An error that
-    /// is not about an object of a store is returned as it is.
+    /// Prefixes the object's name with the store's location, as a path. Returns an error about anything
+    /// else unchanged.
     #[must_use]
     pub fn in_store(mut self, place: &str) -> Self {
         if self.store_object().is_none() {
@@ -43,8 +43,8 @@ impl Error {
     }
 }
 
-/// Whether `text` begins with the name of an object of a store, or of a folder of such: `packs/` and a digest,
-/// `refs/web/latest`, `melv.store`. A place in the object may follow, after a blank.
+/// Whether `text` begins with the name of a store object or of an object folder: `packs/` and a digest,
+/// `refs/web/latest`, `melv.store`. A place within the object may follow after a space.
 fn begins_as_object(text: &str) -> bool {
     let name = text.split_once(' ').map_or(text, |(name, _)| name);
     let Some((folder, rest)) = name.split_once('/') else {

@@ -23,8 +23,8 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// Returns a number below `end`, which must not be zero. Low bits are alike for neighbours, so this
-    /// uses high ones.
+    /// Returns a number below `end`, which must not be zero. Uses high bits, because low
+    /// ones are alike for neighbouring seeds.
     fn below(&mut self, end: usize) -> usize {
         ((self.next() >> 33) % end as u64) as usize
     }
@@ -134,7 +134,7 @@ impl Moment {
             became.entry((*folder, name)).or_default().push(*ino);
         }
         for (name, values) in became {
-            // One value more than those since: what is durable.
+            // Choice 0 keeps the durable value.
             let choice = match luck {
                 Luck::Nothing => 0,
                 Luck::All => values.len(),

@@ -4,10 +4,10 @@
 //! and folder. A [`Moment`] of it yields any number of *crash states*:
 //!
 //! - In unsynced bytes, each sector of 512 bytes holds its old bytes, its new bytes, zeros or noise, in
-//! runs. The length of the file is the old one, the new one, or between.
+//!   runs. The length of the file is the old one, the new one, or between.
 //! - For unsynced names there are two models. [`Names::Ordered`]: all names form one sequence, and a
-//! prefix of it survives, as with ext4 and XFS. [`Names::Loose`]: each name independently has its old
-//! value or any later one, as POSIX allows. A rename may show in both folders, in one or in neither.
+//!   prefix of it survives, as with ext4 and XFS. [`Names::Loose`]: each name independently has its old
+//!   value or any later one, as POSIX allows. A rename may show in both folders, in one or in neither.
 //! - Locks are free.
 //!
 //! Several processes can use a machine, each through its own [`ModelFs`]. Processes can be killed; the

@@ -190,7 +190,7 @@ impl ModelFs {
     /// Replaces or creates an object durably, for tests that inject damage.
     ///
     /// # Errors
-    /// If a folder has that name.
+    /// Fails if a folder has that name.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> io::Result<()> {
         let mut world = self.world();
         let mut at = TOP;
@@ -210,7 +210,7 @@ impl ModelFs {
     /// Removes an object, durably.
     ///
     /// # Errors
-    /// If it does not exist.
+    /// Fails if it does not exist.
     pub fn lose(&self, name: &str) -> io::Result<()> {
         let mut world = self.world();
         let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
