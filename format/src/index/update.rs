@@ -25,7 +25,7 @@ use crate::store::list::List;
 use crate::store::names;
 use crate::store::stage::Stage;
 
-/// The minimum ratio of entries between a segment and the next smaller one.
+/// The minimum ratio of a segment's entries to those of all smaller segments together.
 const GROWTH: u64 = 4;
 /// Entries sorted in memory at a time during a rebuild: 64 MiB.
 const SORT_ENTRIES_MAX: usize = 4 << 20;
@@ -189,7 +189,7 @@ fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::Held>> {
         .ok()
 }
 
-/// Merges the smallest segments until sizes grow by [`GROWTH`] from each to the next.
+/// Merges the smallest segments until each has [`GROWTH`] times the entries of all smaller ones.
 fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
     // Skip the filters: together with the new one they would exceed an import's memory.
     let mut segments = open_segments_by(shared, Segment::open_unfiltered)?;
