@@ -1,9 +1,9 @@
-//! Frames into packs, and their places into locators, as the chunks come.
+//! Writes frames into packs and their places into locators, in the order of the chunks.
 //!
-//! A pack of a bundle is as long as packs may be, and pages of ids and places are written between its
-//! frames: each page of ids with the page of places right behind it, for whoever reads by requests;
-//! after 128 GiB of data many at a time, the more the further on, so that the table stays short and
-//! memory holds a sixty-fourth of them.
+//! Packs grow to their maximum length. Pages of ids and places are written between the frames. Each page
+//! of ids is directly followed by its page of places, for readers that fetch by requests. After 128 GiB
+//! of data, pages are written in groups that grow with the bundle. This keeps the table short, and at
+//! most a sixty-fourth of the pages in memory.
 
 use std::collections::HashMap;
 
@@ -24,27 +24,27 @@ use crate::store::Shared;
 use crate::store::carry::Carried;
 use crate::store::list::List;
 
-/// So many pages of ids are written one by one, each a piece of its list.
+/// The number of id pages written singly, each as a separate piece of its list.
 const PAGES_SINGLE: u64 = 4096;
-/// Those after them are written once there is one for so many of those written already.
+/// Later pages wait until they amount to this fraction (1/64) of the pages already written.
 const PAGES_SHARE: u64 = 64;
 
-/// A pack in work.
+/// A pack still being filled.
 struct OpenPack {
     records: Vec<FrameRecord>,
-    /// Bytes of the object so far.
+    /// The length of the object so far, in bytes.
     len: u64,
     pieces: Pieces,
 }
 
-/// A pack that is complete but for its head.
+/// A pack that is complete except for its head.
 struct ClosedPack {
     id: Digest,
     len: u64,
     pieces: Pieces,
 }
 
-/// A list whose chunks were all written.
+/// A list whose chunks have all been written.
 struct WrittenList {
     id: Digest,
     shape: ListShape,
@@ -68,12 +68,12 @@ pub(super) struct ChunkWriter<'a, 'b> {
     closed: Vec<ClosedPack>,
     lists: Vec<WrittenList>,
     pages_written: u64,
-    /// Whole frames by chunk, so that one that comes again in another list is not written again: the
-    /// number of the pack, and the place in it.
+    /// Whole frames by chunk id, each with its pack number and place, to avoid writing a chunk of several
+    /// lists twice.
     written: HashMap<Digest, (u32, FramePlace)>,
 }
 
-/// What is left to write once all frames are: roots and heads, which are read first.
+/// The roots and heads, which are written after all frames but read first.
 pub(super) struct Roots {
     closed: Vec<ClosedPack>,
     lists: Vec<WrittenList>,
@@ -92,7 +92,7 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         }
     }
 
-    /// Writes these blocks of a list. `done` is told of the blocks of every batch.
+    /// Writes the given blocks of a list. Calls `done` with the number of blocks after every batch.
     pub fn list(
         &mut self,
         id: &Digest,
@@ -137,7 +137,7 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         Ok(())
     }
 
-    /// Writes a frame; `packs` are those that its list uses so far.
+    /// Writes a frame. `packs` holds the packs that its list uses so far.
     fn frame(&mut self, carried: &Carried, packs: &mut Vec<u32>) -> Result<FramePlace> {
         if !carried.partial
             && let Some((number, place)) = self.written.get(&carried.id)
@@ -173,7 +173,7 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         Ok(())
     }
 
-    /// A page of places is complete.
+    /// Queues a completed page of places together with its page of ids.
     fn page(
         &mut self,
         list: &List,
@@ -204,7 +204,7 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         Ok(())
     }
 
-    /// Ends the last pack.
+    /// Closes the last pack.
     pub fn finish(mut self) -> Result<Roots> {
         self.close_pack()?;
         Ok(Roots { closed: self.closed, lists: self.lists })
@@ -251,7 +251,7 @@ impl Roots {
     }
 }
 
-/// The number that a list's locator has for a pack.
+/// Returns the number of a pack within a list's locator.
 fn number_in(packs: &mut Vec<u32>, pack: u32) -> u32 {
     let at = packs.iter().rposition(|known| *known == pack).unwrap_or_else(|| {
         packs.push(pack);
@@ -272,12 +272,12 @@ impl OpenPack {
     }
 }
 
-/// The records of a locator in pages, of which only those with any frame are made.
+/// The records of a locator, in pages. Only pages with at least one frame are built.
 struct PlaceTable {
     shape: ListShape,
     page: Option<(u64, Vec<u8>)>,
     digests: Vec<(u64, Digest)>,
-    /// Chunks that have frames.
+    /// The number of chunks that have frames.
     chunks: u64,
 }
 
@@ -296,7 +296,7 @@ impl PlaceTable {
         bytes
     }
 
-    /// Puts a chunk's record, chunks ascending; gives the page before, if this begins another.
+    /// Adds a chunk's record; chunks must ascend. Returns the previous page if this chunk begins another.
     fn put(&mut self, chunk: u64, place: &FramePlace) -> Option<(u64, Vec<u8>)> {
         let number = chunk / TABLE_PAGE_RECORDS;
         let done = if self.page.as_ref().is_some_and(|page| page.0 != number) { self.take() } else { None };
@@ -313,14 +313,14 @@ impl PlaceTable {
         done
     }
 
-    /// The page in work.
+    /// Removes and returns the current page.
     fn take(&mut self) -> Option<(u64, Vec<u8>)> {
         let page = self.page.take()?;
         self.digests.push((page.0, page_digest(&page.1)));
         Some(page)
     }
 
-    /// The digests of all pages, those included that hold no frame.
+    /// Returns the digests of all pages, including those without frames.
     fn digests(&self) -> Vec<Digest> {
         let full = page_digest(&self.empty_page(0));
         let last = self.shape.pages() - 1;
@@ -333,7 +333,7 @@ impl PlaceTable {
     }
 }
 
-/// Fails where somebody asked to stop.
+/// Fails with [`BlockError::Interrupted`] once cancellation was requested.
 pub(super) fn check_cancel(cancel: Option<&std::sync::atomic::AtomicBool>) -> Result<()> {
     match cancel {
         Some(cancel) if cancel.load(std::sync::atomic::Ordering::Relaxed) => {

@@ -1,4 +1,4 @@
-//! Which chunks a store has already, in the list that is loaded or in another one.
+//! Finds chunks that a store already has, in the list being loaded or in another one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::store::list_writer::LocatedFrame;
 use crate::store::merge::OwnList;
 use crate::store::runs::Runs;
 
-/// Chunks that are looked for at a time: each look goes through all chunk ids of the store.
+/// The number of chunks looked up at a time: each lookup scans all chunk ids of the store.
 pub(super) const WINDOW: usize = 1 << 18;
 
-/// What a store lacks of a chunk.
+/// The part of a chunk that a store lacks.
 #[derive(Debug)]
 pub(super) enum Lacking {
-    /// Only the place in this list: another list's frame is the same.
+    /// Only the place in this list: another list has the same frame.
     Known(LocatedFrame),
-    /// These blocks.
+    /// The blocks in this mask.
     Wanted(Vec<u8>),
 }
 
@@ -39,7 +39,7 @@ pub(super) struct KnownChunks {
 }
 
 impl KnownChunks {
-    /// All lists that are committed now; those that are damaged are passed over.
+    /// Opens all lists committed now, and skips damaged ones.
     pub fn open(shared: &Arc<Shared>, health: &Arc<Health>) -> Result<Self> {
         let mut lists = Vec::new();
         for id in committed_lists(shared)? {
@@ -52,7 +52,8 @@ impl KnownChunks {
         Ok(Self { shared: shared.clone(), lists, health: health.clone() })
     }
 
-    /// What the store lacks of these chunks of `from`, which it has as `own`, if it has the list.
+    /// Returns the missing parts of these chunks of `from`. `own` is the store's copy of that list, if
+    /// any.
     pub fn lacking(
         &self,
         window: &[ChunkBlocks],
@@ -79,8 +80,8 @@ impl KnownChunks {
         Ok(lacking.into_iter().map(lacks).collect())
     }
 
-    /// The blocks of a chunk that the store holds and that need not be stored again. Of a chunk that may be
-    /// damaged it is what was found sound now, or nothing where all of it is brought.
+    /// Returns the blocks of a chunk that need not be stored again. For a chunk that may be damaged,
+    /// these are the blocks just found sound, or none if the bundle brings the whole chunk.
     fn held(&self, own: &OwnList, chunk: &ChunkBlocks, suspects: &Runs, from: &List) -> Result<Vec<u8>> {
         let ChunkBlocks { chunk, mask } = chunk;
         if !suspects.has(*chunk) {
@@ -92,7 +93,7 @@ impl KnownChunks {
         self.shared.held_soundly(&own.list, *chunk)
     }
 
-    /// Whole frames of chunks of `from` that other lists of the store have, by chunk.
+    /// Finds whole frames for chunks of `from` in other lists of the store, by chunk number.
     fn elsewhere(
         &self,
         from: &List,
@@ -119,7 +120,7 @@ impl KnownChunks {
                 let page = match list.page(number) {
                     Ok(page) => page,
                     Err(error) if error.is_transient() => return Err(error),
-                    // Not shared with.
+                    // Do not share from a damaged page.
                     Err(_) => continue,
                 };
                 for (id, chunk) in page.chunks_exact(DIGEST_LEN).zip(number * TABLE_PAGE_RECORDS..) {
@@ -136,7 +137,7 @@ impl KnownChunks {
         Ok(found)
     }
 
-    /// Whether nothing is to be found by a page of a locator.
+    /// Whether a page of a locator holds no usable frame.
     fn is_empty_page(&self, list: &List, number: u64) -> Result<bool> {
         match list.with_locator(|locator| locator.is_empty_page(&self.shared, number)) {
             Err(error) if error.is_transient() => Err(error),
@@ -153,7 +154,7 @@ impl KnownChunks {
         };
         let places = match told() {
             Err(error) if error.is_transient() => return Err(error),
-            // Not shared with.
+            // Do not share from a damaged list.
             Err(error) => {
                 self.health.add_tables(&list.id, &error);
                 return Ok(None);
@@ -166,7 +167,7 @@ impl KnownChunks {
 }
 
 impl ChunkBlocks {
-    /// How many blocks are meant.
+    /// Returns the number of blocks in the mask.
     pub fn count(&self) -> u64 {
         (0..self.mask.len() as u32 * 8).filter(|&block| frame::has(&self.mask, block)).count() as u64
     }

@@ -1,7 +1,8 @@
-//! What a store lacks of a bundle's images, all or nothing.
+//! Loads images of a bundle into a store, all or nothing.
 //!
-//! Ids are kept: records, lists and chunks are those of the bundle. A chunk that the store has, in the
-//! same list or in another, is not stored again; of one that it has in part, the rest is.
+//! Ids are kept: records, lists and chunks keep their ids from the bundle. A chunk that the store has, in
+//! the same list or in another, is not stored again. Of a chunk held in part, only the missing blocks are
+//! stored.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,21 +27,21 @@ use crate::store::stage::Stage;
 use crate::store::{ImageRef, RefName, Shared, Store, names};
 use melv_block::BlockDevice;
 
-/// How often a load begins anew because another writer changed the same lists.
+/// The maximum number of attempts if other writers change the same lists.
 const TRIES: u32 = 8;
 
-/// How to load.
+/// Options of [`Store::load`].
 #[derive(Default)]
 pub struct LoadOptions<'a> {
-    /// Which images; all where none are given.
+    /// The images to load; all images if empty.
     pub images: Vec<ImageRef>,
-    /// The name for an image that the bundle has no name for; of several, each gets its id as tag.
+    /// The name for an image without a name in the bundle. If there are several, each gets its id as tag.
     pub name: Option<RefName>,
-    /// Take names from other images that have them.
+    /// Whether to take names away from other images that have them.
     pub replace: bool,
-    /// Called with the bytes of blocks looked at so far, and of all.
+    /// Called with the bytes of blocks examined so far, and the total.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
-    /// Set from outside to stop; nothing is stored then.
+    /// Set from outside to cancel; nothing is stored then.
     pub cancel: Option<&'a AtomicBool>,
 }
 
@@ -54,37 +55,38 @@ impl std::fmt::Debug for LoadOptions<'_> {
     }
 }
 
-/// An image that is in the store now.
+/// An image that the store now has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedImage {
     /// The image id.
     pub image: Digest,
     /// The content id.
     pub content: Digest,
-    /// Bytes of its disk.
+    /// The size of its disk, in bytes.
     pub size_bytes: u64,
-    /// The names that it was given.
+    /// The names given to it.
     pub names: Vec<RefName>,
 }
 
-/// What a load did.
+/// The result of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadReport {
     /// The images, in ascending order of ids.
     pub images: Vec<LoadedImage>,
-    /// Bytes by which the store's files grew.
+    /// The growth of the store's files, in bytes.
     pub stored_bytes: u64,
 }
 
 impl Store {
-    /// Takes images out of a bundle (or out of any other open store) into this store, on all threads
-    /// of the current `rayon` pool. Every frame is checked against its chunk id.
+    /// Loads images from a bundle (or from any other open store) into this store, on all threads of the
+    /// current `rayon` pool. Checks every frame against its chunk id.
     ///
-    /// All or nothing, as an import is. Memory: 16 bytes for each extent of the images, or 1.25 bits for
-    /// each block where that is less; 80 bytes for each of the first quarter million chunks; and 16 MiB.
+    /// Stores all or nothing, as an import does. Memory: 16 bytes for each extent of the images, or 1.25
+    /// bits for each block if that is less. Another 80 bytes for each of the first quarter million chunks,
+    /// and 16 MiB.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] for a name in use by another image; damage of the bundle; [`BlockError::NoSpace`];
+    /// [`StoreError::Exists`] for a name in use by another image; damage in the bundle; [`BlockError::NoSpace`];
     /// [`BlockError::Interrupted`].
     pub fn load(&self, bundle: &Self, options: &LoadOptions<'_>) -> Result<LoadReport> {
         let (mut tries, mut hurt) = (1, BTreeSet::new());
@@ -92,8 +94,8 @@ impl Store {
             match Load::new(self, bundle, options, &hurt).and_then(Load::run) {
                 Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES => tries += 1,
                 Err(error) => match list_of(&error) {
-                    // A list of this store is damaged, and may be made again by what else there is of it; else
-                    // nothing of it is built on.
+                    // A list of this store is damaged. Retry if it could be rebuilt, or else once without
+                    // trusting its chunks.
                     Some(list) if heal::tables(&self.shared, [list])?.is_empty() && !hurt.insert(list) => {
                         return Err(error);
                     }
@@ -106,17 +108,17 @@ impl Store {
     }
 }
 
-/// The list whose tables, or whose locator's, an error says are damaged.
+/// Returns the list whose table or locator the error reports as damaged.
 fn list_of(error: &Error) -> Option<Digest> {
     let Some(StoreError::Corrupt { object, .. }) = error.detail() else { return None };
     let is_table = [names::LISTS, names::LOCATORS].iter().any(|folder| object.starts_with(folder));
     names::digest_of(object).filter(|_| is_table)
 }
 
-/// Locators that wait for the ids of the packs being written; each takes some memory.
+/// The maximum number of locators that wait for pack ids; each takes some memory.
 const WAITING_MAX: usize = 128;
 
-/// One try.
+/// One attempt.
 struct Load<'a> {
     store: &'a Store,
     bundle: &'a Store,
@@ -124,22 +126,22 @@ struct Load<'a> {
     stage: Stage,
     images: Vec<Image>,
     loaded: Vec<LoadedImage>,
-    /// What the images are made of, and what the store has of those lists.
+    /// The blocks of the images, and the store's state of their lists.
     blocks: BlockSet,
     seen: Seen,
     health: Arc<Health>,
 }
 
-/// The store as it was committed when the try began: what it held then it holds at the end, too.
+/// The committed store at the start of the attempt. Its contents are still there at the end.
 struct Seen {
     lists: HashMap<Digest, OwnList>,
-    /// Images that are not there whole.
+    /// Images that the store does not have whole.
     new: BTreeSet<Digest>,
     references: Vec<(RefName, Digest)>,
 }
 
 impl<'a> Load<'a> {
-    /// Of lists in `hurt`, nothing that the store has is built on unread.
+    /// Prepares an attempt. Chunks of lists in `hurt` are reused only after they were read and checked.
     fn new(
         store: &'a Store,
         bundle: &'a Store,
@@ -164,7 +166,7 @@ impl<'a> Load<'a> {
         let new: Vec<_> =
             self.images.iter().filter(|image| self.seen.new.contains(&image.id())).cloned().collect();
         let naming = if self.options.replace { Naming::Replace } else { Naming::Same };
-        // New records need a name, be it one that they have already: names are what a commit is known by.
+        // New records need a name, even one they already have: a commit is recognized by its names.
         let references = if new.is_empty() { self.seen.references.clone() } else { all_names(&self.loaded) };
         let mut publication = Publication { references, naming, ..Publication::default() };
         self.chunks(&mut publication)?;
@@ -183,7 +185,7 @@ impl<'a> Load<'a> {
         Ok(LoadReport { images: self.loaded, stored_bytes })
     }
 
-    /// Images of the store whose pages the new ones may have too: bases and parents.
+    /// Returns images of the store that may share pages with the new ones: bases and parents.
     fn donors(&self, new: &[Image]) -> Result<Vec<Image>> {
         let bases = self.bundle.shared.bases().map(|(_, records)| records).unwrap_or_default();
         let ids: BTreeSet<Digest> =
@@ -227,7 +229,7 @@ impl<'a> Load<'a> {
         self.finish_locators(&mut frames, &mut waiting, publication)
     }
 
-    /// Ends the packs, and with them the locators that name them.
+    /// Finishes the packs, and then the locators that refer to them.
     fn finish_locators(
         &self,
         frames: &mut FrameWriter<'_>,
@@ -242,7 +244,7 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Stages what the store lacks of one list, if anything.
+    /// Stages the missing part of one list, if any.
     fn list(
         &self,
         id: &Digest,
@@ -253,7 +255,7 @@ impl<'a> Load<'a> {
         done: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Option<(LocatorWriter, StagedList)>> {
         let from = self.bundle.shared.list(id, Some(blocks.shape))?;
-        // The shape is the list's own from here on, not what a manifest says.
+        // From here on, use the list's own shape, not the manifest's claim.
         let (root, shape) = (from.root_bytes()?, from.root()?.shape);
         let own = self.seen.lists.get(id);
         let over = own.map(|own| own.locator.digest);
@@ -293,8 +295,8 @@ impl<'a> Load<'a> {
 }
 
 impl Seen {
-    /// Looks at the store. Lists and records are looked at without its lock, for that may take long: what a
-    /// living writer publishes just now and takes back again, the commit finds out.
+    /// Inspects the store. Reads lists and records without the store's lock, since that may take long.
+    /// The commit detects objects that a concurrent writer publishes now and then rolls back.
     fn look(
         store: &Store,
         blocks: &BlockSet,
@@ -322,7 +324,7 @@ impl Seen {
                 Err(error) if error.is_transient() => return Err(error),
                 Err(_) => {
                     new.insert(image.image);
-                    // So that damaged page files that it leaves behind are known.
+                    // Register damaged page files that the old record leaves behind.
                     let own = Record::open(shared, image.image);
                     let files = own.map(|own| own.places.files).unwrap_or_default();
                     files.iter().try_for_each(|file| health.page_file(file).map(|_| ()))?;
@@ -352,8 +354,8 @@ impl Seen {
     }
 }
 
-/// A list as the store has it. One that is damaged is made again first, if that can be: what is brought of
-/// it may be less than there was.
+/// Returns the store's own copy of a list. Rebuilds a damaged copy first if possible: the bundle may
+/// bring less of the list than the store had.
 fn own_list(shared: &Arc<Shared>, id: &Digest, shape: ListShape) -> Result<Option<OwnList>> {
     let found = OwnList::find(shared, id, None)?;
     let is_there = || {
@@ -371,7 +373,7 @@ fn all_names(loaded: &[LoadedImage]) -> Vec<(RefName, Digest)> {
     loaded.iter().flat_map(|image| image.names.iter().map(|name| (name.clone(), image.image))).collect()
 }
 
-/// What the images need of the store beyond what the load brings.
+/// Returns the names of stored objects that the images need in addition to the loaded ones.
 fn needs(images: &[Image], brought: &Publication, donors: &[Digest]) -> Vec<String> {
     let is_brought = |id: &Digest| brought.lists.iter().any(|list| list.id == *id);
     let lists: BTreeSet<Digest> =
@@ -381,7 +383,7 @@ fn needs(images: &[Image], brought: &Publication, donors: &[Digest]) -> Vec<Stri
     lists.chain(donors.iter().map(|file| names::object(names::PAGES, file))).collect()
 }
 
-/// The images, with the names that they are to get: each name once.
+/// Returns the images with the names they are to get. Each name is used once.
 fn names_of(bundle: &Store, images: &[Image], options: &LoadOptions<'_>) -> Result<Vec<LoadedImage>> {
     let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
     let mut taken = BTreeSet::new();

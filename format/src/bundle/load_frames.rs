@@ -1,4 +1,4 @@
-//! Frames of a bundle into packs of a store.
+//! Writes frames of a bundle into packs of a store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::store::pack_writer::PackWriter;
 use crate::store::stage::{Moves, Stage};
 use crate::store::{Shared, VerifyMode};
 
-/// Chunks in work at a time, and their bytes.
+/// The limits of a batch: chunks, and their bytes.
 const BATCH_CHUNKS: usize = 256;
 const BATCH_BYTES: usize = 16 << 20;
-/// Chunks of which it is remembered where they were written, so that one that comes again, in another
-/// list, is not written again. Beyond so many it may be.
+/// The maximum number of chunks remembered, to avoid writing a chunk of several lists twice. Later chunks
+/// may be written again.
 pub(super) const REMEMBERED_MAX: usize = 1 << 18;
 
-/// How many chunks of a list make a batch.
+/// Returns the number of chunks of a list that make up a batch.
 pub(super) fn batch_chunks(shape: &ListShape) -> usize {
     (BATCH_BYTES / (shape.chunk_blocks as usize * BLOCK_LEN)).clamp(4, BATCH_CHUNKS)
 }
@@ -33,7 +33,7 @@ pub(super) fn batch_chunks(shape: &ListShape) -> usize {
 pub(super) struct FrameWriter<'a> {
     from: &'a Arc<Shared>,
     packs: PackWriter<'a>,
-    /// Whole frames of the packs being written, by chunk.
+    /// Whole frames of the packs being written, by chunk id.
     written: HashMap<Digest, LocatedFrame>,
 }
 
@@ -42,13 +42,13 @@ impl<'a> FrameWriter<'a> {
         Self { from, packs: PackWriter::new(stage), written: HashMap::new() }
     }
 
-    /// How many chunks of a list to hand to [`FrameWriter::write`] at a time.
+    /// Returns the number of chunks to pass to [`FrameWriter::write`] at a time.
     pub fn batch(&self, shape: &ListShape) -> usize {
         batch_chunks(shape)
     }
 
-    /// Frames for a batch of chunks of `list`: those to be stored are made on all threads, checked
-    /// against their chunk ids, and written.
+    /// Returns frames for a batch of chunks of `list`. Encodes missing chunks on all threads, checks them
+    /// against their chunk ids, and writes them.
     pub fn write(&mut self, list: &List, batch: &[(u64, Lacking)]) -> Result<Vec<LocatedFrame>> {
         let carry = |(chunk, lacking): &(u64, Lacking)| match lacking {
             Lacking::Known(_) => Ok(None),
@@ -80,8 +80,7 @@ impl<'a> FrameWriter<'a> {
         Ok(located)
     }
 
-    /// Ends the packs; gives their ids, and adds them to what is to be published. Frames written after
-    /// this go to others.
+    /// Finishes the packs, adds them to `moves`, and returns their ids. Later frames go to new packs.
     pub fn finish_packs(&mut self, moves: &mut Moves) -> Result<Vec<Digest>> {
         let next = self.packs.after();
         let (ids, made) = std::mem::replace(&mut self.packs, next).finish()?;

@@ -1,4 +1,4 @@
-//! Pages and records of loaded images: pages that the store has are named where they are.
+//! Stages pages and records of loaded images. Pages that the store already has are referenced in place.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,17 @@ use crate::store::page_writer::PageWriter;
 use crate::store::record::Tree;
 use crate::store::stage::Stage;
 
-/// The file of a page: one of the store, or the one that is being written.
+/// The file of a page: a page file of the store, or `None` for the file being written.
 type File = Option<Digest>;
 
-/// Where the pages of an image's two trees are.
+/// The places of the pages of an image's two trees.
 type TreePlaces = (Vec<(File, PagePlace)>, Vec<(File, PagePlace)>);
 
 /// Stages the pages of images.
 pub(super) struct StagedPages<'a> {
     stage: &'a Stage,
     writer: PageWriter<'a>,
-    /// Images of the store that may have the same pages.
+    /// Images of the store that may share pages.
     donors: Vec<Image>,
     known: HashMap<Digest, PagePlace>,
 }
@@ -33,7 +33,7 @@ impl<'a> StagedPages<'a> {
         Self { stage, writer: PageWriter::new(stage), donors, known: HashMap::new() }
     }
 
-    /// Stages pages and records; gives the page files of the store that they use.
+    /// Stages pages and records. Returns the existing page files that they use.
     pub fn write(mut self, images: &[Image], publication: &mut Publication) -> Result<Vec<Digest>> {
         let mut placed: Vec<TreePlaces> = Vec::new();
         for image in images {
@@ -82,7 +82,7 @@ impl<'a> StagedPages<'a> {
     }
 }
 
-/// Numbers the files of a record; those that the store has already are added to `used`.
+/// Numbers the files of a record. Adds files that the store already has to `used`.
 fn resolve((map, span): TreePlaces, new_file: Digest, used: &mut Vec<Digest>) -> Places {
     let mut files: Vec<Digest> = Vec::new();
     let mut number = |(file, place): &(File, PagePlace)| {

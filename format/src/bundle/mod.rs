@@ -1,6 +1,6 @@
-//! Images as one file: out of a store with [`Store::save`](crate::Store::save), back into one with
-//! [`Store::load`](crate::Store::load). Reading a bundle in place is the store's matter: see
-//! [`Store::open_bundle`](crate::Store::open_bundle).
+//! Images as one file: [`Store::save`](crate::Store::save) writes a bundle, and
+//! [`Store::load`](crate::Store::load) reads it into a store. The store module reads bundles in place:
+//! see [`Store::open_bundle`](crate::Store::open_bundle).
 //!
 //! ```text
 //! head | frames, pages of ids and places | span pages, map pages | roots, heads, records | table
@@ -9,13 +9,13 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | `save` | which images, which blocks, in which order |
+//! | `save` | selects images and blocks, and their order |
 //! | `chunks` | frames into packs, their places into locators |
-//! | `pages` | map and span pages into one page file, records beside it |
-//! | `writer` | one pass forward, the head last |
-//! | `sink` | a file or block device that a bundle is written to |
-//! | `load` | what a store lacks of a bundle's images, all or nothing |
-//! | `known_chunks` | chunks that the store has already |
+//! | `pages` | map and span pages into one page file, and the records |
+//! | `writer` | one forward pass, the head last |
+//! | `sink` | the file or block device that receives a bundle |
+//! | `load` | loads the missing parts of a bundle's images, all or nothing |
+//! | `known_chunks` | chunks that the store already has |
 //! | `load_frames` | frames into packs of the store |
 //! | `load_pages` | pages and records into the store |
 

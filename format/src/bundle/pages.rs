@@ -1,7 +1,7 @@
-//! Map and span pages of all images into one page file, each once, and the records.
+//! Writes the map and span pages of all images into one page file, each once, and the records.
 //!
-//! The pages come before the tail, unless all of it is short: there are 50 MiB of them in a full TiB.
-//! The file's head comes in it, as do the records.
+//! Map pages belong to the tail only if everything from them on fits one read: a full TiB has 50 MiB of
+//! pages. The tail always contains the file's head and the records.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use crate::store::record::Tree;
 pub(super) struct PageFile<'a> {
     bases: &'a [Image],
     bytes: Hasher,
-    /// Bytes of the file so far.
+    /// The length of the file so far, in bytes.
     len: u64,
     pieces: Pieces,
     known: HashMap<Digest, PagePlace>,
@@ -44,7 +44,7 @@ impl<'a> PageFile<'a> {
         Self { bases, bytes, len: HEADER_LEN as u64, pieces: Pieces::default(), known: HashMap::new() }
     }
 
-    /// Writes the pages of all images: first those of spans, then those of maps, which are read first.
+    /// Writes the pages of all images: span pages first, then map pages, which readers need first.
     pub fn write(mut self, images: &[Image], writer: &mut BundleWriter<'_>) -> Result<PlacedPages<'a>> {
         let mut places = Vec::new();
         for image in images {
@@ -58,7 +58,7 @@ impl<'a> PageFile<'a> {
         Ok(PlacedPages { file: self, places })
     }
 
-    /// The places of the pages of one tree of an image; those not yet written are.
+    /// Writes the missing pages of one tree of an image, and returns the places of all its pages.
     fn tree(
         &mut self,
         image: &Image,
@@ -101,7 +101,7 @@ impl<'a> PageFile<'a> {
 }
 
 impl PlacedPages<'_> {
-    /// Writes the page file's head, which is needed before any page, and the images' records.
+    /// Writes the page file's head, which readers need before any page, and the images' records.
     pub fn finish(self, images: &[Image], writer: &mut BundleWriter<'_>) -> Result<()> {
         let PageFile { bytes, len, mut pieces, known, .. } = self.file;
         let file = (!known.is_empty()).then(|| bytes.finish());

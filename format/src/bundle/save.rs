@@ -1,4 +1,4 @@
-//! Which images, which blocks, in which order.
+//! Saves images as a bundle: selects the images and blocks, and their order.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -14,14 +14,14 @@ use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX};
 use crate::store::{ImageRef, RefName, Store};
 use melv_block::Target;
 
-/// How to save.
+/// Options of [`Store::save`].
 #[derive(Default)]
 pub struct SaveOptions<'a> {
-    /// Images that whoever reads the bundle has: what they hold is left out.
+    /// Images that every reader of the bundle already has. Their contents are left out.
     pub without: Vec<ImageRef>,
-    /// Called with the bytes of blocks done so far, and of all that are to be written.
+    /// Called with the bytes of blocks done so far, and the total to write.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
-    /// Set from outside to stop.
+    /// Set from outside to cancel.
     pub cancel: Option<&'a AtomicBool>,
 }
 
@@ -31,26 +31,26 @@ impl std::fmt::Debug for SaveOptions<'_> {
     }
 }
 
-/// What was saved.
+/// The result of a save.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaveReport {
-    /// The images, in ascending order of ids, each with the names that it was saved under.
+    /// The images in ascending order of ids, each with the names saved for it.
     pub images: Vec<(Digest, Vec<RefName>)>,
-    /// Bytes of the bundle.
+    /// The length of the bundle, in bytes.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Writes images and all that they need to `sink` as one bundle, reading on all threads of the
-    /// current `rayon` pool. An image named by name keeps that name in the bundle. Equal images out
-    /// of equal stores give equal bytes.
+    /// Writes images and all objects they need to `sink` as one bundle, reading on all threads of the
+    /// current `rayon` pool. An image given by name keeps that name in the bundle. Equal images from
+    /// equal stores give equal bytes.
     ///
-    /// Memory: 16 bytes for each extent of the images and 20 for each frame of a pack of 4 GiB; some
-    /// 20 MiB for a disk of 100 GiB.
+    /// Memory: 16 bytes for each extent of the images and 20 for each frame of a pack of 4 GiB. A disk of
+    /// 100 GiB needs about 20 MiB.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`](crate::StoreError::NotFound) for an image; damage of what is read; those of the sink. There is no bundle
-    /// then, whatever was written.
+    /// [`StoreError::NotFound`](crate::StoreError::NotFound) for an image; damage in the data read; errors of the sink. On error the bytes
+    /// already written form no bundle.
     pub fn save(
         &self,
         images: &[ImageRef],
@@ -76,7 +76,7 @@ impl Store {
             let found = names.len() as u64;
             return Err(BlockError::Limit { what: "names of a bundle", found, max: BUNDLE_NAMES_MAX }.into());
         }
-        // As they are now: another process may have added to what is held in part.
+        // Drop cached lists: another process may have added blocks to lists held in part.
         self.shared.forget_lists();
         let images = self.open_all(ids)?;
         let without = options.without.iter().map(|base| self.resolve(base)).collect::<Result<Vec<_>>>()?;
@@ -102,11 +102,11 @@ impl Store {
         Ok(SaveReport { images: images.iter().map(names_of).collect(), bytes })
     }
 
-    /// Writes a bundle to the file or block device `path`: see [`Store::save`]. A file gets its name
-    /// once it is complete; a device holds no bundle until it does. Both are synced on return.
+    /// Writes a bundle to the file or block device `path`: see [`Store::save`]. A file gets its name only
+    /// when complete, and a device holds no bundle before then. Both are synced on return.
     ///
     /// # Errors
-    /// As [`Store::save`]; [`StoreError::Exists`](crate::StoreError::Exists) for a file that is there, unless `force` is set;
+    /// As [`Store::save`]; [`StoreError::Exists`](crate::StoreError::Exists) for an existing file, unless `force` is set;
     /// [`BlockError::NoSpace`].
     pub fn save_file(
         &self,

@@ -1,25 +1,25 @@
-//! Where a bundle is written to.
+//! The output of a bundle.
 
 use crate::error::Result;
 use crate::ondisk::bundle::HEAD_LEN;
 use melv_block::OutputFile;
 
-/// A file or device that is written front to back, and at last at its front.
+/// A file or device written front to back, and finally at its front.
 pub trait BundleSink {
-    /// Appends bytes behind those appended so far; the first come behind the head's 512 bytes.
+    /// Appends bytes. The first bytes follow the head's 512 bytes.
     ///
     /// # Errors
-    /// Those of the medium.
+    /// Errors of the medium.
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Makes everything appended durable, and only then writes the head, and makes that durable.
+    /// Makes all appended bytes durable, then writes the head and makes it durable.
     ///
     /// # Errors
-    /// Those of the medium; there is no bundle then.
+    /// Errors of the medium; there is no bundle then.
     fn finish(&mut self, head: &[u8]) -> Result<()>;
 }
 
-/// In memory.
+/// A bundle in memory.
 impl BundleSink for Vec<u8> {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         if self.is_empty() {
@@ -35,19 +35,19 @@ impl BundleSink for Vec<u8> {
     }
 }
 
-/// What is handed to the file at once.
+/// The size of a write to the file, in bytes.
 const BUFFER_LEN: usize = 1 << 20;
 
 /// A file under its temporary name, or a block device.
 pub(super) struct FileSink<'a> {
     out: &'a OutputFile<'a>,
     buffer: Vec<u8>,
-    /// Where the buffer goes.
+    /// The file offset of the buffer's first byte.
     offset: u64,
 }
 
 impl<'a> FileSink<'a> {
-    /// Takes away the head of a bundle that the device may have held: from here on there is none.
+    /// Erases the head of any bundle already on the device: from now on it holds none.
     pub fn begin(out: &'a OutputFile<'a>) -> Result<Self> {
         out.write_at(&[0; HEAD_LEN as usize], 0)?;
         out.sync()?;

@@ -1,4 +1,4 @@
-//! A bundle being written: bytes go forward, and what they are is kept for the table.
+//! Writes a bundle in one forward pass, and collects its table.
 
 use super::sink::BundleSink;
 use crate::digest::{Digest, object_digest};
@@ -7,12 +7,12 @@ use crate::limits::{BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX}
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Piece, Table};
 use crate::store::OPEN_LEN_MAX;
 
-/// The pieces of an object, as they are written.
+/// The pieces of an object, in the order written.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Pieces(Vec<Piece>);
 
 impl Pieces {
-    /// Adds bytes that lie at `at` in the object and at `offset` in the bundle.
+    /// Adds bytes at `at` in the object and at `offset` in the bundle.
     pub fn add(&mut self, at: u64, offset: u64, len: u64) {
         match self.0.last_mut() {
             Some(last) if last.at + last.len == at && last.offset + last.len == offset => last.len += len,
@@ -21,7 +21,7 @@ impl Pieces {
         }
     }
 
-    /// All pieces, in the order of the object.
+    /// Returns all pieces, in the order of the object.
     fn sorted(mut self) -> Vec<Piece> {
         self.0.sort_unstable_by_key(|piece| piece.at);
         self.0
@@ -33,7 +33,7 @@ pub(super) struct BundleWriter<'a> {
     sink: &'a mut dyn BundleSink,
     offset: u64,
     objects: Vec<Object>,
-    /// Where a tail may begin: the first is taken from which on all can be read at once.
+    /// Possible starts of the tail. `finish` picks the earliest from which the rest fits one read.
     tails: Vec<u64>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> BundleWriter<'a> {
         Self { sink, offset: HEAD_LEN, objects: Vec::new(), tails: Vec::new() }
     }
 
-    /// Writes bytes; gives where they lie.
+    /// Writes bytes and returns their offset.
     pub fn append(&mut self, bytes: &[u8]) -> Result<u64> {
         self.sink.append(bytes)?;
         let offset = self.offset;
@@ -50,17 +50,18 @@ impl<'a> BundleWriter<'a> {
         Ok(offset)
     }
 
-    /// What is written from here on is needed first; the more often this was said, the more so.
+    /// Marks a possible start of the tail. Later marks precede data that readers need sooner.
     pub fn mark_tail(&mut self) {
         self.tails.push(self.offset);
     }
 
-    /// An object all of whose bytes that the bundle holds were written.
+    /// Registers an object after all its bytes in the bundle have been written.
     pub fn object(&mut self, kind: ObjectKind, id: Digest, len: u64, pieces: Pieces) {
         self.objects.push(Object { kind, id, len, pieces: pieces.sorted() });
     }
 
-    /// Writes the table and then the head; gives the bytes of the bundle. Names go to ids.
+    /// Writes the table and then the head. Returns the length of the bundle in bytes. `names` maps names
+    /// to ids.
     pub fn finish(mut self, mut bases: Vec<Digest>, names: Vec<(String, Digest)>) -> Result<u64> {
         self.objects.sort_unstable_by_key(|object| (object.kind, object.id));
         bases.sort_unstable();
@@ -75,7 +76,7 @@ impl<'a> BundleWriter<'a> {
         check_limit("pieces of a bundle", pieces, BUNDLE_PIECES_MAX)?;
         let bytes = table.encode();
         check_limit("bytes of a bundle's table", bytes.len() as u64, BUNDLE_TABLE_LEN_MAX)?;
-        // What is written must be readable: the same checks as when it is read.
+        // The bundle must be readable, so run the reader's checks.
         Table::decode(&bytes, self.offset)
             .map_err(|fault| StoreError::corrupt("the new bundle", self.offset, fault))?;
         self.sink.append(&bytes)?;

@@ -1,7 +1,7 @@
-//! Sound frames for damaged chunks of a list.
+//! Finds sound frames for damaged chunks of a list.
 //!
-//! Which blocks a chunk has is told by the list's log in the block index; each of them may be anywhere in the
-//! store. Where there is no log, another list may have a chunk of the same id.
+//! The list's log in the block index gives the blocks of a chunk. Each block may be anywhere in the
+//! store. Without a log, another list may have a chunk of the same id.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use crate::store::runs::Runs;
 use crate::store::stage::Stage;
 use crate::store::{Shared, VerifyMode, names};
 
-/// Finds sound blocks and makes frames of them.
+/// Finds sound blocks and builds frames from them.
 pub(super) struct ChunkHealer<'a> {
     shared: &'a Arc<Shared>,
     index: &'a mut CommittedIndex,
     health: &'a Arc<Health>,
     level: i32,
-    /// The chunk decoded last: neighbours in one chunk are often so in another.
+    /// The chunk decoded last: blocks adjacent in one chunk are often adjacent in another.
     last: Option<(Digest, u64, Vec<u8>)>,
 }
 
-/// What was healed of a list.
+/// The healed part of a list.
 #[derive(Default)]
 pub(super) struct HealedChunks {
     pub chunks: Runs,
@@ -46,7 +46,7 @@ impl<'a> ChunkHealer<'a> {
         Ok(Self { shared, index, health, level, last: None })
     }
 
-    /// Gives sound frames to the chunks of `bad`, as far as all their blocks are in the store.
+    /// Provides sound frames for the chunks of `bad` whose blocks are all in the store.
     pub fn heal(&mut self, list: &Arc<List>, bad: &Runs) -> Result<HealedChunks> {
         let shared = self.shared;
         let stage = Stage::begin(shared)?;
@@ -92,7 +92,7 @@ impl<'a> ChunkHealer<'a> {
         };
         super::remember(shared, &moves);
         if log_has_gaps {
-            // The next import makes the log anew, whole.
+            // The next import rebuilds the whole log.
             index::remove_log(shared, &list.id);
         }
         let mut healed = HealedChunks { stored_bytes, ..HealedChunks::default() };
@@ -100,7 +100,7 @@ impl<'a> ChunkHealer<'a> {
         Ok(healed)
     }
 
-    /// The frame of another list's chunk that has these blocks, if it is whole.
+    /// Returns the whole frame of another list's chunk with the same blocks, if any.
     fn same_chunk(&mut self, digests: &[Digest], id: &Digest) -> Result<Option<LocatedFrame>> {
         let Some(found) = digests.first().map(|first| self.index.find(first)).transpose()?.flatten() else {
             return Ok(None);
@@ -123,7 +123,7 @@ impl<'a> ChunkHealer<'a> {
         Ok(whole.map(|(place, pack)| LocatedFrame::known(place, *pack)))
     }
 
-    /// The bytes of a chunk with these blocks; none where one of them is nowhere.
+    /// Assembles a chunk from its blocks, or returns `None` if a block is missing.
     fn blocks(&mut self, digests: &[Digest], id: &Digest) -> Result<Option<Vec<u8>>> {
         let mut plain = Vec::with_capacity(digests.len() * BLOCK_LEN);
         for digest in digests {
@@ -138,7 +138,8 @@ impl<'a> ChunkHealer<'a> {
         Ok((chunk_id(&found) == *id).then_some(plain))
     }
 
-    /// Appends a block of a list, whose chunk is decoded and checked; gives whether it is here.
+    /// Appends a block of a list after decoding and checking its chunk. Returns whether the block is
+    /// available.
     fn block(&mut self, list: &List, block: u64, plain: &mut Vec<u8>) -> Result<bool> {
         let chunk_blocks = u64::from(list.shape.chunk_blocks);
         let (chunk, within) = (block / chunk_blocks, (block % chunk_blocks) as usize);
@@ -161,7 +162,7 @@ impl<'a> ChunkHealer<'a> {
         Ok(true)
     }
 
-    /// Frames of other lists for chunks of which only the id is known.
+    /// Finds frames in other lists for chunks known only by id.
     fn by_id(
         &self,
         healed: &List,

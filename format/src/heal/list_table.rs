@@ -1,5 +1,5 @@
-//! A damaged list, made again from its log in the block index: the digests of its blocks hash to its chunk
-//! ids, these to its pages, these to its root, and that to its id. So nothing is believed unproved.
+//! Rebuilds a damaged list from its log in the block index. The block digests hash to the chunk ids,
+//! these to the pages, these to the root, and the root to the list id. So the id proves the result.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::store::merge::OwnList;
 use crate::store::stage::Stage;
 use crate::store::{Shared, names, read_range};
 
-/// Makes list `id` again if it is damaged; gives whether it did.
+/// Rebuilds list `id` if it is damaged. Returns whether it did.
 pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     if is_sound(shared, id)? {
         return Ok(false);
@@ -35,7 +35,7 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     Ok(replace(&stage, id, root.shape, over, &[&lists])?.is_some())
 }
 
-/// Whether root and pages are sound. Of a list held in part, pages may be absent.
+/// Whether root and pages are sound. A list held in part may lack pages.
 fn is_sound(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     let name = names::object(names::LISTS, id);
     let look = || -> Result<bool> {
@@ -51,7 +51,7 @@ fn is_sound(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     };
     match look() {
         Err(error) if error.is_transient() => Err(error),
-        // The digest of the root is checked before what it needs is: a newer melv wrote it.
+        // The root's digest is checked before its required features, so a newer melv wrote this root.
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(true),
         looked => Ok(looked.unwrap_or(false)),
     }
@@ -65,8 +65,8 @@ fn page_len(shape: &ListShape, page: u64) -> u64 {
     (shape.chunks() - page * TABLE_PAGE_RECORDS).min(TABLE_PAGE_RECORDS) * DIGEST_LEN as u64
 }
 
-/// The root of list `id`, if the log is whole and its own. The log does not tell how many blocks a chunk
-/// has: the id tells whether a guess is right.
+/// Returns the root of list `id` if the log is complete and belongs to it. The log does not record the
+/// number of blocks per chunk, so this tries each size until the id matches.
 fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListRoot>> {
     let digest_len = DIGEST_LEN as u64;
     if !log.len().is_multiple_of(digest_len) {
@@ -75,7 +75,7 @@ fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListR
     let blocks = log.len() / digest_len;
     let sizes = (0..=CHUNK_BLOCKS_MAX.ilog2()).map(|bits| 1 << bits);
     let mut ids = Vec::new();
-    // The default first.
+    // Try the default first.
     let mut shapes: Vec<_> = sizes.map(|chunk_blocks| ListShape { chunk_blocks, blocks }).collect();
     shapes.sort_by_key(|shape| shape.chunk_blocks.abs_diff(crate::limits::CHUNK_BLOCKS_DEFAULT));
     for shape in shapes.into_iter().filter(|shape| shape.check().is_ok()) {
@@ -92,13 +92,13 @@ fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListR
     Ok(None)
 }
 
-/// The chunk ids of a page, from the digests of its blocks.
+/// Computes the chunk ids of a page from the digests of its blocks.
 fn read_ids(log: &dyn ReadAt, name: &str, shape: &ListShape, page: u64, ids: &mut Vec<Digest>) -> Result<()> {
     ids.clear();
     let page_blocks = TABLE_PAGE_RECORDS * u64::from(shape.chunk_blocks);
     let mut block = page * page_blocks;
     let end = (block + page_blocks).min(shape.blocks);
-    // In pieces of whole chunks: a page of the largest ones is a million blocks.
+    // Read in pieces of whole chunks: a page of the largest chunks has a million blocks.
     let piece_blocks = u64::from(shape.chunk_blocks).max(4096);
     while block < end {
         let count = piece_blocks.min(end - block);

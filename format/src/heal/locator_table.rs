@@ -1,6 +1,6 @@
-//! A damaged locator, made again from the indexes of the store's packs: they tell where the frames of which
-//! chunks lie, by the first eight bytes of the chunk's id. Every frame is decoded and its chunk id
-//! checked before it is placed.
+//! Rebuilds a damaged locator from the indexes of the store's packs. They list the frames by the first
+//! eight bytes of the chunk id. Every frame is decoded and its chunk id checked before the locator refers
+//! to it.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use crate::store::merge::OwnList;
 use crate::store::stage::Stage;
 use crate::store::{Shared, names, read_range, scrub};
 
-/// Chunks that are looked for at a time: each look goes through the indexes of all packs.
+/// The number of pages searched for at a time: each search reads the indexes of all packs.
 const WINDOW_PAGES: u64 = 256;
 
-/// A chunk that is looked for.
+/// A chunk to find.
 struct Wanted {
     key: u64,
     chunk: u64,
     id: Digest,
-    /// Frames found, and a mask of the blocks that they hold.
+    /// The frames found, and a mask of the blocks they hold.
     frames: Vec<LocatedFrame>,
     held: Vec<u8>,
 }
 
-/// Makes the locator of list `id` again if it is damaged; gives whether it did. The list itself must be
+/// Rebuilds the locator of list `id` if it is damaged. Returns whether it did. The list itself must be
 /// sound.
 pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     let list = List::open(shared, *id, None)?;
@@ -70,8 +70,8 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     Ok(replace(&stage, id, list.shape, over, &[&locators])?.is_some())
 }
 
-/// Whether the root of a locator has the checksum that it ends in: what it needs beyond this version, a newer
-/// melv wrote, and it is no flipped bit.
+/// Whether the root of a locator matches its checksum. If so, an unsupported feature comes from a newer
+/// melv, not from a flipped bit.
 fn is_as_written(shared: &Shared, id: &Digest) -> Result<bool> {
     let name = names::object(names::LOCATORS, id);
     let object = shared.open_anew(&name)?;
@@ -86,7 +86,7 @@ fn is_as_written(shared: &Shared, id: &Digest) -> Result<bool> {
     Ok(object_digest(content).0 == checksum)
 }
 
-/// The pages of a locator that cannot be read.
+/// Returns the unreadable pages of a locator.
 fn bad_pages(shared: &Shared, locator: &Locator) -> Result<Vec<u64>> {
     let mut bad = Vec::new();
     for page in 0..locator.root.pages.len() as u64 {
@@ -99,7 +99,7 @@ fn bad_pages(shared: &Shared, locator: &Locator) -> Result<Vec<u64>> {
     Ok(bad)
 }
 
-/// The chunks of some pages, by key, with the frames that the old locator can still tell.
+/// Returns the chunks of some pages, sorted by key, with the frames still readable from the old locator.
 fn window(
     shared: &Shared,
     list: &List,
@@ -110,7 +110,7 @@ fn window(
     for page in pages {
         let ids = match list.page(page) {
             Err(error) if error.is_transient() => return Err(error),
-            // Absent, or damaged: without ids nothing can be looked for.
+            // An absent or damaged page has no ids to search for.
             ids => ids.unwrap_or_default(),
         };
         let first = page * TABLE_PAGE_RECORDS;
@@ -131,7 +131,7 @@ fn window(
     Ok(window)
 }
 
-/// Looks for frames in all packs.
+/// Searches all packs for frames.
 fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()> {
     let listed = shared.storage.list(names::PACKS).map_err(|error| Error::io("list", names::PACKS, error))?;
     for object in listed {
@@ -154,7 +154,7 @@ fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()
     Ok(())
 }
 
-/// Takes a frame if it is sound, of this chunk, and has no block that is there already.
+/// Takes a frame if it is sound, belongs to this chunk, and holds no block found before.
 fn try_frame(
     shared: &Shared,
     list: &List,

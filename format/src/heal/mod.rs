@@ -1,18 +1,16 @@
-//! Damage is healed by those who bring what was lost: after an import or a load was committed, chunks that
-//! it found damaged are put together from sound blocks, wherever the store has them now, and the
-//! locators that place damaged frames are replaced by such as place sound ones (spec section 9.4).
-//! So every image that uses a chunk can read it again, whichever image brought it.
+//! Heals damage with the data that an import or a load brings. After the commit, chunks found damaged are
+//! rebuilt from sound blocks anywhere in the store. Locators that refer to damaged frames are replaced by
+//! locators that refer to sound ones (spec section 9.4). So every image that uses such a chunk can read
+//! it again, regardless of the image that brought the data.
 //!
-//! None of this is needed for the commit itself: what it found damaged it stored anew. And none of it
-//! needs a journal: each object is replaced, in one step, by one that lets everything be read that
-//! could be read before.
-//!
+//! The commit itself depends on none of this: it stored anew every chunk it found damaged. No journal is
+//! needed either: each object is replaced in one step, and everything readable before stays readable.
 //! | module | idea |
 //! |---|---|
-//! | here | what is done before and after a commit; one warning for all |
-//! | `chunks` | damaged chunks of a list get sound frames |
-//! | `list_table` | a damaged list is made again from the block index |
-//! | `locator_table` | a damaged locator is made again from the indexes of packs |
+//! | here | the steps before and after a commit; one warning for all damage |
+//! | `chunks` | finds sound frames for damaged chunks of a list |
+//! | `list_table` | rebuilds a damaged list from the block index |
+//! | `locator_table` | rebuilds a damaged locator from the indexes of packs |
 
 mod chunks;
 mod list_table;
@@ -35,16 +33,16 @@ use crate::store::runs::Runs;
 use crate::store::stage::{Moves, Stage};
 use crate::store::{Shared, names, scrub};
 
-/// Remembers packs and page files that a commit brought as good.
+/// Records the packs and page files of a commit as good.
 pub(crate) fn remember(shared: &Shared, objects: &Moves) {
     index::remember_new(shared, objects.iter().map(|(_, name)| name.clone()));
 }
 
-/// Makes lists and locators again that are damaged; gives those for which that succeeded in whole or in
-/// part. Lists and locators that are sound are left alone.
+/// Rebuilds damaged lists and locators. Returns those rebuilt in whole or in part. Leaves sound ones
+/// alone.
 ///
 /// # Errors
-/// Those of the medium.
+/// Errors of the medium.
 pub(crate) fn tables(
     shared: &Arc<Shared>,
     lists: impl IntoIterator<Item = Digest>,
@@ -63,15 +61,15 @@ pub(crate) fn tables(
     Ok(healed)
 }
 
-/// What came of [`after_commit`].
+/// The result of [`after_commit`].
 #[derive(Debug, Default)]
 pub(crate) struct Healed {
-    /// Bytes by which the store grew; what it shrank is not told.
+    /// The growth of the store, in bytes; shrinkage is not counted.
     pub stored_bytes: u64,
 }
 
-/// Heals what a writer found damaged, now that its commit brought what it could, notes what is left, and
-/// says so in one warning. What fails here fails nothing else.
+/// Heals damage that a writer found, with the data its commit brought. Notes the rest and logs one
+/// warning. A failure here affects nothing else.
 pub(crate) fn after_commit(shared: &Arc<Shared>, health: &Health, level: i32) -> Healed {
     if !health.is_hurt() {
         health.note(&Notes::default());
@@ -101,12 +99,12 @@ pub(crate) fn after_commit(shared: &Arc<Shared>, health: &Health, level: i32) ->
     Healed { stored_bytes: work.grown }
 }
 
-/// Healing after one commit.
+/// The healing after one commit.
 struct Work<'a> {
     shared: &'a Arc<Shared>,
     level: i32,
     healed: Notes,
-    /// Chunks that stay damaged.
+    /// The number of chunks that stay damaged.
     left: u64,
     grown: u64,
 }
@@ -118,7 +116,7 @@ impl Work<'_> {
             self.healed.objects.insert(names::object(names::LISTS, &list));
             self.healed.objects.insert(names::object(names::LOCATORS, &list));
         }
-        // Everything is looked at anew: the commit itself may have replaced what was damaged.
+        // Check everything again: the commit itself may have replaced damaged objects.
         let now = Arc::new(Health::new(shared));
         let lists = committed_lists(shared)?;
         let mut index = CommittedIndex::open(shared, &lists, &now)?;
@@ -163,8 +161,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Packs and page files that were damaged: those that are sound now, or gone and needed by nobody, are
-    /// healed. Damaged ones that nothing names any more are removed.
+    /// Checks packs and page files that were damaged. Those now sound, or gone and unused, count as
+    /// healed. Damaged ones that no object refers to are removed.
     fn objects(&mut self, before: &Health) -> Result<()> {
         self.folder([names::PACKS, names::LISTS], &before.bad_packs(), is_sound_pack, |shared, list| {
             List::open(shared, list, None).and_then(|list| list.packs())
@@ -177,7 +175,8 @@ impl Work<'_> {
         )
     }
 
-    /// The same of the objects `bad` of one folder, some of which each object of another one names.
+    /// Does the same for the objects `bad` of one folder. Objects of the folder `naming` may refer to
+    /// them.
     fn folder(
         &mut self,
         [folder, naming]: [&str; 2],
@@ -196,7 +195,7 @@ impl Work<'_> {
         let mut named = BTreeSet::new();
         let listed = shared.storage.list(naming).map_err(|error| Error::io("list", naming, error))?;
         for id in listed.iter().filter_map(|object| names::digest_of(&object.name)) {
-            // What cannot be read may name anything.
+            // An unreadable object may refer to anything.
             match named_by(shared, id) {
                 Ok(names) => named.extend(names),
                 Err(error) if error.is_transient() => return Err(error),
@@ -235,7 +234,7 @@ fn is_sound_pack(shared: &Shared, id: &Digest) -> bool {
     look().unwrap_or(false)
 }
 
-/// Those of the chunks that are damaged, or lie in a pack that is not sound, still.
+/// Returns the suspect chunks that are still damaged or still lie in a damaged pack.
 fn still_bad(now: &Health, list: &List, suspects: &Runs) -> Result<Runs> {
     let bad = now.of_list(list)?;
     let mut still = Runs::default();
@@ -248,9 +247,8 @@ fn still_bad(now: &Health, list: &List, suspects: &Runs) -> Result<Runs> {
     Ok(still)
 }
 
-/// Puts objects in the places of what is not sound, in the order given, unless the store's locator of the list
-/// is another one by now than `over`. Gives the bytes by which the store grew, or none where nothing was
-/// done.
+/// Replaces unsound objects in the given order. Does nothing and returns `None` if the list's locator in
+/// the store is no longer `over`. Otherwise returns the growth of the store in bytes.
 fn replace(
     stage: &Stage,
     list: &Digest,

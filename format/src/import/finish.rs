@@ -145,8 +145,9 @@ impl<'a> TreeBuilder<'a> {
             }
             // If an import restores a damaged list of the store, both have the same id, and a leaf could name
             // that list twice.
-            MapLeaf::decode(&leaf.bytes, self.leaf_blocks)
-                .map_err(|fault| StoreError::corrupt(format!("leaf {} of the new map", leaf.slot), 0, fault))?;
+            MapLeaf::decode(&leaf.bytes, self.leaf_blocks).map_err(|fault| {
+                StoreError::corrupt(format!("leaf {} of the new map", leaf.slot), 0, fault)
+            })?;
             let (digest, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
             self.map.entries[leaf.slot].digest = digest;
             self.map.places[leaf.slot] = placed;

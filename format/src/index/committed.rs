@@ -17,49 +17,48 @@ use crate::store::Shared;
 use crate::store::list::List;
 use crate::store::names;
 
-/// Pages of logs kept: 8 MiB of digests.
+/// Log pages cached: 8 MiB of digests.
 const LOG_PAGES_MAX: usize = 2048;
 
-/// Where a block lies in the store.
+/// The place of a block in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Number of the list among the committed ones, in ascending order of ids.
+    /// The list's number among the committed lists, in ascending order of ids.
     pub list: u32,
-    /// Block in the list.
+    /// The block within the list.
     pub block: u64,
 }
 
-/// The index, open for one import: a fixed set of lists, those committed when it began.
+/// The index, open for one import over the lists committed when it began.
 #[derive(Debug)]
 pub(crate) struct CommittedIndex {
     shared: Arc<Shared>,
-    /// By number.
+    /// By list number.
     logs: Vec<Log>,
     segments: Vec<OpenSegment>,
     pages: Cache<(u32, u64), Arc<[Digest]>>,
-    /// The page looked at last: runs stay on one page for long.
+    /// The page used last: consecutive lookups mostly stay on one page.
     last: Option<(u32, u64, Arc<[Digest]>)>,
     candidates: Vec<Entry>,
     health: Arc<Health>,
-    /// The pages whose chunks were all decoded, where they are to be before they are shared with.
+    /// The pages whose chunks were all decoded. `None` unless [`CommittedIndex::decode_all`] was called.
     decoded: Option<HashSet<(u32, u64)>>,
-    /// Lists that could not be opened, and why.
+    /// Lists that could not be opened, each with its error.
     unopened: Vec<(Digest, Error)>,
 }
 
 #[derive(Debug)]
 struct OpenSegment {
     segment: Segment,
-    /// The segment's list numbers to ours; lists that are gone are dropped from it.
+    /// Maps the segment's list numbers to ours; `None` for lists that no longer exist.
     numbers: Vec<Option<u32>>,
-    /// Damaged, and could not be made again.
+    /// Whether the segment is damaged and could not be rebuilt.
     is_lost: bool,
 }
 
 impl CommittedIndex {
-    /// Opens the index over `lists`, making again what is missing or damaged of it. Lists that
-    /// are damaged are left out: they cost sharing, not the import. What is found damaged is told to
-    /// `health`.
+    /// Opens the index over `lists`, and rebuilds missing or damaged parts. Damaged lists are left out:
+    /// this costs sharing, but does not fail the import. Reports all damage to `health`.
     pub fn open(shared: &Arc<Shared>, lists: &[Digest], health: &Arc<Health>) -> Result<Self> {
         let lens = log::lens(shared)?;
         let mut logs = BTreeMap::new();
@@ -72,7 +71,7 @@ impl CommittedIndex {
                 Err(error) => unopened.push((*id, error)),
             }
         }
-        // What the index still tells of a list that is lost may bring it back.
+        // Do not tidy while a list is lost: the index may help to restore it.
         let segments = match is_any_lost {
             true => update::open_segments(shared)?,
             false => open_segments(shared, lists, &logs, &lens)?,
@@ -89,7 +88,7 @@ impl CommittedIndex {
             unopened,
         };
         let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.binary_search(id).is_ok());
-        // Lists held in part have no log to be missing.
+        // Lists held in part have no log.
         let missing: Vec<_> = logs
             .values()
             .filter(|log| log.is_unsound() || !covered(&log.key))
@@ -108,27 +107,27 @@ impl CommittedIndex {
         Ok(index)
     }
 
-    /// From now on every chunk is decoded, and its id checked, before it is shared with.
+    /// From now on, decodes every chunk and checks its id before sharing it.
     pub fn decode_all(&mut self) {
         self.decoded = Some(HashSet::new());
     }
 
-    /// The lists that are damaged and were left out, and why.
+    /// Returns the damaged lists that were left out, each with its error.
     pub fn unopened(&self) -> &[(Digest, Error)] {
         &self.unopened
     }
 
-    /// The lists, by number.
+    /// Returns the lists, by number.
     pub fn lists(&self) -> impl Iterator<Item = &Arc<List>> {
         self.logs.iter().map(|log| &log.list)
     }
 
-    /// The digest of a block; `None` where there is none or it is damaged.
+    /// Returns the digest of a block; `None` if it is absent or damaged.
     pub fn digest_at(&mut self, list: u32, block: u64) -> Result<Option<Digest>> {
         Ok(self.digests_from(list, block)?.first().copied())
     }
 
-    /// The digests of some blocks from `block` on; none where there is none or it is damaged.
+    /// Returns the digests of some blocks from `block` on; empty if that block is absent or damaged.
     pub fn digests_from(&mut self, list: u32, block: u64) -> Result<&[Digest]> {
         let Some(log) = self.logs.get_mut(list as usize) else { return Ok(&[]) };
         if block >= log.list.shape.blocks {
@@ -152,8 +151,8 @@ impl CommittedIndex {
         Ok(self.last.as_ref().and_then(|(.., page)| page.get(within..)).unwrap_or_default())
     }
 
-    /// Where a block with this digest lies: of several places, in the list with the lowest id,
-    /// and there the first.
+    /// Finds a block with this digest. Of several, it prefers the list with the lowest id, then the first
+    /// block.
     pub fn find(&mut self, digest: &Digest) -> Result<Option<Found>> {
         let key = key_of(digest);
         let mut places: Vec<Found> = Vec::new();
@@ -187,8 +186,8 @@ impl CommittedIndex {
         Ok(None)
     }
 
-    /// The digests of a chunk's blocks as the list's log tells them, proved, be the chunk damaged or not;
-    /// `None` where neither log nor frames can tell.
+    /// Returns the proved digests of a chunk's blocks, even if the chunk is damaged; `None` if neither
+    /// log nor frames provide them.
     pub fn told_digests(&mut self, list: &Digest, chunk: u64) -> Result<Option<Vec<Digest>>> {
         let Ok(number) = self.logs.binary_search_by(|log| log.list.id.cmp(list)) else { return Ok(None) };
         let log = &mut self.logs[number];
@@ -207,12 +206,12 @@ impl CommittedIndex {
         Ok(is_told.then(|| digests.to_vec()))
     }
 
-    /// The list that [`CommittedIndex::find`] calls `number`.
+    /// Returns the list that [`CommittedIndex::find`] calls `number`.
     pub fn list(&self, number: u32) -> Option<&Arc<List>> {
         self.logs.get(number as usize).map(|log| &log.list)
     }
 
-    /// Makes a damaged segment again.
+    /// Rebuilds a damaged segment.
     fn replace(&mut self, number: usize) -> Result<()> {
         let damaged = &self.segments[number];
         tracing::warn!(segment = damaged.segment.name, "the block index is damaged here; making it again");
@@ -230,14 +229,14 @@ impl CommittedIndex {
         let mut made = update::rebuild(&self.shared, lists, &[], &self.health)?.into_iter();
         match made.next() {
             Some(segment) => self.segments[number] = OpenSegment::new(segment, &numbers),
-            // Its lists are damaged too: it is not tried again at every look-up.
+            // Its lists are damaged too. Do not retry at every lookup.
             None => self.segments[number].is_lost = true,
         }
         self.segments.extend(made.map(|segment| OpenSegment::new(segment, &numbers)));
         Ok(())
     }
 
-    /// Removes the logs that were found wrong, so that the next import makes them again.
+    /// Removes damaged logs, so that the next import rebuilds them.
     pub fn drop_damaged_logs(&self) {
         for log in self.logs.iter().filter(|log| log.is_unsound()) {
             let _ = self.shared.storage.remove(&[log::object_name(&log.key)]);
@@ -245,7 +244,7 @@ impl CommittedIndex {
     }
 }
 
-/// Lists that are gone although their logs and locators are there.
+/// Finds lists that are missing although their logs and locators exist.
 fn lost_lists(shared: &Shared, lists: &[Digest], lens: &HashMap<Digest, u64>) -> Vec<(Digest, Error)> {
     let is_lost = |id: &&Digest| {
         lists.binary_search(id).is_err() && shared.storage.open(&names::object(names::LOCATORS, id)).is_ok()
@@ -254,8 +253,8 @@ fn lost_lists(shared: &Shared, lists: &[Digest], lens: &HashMap<Digest, u64>) ->
     lens.keys().filter(is_lost).map(|id| (*id, error(id))).collect()
 }
 
-/// A page of a log with the digests of blocks that may be shared with; zeros for the others. None at all
-/// where the list's own tables are damaged here.
+/// Returns a page of a log, with zeros for blocks that must not be shared. Returns an empty page if the
+/// list's own tables are damaged.
 fn sound_page(
     shared: &Arc<Shared>,
     log: &mut Log,
@@ -294,7 +293,7 @@ fn sound_page(
     Ok(digests.into())
 }
 
-/// The segments, without those that are about lists which are no more.
+/// Opens the segments, and tries to drop lists that no longer exist.
 fn open_segments(
     shared: &Arc<Shared>,
     lists: &[Digest],
@@ -302,7 +301,7 @@ fn open_segments(
     lens: &HashMap<Digest, u64>,
 ) -> Result<Vec<Segment>> {
     let segments = update::open_segments(shared)?;
-    // A list that is damaged now may be brought again.
+    // Keep a list that is damaged now: it may be restored.
     let key = |id: &Digest| (logs.get(id).map_or(*id, |log| log.key), *id);
     match update::tidy(shared, segments, lens, &lists.iter().map(key).collect()) {
         Ok(segments) => Ok(segments),

@@ -1,21 +1,22 @@
-//! What a segment says of one block.
+//! A segment's entry for one block.
 //!
-//! Twelve bytes on disk: 48 bits of the digest, enough that a wrong candidate is met once in a
-//! million lookups of a store of a TiB (and then refused by the log), and 48 bits of the place.
+//! An entry takes twelve bytes on disk: 48 bits of the digest and 48 bits of the place. In a store of one
+//! TiB, a lookup meets a wrong candidate once in a million times, and the log then rejects it.
 
-/// Bytes of an entry on disk.
+/// The length of an entry on disk, in bytes.
 pub(crate) const ENTRY_LEN: usize = 12;
-/// log2 of the most blocks in a list, 2^24 chunks of 2^10 blocks; the rest is for the list.
+/// log2 of the maximum number of blocks in a list: 2^24 chunks of 2^10 blocks. The list takes the other
+/// bits.
 const BLOCK_BITS: u32 = 34;
-/// More lists than this do not fit an entry.
+/// The maximum number of lists in a segment, limited by the bits of an entry.
 pub(crate) const LISTS_MAX: usize = 1 << (48 - BLOCK_BITS);
 
-/// The key of a digest: its first six bytes, as a number.
+/// Returns the key of a digest: its first six bytes, as a number.
 pub(crate) fn key_of(digest: &crate::digest::Digest) -> u64 {
     digest.prefix() & ((1 << 48) - 1)
 }
 
-/// The key of a block's digest, and where the block lies. Sorted by key, then list, then block.
+/// The key of a block's digest, and the block's place. Sorted by key, then list, then block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     /// See [`key_of`].
@@ -28,12 +29,12 @@ impl Entry {
         Self { key, place: u64::from(list) << BLOCK_BITS | block }
     }
 
-    /// Which of the segment's lists, below [`LISTS_MAX`].
+    /// Returns the number of the list within the segment, below [`LISTS_MAX`].
     pub fn list(&self) -> u32 {
         (self.place >> BLOCK_BITS) as u32
     }
 
-    /// The block in the list.
+    /// Returns the block within the list.
     pub fn block(&self) -> u64 {
         self.place & ((1 << BLOCK_BITS) - 1)
     }
@@ -43,7 +44,7 @@ impl Entry {
         out.extend_from_slice(&self.place.to_le_bytes()[..6]);
     }
 
-    /// Takes an entry from its bytes.
+    /// Decodes an entry.
     pub fn decode(bytes: &[u8; ENTRY_LEN]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
         Self {

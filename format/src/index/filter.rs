@@ -1,10 +1,10 @@
 //! Binary fuse filters: less than seven bits for each key of 48 bits.
 //!
-//! After Graf, Lemire, *Binary Fuse Filters: Fast and Smaller Than Xor Filters* (2022): a key picks
-//! a slot in each of four segments next to each other, and the fingerprints in the four, added
-//! without carry, are the key's own. Fingerprints are six bits long, so one in 64 of the keys that
-//! are not there passes. Unlike a Bloom filter, it is made of all its keys at once. Therefore a
-//! filter is a row of parts, each over so many sorted keys, made as soon as they are known:
+//! After Graf, Lemire, *Binary Fuse Filters: Fast and Smaller Than Xor Filters* (2022): a key selects one
+//! slot in each of four adjacent segments. The XOR of the four fingerprints there equals the key's own.
+//! Fingerprints are six bits long, so one in 64 absent keys passes. Unlike a Bloom filter, a binary fuse
+//! filter is built from all its keys at once. A filter is therefore a sequence of parts, each over a
+//! fixed number of sorted keys and built as soon as these are known:
 //!
 //! ```text
 //! guard         u64, over what follows and the part's number
@@ -12,39 +12,40 @@
 //! fingerprints  four slots to three bytes
 //! ```
 //!
-//! Equal keys give equal bytes. A hash fails one whole part in 30, of small parts one in three at
-//! worst: that none of [`TRIES`] serves, so that every key passes, is not going to be seen.
+//! Equal keys give equal bytes. A hash fails for one full part in 30, and at worst for one small part in
+//! three. If all [`TRIES`] hashes failed, every key would pass, but that practically never happens.
 
 use crate::guard::guard_by_key;
 
-/// Keys of all parts but the last: 193 pages of a segment. With just more than 2^16 of them
-/// building a part stays in a processor's cache; larger ones gain little.
+/// The number of keys in every part except the last: 193 pages of a segment. At just over 2^16 keys,
+/// building a part stays within the CPU cache. Larger parts gain little.
 pub(crate) const PART_KEYS: u64 = 193 * 340;
 const GUARD_LEN: usize = 8;
 const PART_HEAD_LEN: usize = GUARD_LEN + 1;
 const FINGERPRINT_MASK: u64 = 63;
-/// Hashes tried for a part.
+/// The number of hashes tried for a part.
 const TRIES: u8 = 64;
 const PASSES_ALL: u8 = u8::MAX;
 
-/// Where the slots of keys are in a part.
+/// The layout of a part's slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
     /// log2 of the slots in a segment.
     segment_bits: u32,
-    /// Slots that can be the first of a key: those of all segments but the last three.
+    /// The number of slots that can be a key's first: those of all segments except the last three.
     firsts: u64,
 }
 
 impl Shape {
-    /// The shape for so many keys, at most [`PART_KEYS`], and never a longer one than for these.
+    /// Returns the shape for `keys` keys, at most [`PART_KEYS`]. It is never longer than that of a full
+    /// part.
     fn for_keys(keys: u64) -> Self {
         let most = Self::by_rule(PART_KEYS);
         Some(Self::by_rule(keys)).filter(|shape| shape.slots() < most.slots()).unwrap_or(most)
     }
 
-    /// The paper's numbers for four segments, its logarithms rounded down to whole ones, so that
-    /// every machine comes to the same.
+    /// Applies the paper's formulas for four segments. Logarithms are rounded down to integers, so that
+    /// every machine gets the same result.
     fn by_rule(keys: u64) -> Self {
         let log = keys.max(2).ilog2();
         // log(keys) / log(2.91) - 0.5; at least four slots, to fill whole bytes.
@@ -59,13 +60,13 @@ impl Shape {
         self.firsts as usize + (3 << self.segment_bits)
     }
 
-    /// Bytes of a part.
+    /// The length of a part, in bytes.
     fn len(self) -> usize {
         PART_HEAD_LEN + self.slots() / 4 * 3
     }
 
-    /// The four slots of a key by its hash: the first by the high bits, those in the next
-    /// segments by bits that no other choice depends on.
+    /// Returns the four slots of a key's hash. The high bits select the first slot. The slots in the next
+    /// segments use bits that affect no other choice.
     fn slots_of(self, hash: u64) -> [usize; 4] {
         let first = ((u128::from(hash) * u128::from(self.firsts)) >> 64) as u64;
         let mask = (1 << self.segment_bits) - 1;
@@ -74,7 +75,7 @@ impl Shape {
     }
 }
 
-/// A mixing of 64 bits that maps no two numbers to one (the end of MurmurHash3).
+/// Mixes 64 bits bijectively (the finalizer of MurmurHash3).
 fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -89,36 +90,36 @@ fn hash(key: u64, seed: u64) -> u64 {
     mix(key.wrapping_add(seed))
 }
 
-/// Of bits of the hash that choose no slot.
+/// Takes the fingerprint from bits of the hash that select no slot.
 fn fingerprint(hash: u64) -> u8 {
     (hash >> 14 & FINGERPRINT_MASK) as u8
 }
 
-/// Bytes of a part over so many keys.
+/// Returns the length of a part over `keys` keys, in bytes.
 pub(crate) fn part_len(keys: u64) -> u64 {
     Shape::for_keys(keys).len() as u64
 }
 
-/// Bytes of a filter over so many keys.
+/// Returns the length of a filter over `keys` keys, in bytes.
 pub(crate) fn filter_len(keys: u64) -> u64 {
     let last = keys % PART_KEYS;
     keys / PART_KEYS * part_len(PART_KEYS) + if last == 0 { 0 } else { part_len(last) }
 }
 
-/// A filter open for look-ups.
+/// A filter open for lookups.
 #[derive(Debug)]
 pub(crate) struct Filter {
     bytes: Vec<u8>,
-    /// By part. Beside the fingerprints: a look-up would wait for memory twice. `None` where every
-    /// key passes.
+    /// By part; `None` if every key passes. Stored apart from the fingerprints: reading a seed there would
+    /// make a lookup wait for memory twice.
     seeds: Vec<Option<u64>>,
-    /// Of all parts but the last.
+    /// The shape of all parts except the last.
     shape: Shape,
     shape_last: Shape,
 }
 
 impl Filter {
-    /// A filter from the bytes of its parts; `None` where they are not what was written.
+    /// Creates a filter from the bytes of its parts; `None` if they are damaged.
     pub fn from_bytes(bytes: Vec<u8>, keys: u64) -> Option<Self> {
         if bytes.len() as u64 != filter_len(keys) {
             return None;
@@ -136,7 +137,7 @@ impl Filter {
         Some(Self { bytes, seeds, shape, shape_last })
     }
 
-    /// False where `key` is not among the keys of the part; true where it is, and by chance.
+    /// Returns false if `key` is not among the keys of the part. May return true by chance.
     pub fn may_contain(&self, part: usize, key: u64) -> bool {
         let Some(Some(seed)) = self.seeds.get(part) else { return true };
         let shape = if part + 1 == self.seeds.len() { self.shape_last } else { self.shape };
@@ -152,20 +153,20 @@ impl Filter {
     }
 }
 
-/// Makes the parts of a filter, one after the other, in memory for one part: 4 MiB.
+/// Builds the parts of a filter, one after the other, in memory for one part: 4 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct PartBuilder {
     /// The part's number.
     number: u64,
-    /// Keys added, equal ones included.
+    /// The number of keys added, including duplicates.
     added: u64,
     keys: Vec<u64>,
-    /// By slot: how many keys have it that were not taken away, and the sum of their hashes.
+    /// For each slot, the number of remaining keys that use it, and the XOR of their hashes.
     counts: Vec<u32>,
     sums: Vec<u64>,
-    /// Slots that one key alone had when they were put here.
+    /// Slots that had a single key when they were pushed.
     alone: Vec<usize>,
-    /// Hashes of keys in the order that they were taken away in, each with a slot it had alone.
+    /// Hashes of keys in peeling order, each with a slot that it had alone.
     taken: Vec<(u64, usize)>,
     fingerprints: Vec<u8>,
 }
@@ -179,9 +180,9 @@ impl PartBuilder {
         }
     }
 
-    /// Appends the part to `out`, its length that for the keys added, and begins the next one.
+    /// Appends the part to `out`, with the length for the keys added, and begins the next part.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        // In order mostly, then this is one pass.
+        // Mostly sorted already; then this takes one pass.
         self.keys.sort_unstable();
         self.keys.dedup();
         let shape = Shape::for_keys(self.added);
@@ -189,7 +190,7 @@ impl PartBuilder {
         self.fingerprints.clear();
         self.fingerprints.resize(shape.slots(), 0);
         if attempt.is_some() {
-            // A key's alone slot is in no key taken away after it: that one can still be chosen.
+            // No key peeled later uses this slot, so its value is still free.
             for &(hash, slot) in self.taken.iter().rev() {
                 let others = shape.slots_of(hash).iter().fold(0, |sum, &slot| sum ^ self.fingerprints[slot]);
                 self.fingerprints[slot] = others ^ fingerprint(hash);
@@ -209,7 +210,7 @@ impl PartBuilder {
         self.keys.clear();
     }
 
-    /// Takes away keys that have a slot alone until none has; whether that were all.
+    /// Peels keys that have a slot alone until none remains. Returns whether all keys were peeled.
     fn take_away(&mut self, shape: Shape, seed: u64) -> bool {
         let (counts, sums) = (&mut self.counts, &mut self.sums);
         counts.clear();
@@ -253,7 +254,7 @@ mod tests {
         crate::index::entry::key_of(&block_digest(&number.to_le_bytes()))
     }
 
-    /// A filter over sorted keys, and its bytes.
+    /// Builds a filter over sorted keys, and returns it with its bytes.
     fn made(keys: &[u64]) -> (Filter, Vec<u8>) {
         let mut bytes = Vec::new();
         let mut builder = PartBuilder::default();
@@ -327,7 +328,7 @@ mod tests {
 
     #[test]
     fn where_no_hash_serves_every_key_passes() {
-        // What cannot be but by a defect: two keys of one hash.
+        // Two keys with equal hashes can only result from a defect.
         let mut builder = PartBuilder { added: 2, keys: vec![5, 6], ..Default::default() };
         assert!(builder.take_away(Shape::for_keys(2), 1));
         builder.keys = vec![5, 5];

@@ -1,12 +1,13 @@
-//! Doors for the harness in `fuzz/`.
+//! Entry points for the harness in `fuzz/`.
 
 use std::sync::Arc;
 
 use super::segment::Segment;
 use crate::storage::ReadAt;
 
-/// Opens a segment as look-ups do, takes all its entries, and looks for `key` and for every key that it has. Gives
-/// how many entries it read and how many of their keys it found again; `None` where it is not believed.
+/// Opens a segment as lookups do, reads all its entries, and looks up `key` and every key in it. Returns
+/// the number of entries read, and the number found again by their keys; `None` if the segment is
+/// rejected.
 #[must_use]
 pub fn segment(object: Arc<dyn ReadAt>, key: u64) -> Option<(usize, usize)> {
     let segment = Segment::open("segment".into(), object).ok()?;

@@ -1,10 +1,10 @@
-//! What a writer may build on: looked at once for each import or load, as it comes to need it.
+//! Checks the objects that a writer reuses, once for each import or load, on demand.
 //!
-//! Sharing reads no frames. So before it shares with a list, a writer looks at the list's packs: head,
-//! trailer, and whether length and stamp are those that the pack had when it was last known to be good
-//! (`stamps`). A pack that was changed, or of which nothing is remembered, is read, and all its frames
-//! are held against their guards. Chunks that a note names (`notes`) are decoded. What is found good is
-//! remembered; what is not is not shared with, and noted.
+//! Sharing reads no frames. So a writer checks the packs of a list before it shares the list's chunks. It
+//! checks head, trailer, and the length and stamp recorded when the pack was last good (`stamps`). A pack
+//! that changed, or has no record, is read whole, and all its frames are checked against their guards. Chunks
+//! listed in a note (`notes`) are decoded. Sound objects are recorded as good. Damaged ones are not
+//! shared, and are noted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,22 +24,22 @@ use crate::store::list::{List, Locator};
 use crate::store::runs::Runs;
 use crate::store::{Shared, VerifyMode, names, read_range, scrub};
 
-/// What is known of a pack.
+/// The state of a pack.
 #[derive(Debug)]
 enum Pack {
-    /// Good.
+    /// Sound.
     Sound,
-    /// Good but for the frames at these offsets.
+    /// Sound except for the frames at these offsets.
     Hurt(BTreeSet<u32>),
-    /// Gone, or its bytes are not what its name says.
+    /// Missing, or its bytes do not match its name.
     Unsound,
 }
 
-/// What a writer found out about the store's objects, and what was noted before.
+/// The damage a writer found in the store's objects, and the earlier notes.
 #[derive(Debug)]
 pub(crate) struct Health {
     shared: Arc<Shared>,
-    /// As they were when this began.
+    /// The notes at the start.
     notes: Notes,
     state: Mutex<State>,
 }
@@ -48,18 +48,18 @@ pub(crate) struct Health {
 struct State {
     packs: HashMap<Digest, Arc<Pack>>,
     page_files: HashMap<Digest, bool>,
-    /// By list, the chunks that may not be built on.
+    /// For each list, the chunks that must not be reused.
     lists: HashMap<Digest, Arc<Runs>>,
-    /// Lists whose own pages, or whose locators', are damaged.
+    /// Lists with damage in their own pages, or in those of their locators.
     tables: BTreeSet<Digest>,
-    /// The first thing wrong with each object.
+    /// The first problem of each object.
     reasons: BTreeMap<String, String>,
-    /// Noted chunks that turned out to be whole.
+    /// Noted chunks and objects that turned out to be whole.
     whole: Notes,
 }
 
 impl Health {
-    /// Nothing is looked at yet but the notes.
+    /// Reads the notes, and checks nothing yet.
     pub fn new(shared: &Arc<Shared>) -> Self {
         Self { shared: shared.clone(), notes: Notes::read(shared), state: Mutex::default() }
     }
@@ -68,11 +68,10 @@ impl Health {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The chunks of a list that may not be built on: each is damaged, or lies in a pack that is not
-    /// sound.
+    /// Returns the chunks of a list that must not be reused: each is damaged, or lies in an unsound pack.
     ///
     /// # Errors
-    /// Those of the medium; damage of the list's locator.
+    /// Errors of the medium; damage of the list's locator.
     pub fn of_list(&self, list: &List) -> Result<Arc<Runs>> {
         if let Some(known) = self.state().lists.get(&list.id) {
             return Ok(known.clone());
@@ -96,7 +95,7 @@ impl Health {
         state.tell(error, &names::object(names::LISTS, list));
     }
 
-    /// Adds a list whose own tables, or whose locator's, are damaged.
+    /// Adds a list with damage in its own tables or those of its locator.
     pub fn add_tables(&self, list: &Digest, error: &Error) {
         let mut state = self.state();
         state.tables.insert(*list);
@@ -112,10 +111,10 @@ impl Health {
         state.reasons.entry(name.clone()).or_insert_with(|| format!("{name} is damaged"));
     }
 
-    /// Whether a page file may be built on.
+    /// Whether a page file may be reused.
     ///
     /// # Errors
-    /// Those of the medium.
+    /// Errors of the medium.
     pub fn page_file(&self, id: &Digest) -> Result<bool> {
         if let Some(known) = self.state().page_files.get(id) {
             return Ok(*known);
@@ -138,7 +137,7 @@ impl Health {
         Ok(is_sound)
     }
 
-    /// Gives `None`, and tells of it, where something is damaged.
+    /// Turns damage into `None` and records it.
     fn judge<T>(&self, name: &str, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -150,7 +149,7 @@ impl Health {
         }
     }
 
-    /// Adds the chunks with a frame in a pack that is not sound, or with a bad frame.
+    /// Adds the chunks with a bad frame, or with a frame in an unsound pack.
     fn in_bad_packs(&self, list: &List, locator: &Locator, bad: &mut Runs) -> Result<()> {
         let packs = &locator.root.packs;
         let packs = packs.iter().map(|id| self.pack(id)).collect::<Result<Vec<_>>>()?;
@@ -201,7 +200,7 @@ impl Health {
         Ok(false)
     }
 
-    /// Decodes chunks that are noted; adds those that are not whole.
+    /// Decodes noted chunks, and adds those that are damaged.
     fn noted(&self, list: &List, noted: &Runs, bad: &mut Runs) -> Result<()> {
         let end = list.shape.chunks();
         let known = &*bad;
@@ -220,7 +219,7 @@ impl Health {
         Ok(())
     }
 
-    /// Decodes chunks that are not known to be damaged; adds those that are.
+    /// Decodes chunks not yet known to be damaged, and adds those that are.
     pub fn decode_all(&self, list: &List, chunks: std::ops::Range<u64>) -> Result<()> {
         let bad = self.suspects_of(&list.id);
         let looked: Vec<_> = chunks
@@ -238,7 +237,7 @@ impl Health {
         Ok(())
     }
 
-    /// Decodes a chunk against its id; one that is not held here is not damaged.
+    /// Decodes a chunk and checks its id. An absent chunk is not damaged.
     pub fn decode(&self, list: &List, chunk: u64) -> Result<()> {
         if list.record(&self.shared, chunk)?.is_absent() {
             return Ok(());
@@ -273,7 +272,7 @@ impl Health {
         Ok(if bad.is_empty() { Pack::Sound } else { Pack::Hurt(bad) })
     }
 
-    /// Reads all of a pack.
+    /// Reads a whole pack.
     fn read_pack(&self, id: &Digest, name: &str, object: &dyn ReadAt) -> Result<Pack> {
         let records = scrub::check_pack(object, name)?;
         let (bad, first) = scrub::bad_frames(object, name, &records)?;
@@ -288,7 +287,7 @@ impl Health {
         }
     }
 
-    /// Whether anything was found damaged.
+    /// Whether any damage was found.
     pub fn is_hurt(&self) -> bool {
         let state = self.state();
         !state.tables.is_empty()
@@ -296,41 +295,42 @@ impl Health {
             || state.lists.values().any(|bad| !bad.is_empty())
     }
 
-    /// The chunks that may not be built on, of all lists looked at.
+    /// Returns the chunks that must not be reused, for all checked lists.
     pub fn suspects(&self) -> BTreeMap<Digest, Arc<Runs>> {
         let state = self.state();
         state.lists.iter().filter(|(_, bad)| !bad.is_empty()).map(|(id, bad)| (*id, bad.clone())).collect()
     }
 
-    /// The chunks of one list that may not be built on, if it was looked at.
+    /// Returns the chunks of one list that must not be reused; empty if the list was not checked.
     pub fn suspects_of(&self, list: &Digest) -> Arc<Runs> {
         self.state().lists.get(list).cloned().unwrap_or_default()
     }
 
-    /// The lists whose own tables, or whose locators', are damaged.
+    /// Returns the lists with damage in their own tables or those of their locators.
     pub fn tables(&self) -> BTreeSet<Digest> {
         self.state().tables.clone()
     }
 
-    /// Page files that are gone or not sound.
+    /// Returns the page files that are missing or unsound.
     pub fn bad_page_files(&self) -> BTreeSet<Digest> {
         let state = self.state();
         state.page_files.iter().filter(|(_, is_sound)| !**is_sound).map(|(id, _)| *id).collect()
     }
 
-    /// Packs that are gone, not sound, or have frames that are not.
+    /// Returns the packs that are missing, unsound, or have bad frames.
     pub fn bad_packs(&self) -> BTreeSet<Digest> {
         let state = self.state();
         state.packs.iter().filter(|(_, pack)| !matches!(***pack, Pack::Sound)).map(|(id, _)| *id).collect()
     }
 
-    /// What was found damaged, one text for each object, and how many chunks may not be built on.
+    /// Returns the damage found, one text for each object, and the number of chunks that must not be
+    /// reused.
     pub fn reasons(&self) -> (Vec<String>, u64) {
         let state = self.state();
         (state.reasons.values().cloned().collect(), state.lists.values().map(|bad| bad.count()).sum())
     }
 
-    /// Writes down what was found, and strikes out what turned out to be whole and what was healed
+    /// Writes notes of the damage found, and deletes notes of objects that are whole or have been healed
     /// since.
     pub fn note(&self, healed: &Notes) {
         let (found, whole) = {
@@ -349,7 +349,7 @@ impl Health {
             found.remove(healed);
             (found, whole)
         };
-        // Lists that are no more are nobody's damage.
+        // Notes of lists that no longer exist do no harm.
         notes::update(&self.shared, &found, &whole);
     }
 }

@@ -1,8 +1,8 @@
 //! Digest logs: the digests of a list's blocks in the list's order, proved by its chunk ids.
 //!
-//! Only a list of which the store holds all has a log. Chunk ids say which blocks a list has, not
-//! which of them are here, and a list held in part may have few of its many: its digests are made
-//! from the frames of the page asked for, so that each is that of a block that was just read.
+//! Only a list held whole has a log. Chunk ids cover all blocks of a list, present or not, and a list
+//! held in part may have few of them. Its digests are computed from the frames of the requested page, so
+//! each belongs to a block that was just read.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,41 +22,41 @@ use crate::store::list::List;
 use crate::store::names;
 use crate::store::{Shared, VerifyMode};
 
-/// Digests to a page: 4 KiB, or a whole chunk's where that is more.
+/// Digests per page: 4 KiB, or those of a whole chunk if that is more.
 const PAGE_BLOCKS: u64 = 128;
-/// Bytes of digests that [`Digests`] keeps: those of 2 GiB of disks, or of some 10,000 small lists.
+/// The digests cached by [`Digests`], in bytes: those of 2 GiB of disks, or of some 10,000 small lists.
 const DIGESTS_KEPT_BYTES: u64 = 16 << 20;
-/// Bytes that keeping one page takes beside its digests: the key, and what the cache and the
-/// allocator need.
+/// The memory of a cached page beside its digests, in bytes: the key, and the overhead of the cache and
+/// the allocator.
 const KEEPING_BYTES: u64 = 160;
-/// Chunks whose digests are made at a time: enough for every thread, few enough to hold.
+/// The number of chunks digested at a time: enough for every thread, few enough for memory.
 const BATCH_CHUNKS: usize = 256;
 
-/// The name under which the index knows a list: its id, where the store holds all of it. Of a list
-/// that is held in part, what is held may change with its locator: another locator, another name, so
-/// that nothing in the index speaks of a list as it was.
+/// Returns the name by which the index knows a list: its id if the store holds all of it. If the list is
+/// held in part, its blocks may change with its locator. Each locator therefore gives a new name, and no
+/// entry of the index describes an earlier state.
 pub(crate) fn key_of_list(list: &List) -> Result<Digest> {
     let locator = match list.locator() {
-        // A bundle that leaves the whole list to its base; it has no index.
+        // The bundle leaves the whole list to its base, and has no index.
         Err(error) if error.is_absent() && list.is_of_bundle() => return Ok(list.id),
         other => other?,
     };
     Ok(if locator.root.in_part { object_digest(&[list.id.0, locator.digest.0].concat()) } else { list.id })
 }
 
-/// Whether the list has no log, since the store does not hold all of it. A bundle has no index.
+/// Whether the list has no log because the store does not hold all of it. A bundle has no index.
 pub(crate) fn is_in_part(list: &List) -> Result<bool> {
     Ok(list.is_of_bundle() || list.locator()?.root.in_part)
 }
 
-/// What is known of a log's file.
+/// The state of a log's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LogFile {
-    /// It is there, and was right as far as it was read.
+    /// The file exists, and all parts read so far were correct.
     Sound,
-    /// It is missing or wrong.
+    /// The file is missing or wrong.
     Unsound,
-    /// There is none to be: the list is held in part.
+    /// The list is held in part, so it has no file.
     None,
 }
 
@@ -67,7 +67,7 @@ impl LogFile {
     }
 }
 
-/// The log of one list, or what stands for it.
+/// The log of one list, or its substitute for a list held in part.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub list: Arc<List>,
@@ -77,59 +77,58 @@ pub(crate) struct Log {
     file: LogFile,
 }
 
-/// Called with a chunk that cannot be decoded, and why.
+/// A callback for chunks that cannot be decoded, with the error.
 pub(crate) type Hurt<'a> = &'a mut dyn FnMut(u64, &Error);
 
-/// The object that holds the log of the list that the index knows as `key`.
+/// Returns the name of the log object of the list that the index knows as `key`.
 pub(crate) fn object_name(key: &Digest) -> String {
     format!("{}/logs/{key}", names::INDEX)
 }
 
-/// Removes a log, so that the next import makes it anew.
+/// Removes a log, so that the next import rebuilds it.
 pub(crate) fn remove(shared: &Shared, key: &Digest) {
     let _ = shared.storage.remove(&[object_name(key)]);
 }
 
-/// The lengths of all logs, by key.
+/// Returns the lengths of all logs, by key.
 pub(crate) fn lens(shared: &Shared) -> Result<HashMap<Digest, u64>> {
     let folder = format!("{}/logs", names::INDEX);
     let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
     Ok(listed.iter().filter_map(|object| Some((names::digest_of(&object.name)?, object.len))).collect())
 }
 
-/// Blocks to a page of a log, a multiple of the chunk's.
+/// Returns the number of blocks per log page, a multiple of the chunk's.
 pub(crate) fn page_blocks(shape: &ListShape) -> u64 {
     PAGE_BLOCKS.max(u64::from(shape.chunk_blocks))
 }
 
 impl Log {
-    /// The log of `list`, if there is one among those of these lengths. No file is kept open.
+    /// Creates the log of `list`. `lens` tells whether its file exists. Keeps no file open.
     ///
     /// # Errors
-    /// When the list's locator is damaged.
+    /// Damage of the list's locator.
     pub fn new(list: Arc<List>, lens: &HashMap<Digest, u64>) -> Result<Self> {
         let key = key_of_list(&list)?;
         let file = if is_in_part(&list)? { LogFile::None } else { LogFile::found(&list, &key, lens) };
         Ok(Self { list, key, name: object_name(&key), file })
     }
 
-    /// Looks for the file that was missing or wrong.
+    /// Checks again for a file that was missing or wrong.
     pub fn look_again(&mut self, shared: &Shared, lens: &HashMap<Digest, u64>) {
         shared.forget_object(&self.name);
         self.file = LogFile::found(&self.list, &self.key, lens);
     }
 
-    /// Whether there is to be a file, and it is missing or wrong.
+    /// Whether the list should have a file, but it is missing or wrong.
     pub fn is_unsound(&self) -> bool {
         self.file == LogFile::Unsound
     }
 
-    /// Page `number`, proved. Where there is no file, or it is wrong, the page is made from the frames;
-    /// the digests of blocks that are not held, or in a chunk that is damaged, are zero then, and `hurt`
-    /// is called with the chunk.
+    /// Returns page `number`, proved. Without a sound file, computes the page from the frames. Digests of
+    /// absent blocks and of damaged chunks are then zero, and `hurt` is called for each damaged chunk.
     ///
     /// # Errors
-    /// Those of the medium; damage of the list or of its locator.
+    /// Errors of the medium; damage of the list or of its locator.
     pub fn page(&mut self, shared: &Shared, number: u64, hurt: Hurt<'_>) -> Result<Arc<[Digest]>> {
         let per_page = page_blocks(&self.list.shape);
         let first = number * per_page;
@@ -166,8 +165,8 @@ impl Log {
         Ok(digests.concat().into())
     }
 
-    /// Proves what a log has that was made while chunks were damaged: of those it has zeros, and their
-    /// digests are made from the frames, if these are whole by now. Gives whether all else is proved.
+    /// Checks a log page that was written while chunks were damaged. Fills zeroed chunks with digests
+    /// from their frames, if these are sound by now. Returns whether the rest is proved.
     fn fill_gaps(&self, shared: &Shared, first: u64, digests: &mut [Digest], hurt: Hurt<'_>) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
         for (at, chunk) in
@@ -184,8 +183,8 @@ impl Log {
         Ok(true)
     }
 
-    /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids, and the
-    /// chunks are here: what the locator's root says of that, its records must.
+    /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids, and all
+    /// these chunks are present. The locator's records must confirm its root in this.
     fn is_proved(&self, shared: &Shared, first: u64, digests: &[Digest]) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
         let first = first / chunk_blocks as u64;
@@ -199,14 +198,14 @@ impl Log {
         Ok(found.iter().zip(ids.as_chunks().0).all(|(found, id)| found.0 == *id))
     }
 
-    /// The digests of a chunk's blocks; zeros where its frames are damaged, so that its neighbours do
-    /// not suffer for it.
+    /// Returns the digests of a chunk's blocks; zeros if its frames are damaged, so that neighbouring
+    /// chunks stay usable.
     fn sound_digests(&self, shared: &Shared, chunk: u64, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
         or_zeros(&self.list, chunk, chunk_digests(shared, &self.list, chunk), hurt)
     }
 }
 
-/// The digests of a chunk's blocks; where they cannot be had because it is damaged, zeros.
+/// Returns the digests of a chunk's blocks, or zeros if damage prevents that.
 fn or_zeros(list: &List, chunk: u64, made: Result<Vec<Digest>>, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
     made.or_else(|error| {
         if error.is_transient() {
@@ -217,8 +216,8 @@ fn or_zeros(list: &List, chunk: u64, made: Result<Vec<Digest>>, hurt: Hurt<'_>) 
     })
 }
 
-/// The digests of a chunk's blocks, from its frames. Blocks that this store does not hold, as after
-/// loading a bundle, may have a digest in a frame: it is left zero.
+/// Computes the digests of a chunk's blocks from its frames. A frame may contain digests of absent
+/// blocks, as after loading a bundle; those stay zero.
 fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>> {
     if shared.bases().is_none() && list.record(shared, chunk)?.is_absent() {
         return Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize]);
@@ -235,10 +234,9 @@ fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>
     Ok(digests)
 }
 
-/// Calls `each` with the digests of a list's chunks in order, and the first block of each, made from
-/// the frames, many at a time; `hurt` with each chunk that is damaged, whose digests are zeros. Of a list
-/// held in part, chunks that have no frame are passed over, and the pages of its locator that have none
-/// such are not even looked through.
+/// Calls `each` with the digests of each chunk in order, and the chunk's first block. Computes them from
+/// the frames, many chunks at a time. Calls `hurt` for each damaged chunk, whose digests are zeros. In a
+/// list held in part, skips chunks without a frame, and whole locator pages without any.
 pub(crate) fn rebuild(
     shared: &Shared,
     list: &List,
@@ -265,7 +263,7 @@ pub(crate) fn rebuild(
     rebuild_batch(shared, list, &mut batch, hurt, &mut each)
 }
 
-/// Makes the digests of the chunks in `batch`, which is empty then.
+/// Computes the digests of the chunks in `batch`, and empties it.
 fn rebuild_batch(
     shared: &Shared,
     list: &List,
@@ -281,7 +279,7 @@ fn rebuild_batch(
     Ok(())
 }
 
-/// The memory of pages that [`Digests`] keeps.
+/// The memory of a page cached by [`Digests`].
 #[derive(Debug, Clone)]
 struct PageBytes;
 
@@ -291,22 +289,22 @@ impl Weighter<(Digest, u64), Arc<[Digest]>> for PageBytes {
     }
 }
 
-/// The digests of any list's blocks, proved by chunk ids: for those who verify.
+/// The digests of any list's blocks, proved by chunk ids, for verification.
 ///
-/// One serves any number of images: a list is opened once, and digests that many images use are read
-/// and proved once, as far as [`DIGESTS_KEPT_BYTES`] go. Memory: those, and some 200 bytes a list.
+/// One instance serves any number of images. Each list is opened once. Digests shared by images are read
+/// and proved once, within [`DIGESTS_KEPT_BYTES`]. Memory: that, and some 200 bytes a list.
 #[derive(Debug)]
 pub(crate) struct Digests {
     shared: Arc<Shared>,
     logs: HashMap<Digest, Log>,
     lens: HashMap<Digest, u64>,
     pages: Cache<(Digest, u64), Arc<[Digest]>, PageBytes>,
-    /// The page looked at last, and the blocks that are on it: runs stay on one page for long.
+    /// The page used last, and its blocks: consecutive lookups mostly stay on one page.
     last: Option<(Digest, Range<u64>, Arc<[Digest]>)>,
 }
 
 impl Digests {
-    /// Without an index, or with a damaged one, digests are made from the frames.
+    /// Opens the logs. Without a sound index, digests are computed from the frames.
     pub fn new(shared: &Arc<Shared>) -> Self {
         let lens = lens(shared).unwrap_or_default();
         let small_page = DIGEST_LEN as u64 + KEEPING_BYTES;
@@ -315,10 +313,10 @@ impl Digests {
         Self { shared: shared.clone(), logs: HashMap::new(), lens, pages, last: None }
     }
 
-    /// The digest of block `block` of list `id`.
+    /// Returns the digest of block `block` of list `id`.
     ///
     /// # Errors
-    /// When neither a log nor the frames can give it.
+    /// Fails if neither a log nor the frames provide it.
     pub fn of(&mut self, id: &Digest, block: u64) -> Result<Digest> {
         let (first, page) = match &self.last {
             Some((last, blocks, page)) if blocks.contains(&block) && last == id => (blocks.start, page),
@@ -335,7 +333,7 @@ impl Digests {
         }
     }
 
-    /// The page with a block's digest, and the block that its first digest is for.
+    /// Returns the page with a block's digest, and the block of its first digest.
     fn page(&mut self, id: &Digest, block: u64) -> Result<(u64, Arc<[Digest]>)> {
         let log = match self.logs.entry(*id) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -346,14 +344,14 @@ impl Digests {
         if let Some(page) = self.pages.get(&(*id, number)) {
             return Ok((number * per_page, page.clone()));
         }
-        // What is damaged is told by `why_none`.
+        // `why_none` reports damage.
         let made = log.page(&self.shared, number, &mut |_, _| ())?;
         self.pages.insert((*id, number), made.clone());
         Ok((number * per_page, made))
     }
 }
 
-/// Why there is no digest of a block: what is wrong with its chunk, or that it is not held.
+/// Returns the reason for a missing digest: damage of the chunk, or an absent block.
 fn why_none(shared: &Shared, list: &List, block: u64) -> Error {
     let chunk_blocks = u64::from(list.shape.chunk_blocks);
     let (chunk, within) = (block / chunk_blocks, block % chunk_blocks);

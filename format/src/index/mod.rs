@@ -1,5 +1,5 @@
-//! The block index: does the store hold this block already? A cache for writing, in `index/`;
-//! nothing here is part of the format, nothing here is needed for reading.
+//! The block index, which finds blocks that the store already holds. It is a cache for writing, in
+//! `index/`. It is not part of the format, and reading never needs it.
 //!
 //! ```text
 //! index/logs/KEY        the digests of a list's blocks, in the list's order
@@ -8,41 +8,39 @@
 //! index/damaged         which chunks and objects were found damaged
 //! ```
 //!
-//! A block is found in three steps: the filter says whether it can be in a segment (no: it is
-//! new); the segment gives where it may be; the log gives the digest there. **The log proves
-//! itself**: the digests of a chunk's blocks hash to its chunk id, which the list's id binds. So
-//! whatever happens to these files, a block is never taken for another one. What a damaged file
-//! costs is time: it is made again from the list or from the frames.
+//! A lookup takes three steps. The filter tells whether a block can be in a segment; if not, it is new.
+//! The segment gives a candidate place. The log gives the digest there. **The log proves itself**: the
+//! digests of a chunk's blocks hash to its chunk id, which the list's id binds. So no damage to these
+//! files can make a block match a different one. A damaged file only costs time: it is rebuilt from the
+//! list or from the frames.
 //!
-//! A list that is held in part, as after loading a bundle, has no log: chunk ids do not say which
-//! blocks are here. Its digests are made from the frames, page by page as they are asked for, so a
-//! block is never shared that the store does not hold. What the index has of such a list is entries
-//! in a segment, as many as it has blocks here. Its key is made from its id and its locator: where
-//! more of it is loaded, it is another list to the index.
+//! A list held in part, as after loading a bundle, has no log: chunk ids do not tell which blocks are
+//! present. Its digests are computed from the frames, page by page on demand, so an absent block is never
+//! shared. The index has only segment entries for such a list, one for each block present. Its key
+//! depends on its id and its locator. After more of it is loaded, the index treats it as another list.
 //!
-//! Logs and entries of keys that no list has any more are removed: logs, and segments of which at
-//! least half the lists are such, when the index is opened; the rest when segments are merged.
-//! Another import may have them open: it goes on with the files that it has, or makes the digests
-//! again.
+//! Logs and entries whose keys belong to no list are removed. Opening the index removes such logs, and
+//! tidies segments in which at least half the lists are gone. Merging segments removes the rest. Another
+//! import may have them open: it continues with its open files, or recomputes the digests.
 //!
-//! Most blocks never get that far: the block after one just found is mostly the next one of the
-//! same list, and the log's page is at hand.
+//! Most blocks need no lookup: the block after a match is usually the next one of the same list. Its log
+//! page is already in memory.
 //!
-//! Which of several equal blocks is chosen depends on the store's content alone, never on how the
-//! index is laid out: the parent's own, else the one that follows the last one chosen, else the
-//! one in the list of the lowest id, and there the first.
+//! The choice among equal blocks depends only on the store's content, never on the layout of the index.
+//! The parent's own block comes first, then the successor of the block chosen last. Otherwise it is the
+//! first block in the list with the lowest id.
 //!
 //! | module | idea |
 //! |---|---|
-//! | `entry` | what a segment says of a block |
-//! | `filter` | is it worth looking? less than seven bits a block in memory |
+//! | `entry` | a segment's entry for one block |
+//! | `filter` | rejects absent blocks with less than seven bits a block in memory |
 //! | `segment` | sorted entries on disk |
 //! | `log` | digests on disk, proved by chunk ids |
 //! | `committed` | all committed lists together |
-//! | `pending` | the blocks that the import under way has brought so far |
-//! | `health` | what may be built on; looked at before it is shared with |
-//! | `stamps`, `notes` | what was good when; what was found damaged |
-//! | `update` | after a commit: a new segment, and fewer, larger ones; tidying |
+//! | `pending` | the blocks added so far by the current import |
+//! | `health` | checks objects before they are shared |
+//! | `stamps`, `notes` | objects known to be good; damage found |
+//! | `update` | after a commit: adds a segment, merges segments, tidies |
 
 mod committed;
 mod entry;

@@ -1,4 +1,4 @@
-//! Notes of damage: which chunks and objects a verify, an import or a load found damaged.
+//! Notes of damage: the chunks and objects that a verify, an import or a load found damaged.
 //!
 //! ```text
 //! index/damaged         lines of text, and a digest of them
@@ -6,9 +6,9 @@
 //! object NAME           an object that is not sound
 //! ```
 //!
-//! A note is a reason to look, never a verdict: what it names is read and checked before a writer builds on
-//! it, and the note goes where that is whole. A note that is lost costs that the damage has to be found
-//! again.
+//! A note is a reason to check, never a verdict. Its chunks and objects are read and checked before a
+//! writer reuses them, and the note is deleted if they are whole. If a note is lost, the damage must be
+//! found again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,17 +20,17 @@ use crate::store::runs::Runs;
 use crate::store::stage::Stage;
 use crate::store::{Shared, names, read_range};
 
-/// Lines at most; beyond, all chunks between the first and the last of a list are one line.
+/// The maximum number of lines. Beyond it, one line per list covers its first to its last chunk.
 const LINES_MAX: usize = 1 << 16;
-/// Bytes of the longest file that is read.
+/// The maximum length of the file, in bytes; longer ones are not read.
 const LEN_MAX: u64 = 16 << 20;
-/// How long to wait for somebody else who writes notes.
+/// The time to wait for another writer of notes.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// What is noted.
+/// A set of notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Notes {
-    /// By list, chunks.
+    /// Chunks, by list.
     pub chunks: BTreeMap<Digest, Runs>,
     /// Names of objects.
     pub objects: BTreeSet<String>,
@@ -41,7 +41,7 @@ fn object_name() -> String {
 }
 
 impl Notes {
-    /// The notes there are; none where they cannot be read.
+    /// Reads the notes; none if they are unreadable.
     pub fn read(shared: &Shared) -> Self {
         let name = object_name();
         let Ok(object) = shared.storage.open(&name) else { return Self::default() };
@@ -66,7 +66,7 @@ impl Notes {
         self.objects.extend(other.objects.iter().cloned());
     }
 
-    /// Takes out what `other` has.
+    /// Removes the notes of `other`.
     pub fn remove(&mut self, other: &Self) {
         for (list, healed) in &other.chunks {
             if let Some(runs) = self.chunks.get_mut(list) {
@@ -116,7 +116,7 @@ impl Notes {
     }
 }
 
-/// Adds notes and takes others out, if the store may be written to. What fails here fails nothing else.
+/// Adds and removes notes if the store is writable. A failure here affects nothing else.
 pub(crate) fn update(shared: &std::sync::Arc<Shared>, found: &Notes, healed: &Notes) {
     if (found.is_empty() && healed.is_empty()) || shared.check_writable().is_err() {
         return;

@@ -1,10 +1,10 @@
-//! The blocks that the import under way has brought so far.
+//! The blocks added so far by the current import.
 //!
-//! Up to [`MEMORY_ENTRIES_MAX`] entries are kept in a table; beyond that they go to sorted runs in
-//! the writer's folder, each with a filter in memory, so an import of any size needs the same
-//! memory but for 0.9 bytes a block. [`RUNS_OF_A_LEVEL_MAX`] runs of one size are merged into one: a
-//! look-up asks every run, so their number has to grow as the logarithm of the blocks does. The
-//! digests themselves go to the log that the committed list will have.
+//! A table keeps up to [`MEMORY_ENTRIES_MAX`] entries. Beyond that they go to sorted runs in the writer's
+//! folder, each with a filter in memory. An import of any size thus needs constant memory plus 0.9 bytes
+//! a block. [`RUNS_OF_A_LEVEL_MAX`] runs of one size are merged into one. A lookup searches every run, so
+//! their number must grow only logarithmically with the blocks. The digests themselves go to the log of
+//! the future committed list.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -17,15 +17,15 @@ use crate::error::{Error, Result, StoreError};
 use crate::storage::{Append, ReadAt};
 use crate::store::stage::Stage;
 
-/// A million blocks, 4 GiB of data: about 40 MiB of table.
+/// A million blocks, or 4 GiB of data: about 40 MiB of table.
 const MEMORY_ENTRIES_MAX: usize = 1 << 20;
-/// So many runs of one size become one of the next size. At a TiB, 256 times the table, an entry is
-/// written three times at most, and no look-up asks more than 18 runs.
+/// The number of runs of one size that are merged into one of the next size. At one TiB, 256 times the
+/// table, each entry is written at most three times, and a lookup searches at most 18 runs.
 const RUNS_OF_A_LEVEL_MAX: usize = 8;
-/// Digests are written to the log in pieces of this many.
+/// The number of digests written to the log at a time.
 const BUFFER_DIGESTS: usize = 4096;
 
-/// Keys are parts of digests: as good as any hash of them.
+/// Keys are parts of digests, and need no further hashing.
 #[derive(Debug, Default, Clone, Copy)]
 struct KeyHasher(u64);
 
@@ -43,12 +43,12 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// The index of one import's own new blocks, by new list and block.
+/// The index of an import's own new blocks, by new list and block.
 #[derive(Debug)]
 pub(crate) struct PendingIndex<'a> {
     stage: &'a Stage,
     table: HashMap<u64, Entry, BuildHasherDefault<KeyHasher>>,
-    /// The largest first.
+    /// Largest first.
     runs: Vec<Run>,
     runs_made: u64,
     logs: Vec<PendingLog>,
@@ -59,7 +59,7 @@ pub(crate) struct PendingIndex<'a> {
 /// Sorted entries on disk.
 #[derive(Debug)]
 struct Run {
-    /// How often its entries were merged.
+    /// The number of times its entries were merged.
     level: u32,
     segment: Segment,
 }
@@ -70,7 +70,7 @@ type Entries<'a> = Box<dyn Iterator<Item = std::io::Result<Entry>> + 'a>;
 struct PendingLog {
     name: String,
     object: Arc<dyn Append>,
-    /// Opened again whenever more was flushed than it knows of.
+    /// Reopened when it lacks digests flushed since.
     reader: Option<Arc<dyn ReadAt>>,
     flushed: u64,
     buffer: Vec<Digest>,
@@ -89,7 +89,7 @@ impl<'a> PendingIndex<'a> {
         }
     }
 
-    /// Adds a block: number `block` of new list `list`, which is the last one or one more.
+    /// Adds block `block` of new list `list`, which is the last list or the next one.
     pub fn add(&mut self, digest: &Digest, list: u32, block: u64) -> Result<()> {
         if self.logs.len() <= list as usize {
             self.logs.push(PendingLog::begin(self.stage, list)?);
@@ -108,12 +108,12 @@ impl<'a> PendingIndex<'a> {
         Ok(())
     }
 
-    /// Where a block with this digest was added.
+    /// Finds an added block with this digest.
     pub fn find(&mut self, digest: &Digest) -> Result<Option<(u32, u64)>> {
         let mut candidates: Vec<Entry> = Vec::new();
         candidates.extend(self.table.get(&digest.prefix()));
         for run in &self.runs {
-            // Runs are this import's own and checked: damage means the medium fails.
+            // This import wrote and checked its runs, so damage means a failing medium.
             let Run { segment, .. } = run;
             segment.find(key_of(digest), &mut candidates).map_err(|_| unreadable(&segment.name))?;
         }
@@ -125,7 +125,7 @@ impl<'a> PendingIndex<'a> {
         Ok(None)
     }
 
-    /// The digest of a block that was added.
+    /// Returns the digest of an added block.
     pub fn digest_at(&mut self, list: u32, block: u64) -> Result<Option<Digest>> {
         match self.logs.get_mut(list as usize) {
             Some(log) => log.digest_at(self.stage, block),
@@ -133,7 +133,7 @@ impl<'a> PendingIndex<'a> {
         }
     }
 
-    /// Puts the table into a run.
+    /// Writes the table to a run.
     fn spill(&mut self) -> Result<()> {
         let mut entries: Vec<_> = self.table.drain().map(|(_, entry)| entry).collect();
         entries.sort_unstable();
@@ -151,7 +151,7 @@ impl<'a> PendingIndex<'a> {
         Ok(())
     }
 
-    /// Puts one run in the place of those from the `first` on.
+    /// Replaces the runs from `first` on by one merged run.
     fn merge_runs(&mut self, first: usize, level: u32) -> Result<()> {
         let mut merged: Vec<_> = self.runs.drain(first..).collect();
         merged.iter_mut().for_each(|run| run.segment.drop_filter());
@@ -160,7 +160,7 @@ impl<'a> PendingIndex<'a> {
         let sources = merged.iter().map(|run| run.entries(&lists)).collect();
         let segment = self.write_run(count, segment::merge(sources))?;
         self.runs.push(Run { level, segment });
-        // One that stays costs room until the stage goes.
+        // A run that stays only takes space until the stage is removed.
         let names: Vec<_> = merged.into_iter().map(|run| run.segment.name).collect();
         let _ = self.stage.shared.storage.remove(&names);
         Ok(())
@@ -182,8 +182,8 @@ impl<'a> PendingIndex<'a> {
         Segment::open(staged.clone(), reader).map_err(|_| unreadable(&staged))
     }
 
-    /// Writes the logs out and puts all entries into one segment for `lists`, which are the new
-    /// lists by number. Gives the staged names of the logs, by number, and of the segment.
+    /// Flushes the logs, and merges all entries into one segment for `lists`, the new lists by number.
+    /// Returns the staged names of the logs, by number, and of the segment.
     pub fn finish(mut self, lists: &[Digest]) -> Result<Option<(Vec<String>, String)>> {
         if self.entries == 0 {
             return Ok(None);
@@ -196,7 +196,7 @@ impl<'a> PendingIndex<'a> {
         let number = |id: &Digest| sorted.binary_search(id).unwrap_or_default() as u32;
         let renumber: Vec<u32> = lists.iter().map(number).collect();
         let renumber_all: Vec<_> = renumber.iter().copied().map(Some).collect();
-        // Keys are unique but by rare chance, so renumbering lists keeps the order of keys.
+        // Equal keys are rare, so renumbering the lists rarely disturbs the order.
         let mut memory: Vec<_> = self
             .table
             .drain()
@@ -220,7 +220,7 @@ fn unreadable(name: &str) -> Error {
 }
 
 impl Run {
-    /// All entries in order, their lists renumbered.
+    /// Returns all entries in order, with their lists renumbered.
     fn entries<'a>(&'a self, lists: &'a [Option<u32>]) -> Entries<'a> {
         let damaged = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
         Box::new(self.segment.iter(lists).map(move |entry| entry.map_err(damaged)))
@@ -282,7 +282,7 @@ mod tests {
         let store = Store::create(storage.clone(), StoreOptions::default()).unwrap();
         let stage = Stage::begin(&store.shared).unwrap();
         let mut index = PendingIndex { memory_entries_max: 50, ..PendingIndex::new(&stage) };
-        // 150 tables and a half, of two lists.
+        // 150 and a half tables, of two lists.
         let count = 50 * 150 + 25;
         let place = |number: u64| if number < 3000 { (0, number) } else { (1, number - 3000) };
         for number in 0..count {

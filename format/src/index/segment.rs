@@ -1,4 +1,4 @@
-//! A segment: sorted entries of some lists, on disk, found through a filter and fences in memory.
+//! A segment: sorted entries of some lists on disk, searched through a filter and fences in memory.
 //!
 //! ```text
 //! head     "melvindx", version, counts, list ids, digest
@@ -8,14 +8,13 @@
 //! fences   u64 each: the first key of every page; digest
 //! ```
 //!
-//! A part of the filter is over pages, not over a range of keys: however keys are spread, parts are
-//! of the same size, and where everything lies follows from the count of entries.
+//! A part of the filter covers pages, not a range of keys. So parts have the same size for any
+//! distribution of keys, and all offsets follow from the number of entries.
 //!
-//! Memory of a segment open for look-ups: 0.85 bytes an entry for the filter, 0.03 for the fences, and
-//! at most 2 MiB of pages that were looked at lately.
-//! One that is only merged into another is opened without its filter. Writing takes the fences and
-//! 6 MiB, of which a stripe's filter is about one: it goes to the file behind the pages that it
-//! is over.
+//! Memory of a segment open for lookups: 0.85 bytes an entry for the filter, 0.03 for the fences. Recently
+//! used pages take at most 2 MiB. A segment to be merged is opened without its filter. Writing takes
+//! memory for the fences, and 6 MiB, of which a stripe's filter is about one. The filter follows the
+//! pages of its stripe in the file.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,17 +30,17 @@ const VERSION: u32 = 2;
 const HEAD_FIXED_LEN: usize = 32;
 const PAGE_LEN: usize = 4096;
 const PAGE_ENTRIES: u64 = 340;
-/// Where a page's checksum lies; the eight bytes after it are zero.
+/// The offset of a page's checksum. The eight bytes after it are zero.
 const CHECKSUM_AT: usize = PAGE_ENTRIES as usize * ENTRY_LEN;
-/// Pages that a part of the filter is over.
+/// The number of pages covered by a part of the filter.
 const PART_PAGES: u64 = PART_KEYS / PAGE_ENTRIES;
 const _: () = assert!(PART_KEYS.is_multiple_of(PAGE_ENTRIES), "a part is over whole pages");
-/// Pages that are kept: 2 MiB.
+/// The maximum number of cached pages: 2 MiB.
 const RECENT_PAGES_MAX: usize = 512;
-/// Parts that lie together, so that a filter is read in pieces of a MiB.
+/// The number of adjacent parts, so that a filter is read in pieces of one MiB.
 const STRIPE_PARTS: u64 = 16;
 const STRIPE_PAGES: u64 = STRIPE_PARTS * PART_PAGES;
-/// Pages are appended in pieces of this many bytes.
+/// The number of bytes appended at a time.
 const BUFFER_LEN: usize = 256 * PAGE_LEN;
 
 /// The reason why a segment cannot be used. A damaged one is removed and made again; a medium that refuses
@@ -63,39 +62,39 @@ impl From<io::Error> for SegmentError {
     }
 }
 
-/// A segment open for lookups, or for being merged.
+/// A segment open for lookups or merging.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub name: String,
     object: Arc<dyn ReadAt>,
-    /// In ascending order, so that lower numbers are lower ids.
+    /// In ascending order, so that lower numbers mean lower ids.
     pub lists: Vec<Digest>,
     pub entries: u64,
     layout: Layout,
     fences: Vec<u64>,
-    /// The first key of every part: a look-up that ends at the filter asks few of them, again and
-    /// again.
+    /// The first key of every part. The array is small, so lookups that end at the filter stay within the
+    /// CPU cache.
     part_fences: Vec<u64>,
-    /// `None` where it was not read: every key passes.
+    /// `None` if it was not read; then every key passes.
     filter: Option<Filter>,
-    /// By the page's number, cut off: runs of a disk begin in any page, but of a small store's there are
-    /// few.
+    /// A direct-mapped page cache, indexed by page number modulo its length. Lookups hit pages at random,
+    /// but a small store has few pages.
     recent: Mutex<Vec<Option<RecentPage>>>,
 }
 
-/// A page that was looked at lately.
+/// A recently used page.
 #[derive(Debug)]
 struct RecentPage {
     number: u64,
     bytes: Box<[u8; PAGE_LEN]>,
 }
 
-/// Where the parts of a segment lie.
+/// The offsets of a segment's sections.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     pages: u64,
     pages_offset: u64,
-    /// Bytes of the filter in a stripe but the last.
+    /// The length of the filter in every stripe except the last, in bytes.
     stripe_filter_len: u64,
     filter_len: u64,
     fences_offset: u64,
@@ -119,7 +118,7 @@ impl Layout {
         self.pages_offset + number * PAGE_LEN as u64 + number / STRIPE_PAGES * self.stripe_filter_len
     }
 
-    /// Where the filter of a stripe lies.
+    /// Returns the offset of a stripe's filter.
     fn filter_offset(&self, stripe: u64) -> u64 {
         let pages = ((stripe + 1) * STRIPE_PAGES).min(self.pages);
         self.pages_offset + pages * PAGE_LEN as u64 + stripe * self.stripe_filter_len
@@ -134,7 +133,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Opens a segment to be merged: its filter is neither read nor checked.
+    /// Opens a segment for merging: its filter is neither read nor checked.
     pub fn open_unfiltered(name: String, object: Arc<dyn ReadAt>) -> Result<Self, SegmentError> {
         let mut head = vec![0; HEAD_FIXED_LEN];
         object.read_exact_at(&mut head, 0)?;
@@ -177,7 +176,7 @@ impl Segment {
 
     /// Reads the filter and checks it.
     pub fn read_filter(&mut self) -> Result<(), SegmentError> {
-        // The object is at least as long: its length is that of the layout.
+        // The allocation is bounded: the object's length equals that of the layout.
         let mut bytes = vec![0; self.layout.filter_len as usize];
         let stripes = bytes.chunks_mut(self.layout.stripe_filter_len as usize);
         for (stripe, bytes) in (0..).zip(stripes) {
@@ -187,14 +186,14 @@ impl Segment {
         Ok(())
     }
 
-    /// Gives back the filter's memory, before the segment is merged.
+    /// Frees the filter's memory before a merge.
     pub fn drop_filter(&mut self) {
         self.filter = None;
     }
 
-    /// Appends to `found` the entries with this key.
+    /// Appends the entries with this key to `found`.
     pub fn find(&self, key: u64, found: &mut Vec<Entry>) -> Result<(), SegmentError> {
-        // Entries may begin in the part before the first one that begins with this key.
+        // Matching entries may begin in the part before the first one that begins with this key.
         let first = self.part_fences.partition_point(|&fence| fence < key).saturating_sub(1);
         let parts = self.part_fences[first..].iter().take_while(|&&fence| fence <= key).count();
         for part in first..first + parts {
@@ -208,7 +207,7 @@ impl Segment {
     fn find_in_part(&self, part: usize, key: u64, found: &mut Vec<Entry>) -> Result<(), SegmentError> {
         let start = part * PART_PAGES as usize;
         let fences = &self.fences[start..self.fences.len().min(start + PART_PAGES as usize)];
-        // The entry may be in the page before the first one that begins with this key.
+        // Matching entries may begin in the page before the first one that begins with this key.
         let mut page = fences.partition_point(|&fence| fence < key).saturating_sub(1);
         while fences.get(page).is_some_and(|&fence| fence <= key) {
             let is_last = self.with_recent((start + page) as u64, |entries| {
@@ -224,7 +223,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Calls `look` with the entries of page `number`, from those that were looked at lately or read.
+    /// Calls `look` with the entries of page `number`, cached or read.
     fn with_recent<R>(
         &self,
         number: u64,
@@ -247,13 +246,13 @@ impl Segment {
         Ok(self.entries_of(&bytes, number).iter().map(Entry::decode).collect())
     }
 
-    /// The entries in the bytes of page `number`.
+    /// Returns the entries in the bytes of page `number`.
     fn entries_of<'a>(&self, page: &'a [u8; PAGE_LEN], number: u64) -> &'a [[u8; ENTRY_LEN]] {
         let count = (self.entries - number * PAGE_ENTRIES).min(PAGE_ENTRIES) as usize;
         &page[..CHECKSUM_AT].as_chunks().0[..count]
     }
 
-    /// The bytes of page `number`, checked.
+    /// Reads page `number` and checks it.
     fn page_bytes(&self, number: u64) -> Result<Box<[u8; PAGE_LEN]>, SegmentError> {
         let mut page = Box::new([0; PAGE_LEN]);
         self.object.read_exact_at(&mut page[..], self.layout.page_offset(number))?;
@@ -265,8 +264,8 @@ impl Segment {
         Ok(page)
     }
 
-    /// All entries in order, each with its list's number put through `renumber`; those of lists that
-    /// have no new number are left out.
+    /// Returns all entries in order, with list numbers mapped by `renumber`. Skips entries of lists
+    /// without a new number.
     pub fn iter<'a>(
         &'a self,
         renumber: &'a [Option<u32>],
@@ -319,13 +318,13 @@ pub(crate) fn write<E: From<io::Error>>(
 /// The pages, filter and fences of a segment being written.
 struct Body<'a> {
     object: &'a dyn Append,
-    /// Pages ended.
+    /// The number of completed pages.
     pages: u64,
     page: Vec<u8>,
-    /// What is to be appended next.
+    /// The bytes to append next.
     buffer: Vec<u8>,
     part: PartBuilder,
-    /// The filter of the stripe under way.
+    /// The filter of the current stripe.
     filter: Vec<u8>,
     fences: Vec<u8>,
 }
@@ -390,7 +389,7 @@ where
 {
     let mut sources: Vec<_> = sources.into_iter().map(Iterator::peekable).collect();
     std::iter::from_fn(move || {
-        // A handful of sources: looking at each head is cheaper than a heap.
+        // For a handful of sources, comparing all heads is cheaper than a heap.
         let least = sources
             .iter_mut()
             .enumerate()
@@ -412,7 +411,7 @@ mod tests {
 
     fn made(count: u64) -> (MemoryStorage, Vec<Entry>) {
         let key = |number: u64| key_of(&block_digest(&number.to_le_bytes()));
-        // Every tenth key has more than a page of equal entries somewhere.
+        // Some keys occur twice, and one key fills more than a page.
         let mut entries: Vec<_> = (0..count).map(|n| Entry::new(key(n % (count - 600)), 0, n)).collect();
         entries.extend((0..600).map(|n| Entry::new(77, 1, n)));
         entries.sort_unstable();
@@ -462,7 +461,7 @@ mod tests {
     #[test]
     fn keys_are_found_in_every_stripe_and_where_one_key_goes_on_over_parts() {
         let count = STRIPE_PAGES * PAGE_ENTRIES + 3 * PART_KEYS + 5;
-        // Equal keys over the end of the first part, over a part of their own and over the stripe's end.
+        // Equal keys span the end of the first part, a whole part, and the stripe's end.
         let key = |n: u64| match n {
             65_000..70_000 => 65_000,
             190_000..400_000 => 190_000,

@@ -1,13 +1,13 @@
-//! When packs and page files were last read, and what was found: their length and the time of their last
-//! change then, and of packs the places of the frames that were bad.
+//! Records of the last check of packs and page files: the length and modification time at that check. For
+//! packs they include the offsets of bad frames.
 //!
 //! ```text
 //! index/stamps/ID       of the pack or page file with this id
 //! ```
 //!
-//! An object that has another length or stamp than is remembered here was changed, or put there, by
-//! something else than this library. That is no verdict but a reason to read it before a writer builds
-//! on it. Nothing is remembered of back ends that know no time of change.
+//! If an object's length or stamp differs from the record, something other than this library changed or
+//! added it. That is no verdict, only a reason to read the object before a writer reuses it. Back ends
+//! without modification times have no records.
 
 use std::collections::BTreeSet;
 
@@ -16,19 +16,19 @@ use crate::limits::PACK_FRAMES_MAX;
 use crate::storage::ReadAt;
 use crate::store::{Shared, names, read_range};
 
-/// Length and stamp.
+/// The lengths of length and stamp, in bytes.
 const FIXED_LEN: usize = 8 + 8;
-/// The longest record: that of a pack all of whose frames are bad.
+/// The length of the longest record, in bytes: a pack in which all frames are bad.
 const LEN_MAX: u64 = FIXED_LEN as u64 + 4 * PACK_FRAMES_MAX + DIGEST_LEN as u64;
 
-/// What is known of an object as it is.
+/// The recorded state of an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Recalled {
     /// The back end has no stamps.
     NoStamp,
-    /// It was changed since it was read, or never was.
+    /// The object has changed since it was read, or was never read.
     Changed,
-    /// It was read as it is, and is good but for frames at these offsets.
+    /// The object was read unchanged, and is sound except for frames at these offsets.
     Read(BTreeSet<u32>),
 }
 
@@ -36,7 +36,7 @@ fn object_name(id: &Digest) -> String {
     format!("{}/stamps/{id}", names::INDEX)
 }
 
-/// How long an object is, and when its content changed last, in nanoseconds since 1970.
+/// An object's length, and the time of its last change in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     len: u64,
@@ -44,12 +44,12 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of an object as it was when it was opened; `None` where the back end has none.
+    /// Returns the stamp of an object at the time it was opened; `None` if the back end has none.
     pub fn of(object: &dyn ReadAt) -> Option<Self> {
         Some(Self { len: object.len(), nanos: object.modified_nanos()? })
     }
 
-    /// The bytes that remember it: length, stamp, bad offsets; a digest of them and of the object's id.
+    /// Encodes the record: length, stamp, bad offsets, and a digest of these and the object's id.
     fn record(&self, id: &Digest, bad: &BTreeSet<u32>) -> Vec<u8> {
         let mut bytes = [self.len.to_le_bytes(), self.nanos.to_le_bytes()].concat();
         bytes.extend(bad.iter().flat_map(|offset| offset.to_le_bytes()));
@@ -71,12 +71,12 @@ impl Stamp {
         read().map_or(Recalled::Changed, Recalled::Read)
     }
 
-    /// Remembers that the object was read with this stamp, and was good but for frames at `bad` offsets. A
-    /// failure costs that it is read once more.
+    /// Records that the object was read with this stamp, and was sound except for frames at `bad`
+    /// offsets. A failure only means that it is read once more.
     pub fn remember(&self, shared: &Shared, id: &Digest, bad: &BTreeSet<u32>) {
         let record = self.record(id, bad);
         let name = object_name(id);
-        // Neither synced nor moved into its place: what is torn has another digest.
+        // Neither synced nor renamed into place: the digest detects a torn record.
         let put = || shared.storage.create(&name).and_then(|made| made.append(&record));
         let done = match put() {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -93,19 +93,19 @@ impl Stamp {
     }
 }
 
-/// What is known of `object`, opened by the name that has `id`.
+/// Returns the recorded state of `object`, opened by the name that has `id`.
 pub(crate) fn recall(shared: &Shared, id: &Digest, object: &dyn ReadAt) -> Recalled {
     Stamp::of(object).map_or(Recalled::NoStamp, |stamp| stamp.recall(shared, id))
 }
 
-/// Remembers that `object` is good but for frames at `bad` offsets.
+/// Records that `object` is sound except for frames at `bad` offsets.
 pub(crate) fn remember(shared: &Shared, id: &Digest, object: &dyn ReadAt, bad: &BTreeSet<u32>) {
     if let Some(stamp) = Stamp::of(object) {
         stamp.remember(shared, id, bad);
     }
 }
 
-/// Remembers packs and page files that a commit has just given these names.
+/// Records packs and page files that a commit has just given these names.
 pub(crate) fn remember_new(shared: &Shared, names: impl Iterator<Item = String>) {
     for name in names {
         if let (Some(id), Ok(object)) = (names::digest_of(&name), shared.storage.open(&name)) {
@@ -114,7 +114,7 @@ pub(crate) fn remember_new(shared: &Shared, names: impl Iterator<Item = String>)
     }
 }
 
-/// Forgets an object that is no more.
+/// Removes the record of a deleted object.
 pub(crate) fn forget(shared: &Shared, id: &Digest) {
     let _ = shared.storage.remove(&[object_name(id)]);
 }

@@ -1,12 +1,12 @@
-//! Keeping the index up: a segment for what a commit brought, fewer and larger segments, leaving out
-//! what is said of lists that are no more, and making again what is missing.
+//! Maintains the index: adds a segment for each commit, and merges segments into fewer, larger ones. Drops
+//! entries of lists that no longer exist, and rebuilds missing parts.
 //!
-//! An import publishes its logs and its segment whoever else is at work: with them left out, each import
-//! that begins next would make them again from the frames. What is merged or removed for good order is so
-//! under the index's own lock; whoever does not get it leaves that work to a later import. Who removes
-//! looks at the index first and at the committed lists then: what an import has published by the first
-//! look, it had committed before. A failure here costs time later, never the commit. An import that opened the index earlier may find gone what it knew: of segments it has the
-//! files open, and a log that is gone is made again from the frames.
+//! An import publishes its logs and its segment even while others are at work. Otherwise each later
+//! import would have to recompute them from the frames. Merging and tidying need the index's own lock; an
+//! import that does not get it leaves that work to a later one. Removal reads the index first, then the
+//! committed lists: an import commits before it publishes, so every list seen in the index is committed.
+//! A failure here costs time later, never the commit. An import that opened the index earlier may find
+//! parts removed. It still has the segments' files open, and recomputes a removed log from the frames.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,20 +25,20 @@ use crate::store::list::List;
 use crate::store::names;
 use crate::store::stage::Stage;
 
-/// Segments are merged so that each has at least so many times the entries of the next.
+/// The minimum ratio of a segment's entries to those of all smaller segments together.
 const GROWTH: u64 = 4;
-/// Entries sorted in memory at a time while an index is made again: 64 MiB.
+/// Entries sorted in memory at a time during a rebuild: 64 MiB.
 const SORT_ENTRIES_MAX: usize = 4 << 20;
 
 fn segments_folder() -> String {
     format!("{}/segments", names::INDEX)
 }
 
-/// What the index may speak of: the keys of all committed lists, and their ids. Where they are the
-/// same, the list has a log.
+/// The valid contents of the index: the keys of all committed lists, each with its id. If both are equal,
+/// the list has a log.
 pub(crate) type Keys = BTreeMap<Digest, Digest>;
 
-/// List `id` as it is now: another process may have loaded more of it.
+/// Returns list `id` in its current state: another process may have loaded more of it.
 pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>> {
     let list = shared.list(id, None)?;
     if log::is_in_part(&list)? {
@@ -47,13 +47,13 @@ pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>
     Ok(list)
 }
 
-/// The keys of all lists committed now. To be asked once the index was looked at: then nothing that was
-/// seen there can be of a list committed later.
+/// Returns the keys of all lists committed now. Call it after reading the index: then no entry seen there
+/// belongs to a list committed later.
 fn committed_keys(shared: &Arc<Shared>) -> Result<Keys> {
     let key = |id: Digest| match newest_list(shared, &id).and_then(|list| log::key_of_list(&list)) {
         Ok(key) => Ok((key, id)),
         Err(error) if error.is_transient() => Err(error),
-        // Damaged now, it may be brought again whole.
+        // A list damaged now may be restored.
         Err(_) => Ok((id, id)),
     };
     committed_lists(shared)?.into_iter().map(key).collect()
@@ -63,14 +63,14 @@ fn is_log_wanted(keys: &Keys, name: &Digest) -> bool {
     keys.get(name) == Some(name)
 }
 
-/// Whether at least half of what a segment is about is no more.
+/// Whether at least half of a segment's lists no longer exist.
 fn is_stale(segment: &Segment, keys: &Keys) -> bool {
     let known = segment.lists.iter().filter(|key| keys.contains_key(key)).count();
     known * 2 <= segment.lists.len()
 }
 
-/// Removes logs and leaves out entries of lists that are not among `keys`, if there is enough of them
-/// and nobody else has the index's lock. Gives the segments that are there then.
+/// Removes logs and entries of lists that are not among `keys`, if there are enough of them and the
+/// index's lock is free. Returns the remaining segments.
 pub(crate) fn tidy(
     shared: &Arc<Shared>,
     segments: Vec<Segment>,
@@ -84,7 +84,7 @@ pub(crate) fn tidy(
     }
     let Some(_lock) = lock(shared) else { return Ok(segments) };
     drop(segments);
-    // Others may have been at work until now.
+    // Other processes may have changed the index before the lock was taken.
     let logs = log::lens(shared)?;
     let segments = open_segments(shared)?;
     let keys = committed_keys(shared)?;
@@ -100,28 +100,28 @@ pub(crate) fn tidy(
     Ok(sound)
 }
 
-/// Puts in the place of a segment one without the entries of unknown lists; none if nothing is left.
+/// Replaces a segment by one without the entries of unknown lists; none if no entry is left.
 fn without_unknown(shared: &Arc<Shared>, segment: Segment, keys: &Keys) -> Result<Option<Segment>> {
     let mut segments = [segment];
     segments[0].drop_filter();
     let mut made = merge_into_one(&Stage::begin(shared)?, &segments, keys)?;
     if made.is_none() {
-        // Nothing is left of it, or it is damaged.
+        // It is empty now, or damaged.
         remove_segment(shared, &segments[0]);
     }
     Ok(made.take_if(|made| made.read_filter().is_ok()))
 }
 
-/// How a segment is opened: for lookups, or to be merged.
+/// A way to open a segment: for lookups, or for merging.
 type Open = fn(String, Arc<dyn ReadAt>) -> std::result::Result<Segment, SegmentError>;
 
-/// Opens all segments that are sound for lookups; the others are removed.
+/// Opens all sound segments for lookups, and removes the others.
 pub(crate) fn open_segments(shared: &Arc<Shared>) -> Result<Vec<Segment>> {
     open_segments_by(shared, Segment::open)
 }
 
 fn open_segments_by(shared: &Arc<Shared>, open: Open) -> Result<Vec<Segment>> {
-    // A segment that is gone since the listing was merged into one that the next listing shows.
+    // A segment that vanished after the listing was merged into one that the next listing shows.
     const TRIES: u32 = 16;
     for _ in 0..TRIES {
         if let Some(segments) = try_open_segments(shared, open)? {
@@ -131,7 +131,7 @@ fn open_segments_by(shared: &Arc<Shared>, open: Open) -> Result<Vec<Segment>> {
     Ok(Vec::new())
 }
 
-/// Opens the segments of one listing; `None` where one of them is gone meanwhile.
+/// Opens the segments of one listing; `None` if one vanished meanwhile.
 fn try_open_segments(shared: &Arc<Shared>, open: Open) -> Result<Option<Vec<Segment>>> {
     let folder = segments_folder();
     let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
@@ -158,14 +158,14 @@ pub(crate) fn remove_segment(shared: &Shared, segment: &Segment) {
     let _ = shared.storage.remove(std::slice::from_ref(&segment.name));
 }
 
-/// A segment's name: made from its lists and its count, so that equal work gives equal names.
+/// Derives a segment's name from its lists and its count, so that equal work gives equal names.
 fn segment_name(lists: &[Digest], entries: u64) -> String {
     let bytes: Vec<u8> = lists.iter().flat_map(|list| list.0).chain(entries.to_le_bytes()).collect();
     format!("{}/{}", segments_folder(), object_digest(&bytes))
 }
 
-/// Puts the logs and the segment that an import made into the index, and merges segments unless somebody
-/// else does so now. The import is committed.
+/// Adds the logs and the segment of a committed import to the index. Merges segments unless another
+/// process holds the lock.
 pub(crate) fn add_lists(
     stage: &Stage,
     lists: &[Digest],
@@ -190,9 +190,9 @@ fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::Held>> {
         .ok()
 }
 
-/// Merges the smallest segments until sizes grow by [`GROWTH`] from each to the next.
+/// Merges the smallest segments until each has [`GROWTH`] times the entries of all smaller ones.
 fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
-    // Without their filters: those and the new one together would be more than an import needs.
+    // Skip the filters: together with the new one they would exceed an import's memory.
     let mut segments = open_segments_by(shared, Segment::open_unfiltered)?;
     segments.sort_by_key(|segment| segment.entries);
     let (mut taken, mut sum, mut lists) = (0, 0, 0);
@@ -213,8 +213,8 @@ fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
     merge_into_one(stage, &merged, &committed_keys(shared)?).map(|_| ())
 }
 
-/// Puts one segment in the place of several, without the entries of unknown lists. One of them that
-/// is damaged leaves all as they are. The one is given without its filter.
+/// Replaces several segments by one, without the entries of unknown lists. If one is damaged, leaves all
+/// as they are. Opens the new segment without its filter.
 fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Option<Segment>> {
     let shared = &stage.shared;
     let lists: BTreeSet<Digest> = segments
@@ -237,8 +237,8 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
     Ok(made)
 }
 
-/// Writes one segment with the entries that `segments` have of `lists`, which are in ascending order;
-/// gives its staged and its final name.
+/// Writes one segment with the entries of `segments` that belong to `lists`, which must ascend. Returns
+/// its staged and its final name.
 fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result<Option<(String, String)>> {
     if lists.len() > LISTS_MAX {
         return Err(BlockError::Limit {
@@ -258,7 +258,7 @@ fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result
         entries += if renumber.iter().all(Option::is_some) {
             segment.entries
         } else {
-            // How many they are must be known before the first one is written.
+            // The head needs the count before the first entry is written.
             let count = source().try_fold(0, |count, entry| entry.map(|_| count + 1));
             match count {
                 Ok(count) => count,
@@ -278,15 +278,15 @@ fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result
     }
 }
 
-/// A name in the stage that was not used yet.
+/// Returns an unused name in the stage.
 fn unique(stage: &Stage) -> String {
     let taken = |name: &String| stage.shared.storage.open(&stage.staged(name)).is_ok();
     (0u64..).map(|number| format!("merged-{number}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// Makes the logs of `lists` (each with its key) that are to have one, and a segment for those lists that no segment of
-/// `sound` covers (several where they are very many). Gives the new segments. Chunks that are damaged
-/// are told to `health` and are zeros in the logs; lists that are damaged themselves are left out.
+/// Rebuilds the logs of `lists` (each with its key), except for lists held in part. Builds a segment for
+/// the lists that no segment of `sound` covers, or several for very many lists. Returns the new segments.
+/// Damaged chunks are reported to `health` and are zeros in the logs. Damaged lists are left out.
 pub(crate) fn rebuild(
     shared: &Arc<Shared>,
     lists: Vec<(Digest, Arc<List>)>,
@@ -313,18 +313,18 @@ pub(crate) fn rebuild(
     Ok(made)
 }
 
-/// A segment being made from frames. Lists come in ascending order of their keys.
+/// A segment being built from frames. Lists come in ascending order of their keys.
 struct Rebuilding<'a> {
     stage: &'a Stage,
-    /// Those done; the next one has the next number.
+    /// The lists done; the next list takes the next number.
     lists: Vec<Digest>,
     runs: Vec<Segment>,
     entries: Vec<Entry>,
 }
 
 impl Rebuilding<'_> {
-    /// Makes a list's log, if it is to have one, and unless it is covered already, its entries. Where
-    /// it fails half way, the entries made so far stay: what they promise, no log will prove.
+    /// Builds a list's log, unless it is held in part, and its entries, unless it is covered already. If
+    /// this fails halfway, the entries added so far stay, but no log will prove them.
     fn list(&mut self, key: Digest, list: &List, covered: bool, health: &Health) -> Result<()> {
         let shared = &self.stage.shared;
         let number = self.lists.len() as u32;
@@ -337,7 +337,7 @@ impl Rebuilding<'_> {
                 self.stage.append(log.as_ref(), &name, &bytes)?;
             }
             if !covered {
-                // Digests of blocks that are not held are zero: they cannot be shared with.
+                // Digests of absent blocks are zero: such blocks cannot be shared.
                 let found = digests.iter().zip(first..).filter(|(digest, _)| !digest.is_zero());
                 self.entries.extend(found.map(|(digest, block)| Entry::new(key_of(digest), number, block)));
             }
@@ -369,14 +369,14 @@ impl Rebuilding<'_> {
         Ok(())
     }
 
-    /// Puts everything into one segment.
+    /// Merges everything into one segment.
     fn finish(mut self) -> Result<Option<Segment>> {
         if self.lists.is_empty() {
             return Ok(None);
         }
         self.spill()?;
-        // What a list that failed half way left under the next number goes to any list: no log proves
-        // it there.
+        // Entries of a list that failed halfway may carry the next number. Map it to any list: no log proves
+        // them there.
         let numbers: Vec<_> = (0..self.lists.len() as u32).chain([0]).map(Some).collect();
         let refused = |error| match error {
             SegmentError::Damaged => std::io::ErrorKind::InvalidData.into(),

@@ -1,31 +1,29 @@
-//! Where the bytes are: what images hold, what the store keeps, what nobody needs any more.
+//! Accounts for bytes: those held by images, kept by the store, or no longer needed.
 //!
 //! # Dead bytes
 //!
-//! A byte is **dead** if it belongs to a frame, a page, a list, a locator or a record, and no image that
-//! has a name needs it.
+//! A byte of a frame, a page, a list, a locator or a record is **dead** if no image with a name needs it.
 //!
 //! | object | needed | dead otherwise |
 //! |---|---|---|
-//! | record | that of an image with a name | the whole file |
-//! | list, and its locator | those that the manifest of such an image names | the whole file |
-//! | page file | the pages that the record of such an image places | those pages; where no page is needed, the whole file |
-//! | pack | the frames that hold a block which such an image uses | those frames; where no frame is needed, the whole file |
+//! | record | the record of an image with a name | the whole file |
+//! | list, and its locator | those named by the manifest of such an image | the whole file |
+//! | page file | the pages that such an image's record places | other pages; whole file if none is needed |
+//! | pack | the frames with a block of such an image | other frames; whole file if none is needed |
 //!
-//! A frame is a range of a pack. It is needed whichever list's locator places it, and counts once where
-//! several do; one that no locator places is not needed. Of a chunk held in several partial frames, each
-//! is needed for the blocks that it holds itself. A frame or a page is needed whole or not at all.
+//! A frame is a range of a pack. It is needed if any list's locator places it, and counts once even if
+//! several do. A frame that no locator places is not needed. In a chunk held in several partial frames,
+//! each frame is needed only for its own blocks. Frames and pages are needed whole or not at all.
 //!
-//! What holds frames and pages together goes with the last of them: the head, the index and the trailer
-//! of a pack, and the header of a page file, are dead where nothing in the file is needed, and are not
-//! counted as long as something is. The records of a locator and the ids of a list, too, are needed
-//! together or not at all. The store's header, references, the locks, the folders of writers at work and the
-//! block index are never dead.
+//! The head, index and trailer of a pack, and the header of a page file, are dead only if the rest of the
+//! file is. Otherwise they are not counted. The records of a locator, and the ids of a list,
+//! are also needed together or not at all. The store's header, references, locks, working folders of
+//! writers and block index are never dead.
 //!
 //! | module | idea |
 //! |---|---|
-//! | here | the store's files and images, added up |
-//! | `needed` | which objects, frames and pages images need |
+//! | here | sums over the store's files and images |
+//! | `needed` | the objects, frames and pages that images need |
 //! | `ranges` | a set of bytes of an object |
 
 mod needed;
@@ -44,50 +42,50 @@ use crate::storage::Listed;
 use crate::store::list::List;
 use crate::store::{self, Store, names};
 
-/// A store's space, in bytes but for the first.
+/// A store's space, in bytes except for `images`.
 ///
-/// Of a bundle, lists and locators count as long as they would be in a store, bytes included that the
-/// bundle does not have. Lengths are what metadata claims: sums of claims beyond 64 bits stay at the
-/// greatest number.
+/// In a bundle, lists and locators count with their full length in a store, including bytes that the
+/// bundle lacks. Lengths are claims of the metadata: sums beyond 64 bits saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Space {
-    /// Images that have a name.
+    /// The number of images that have a name.
     pub images: u64,
-    /// Their disks' sizes together.
+    /// The total size of their disks.
     pub logical_bytes: u64,
-    /// Their blocks that are not zero.
+    /// Their nonzero blocks.
     pub data_bytes: u64,
-    /// Different blocks in the store.
+    /// Distinct blocks in the store.
     pub unique_bytes: u64,
-    /// All files of the store but the index.
+    /// All files of the store except the index.
     pub stored_bytes: u64,
-    /// Those of them that are not frames.
+    /// The part of `stored_bytes` outside frames.
     pub metadata_bytes: u64,
     /// The block index.
     pub index_bytes: u64,
-    /// Bytes of frames, pages, lists, locators and records that no image with a name needs; the module's
-    /// text has the rule.
+    /// Bytes of frames, pages, lists, locators and records that no image with a name needs. The module
+    /// docs give the rule.
     pub dead_bytes: u64,
-    /// What the next collection would free. There is none yet: the same as `dead_bytes`.
+    /// The bytes that the next collection would free. There is no collection yet, so this equals
+    /// `dead_bytes`.
     pub reclaimable_bytes: u64,
 }
 
-/// What an image has in common with another one.
+/// The data that an image shares with another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
     /// The other image.
     pub image: Digest,
-    /// Bytes of different blocks that both use.
+    /// Bytes of distinct blocks that both use.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Takes stock. Reads all metadata, and of chunks that are held in several partial frames these.
-    /// Memory: 16 bytes for each run of blocks that images use, or about a bit for each block of their
-    /// lists, whichever is less; 16 bytes for each run of frames and pages in use that lie together.
+    /// Measures the store's space. Reads all metadata, and the frames of chunks held in several partial
+    /// frames. Memory: 16 bytes for each run of blocks that images use, or about a bit for each block of
+    /// their lists, whichever is less. Another 16 bytes for each contiguous run of frames and pages in use.
     ///
     /// # Errors
-    /// Damage of metadata: what cannot be read cannot be counted.
+    /// Damage in metadata: unreadable objects cannot be counted.
     pub fn space(&self) -> Result<Space> {
         let shared = &self.shared;
         shared.forget_lists();
@@ -121,12 +119,12 @@ impl Store {
         Ok(space)
     }
 
-    /// What `image` has in common with each other image that has a name, in ascending order of ids.
-    /// Reads all their maps; memory: 16 bytes for each extent of two images, or a bit for each block of
-    /// their lists, whichever is less.
+    /// Returns the bytes that `image` shares with each other image with a name, in ascending order of
+    /// ids. Reads all their maps. Memory: 16 bytes for each extent of two images, or a bit for each block
+    /// of their lists, whichever is less.
     ///
     /// # Errors
-    /// Damage of a map.
+    /// Damage in a map.
     pub fn sharing(&self, image: &Image) -> Result<Vec<Shared>> {
         let mine = BlockSet::of([image])?;
         let mut others = BTreeSet::new();
@@ -145,8 +143,8 @@ impl Store {
             .collect()
     }
 
-    /// Counts the images that have a name; gives what they need. Called when the objects were listed: what
-    /// comes into the store since then is no part of the sum.
+    /// Counts the images with a name, and returns the bytes they need. Called after the objects were
+    /// listed: objects added to the store since then are not part of the sum.
     fn needed(&self, space: &mut Space) -> Result<Needed> {
         let mut images = BTreeSet::new();
         for (_, named) in self.references()? {
@@ -173,7 +171,7 @@ fn folder(object: &Listed) -> &str {
     object.name.split('/').next().unwrap_or_default()
 }
 
-/// Blocks of a list that the store holds.
+/// Counts the blocks of a list that the store holds.
 fn held_blocks(shared: &store::Shared, list: &List) -> Result<u64> {
     let locator = list.locator()?;
     if !locator.root.in_part {
@@ -181,7 +179,7 @@ fn held_blocks(shared: &store::Shared, list: &List) -> Result<u64> {
     }
     let mut blocks = 0;
     for page in 0..list.shape.pages() {
-        // Absent bytes, maybe, and very many of them.
+        // The page may be a hole, possibly a very long one.
         if locator.is_empty_page(shared, page)? {
             continue;
         }
@@ -196,15 +194,15 @@ fn held_blocks(shared: &store::Shared, list: &List) -> Result<u64> {
     Ok(blocks)
 }
 
-/// The chunks of a page of a list.
+/// Returns the chunks of a page of a list.
 fn chunks_of(list: &List, page: u64) -> std::ops::Range<u64> {
     let first = page * TABLE_PAGE_RECORDS;
     first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks())
 }
 
-/// Bytes of a pack's frames.
+/// Reads the length of a pack's frames, in bytes.
 fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
-    // Not one of those that are kept open: they all had their heads checked.
+    // Bypass the cache of open objects: its entries had their heads checked, and this one needs no check.
     let opened =
         shared.storage.open(&object.name).map_err(|error| StoreError::unopened(&object.name, error))?;
     let tail_len = pack::TRAILER_LEN.min(opened.len());
@@ -214,10 +212,10 @@ fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
     Ok(trailer.frames_len)
 }
 
-/// Bytes of an object that are dead; `frames_len` are those of a pack's frames.
+/// Counts the dead bytes of an object. `frames_len` is the length of a pack's frames.
 fn dead_bytes(object: &Listed, frames_len: u64, needed: &mut Needed) -> u64 {
     let Some(id) = names::digest_of(&object.name) else { return 0 };
-    // Where none of the bytes of frames or pages is needed, the file is not.
+    // A file without needed frames or pages is dead as a whole.
     let rest = |bytes: u64, len: u64| if bytes == 0 { object.len } else { len.saturating_sub(bytes) };
     match folder(object) {
         names::MANIFESTS if !needed.has_record(&id) => object.len,

@@ -1,4 +1,4 @@
-//! The bytes that images need: which objects, and which ranges of packs and page files.
+//! The bytes that images need: objects, and ranges of packs and page files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::list::{List, Locator};
 #[derive(Debug, Default)]
 pub(super) struct Needed {
     records: BTreeSet<Digest>,
-    /// Lists, and with each its locator.
+    /// Lists, each together with its locator.
     lists: BTreeSet<Digest>,
     pages: BTreeMap<Digest, ByteRanges>,
     frames: BTreeMap<Digest, ByteRanges>,
@@ -24,7 +24,7 @@ pub(super) struct Needed {
 }
 
 impl Needed {
-    /// Adds the record of `image`, its pages and its lists, and notes its blocks.
+    /// Adds the record of `image`, its pages and its lists, and collects its blocks.
     pub fn add_image(&mut self, image: &Image) -> Result<()> {
         let record = &image.record;
         self.records.insert(record.id);
@@ -38,14 +38,14 @@ impl Needed {
         self.blocks.add_image(image)
     }
 
-    /// Adds the frames that hold the blocks noted so far, wherever the locators of their lists say.
+    /// Adds the frames that hold the blocks collected so far, as given by the locators of their lists.
     pub fn add_frames(&mut self, shared: &Arc<Shared>) -> Result<()> {
         self.blocks.merge();
         let blocks = std::mem::take(&mut self.blocks);
         for (id, blocks) in blocks.lists() {
             let list = shared.list(id, Some(blocks.shape))?;
             match list.locator() {
-                // A bundle leaves all of the list to its base.
+                // A bundle may leave the whole list to its base.
                 Err(error) if error.is_absent() && shared.bundle.is_some() => {}
                 locator => self.add_frames_of(shared, &list, &*locator?, blocks)?,
             }
@@ -63,15 +63,15 @@ impl Needed {
         for used in blocks.chunks() {
             let first = locator.record(shared, used.chunk)?;
             if first.is_absent() {
-                // In a bundle's base, or lost: to tell that is verify's.
+                // The chunk is in a bundle's base, or lost; reporting a loss is up to verify.
                 continue;
             }
-            // An only frame holds whatever is there of the chunk.
+            // A single frame holds everything available of the chunk.
             if first.is_whole() || first.next == 0 {
                 self.add_frame(locator, &first);
                 continue;
             }
-            // No two frames of a chunk have a block in common, so each is needed for itself or not.
+            // Frames of a chunk share no blocks, so each is needed or not on its own.
             for place in list.chain(shared, locator, used.chunk) {
                 let place = place?;
                 let mask = shared.mask_of(list, locator, used.chunk, &place)?;
@@ -83,7 +83,7 @@ impl Needed {
         Ok(())
     }
 
-    /// The same frame may be placed by several locators: it counts once.
+    /// Adds a frame. A frame placed by several locators counts once.
     fn add_frame(&mut self, locator: &Locator, place: &FramePlace) {
         if let Some(pack) = locator.root.packs.get(place.pack as usize) {
             self.frames.entry(*pack).or_default().add(u64::from(place.offset), u64::from(place.len));
@@ -98,12 +98,12 @@ impl Needed {
         self.lists.contains(id)
     }
 
-    /// Bytes needed of the frames of pack `id`, which lie from byte `start` up to `end`.
+    /// Counts the needed bytes of pack `id`, whose frames span bytes `start..end`.
     pub fn frame_bytes(&mut self, id: &Digest, start: u64, end: u64) -> u64 {
         self.frames.get_mut(id).map_or(0, |ranges| ranges.bytes_within(start, end))
     }
 
-    /// Bytes needed of the pages of page file `id`, which lie from byte `start` up to `end`.
+    /// Counts the needed bytes of page file `id`, whose pages span bytes `start..end`.
     pub fn page_bytes(&mut self, id: &Digest, start: u64, end: u64) -> u64 {
         self.pages.get_mut(id).map_or(0, |ranges| ranges.bytes_within(start, end))
     }

@@ -1,24 +1,24 @@
 //! Ranges of bytes of an object.
 
-/// Ranges that may gather before they are merged with those there are.
+/// The number of new ranges collected before they are merged into the sorted ones.
 const MERGE_EVERY: usize = 1 << 10;
 
-/// A set of bytes of one object. Memory: 16 bytes for each range, half as much again while ranges are
-/// added in another order than that of the object.
+/// A set of bytes of one object. Memory: 16 bytes for each range, and half as much again while ranges are
+/// added out of order.
 #[derive(Debug, Default)]
 pub(super) struct ByteRanges {
-    /// First byte and the one behind the last; up to `merged` ascending and apart.
+    /// The first byte and the end of each range. Ranges before `merged` are ascending and disjoint.
     ranges: Vec<(u64, u64)>,
     merged: usize,
 }
 
 impl ByteRanges {
-    /// Adds the bytes from `start` on, of which some may be there already.
+    /// Adds `len` bytes from `start` on. Some may already be in the set.
     pub fn add(&mut self, start: u64, len: u64) {
         let end = start.saturating_add(len);
         match self.ranges.last_mut() {
             _ if start == end => return,
-            // What is read in the order of the object is one range.
+            // Ranges added in the order of the object join into one.
             Some(last) if last.1 == start => last.1 = end,
             _ => self.ranges.push((start, end)),
         }
@@ -39,7 +39,7 @@ impl ByteRanges {
         self.merged = self.ranges.len();
     }
 
-    /// How many of the bytes from `start` up to `end` are in the set.
+    /// Counts the bytes of the set within `start..end`.
     pub fn bytes_within(&mut self, start: u64, end: u64) -> u64 {
         self.merge();
         let within = |range: &(u64, u64)| range.1.min(end).saturating_sub(range.0.max(start));

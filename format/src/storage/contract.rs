@@ -1,14 +1,14 @@
-//! What every back end must do, as one function that its tests call.
+//! The contract of a back end, as one function for its tests.
 
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::{Listed, LockMode, Storage};
 
-/// Runs `storage`, which must be empty, through every promise of the seam.
+/// Checks every promise of [`Storage`] against `storage`, which must be empty.
 ///
 /// # Panics
-/// At the first promise that is not kept; this is a test.
+/// At the first broken promise; this is a test.
 pub fn check_contract(storage: &dyn Storage) {
     objects(storage);
     names(storage);
@@ -58,7 +58,7 @@ fn names(storage: &dyn Storage) {
     assert_eq!(listed(""), []);
 }
 
-/// A second name, where the storage can give one, outlives the first and the object that takes it.
+/// Checks that a second name, if supported, outlives the first name and the object that replaces it.
 fn links(storage: &dyn Storage) {
     put(storage, "l/one", &[b"one"]);
     match storage.link("l/one", "l/second") {

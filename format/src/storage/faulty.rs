@@ -1,4 +1,4 @@
-//! Storage whose *n*th operation fails, once or for ever: for tests of every path of failure.
+//! A storage whose *n*th operation fails, once or forever, for tests of every failure path.
 
 use std::io;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use std::time::Duration;
 
 use super::{Append, Held, Listed, LockMode, Machine, ReadAt, Storage};
 
-/// What fails.
+/// The duration of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultMode {
-    /// The *n*th operation alone.
+    /// Only the *n*th operation fails.
     Once,
-    /// The *n*th and all after it, as when a disk or a machine dies.
+    /// The *n*th and all later operations fail, as when a disk or a machine dies.
     Forever,
 }
 
-/// Which operations are counted and can fail.
+/// The operations that are counted and can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Those that change something: create, append, sync, publish, link, remove.
+    /// Operations that change something: create, append, sync, publish, link, remove.
     Writes,
-    /// Those that read: open, read, list.
+    /// Operations that read: open, read, list.
     Reads,
-    /// All but taking locks.
+    /// All operations except taking locks.
     All,
 }
 
-/// Passes everything on to `inner`, and counts; operation number `fail_at` fails.
+/// Forwards everything to `inner` and counts operations; number `fail_at` fails.
 ///
-/// A failing append has written half of its bytes, and a failing publish half of its names.
+/// A failing append writes half of its bytes, and a failing publish gives half of its names.
 #[derive(Debug, Clone)]
 pub struct FaultyStorage<S> {
     inner: S,
@@ -69,18 +69,19 @@ impl Faults {
 }
 
 impl<S: Storage> FaultyStorage<S> {
-    /// Storage whose operation number `fail_at`, counted from 0 among `counted`, fails with `kind`.
+    /// Creates a storage whose operation number `fail_at`, counted from 0 among `counted`, fails with
+    /// `kind`.
     pub fn new(inner: S, counted: Operation, fail_at: u64, mode: FaultMode, kind: io::ErrorKind) -> Self {
         let faults = Arc::new(Faults { count: AtomicU64::new(0), fail_at, mode, counted, kind });
         Self { inner, faults }
     }
 
-    /// Storage that never fails, but counts.
+    /// Creates a storage that only counts and never fails.
     pub fn counting(inner: S, counted: Operation) -> Self {
         Self::new(inner, counted, u64::MAX, FaultMode::Once, io::ErrorKind::Other)
     }
 
-    /// Operations so far.
+    /// Returns the number of operations so far.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.faults.count.load(Ordering::SeqCst)

@@ -1,11 +1,11 @@
 //! A folder as storage.
 //!
-//! Everything is done beneath a descriptor of the folder that is held open: no symbolic link inside it
-//! is followed, whoever made it, and a folder that is renamed meanwhile stays the same store.
+//! All operations start at an open descriptor of the folder. No symbolic link inside it is followed, and
+//! a folder renamed meanwhile stays the same store.
 //!
-//! An object is durable under its name once its bytes, the name's folder, and each folder above it were
-//! synced. The folders above are synced when a handle first gives a name in one, whoever made them:
-//! another process may have made them and died before it synced them.
+//! An object is durable under its name after its bytes, the name's folder, and each folder above have
+//! been synced. A handle syncs the folders above when it first gives a name in one. It does so even
+//! if another process created them, because that process may have died before its sync.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -20,24 +20,24 @@ use super::real_fs::RealFs;
 use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
 use melv_block::folder_synced;
 
-/// How long to sleep between two tries for a lock; the kernel offers no wait with a limit.
+/// The sleep between two attempts to take a lock; the kernel offers no lock wait with a timeout.
 const LOCK_POLL: Duration = Duration::from_millis(20);
-/// How often to make a folder again that somebody else removes as empty.
+/// The maximum number of attempts to recreate a folder that another process removes as empty.
 const FOLDER_TRIES: u32 = 64;
-/// Folders that are held open at a time, and remembered as durable.
+/// The maximum number of folders held open and remembered as durable.
 const FOLDERS_MAX: usize = 64;
-/// Names have fewer parts than this; what lies deeper is not ours.
+/// Names have fewer parts than this; deeper files do not belong to the store.
 const DEPTH_MAX: usize = 8;
 
-/// Objects as files in a folder.
+/// Stores objects as files in a folder.
 ///
-/// No symbolic link in the folder is followed; the folder itself may be named through one. Files are
-/// made readable to whom the process's umask allows. Clones share the open folder.
+/// No symbolic link in the folder is followed; the path of the folder itself may contain links.
+/// Permissions of new files follow the process's umask. Clones share the open folder.
 ///
-/// Of the file system it needs `rename` in one step, `fsync` of files, and `flock`, whose locks keep out
-/// everybody who uses the folder. Where folders cannot be synced, names last when the file system sees
-/// fit. Locks belong to open files: a process that forks without `exec` holds them in both processes,
-/// until both have ended or closed the file.
+/// The file system must provide atomic `rename`, `fsync` of files, and `flock` with locks that exclude
+/// all users of the folder. If folders cannot be synced, names become durable at the file system's
+/// discretion. Locks belong to open files: a process that forks without `exec` holds them in both
+/// processes, until both have ended or closed the file.
 #[derive(Debug, Clone)]
 pub struct FileStorage<F: Fs = RealFs> {
     place: Arc<Place<F>>,
@@ -48,20 +48,20 @@ struct Place<F: Fs> {
     path: PathBuf,
     fs: F,
     root: Mutex<Option<Arc<F::Folder>>>,
-    /// Folders whose own names are durable, by path; "" is the root. They are held open: one that was
-    /// removed since has no link any more, whatever has its path now.
+    /// Folders whose own names are durable, by path; "" is the root. They stay open: a link count of zero
+    /// reveals a removed folder even if another took its path.
     durable: Mutex<BTreeMap<String, Arc<F::Folder>>>,
 }
 
 impl FileStorage {
-    /// Storage in the folder `root`, which is made when the first object is.
+    /// Creates a storage in the folder `root`, which is created with the first object.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self::on(RealFs, root)
     }
 }
 
-/// The folder of a name and its last part.
+/// Splits a name into its folder and its last part.
 fn split(name: &str) -> io::Result<(&str, &str)> {
     check_name(name)?;
     let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
@@ -82,7 +82,7 @@ fn is_not_there(error: &io::Error) -> bool {
 }
 
 impl<F: Fs> FileStorage<F> {
-    /// Storage in the folder `root` of a file system.
+    /// Creates a storage in the folder `root` of a file system.
     #[doc(hidden)]
     #[must_use]
     pub fn on(fs: F, root: impl Into<PathBuf>) -> Self {
@@ -103,7 +103,7 @@ impl<F: Fs> FileStorage<F> {
         self.place.root.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The root, which is there.
+    /// Opens the existing root.
     fn root(&self) -> io::Result<Arc<F::Folder>> {
         let mut held = self.held_root();
         match &*held {
@@ -112,7 +112,7 @@ impl<F: Fs> FileStorage<F> {
         }
     }
 
-    /// Lets go of a root that was removed: another may have been made in its place.
+    /// Closes a removed root: another may exist in its place.
     fn forget_removed_root(&self) -> bool {
         let mut held = self.held_root();
         let is_removed =
@@ -124,8 +124,8 @@ impl<F: Fs> FileStorage<F> {
         is_forgotten
     }
 
-    /// Does `work` again while a folder is not there that somebody removed since it was made. Not every
-    /// file system tells of a folder that is held open that it was removed.
+    /// Retries `work` on `NotFound`, since another process may have removed a folder. Not every file
+    /// system reports that an open folder was removed.
     fn retried<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         for _ in 1..FOLDER_TRIES {
             match work() {
@@ -139,7 +139,7 @@ impl<F: Fs> FileStorage<F> {
         work()
     }
 
-    /// The root, made where it is not there.
+    /// Opens the root, and creates it if it is missing.
     fn root_made(&self) -> io::Result<Arc<F::Folder>> {
         match self.root() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -150,7 +150,7 @@ impl<F: Fs> FileStorage<F> {
         }
     }
 
-    /// Makes the folder `path` and those above it, each durable in the one above.
+    /// Creates the folder `path` and those above it, each durable in its parent.
     fn make_place(&self, path: &Path) -> io::Result<()> {
         let above_path = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().ok_or(ErrorKind::NotFound)?;
@@ -170,7 +170,7 @@ impl<F: Fs> FileStorage<F> {
         folder_synced(synced, || above_path.display().to_string())
     }
 
-    /// Syncs the folder above one that is not ours. One that may not be read cannot be synced.
+    /// Syncs the parent of a folder, which lies outside the store. An unreadable parent cannot be synced.
     fn sync_above(&self, folder: &F::Folder, point: SyncPoint) -> io::Result<()> {
         let above = match self.fs().above(folder) {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(()),
@@ -195,13 +195,13 @@ impl<F: Fs> FileStorage<F> {
         })
     }
 
-    /// Opens the folder `path`, which is there.
+    /// Opens the existing folder `path`.
     fn existing(&self, path: &str) -> io::Result<Arc<F::Folder>> {
         let root = self.root()?;
         if path.is_empty() { Ok(root) } else { self.fs().folder(&root, path).map(Arc::new) }
     }
 
-    /// Opens the folder `path`, made where it is not there.
+    /// Opens the folder `path`, and creates it if it is missing.
     fn made(&self, path: &str) -> io::Result<Arc<F::Folder>> {
         let root = self.root_made()?;
         if path.is_empty() {
@@ -218,7 +218,7 @@ impl<F: Fs> FileStorage<F> {
         .map(Arc::new)
     }
 
-    /// Opens the folder `path`, made where it is not there; its name and those above it are durable
+    /// Opens the folder `path`, and creates it if it is missing. Its name and those above it are durable
     /// on return.
     fn settled(&self, path: &str) -> io::Result<Arc<F::Folder>> {
         if let Some(known) = self.known(path) {
@@ -236,7 +236,7 @@ impl<F: Fs> FileStorage<F> {
         Ok(folder)
     }
 
-    /// Makes folders and their names in the folder `above_path` durable, all by one sync.
+    /// Creates folders in the folder `above_path`, and makes them durable with one sync.
     fn settle_all(&self, above_path: &str, paths: &[&str]) -> io::Result<()> {
         let unknown = paths.iter().filter(|path| self.known(path).is_none());
         let unknown: Vec<_> = unknown.map(|path| Ok((path, self.made(path)?))).collect::<io::Result<_>>()?;
@@ -247,7 +247,7 @@ impl<F: Fs> FileStorage<F> {
         Ok(())
     }
 
-    /// The folder `path` if it is known to be durable and was not removed since.
+    /// Returns the folder `path` if it is known to be durable and has not been removed.
     fn known(&self, path: &str) -> Option<Arc<F::Folder>> {
         let known = self.durable().get(path).cloned()?;
         self.fs().stat_folder(&known).is_ok_and(|stat| stat.links > 0).then_some(known)
@@ -261,11 +261,11 @@ impl<F: Fs> FileStorage<F> {
         durable.insert(path.into(), folder.clone());
     }
 
-    /// The first entry of the folder that is not one of `ours`; `None` where there is none, or no
+    /// Returns an entry of the folder that is not one of `ours`; `None` if there is no such entry, or no
     /// folder.
     ///
     /// # Errors
-    /// Those of reading the folder.
+    /// Errors of reading the folder.
     pub fn foreign_entry(&self, ours: &[&str]) -> io::Result<Option<String>> {
         let entries = match self.existing("").and_then(|root| self.fs().entries(&root)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -275,7 +275,7 @@ impl<F: Fs> FileStorage<F> {
         Ok(names.into_iter().find(|name| !ours.contains(&name.as_str())))
     }
 
-    /// What is in the folder `path`, in any order; nothing where it is not there.
+    /// Lists the folder `path`, in any order; empty if it does not exist.
     fn listed(&self, path: &str) -> io::Result<Vec<Listed>> {
         let mut found = Vec::new();
         match self.existing(path) {
@@ -294,12 +294,12 @@ impl<F: Fs> FileStorage<F> {
                 Kind::Folder if path.split('/').count() < DEPTH_MAX => {
                     match self.fs().folder(folder, part) {
                         Ok(inner) => self.collect(&inner, &path, found)?,
-                        // Removed since, or another thing of that name.
+                        // Removed meanwhile, or replaced by something else.
                         Err(error) if is_not_there(&error) || error.kind() == ErrorKind::InvalidData => {}
                         Err(error) => return Err(error),
                     }
                 }
-                // A file may be removed between the listing and the look at it.
+                // A file may be removed between the listing and the stat.
                 Kind::File => {
                     if let Ok(Stat { kind: Kind::File, len, .. }) = self.fs().stat(folder, part) {
                         found.push(Listed { name: path, len });
@@ -311,7 +311,7 @@ impl<F: Fs> FileStorage<F> {
         Ok(())
     }
 
-    /// Names objects whose folders together are no more than may be held open.
+    /// Publishes objects whose folders together fit the limit on open folders.
     fn publish_some(&self, moves: &[(String, String)]) -> io::Result<()> {
         let mut targets: BTreeMap<&str, Arc<F::Folder>> = BTreeMap::new();
         let mut source: Option<(&str, Arc<F::Folder>)> = None;
@@ -335,8 +335,8 @@ impl<F: Fs> FileStorage<F> {
         targets.iter().try_for_each(|(path, folder)| self.sync_folder(folder, path, SyncPoint::Target))
     }
 
-    /// Removes the folder `path` and those above it, as far as they are empty; gives the path of the
-    /// first that is there.
+    /// Removes the folder `path` and those above it, as far as they are empty. Returns the path of the
+    /// first remaining folder.
     fn remove_empty<'a>(&self, mut path: &'a str) -> io::Result<&'a str> {
         while !path.is_empty() {
             let (above_path, name) = split(path)?;
@@ -344,7 +344,7 @@ impl<F: Fs> FileStorage<F> {
                 Ok(above) => match self.fs().remove_folder(&above, name) {
                     Ok(()) => drop(self.durable().remove(path)),
                     Err(error) if is_not_there(&error) => {}
-                    // Not empty, or not ours to remove.
+                    // The folder is not empty, or the process may not remove it.
                     Err(_) => return Ok(path),
                 },
                 Err(error) if is_not_there(&error) => {}
@@ -355,8 +355,8 @@ impl<F: Fs> FileStorage<F> {
         Ok(path)
     }
 
-    /// Syncs the folder `path`, or where it is gone the first above it that is there: its entry went
-    /// from that.
+    /// Syncs the folder `path`, or else the nearest existing folder above it, from which an entry was
+    /// removed.
     fn sync_removal(&self, mut path: &str) -> io::Result<()> {
         loop {
             match self.existing(path) {
@@ -370,7 +370,7 @@ impl<F: Fs> FileStorage<F> {
 
     fn open_lock(&self, name: &str, mode: LockMode) -> io::Result<F::File> {
         let (folder, _) = split(name)?;
-        // A reader of somebody else's store may hold a shared lock without the right to write.
+        // A reader may hold a shared lock of another user's store without write permission.
         if mode == LockMode::Shared {
             match self.root().and_then(|root| self.fs().open(&root, name, Access::Read)) {
                 Err(error) if is_not_there(&error) => {}
@@ -391,7 +391,7 @@ impl<F: Fs> FileStorage<F> {
 
     fn take_lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<F::File> {
         let mut file = self.open_lock(name, mode)?;
-        // A wait beyond what the clock can tell is one without end.
+        // A wait beyond the clock's range never ends.
         let deadline = Instant::now().checked_add(wait);
         loop {
             if self.fs().lock(&file, mode)? {
@@ -402,7 +402,7 @@ impl<F: Fs> FileStorage<F> {
                 if stat.links > 0 {
                     return Ok(file);
                 }
-                // Its last holder removed the file: the lock on it keeps nobody else out.
+                // The last holder removed the file, so a lock on it excludes nobody.
                 file = self.open_lock(name, mode)?;
             } else if deadline.is_some_and(|end| Instant::now() >= end) {
                 return Err(ErrorKind::WouldBlock.into());
@@ -457,7 +457,7 @@ impl<F: Fs> Append for FileAppend<F> {
 
 #[derive(Debug)]
 struct FileHeld<F: Fs> {
-    /// Closing it frees the lock.
+    /// Closing the file releases the lock.
     _file: F::File,
 }
 
@@ -501,7 +501,7 @@ impl<F: Fs> Storage for FileStorage<F> {
         let mut inner: BTreeSet<&str> = BTreeSet::new();
         for name in names {
             let mut path = split(name)?.0;
-            // Those beyond are made durable when names are given in them.
+            // Further folders become durable when names are published in them.
             if inner.len() >= FOLDERS_MAX / 2 {
                 break;
             }
@@ -509,7 +509,7 @@ impl<F: Fs> Storage for FileStorage<F> {
                 path = split(path)?.0;
             }
         }
-        // By the folder above, the root first, so that each is synced once for all in it.
+        // Grouped by parent, the root first, so that each parent is synced only once.
         let mut by_above: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
         for path in inner {
             let above = split(path)?.0;
@@ -572,7 +572,7 @@ impl<F: Fs> Storage for FileStorage<F> {
             }
             folders.insert(path);
         }
-        // Deepest first, so that a folder is tried after the folders in it.
+        // Deepest first, so that a folder is tried after its subfolders.
         folders.iter().rev().try_for_each(|path| self.sync_removal(self.remove_empty(path)?))
     }
 

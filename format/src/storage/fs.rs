@@ -1,11 +1,10 @@
-//! The seam beneath a folder of objects: the few operations of a file system that [`FileStorage`]
-//! is made of.
+//! The interface below a folder of objects: the few file system operations that [`FileStorage`] needs.
 //!
-//! [`RealFs`] is the system's; the crash model of the tests is another. So the code that decides what
-//! is synced, and when, is the code that is tested.
+//! [`RealFs`] uses the operating system, and the tests use a crash model. So the tests exercise the very
+//! code that decides when to sync.
 //!
-//! Every path is relative to a folder that is held open, and is never led out of it: no part of it may
-//! be a symbolic link.
+//! Every path is relative to an open folder and never leads out of it: no part of it may be a symbolic
+//! link.
 //!
 //! [`FileStorage`]: super::FileStorage
 //! [`RealFs`]: super::RealFs
@@ -18,61 +17,61 @@ use std::path::Path;
 use super::LockMode;
 use super::machine::Machine;
 
-/// What a name in a folder stands for.
+/// The type of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
     File,
     /// A folder.
     Folder,
-    /// Anything else, symbolic links among it.
+    /// Anything else, including symbolic links.
     Other,
 }
 
-/// What is known of a file or folder beside its content.
+/// The metadata of a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// What it is.
+    /// The type.
     pub kind: Kind,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u64,
-    /// Names that it has; none once it was removed.
+    /// The number of its names; zero after removal.
     pub links: u64,
-    /// When its content last changed, in nanoseconds since 1970.
+    /// The time of its last content change, in nanoseconds since 1970.
     pub modified_nanos: Option<u64>,
-    /// Its owner, where that is neither root nor the user of this process.
+    /// The owner, if it is neither root nor this process's user.
     pub foreign_owner: Option<u32>,
 }
 
-/// How a file is opened.
+/// The purpose for which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// For reading; it is there.
+    /// Reading an existing file.
     Read,
-    /// For appending; it is not there yet.
+    /// Appending to a new file.
     Create,
-    /// To be locked, and made where it is not there.
+    /// Locking; creates the file if it is missing.
     Lock,
 }
 
-/// Why a folder is synced: a test leaves one out and must find that something is lost.
+/// The reason for a sync. Tests omit the syncs of one kind and must detect a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SyncPoint {
-    /// Bytes of an object.
+    /// The bytes of an object.
     Object,
-    /// A folder in which names were given.
+    /// A folder that received names.
     Target,
-    /// A folder whose folders names are given in.
+    /// A folder above a folder that receives names.
     Chain,
-    /// The folder in which the root lies.
+    /// The parent of the root.
     AboveRoot,
-    /// A folder in which the root, or one above it, was made.
+    /// A folder in which the root, or a folder above it, was created.
     MadePlace,
-    /// The folder above the first one on the way to the root that was there.
+    /// The parent of the deepest folder on the path to the root that already existed.
     AbovePlace,
     /// A folder from which names were removed.
     Removal,
-    /// A folder whose names another writer gave, who may have died before this.
+    /// A folder that received names from another writer, which may have died before its sync.
     Settle,
 }
 
@@ -83,28 +82,28 @@ pub trait Fs: Clone + Debug + Send + Sync + 'static {
     /// An open file.
     type File: Debug + Send + Sync + 'static;
 
-    /// Opens the folder at `path`, following links: users may name a store through one.
+    /// Opens the folder at `path`. Follows links: users may name a store through one.
     fn place(&self, path: &Path) -> io::Result<Self::Folder>;
 
-    /// Opens the folder above one.
+    /// Opens the parent of a folder.
     fn above(&self, folder: &Self::Folder) -> io::Result<Self::Folder>;
 
-    /// Opens a folder beneath one; the folder itself for an empty path.
+    /// Opens a folder beneath another; the folder itself for an empty path.
     fn folder(&self, beneath: &Self::Folder, path: &str) -> io::Result<Self::Folder>;
 
-    /// Opens a file beneath a folder, without waiting for anybody.
+    /// Opens a file beneath a folder, without blocking.
     fn open(&self, beneath: &Self::Folder, path: &str, access: Access) -> io::Result<Self::File>;
 
-    /// Makes a folder in one.
+    /// Creates a folder in another.
     fn make_folder(&self, folder: &Self::Folder, name: &OsStr) -> io::Result<()>;
 
-    /// Removes an empty folder from one.
+    /// Removes an empty folder from another.
     fn remove_folder(&self, folder: &Self::Folder, name: &str) -> io::Result<()>;
 
     /// Removes a file from a folder.
     fn remove_file(&self, folder: &Self::Folder, name: &str) -> io::Result<()>;
 
-    /// Renames a file in one step, replacing what had the name.
+    /// Renames a file atomically, replacing any file with the new name.
     fn rename(&self, from: (&Self::Folder, &str), to: (&Self::Folder, &str)) -> io::Result<()>;
 
     /// Gives a file a second name, which must be free.
@@ -113,22 +112,22 @@ pub trait Fs: Clone + Debug + Send + Sync + 'static {
     /// Lists a folder, in any order.
     fn entries(&self, folder: &Self::Folder) -> io::Result<Vec<(OsString, Kind)>>;
 
-    /// Looks at a name in a folder.
+    /// Returns the metadata of a name in a folder.
     fn stat(&self, folder: &Self::Folder, name: &str) -> io::Result<Stat>;
 
-    /// Looks at an open file.
+    /// Returns the metadata of an open file.
     fn stat_file(&self, file: &Self::File) -> io::Result<Stat>;
 
-    /// Looks at an open folder.
+    /// Returns the metadata of an open folder.
     fn stat_folder(&self, folder: &Self::Folder) -> io::Result<Stat>;
 
     /// Fills `buf` from byte `offset`, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, file: &Self::File, buf: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Appends to a file that was created.
+    /// Appends to a file opened with [`Access::Create`].
     fn append(&self, file: &Self::File, bytes: &[u8]) -> io::Result<()>;
 
-    /// Puts `bytes` in the place of all that a file has.
+    /// Replaces the whole content of a file by `bytes`.
     fn rewrite(&self, file: &Self::File, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes the bytes of a file durable.
@@ -137,9 +136,9 @@ pub trait Fs: Clone + Debug + Send + Sync + 'static {
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Self::Folder, point: SyncPoint) -> io::Result<()>;
 
-    /// Tries to lock a file until it is closed; false where another holder is in the way.
+    /// Tries to lock a file until it is closed. Returns false if another holder is in the way.
     fn lock(&self, file: &Self::File, mode: LockMode) -> io::Result<bool>;
 
-    /// Tells which machine this is, if it can be known.
+    /// Returns this machine's identity, if known.
     fn machine(&self) -> Option<Machine>;
 }

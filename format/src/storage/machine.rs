@@ -1,16 +1,16 @@
-//! The machine on which a process runs, so that a writer's lock can tell whose it is.
+//! The machine that runs a process, so that a writer's lock can be attributed to it.
 
-/// A machine, and since when it runs.
+/// A machine and its current boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// The same for as long as the system is installed.
+    /// The id of the installed system.
     pub id: String,
-    /// The same until the machine starts anew; shared by all containers of a kernel.
+    /// The id of the current boot, shared by all containers of a kernel.
     pub boot: String,
 }
 
 impl Machine {
-    /// The machine whose files `id` and `boot` hold its ids; `None` unless both are ids.
+    /// Creates a machine from the texts of its id files; `None` unless both are valid ids.
     pub(crate) fn from_texts(id: &str, boot: &str) -> Option<Self> {
         let (id, boot) = (id.trim(), boot.trim());
         let is_id = |text: &str| {

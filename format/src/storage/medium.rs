@@ -1,4 +1,4 @@
-//! One file or block device as an object that is read in place.
+//! A file or block device as an object that is read in place.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,9 +21,9 @@ impl Medium {
     /// Opens a regular file or a block device for reading.
     ///
     /// # Errors
-    /// Those of the system; `InvalidInput` for other kinds of files.
+    /// Errors of the system; `InvalidInput` for other types of files.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Without waiting: opening a named pipe would hang for a writer.
+        // Nonblocking: opening a named pipe would wait for a writer.
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         let metadata = file.metadata()?;
@@ -36,7 +36,7 @@ impl Medium {
         Ok(Self { file, len, is_device })
     }
 
-    /// Whether this is a block device, whose size says nothing about its content.
+    /// Whether this is a block device, whose size is independent of its content.
     #[must_use]
     pub fn is_device(&self) -> bool {
         self.is_device

@@ -1,4 +1,4 @@
-//! Objects in memory, with a model of what a loss of power leaves.
+//! Objects in memory, with a model of a power loss.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,8 +9,8 @@ use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
 
 /// Objects in memory, shared by all clones of the value.
 ///
-/// It remembers what was synced and which names were published, so that [`power_loss`] can make
-/// one of the states in which a real machine might come up again.
+/// It tracks synced bytes and published names, so that [`power_loss`] can produce a state that a real
+/// machine might have after a restart.
 ///
 /// [`power_loss`]: MemoryStorage::power_loss
 #[derive(Debug, Clone, Default)]
@@ -30,7 +30,7 @@ struct Object(Mutex<Content>);
 
 #[derive(Debug, Default, Clone)]
 struct Content {
-    /// Shared with readers; an append after one was opened copies.
+    /// Shared with readers: an append copies the bytes if a reader holds them.
     bytes: Arc<Vec<u8>>,
     synced_len: usize,
 }
@@ -42,7 +42,7 @@ impl Object {
 }
 
 impl MemoryStorage {
-    /// Empty storage.
+    /// Creates an empty storage.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -52,7 +52,7 @@ impl MemoryStorage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything in it, by name.
+    /// Returns the bytes of all objects, by name.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         self.state()
@@ -62,7 +62,7 @@ impl MemoryStorage {
             .collect()
     }
 
-    /// Replaces an object's bytes, or makes it: for tests that damage things.
+    /// Replaces or creates an object, for tests that inject damage.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let object = Arc::new(Object(Mutex::new(Content { synced_len: bytes.len(), bytes: bytes.into() })));
         let mut state = self.state();
@@ -70,10 +70,10 @@ impl MemoryStorage {
         state.durable.insert(name.into(), object);
     }
 
-    /// One of the states in which the storage may come up after the power went, chosen by `seed`.
+    /// Returns one of the possible states after a power loss, chosen by `seed`.
     ///
-    /// Published names and synced bytes are there. Bytes that were not synced are there in part,
-    /// cut or scribbled; names that were not published may be there or not; locks are free.
+    /// Published names and synced bytes survive. Unsynced bytes survive in part, truncated or partly
+    /// zeroed. Unpublished names may survive or not. Locks are free.
     #[must_use]
     pub fn power_loss(&self, seed: u64) -> Self {
         let mut random = seed | 1;
@@ -213,7 +213,7 @@ impl Storage for MemoryStorage {
     }
 }
 
-/// Holders by lock name: how many shared ones, or -1 for an exclusive one.
+/// The holders of each lock: the number of shared holders, or -1 for an exclusive one.
 #[derive(Debug, Default)]
 struct Locks {
     holders: Mutex<BTreeMap<String, i64>>,

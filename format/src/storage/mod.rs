@@ -1,21 +1,21 @@
-//! The seam under the store: named objects that are written once, front to back, and read by
+//! The interface below the store: named objects that are written once, front to back, and read by
 //! position.
 //!
-//! | back end | for |
+//! | back end | use |
 //! |---|---|
 //! | [`FileStorage`] | a folder |
-//! | [`MemoryStorage`] | tests, examples; can lose its power |
-//! | [`FaultyStorage`] | another back end whose *n*th operation fails |
+//! | [`MemoryStorage`] | tests and examples; simulates power loss |
+//! | [`FaultyStorage`] | wraps a back end and fails its *n*th operation |
 //!
-//! A folder stands on `fs`, the few operations of a file system: the system's in `real_fs`, and with
-//! feature `model` those of a machine in memory that loses its power.
+//! A folder uses `fs`, the few operations of a file system. `real_fs` implements them on the operating
+//! system. With feature `model`, an in-memory machine that loses its power implements them too.
 //!
-//! A store needs nothing else of the world: an object store, a database or a network service
-//! that keeps these promises can hold one. [`check_contract`] tests an implementation.
+//! A store needs nothing else: an object store, a database or a network service that keeps these promises
+//! can hold one. [`check_contract`] tests an implementation.
 //!
-//! Names are paths of one to four parts, each of lower-case letters, digits, `.`, `-` and `_`;
-//! the store makes them, so an implementation need not check them, but must never follow one out
-//! of its own place.
+//! Names are paths of one to four parts, each of lower-case letters, digits, `.`, `-` and `_`. The store
+//! creates them, so an implementation need not check them. It must never follow a name out of its own
+//! place.
 
 mod contract;
 mod faulty;
@@ -41,149 +41,149 @@ pub use machine::Machine;
 pub use medium::Medium;
 pub use memory::MemoryStorage;
 
-/// One object, read by position from any number of threads.
+/// An object, read by position from any number of threads.
 #[expect(clippy::len_without_is_empty, reason = "an empty object is damage, nobody asks for it")]
 pub trait ReadAt: Send + Sync + Debug {
-    /// Bytes in the object when it was opened. Objects never change once published.
+    /// Returns the length of the object in bytes when it was opened. Published objects never change.
     fn len(&self) -> u64;
 
     /// Fills `buf` from byte `offset`.
     ///
     /// # Errors
-    /// `UnexpectedEof` where the object ends before `buf` does; never a short read.
+    /// `UnexpectedEof` if the object is too short; there are no short reads.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// When the content last changed, in nanoseconds since 1970, as it was when the object was opened;
-    /// `None` where the back end does not know.
+    /// Returns the time of the last content change before the object was opened, in nanoseconds since
+    /// 1970; `None` if the back end does not know it.
     ///
-    /// An object that was changed behind the store's back has another stamp than before. An equal
-    /// stamp proves nothing: clocks can be set, and so can stamps.
+    /// A different stamp reveals a change behind the store's back. An equal stamp proves nothing: clocks
+    /// and stamps can be set.
     fn modified_nanos(&self) -> Option<u64> {
         None
     }
 }
 
-/// One object being written.
+/// An object being written.
 pub trait Append: Send + Sync + Debug {
     /// Appends all of `bytes`. Callers append from one thread at a time.
     ///
     /// # Errors
-    /// Those of the medium; some of the bytes may have been written.
+    /// Errors of the medium; some of the bytes may have been written.
     fn append(&self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Returns once everything appended so far would survive a loss of power under the object's
-    /// present name. May be called while another thread appends.
+    /// Makes everything appended so far survive a loss of power under the object's current name. May be
+    /// called while another thread appends.
     ///
     /// # Errors
-    /// Those of the medium. After one, nothing may be assumed of the object's content.
+    /// Errors of the medium. After an error, the object's content is undefined.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// An object's name and length, as [`Storage::list`] gives it.
+/// The name and length of an object, returned by [`Storage::list`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
-    /// The whole name.
+    /// The full name.
     pub name: String,
-    /// Bytes.
+    /// The length, in bytes.
     pub len: u64,
 }
 
-/// How a lock is held.
+/// The mode of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockMode {
-    /// Beside other shared holders.
+    /// Allows other shared holders.
     Shared,
-    /// Alone.
+    /// Excludes all other holders.
     Exclusive,
 }
 
-/// A lock that is held until this is dropped, or its process ends, however it ends.
+/// A lock that is held until this is dropped or its process ends in any way.
 pub trait Held: Send + Sync + Debug {}
 
-/// Named objects.
+/// A back end for named objects.
 pub trait Storage: Send + Sync + Debug {
-    /// Where this is, for messages.
+    /// Returns the location, for messages.
     fn place(&self) -> String;
 
-    /// Makes a new object for writing.
+    /// Creates an object for writing.
     ///
     /// # Errors
-    /// `AlreadyExists` where the name is taken.
+    /// `AlreadyExists` if the name is taken.
     fn create(&self, name: &str) -> io::Result<Arc<dyn Append>>;
 
     /// Opens an object for reading. It stays readable through this handle even if it is removed.
     ///
     /// # Errors
-    /// `NotFound` where there is none.
+    /// `NotFound` if it does not exist.
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>>;
 
-    /// Gives objects new names, each in one step, replacing what had them; on return all the new
-    /// names would survive a loss of power. The objects were synced before.
+    /// Renames objects, each atomically, replacing any objects with the new names. On return all new
+    /// names survive a loss of power. The objects must have been synced.
     ///
     /// # Errors
-    /// Those of the medium; some of the names may have been given.
+    /// Errors of the medium; some objects may have been renamed.
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()>;
 
-    /// Tells the names that [`Storage::publish`] is going to give, so that what they need can be made
-    /// durable together. It need not be called, and nothing has a name by it.
+    /// Announces the names for the next [`Storage::publish`], so that their folders can be made durable
+    /// together. The call is optional and gives no names.
     ///
     /// # Errors
-    /// Those of the medium.
+    /// Errors of the medium.
     fn prepare(&self, names: &[String]) -> io::Result<()> {
         let _ = names;
         Ok(())
     }
 
-    /// Returns once these names, there or not as they are now, would survive a loss of power, whoever
-    /// gave or removed them.
+    /// Makes the present state of these names, existing or not, survive a loss of power. This includes
+    /// names that other processes gave or removed.
     ///
     /// # Errors
-    /// Those of the medium.
+    /// Errors of the medium.
     fn settle(&self, names: &[String]) -> io::Result<()> {
         let _ = names;
         Ok(())
     }
 
-    /// Gives an object that was published a second name, without copying it. The second name survives
-    /// a loss of power once it was published in its turn.
+    /// Gives a published object a second name without copying it. The second name survives a loss of
+    /// power only after it has been published in turn.
     ///
     /// # Errors
-    /// `Unsupported` where the back end cannot: then the caller copies. `NotFound` where there is no
-    /// such object, `AlreadyExists` where the second name is taken.
+    /// `Unsupported` if the back end cannot; then the caller copies. `NotFound` if the object does not
+    /// exist, `AlreadyExists` if the second name is taken.
     fn link(&self, name: &str, second: &str) -> io::Result<()> {
         let _ = (name, second);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// All objects whose name is `prefix` followed by `/` and more, in ascending order of names;
-    /// all objects for an empty prefix.
+    /// Lists all objects whose name begins with `prefix` and `/`, in ascending order of names; all
+    /// objects for an empty prefix.
     ///
     /// # Errors
-    /// Those of the medium. A prefix without objects is an empty list.
+    /// Errors of the medium. A prefix without objects gives an empty list.
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>>;
 
-    /// Removes objects and then the folders above them that became empty; on return this would
-    /// survive a loss of power. Names that are not there are passed over.
+    /// Removes objects, then folders above them that became empty. On return the removal survives a loss
+    /// of power. Skips missing names.
     ///
     /// # Errors
-    /// Those of the medium.
+    /// Errors of the medium.
     fn remove(&self, names: &[String]) -> io::Result<()>;
 
-    /// The user who owns object `name`, where that is neither this process's user nor root: whoever wrote it
-    /// may have written anything. `None` also where the back end knows no users.
+    /// Returns the owner of object `name` if it is neither this process's user nor root: such an owner
+    /// may have written anything. Returns `None` as well if the back end has no users.
     fn foreign_owner(&self, name: &str) -> Option<u32> {
         let _ = name;
         None
     }
 
-    /// Takes the lock `name` (no object of that name need exist), waiting up to `wait`.
+    /// Takes the lock `name`, waiting up to `wait`. No object of that name need exist.
     ///
     /// # Errors
-    /// `WouldBlock` where somebody else holds it for longer.
+    /// `WouldBlock` if another process holds it for longer.
     fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>>;
 
-    /// Takes the lock `name` alone, without waiting, and leaves `mark` in it, where the back end can:
-    /// then the lock is an object that others open.
+    /// Takes the lock `name` exclusively without waiting. If the back end can, it stores `mark` in the
+    /// lock, which other processes can then open as an object.
     ///
     /// # Errors
     /// As [`Storage::lock`].
@@ -192,7 +192,7 @@ pub trait Storage: Send + Sync + Debug {
         self.lock(name, LockMode::Exclusive, Duration::ZERO)
     }
 
-    /// The machine whose kernel keeps the locks of this process, if they may be kept by several.
+    /// Returns the machine whose kernel holds this process's locks, if several machines may hold locks.
     fn machine(&self) -> Option<Machine> {
         None
     }

@@ -1,7 +1,7 @@
-//! The file system of the system that runs us.
+//! The operating system's file system.
 //!
-//! Syncs and locks go through `std`, so through the C library, as those of every other program do:
-//! what is put beneath that to try faults out reaches them too.
+//! Syncs and locks go through `std` and thus the C library, so that a fault injector beneath the C
+//! library's interface reaches them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
@@ -19,7 +19,7 @@ use super::LockMode;
 use super::fs::{Access, Fs, Kind, Stat, SyncPoint};
 use super::machine::Machine;
 
-/// The system's own files and folders.
+/// The operating system's own files and folders.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFs;
 
@@ -27,11 +27,11 @@ pub struct RealFs;
 #[derive(Debug)]
 pub struct RealFolder {
     file: File,
-    /// Folders that are only gone through need not be readable.
+    /// Whether the descriptor is path-only: folders that are only traversed need not be readable.
     is_path_only: bool,
 }
 
-/// Whether the kernel refused `openat2`: one before Linux 5.6, or a filter of system calls.
+/// Whether the kernel refused `openat2`: a kernel before Linux 5.6, or a system call filter.
 static HAS_NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
@@ -48,7 +48,7 @@ fn open_beneath(folder: &File, path: &str, flags: OFlags) -> io::Result<OwnedFd>
         retry_on_intr(|| rustix::fs::openat2(folder, path, flags, mode, resolve))
     };
     let opened = match opened {
-        // A filter of system calls may say either.
+        // A system call filter may return either.
         Err(Errno::NOSYS | Errno::PERM) => {
             let opened = open_by_parts(folder, path, flags, mode);
             if opened.is_ok() {
@@ -64,7 +64,7 @@ fn open_beneath(folder: &File, path: &str, flags: OFlags) -> io::Result<OwnedFd>
     })
 }
 
-/// The same, part by part.
+/// Does the same, one path part at a time.
 fn open_by_parts(folder: &File, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
     let mut at: Option<OwnedFd> = None;
@@ -82,7 +82,7 @@ fn open_by_parts(folder: &File, path: &str, flags: OFlags, mode: Mode) -> rustix
     }
 }
 
-/// The error that says which part of a path is a link, if one is.
+/// Returns an error that names the symbolic link in a path, if there is one.
 fn link_error(folder: &File, path: &str) -> Option<io::Error> {
     let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
     for part in ends.map(|end| &path[..end]) {
@@ -103,7 +103,7 @@ fn kind_of(kind: FileType) -> Kind {
     }
 }
 
-/// Nanoseconds since 1970; `None` before that and after 2554.
+/// Converts to nanoseconds since 1970; `None` before that and after 2554.
 fn nanos(seconds: i64, nanos: u64) -> Option<u64> {
     u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
@@ -124,7 +124,7 @@ fn stat_of(stat: &rustix::fs::Stat) -> Stat {
 }
 
 impl RealFolder {
-    /// The folder as one that can be read and synced.
+    /// Passes `work` a descriptor that can be read and synced.
     fn with_readable<T>(&self, work: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         if self.is_path_only { work(&open_beneath(&self.file, "", FOLDER)?.into()) } else { work(&self.file) }
     }
@@ -180,7 +180,7 @@ impl Fs for RealFs {
     fn link(&self, from: (&RealFolder, &str), to: (&RealFolder, &str)) -> io::Result<()> {
         let linked = rustix::fs::linkat(&from.0.file, from.1, &to.0.file, to.1, AtFlags::empty());
         linked.map_err(|errno| match errno {
-            // File systems without links, and one that has no room for more of this file.
+            // The file system has no links, or the file has its maximum number.
             Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK | Errno::XDEV | Errno::INVAL => {
                 io::Error::new(io::ErrorKind::Unsupported, io::Error::from(errno))
             }
@@ -197,7 +197,7 @@ impl Fs for RealFs {
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some file systems do not tell.
+                // Some file systems do not report the type.
                 FileType::Unknown => {
                     match rustix::fs::statat(&folder.file, name, AtFlags::SYMLINK_NOFOLLOW) {
                         Ok(stat) => FileType::from_raw_mode(stat.st_mode),
@@ -268,7 +268,7 @@ impl Fs for RealFs {
     }
 }
 
-/// A store without locks would be one that two writers spoil for each other.
+/// Returns the error for missing locks: without them, two writers would corrupt the store.
 fn no_locks(error: &io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("this file system has no locks: {error}"))
 }

@@ -1,8 +1,8 @@
-//! A bundle as a store: its table stands for the folder, its pieces for the files.
+//! A bundle as a store: its table acts as the folder, its pieces as the files.
 //!
-//! Opening takes two reads: the head, and the end of the bundle from its tail on (1 MiB of it at
-//! most, the table in any case), which is kept. There lie the table, records, mostly page files, and
-//! the roots of lists and locators, so that all these cost no further read.
+//! Opening takes two reads: the head, and the end of the bundle from its tail on. The second read covers
+//! at most 1 MiB, but always the whole table, and is kept. It contains the table, records, usually page
+//! files, and the roots of lists and locators, so these need no further read.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -23,24 +23,24 @@ use crate::ondisk::reference::Reference;
 use crate::ondisk::store_header;
 use crate::storage::{Append, Held, Listed, LockMode, Medium, ReadAt, Storage};
 
-/// What opening a bundle reads at most where the table is no longer, so that images of any size
-/// open alike.
+/// The maximum length read from the bundle's end on opening, unless the table is longer. It keeps the
+/// cost of opening independent of the image size, in bytes.
 pub(crate) const OPEN_LEN_MAX: u64 = (1 << 20) - READ_AHEAD_LEN;
-/// What is asked for at once from afar: a page of a list and the locator's page behind it.
+/// The minimum length of a remote read, in bytes: a page of a list and the locator page behind it.
 const READ_AHEAD_LEN: u64 = 64 << 10;
-/// Pieces read ahead that are kept.
+/// The number of read-ahead ranges kept.
 const READ_AHEAD_KEPT: usize = 8;
 
-/// How a bundle is opened.
+/// Options of [`Store::open_bundle`].
 #[derive(Debug, Clone, Default)]
 pub struct BundleOptions {
-    /// The cache, and more, as for a store. Chunk ids are always checked.
+    /// The cache size and other store options. Chunk ids are always checked.
     pub store: StoreOptions,
-    /// Where the images are that the bundle was saved without.
+    /// The store with the base images that the bundle leaves out.
     pub base: Option<Store>,
 }
 
-/// What a bundle is beyond a store.
+/// The state of a bundle in addition to a store's.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     /// The store with the bases, and their records.
@@ -48,18 +48,17 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// The store that has the bases, and their records; `None` where the bundle needs none.
+    /// Returns the store with the bases, and their records; `None` if the bundle needs none.
     pub fn bases(&self) -> Option<(&Arc<Shared>, &[Record])> {
         self.base.as_ref().map(|(shared, records)| (shared, records.as_slice()))
     }
 }
 
 impl Store {
-    /// Opens the bundle in the file or block device `path`. What comes of it is a store that cannot
-    /// be written to.
+    /// Opens the bundle in the file or block device `path`, as a read-only store.
     ///
     /// # Errors
-    /// Damage of head or table; [`StoreError::BaseMissing`]; [`BlockError::Unsupported`](crate::BlockError::Unsupported) for a newer one.
+    /// Damage of head or table; [`StoreError::BaseMissing`]; [`BlockError::Unsupported`](crate::BlockError::Unsupported) for a newer format.
     pub fn open_bundle(path: &Path, options: BundleOptions) -> Result<Self> {
         let name = path.display().to_string();
         let medium = Medium::open(path).map_err(|error| Error::io("open", &name, error))?;
@@ -67,8 +66,8 @@ impl Store {
         open(Arc::new(medium), name, exact, options)
     }
 
-    /// Opens a bundle that is read by ranges: every call of `reader` is taken for a request over a
-    /// network, so somewhat more is asked for than is needed. `name` is for messages.
+    /// Opens a bundle that is read by ranges. Every call of `reader` counts as a network request, so
+    /// reads are slightly larger than needed. `name` is for messages.
     ///
     /// # Errors
     /// As [`Store::open_bundle`].
@@ -80,10 +79,10 @@ impl Store {
         open(Arc::new(ReadAhead::new(reader)), name.into(), true, options)
     }
 
-    /// The references of all images of a bundle: their names, or ids where they have none.
+    /// Returns references to all images of a bundle: their names, or ids for images without names.
     ///
     /// # Errors
-    /// When the names cannot be listed.
+    /// Fails if the names cannot be listed.
     pub fn image_refs(&self) -> Result<Vec<ImageRef>> {
         let mut named = Vec::new();
         for (_, image) in self.references()? {
@@ -126,7 +125,7 @@ fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptio
     Store::open_with(Arc::new(storage), options, Some(Bundle { base }))
 }
 
-/// The records of the bases, from the store that must have them.
+/// Opens the records of the bases in the given store.
 fn bases(table: &Table, name: &str, store: Option<Store>) -> Result<Option<(Arc<Shared>, Vec<Record>)>> {
     let Some(first) = table.bases.first() else { return Ok(None) };
     let missing = |base: &Digest| Error::from(StoreError::BaseMissing { bundle: name.into(), base: *base });
@@ -139,12 +138,12 @@ fn bases(table: &Table, name: &str, store: Option<Store>) -> Result<Option<(Arc<
     Ok(Some((store.shared, records)))
 }
 
-/// A bundle's table and where its bytes come from.
+/// A bundle's table and the source of its bytes.
 #[derive(Debug)]
 struct Parts {
     reader: Arc<dyn ReadAt>,
     name: String,
-    /// The end of the bundle, which was read when it was opened.
+    /// The end of the bundle, read when it was opened.
     tail_offset: u64,
     tail: Bytes,
     table: Table,
@@ -164,7 +163,7 @@ impl Parts {
     }
 }
 
-/// The names that the objects of a bundle would have in a store's folder.
+/// Presents the objects of a bundle under the names of a store's folder.
 #[derive(Debug)]
 struct BundleStorage {
     parts: Arc<Parts>,
@@ -180,7 +179,8 @@ const FOLDERS: [(ObjectKind, &str); 5] = [
 ];
 
 impl BundleStorage {
-    /// What has no bytes in the bundle: the store's header, and a reference for each name.
+    /// Synthesizes objects without bytes in the bundle: the store's header, and a reference for each
+    /// name.
     fn made_up(&self, name: &str) -> Option<Vec<u8>> {
         if name == names::STORE {
             return Some(store_header::encode());
@@ -231,7 +231,7 @@ impl Storage for BundleStorage {
         if let Some(bytes) = self.made_up(name) {
             return Ok(Arc::new(MadeUp(bytes)));
         }
-        // A list is the same everywhere, so that what the bundle lacks of it can come from the base.
+        // Equal ids mean equal lists, so the base can provide the parts missing in the bundle.
         let is_list = name.starts_with(names::LISTS);
         let base = self.base.as_ref().filter(|_| is_list).map(|base| base.open(name));
         match (self.find(name), base) {
@@ -241,7 +241,7 @@ impl Storage for BundleStorage {
                 base: base.and_then(io::Result::ok),
             })),
             (None, Some(base)) => base,
-            // Whoever looks for an image, or for what a base may have, must not take it for damage.
+            // A missing image, or an object that a base may have, is not damage.
             _ if name.starts_with(names::MANIFESTS) || self.base.is_some() => {
                 Err(io::ErrorKind::NotFound.into())
             }
@@ -274,7 +274,7 @@ impl Storage for BundleStorage {
     }
 }
 
-/// Bytes that stand for an object.
+/// The bytes of a synthesized object.
 #[derive(Debug)]
 struct MadeUp(Vec<u8>);
 
@@ -290,13 +290,13 @@ impl ReadAt for MadeUp {
     }
 }
 
-/// An object in its pieces.
+/// An object stored in pieces.
 #[derive(Debug)]
 struct Pieced {
     parts: Arc<Parts>,
-    /// Its number in the table.
+    /// The number of the object in the table.
     object: usize,
-    /// The same object where it is whole.
+    /// The base's copy of the object, for missing pieces.
     base: Option<Arc<dyn ReadAt>>,
 }
 
@@ -336,7 +336,8 @@ impl ReadAt for Pieced {
     }
 }
 
-/// Ranges from afar: what lies behind a small one is fetched with it, and the last few are kept.
+/// A remote reader with read-ahead: a small read also fetches the bytes behind it, and the last few
+/// ranges are kept.
 #[derive(Debug)]
 struct ReadAhead<R> {
     reader: R,

@@ -1,8 +1,8 @@
-//! Blocks of a chunk as a frame for another place: into a bundle, out of one.
+//! Copies blocks of a chunk into a frame for another place: into a bundle, or out of one.
 //!
-//! A frame that holds just the blocks wanted goes as it is; else the blocks are put together from
-//! whatever frames hold them and encoded anew. Either way the blocks of the others are told by their
-//! digests, so that the chunk id can be checked wherever the frame goes.
+//! A frame that holds exactly the wanted blocks is copied unchanged. Otherwise the blocks are collected
+//! from all frames and encoded again. Either way the frame includes the digests of the chunk's other
+//! blocks, so that any holder can check the chunk id.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
 use crate::ondisk::frame::{self, Frame, Presence};
 use crate::ondisk::locator::FramePlace;
 
-/// A frame to be stored somewhere else.
+/// A frame to store elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Carried {
     /// The chunk's id.
@@ -35,7 +35,7 @@ pub(crate) fn is_all(mask: &[u8], blocks: u32) -> bool {
     (0..blocks).all(|block| frame::has(mask, block))
 }
 
-/// Appends the whole frame of a chunk; what does not become smaller is kept as it is.
+/// Appends the whole frame of a chunk. Data that does not shrink is stored raw.
 pub(crate) fn encode_whole(plain: &[u8], level: i32, out: &mut Vec<u8>) -> std::io::Result<()> {
     encode(plain, level, out, &|codec, out| frame::encode_head(codec, out))
 }
@@ -59,8 +59,7 @@ fn encode(
 }
 
 impl Shared {
-    /// The blocks that this store holds of a chunk: a mask, all of whose bits are clear where it has
-    /// none.
+    /// Returns a mask of the blocks of a chunk that this store holds; all zero if it holds none.
     pub fn held(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
         let blocks = list.shape.blocks_of(chunk);
         let mut held = vec![0; blocks.div_ceil(8) as usize];
@@ -84,7 +83,8 @@ impl Shared {
         Ok(held)
     }
 
-    /// The blocks of a chunk that frames hold which were decoded now and checked against the chunk id.
+    /// Returns a mask of a chunk's blocks from frames that were just decoded and checked against the
+    /// chunk id.
     pub fn held_soundly(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
         let mut held = vec![0; list.shape.blocks_of(chunk).div_ceil(8) as usize];
         for (_, _, mask) in list.sound_places(self, &*list.locator()?, chunk)? {
@@ -93,7 +93,7 @@ impl Shared {
         Ok(held)
     }
 
-    /// Decodes one frame of a chunk and checks the chunk id by it; gives a mask of the blocks that it holds.
+    /// Decodes one frame of a chunk and checks the chunk id. Returns a mask of the blocks it holds.
     pub fn check_frame(
         &self,
         place: &FramePlace,
@@ -116,7 +116,7 @@ impl Shared {
         })
     }
 
-    /// The mask of the blocks that one of the frames of a chunk holds.
+    /// Returns a mask of the blocks that one frame of a chunk holds.
     pub fn mask_of(&self, list: &List, locator: &Locator, chunk: u64, place: &FramePlace) -> Result<Vec<u8>> {
         let blocks = list.shape.blocks_of(chunk);
         let name = locator.pack_name(place);
@@ -129,10 +129,10 @@ impl Shared {
         })
     }
 
-    /// A frame of the blocks `wanted` of a chunk, all of which this store, or the base of this
-    /// bundle, must hold.
+    /// Returns a frame of the blocks `wanted` of a chunk. This store, or the base of this bundle, must
+    /// hold all of them.
     ///
-    /// In full mode the bytes that are carried were checked against the chunk id.
+    /// In full mode, the bytes were checked against the chunk id.
     pub fn carry(
         self: &Arc<Self>,
         list: &List,
@@ -181,7 +181,7 @@ impl Shared {
         Ok(Carried { id, frame, partial: true })
     }
 
-    /// The stored bytes of the one frame of a chunk, if it holds just the blocks wanted.
+    /// Returns the stored bytes of the chunk's only frame, if it holds exactly the wanted blocks.
     fn frame_of_just(
         &self,
         list: &List,
@@ -193,7 +193,7 @@ impl Shared {
         let blocks = list.shape.blocks_of(chunk);
         let places = match list.places_now(chunk) {
             Ok(places) => places,
-            // Whoever needs the blocks finds out whether a base has them.
+            // The caller finds out whether a base has the blocks.
             Err(_) if self.bases().is_some() => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -217,7 +217,7 @@ impl Shared {
         Ok(is_just.then_some(stored))
     }
 
-    /// The digests of all blocks of a chunk, held or not, as any of its frames tells them.
+    /// Returns the digests of all blocks of a chunk, held or not, from any of its frames.
     fn block_digests(&self, list: &List, chunk: u64, id: &Digest) -> Result<Vec<Digest>> {
         let found = list.places_now(chunk);
         let (place, pack) = match (found, self.bases()) {
@@ -240,8 +240,8 @@ impl Shared {
 }
 
 impl List {
-    /// The places of a chunk's frames that are sound, their packs, and masks of the blocks that they hold.
-    /// Each is decoded. None where the list or its locator is damaged here.
+    /// Returns the places of a chunk's sound frames, with their packs and masks of the blocks they hold.
+    /// Decodes every frame. Returns none if the list or its locator is damaged here.
     pub fn sound_places(
         &self,
         shared: &Shared,
@@ -270,7 +270,7 @@ impl List {
     }
 }
 
-/// The digests of all blocks of the chunk that a frame is of, which must hash to its id.
+/// Returns the digests of all blocks of a frame's chunk. They must hash to the chunk id.
 fn digests_of(frame: &Frame<'_>, blocks: u32, id: &Digest) -> std::result::Result<Vec<Digest>, Fault> {
     let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
     frame.decode_payload(&mut plain)?;

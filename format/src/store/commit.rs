@@ -1,17 +1,17 @@
-//! The commit that is all or nothing (spec section 9).
+//! The atomic commit (spec section 9).
 //!
-//! A writer looks at what the store has of what it brings, and makes one of lists that both have. Then,
-//! under the store's lock, it
+//! A writer compares its work with the store, and merges lists that both have. Then, under the store's
+//! lock, it
 //!
-//! 1. sees whether that is still so, and what of its work the store still lacks;
+//! 1. checks that the comparison still holds, and determines the objects the store still lacks;
 //! 2. syncs every object that it made;
-//! 3. writes and syncs a journal of the names that it is about to give, and copies of what they had;
+//! 3. writes and syncs a journal of the names to publish, and copies of the objects to be replaced;
 //! 4. publishes packs and page files; locators; lists; records; references.
 //!
-//! A reader follows names downwards, so each name appears after all that it names. The references
-//! decide: where they were published, the commit happened; else whoever next takes the store's lock
-//! to write undoes it. No other writer can have built on those objects, because what is committed is
-//! looked at under the same lock.
+//! A reader follows names downwards, so each name appears after everything it refers to. The references
+//! decide: once they are published, the commit has happened. Otherwise the next process that takes the
+//! store's lock to write undoes it. No other writer can have used those objects, because writers read
+//! committed objects under the same lock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,7 @@ use crate::digest::{Digest, object_digest};
 use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::ondisk::reference::Reference;
 
-/// What a commit gives names to.
+/// The names that a commit publishes.
 #[derive(Debug, Default)]
 pub(crate) struct Publication {
     /// Packs and page files.
@@ -33,36 +33,36 @@ pub(crate) struct Publication {
     pub lists: Vec<StagedList>,
     /// Records.
     pub records: Moves,
-    /// The names, each once, and the images that get them.
+    /// The names, each once, and their new images.
     pub references: Vec<(RefName, Digest)>,
-    /// Whether a name that is taken may be taken over.
+    /// The rule for existing names.
     pub naming: Naming,
-    /// The time of the names, in seconds since 1970 UTC; `None` is now.
+    /// The time of the names, in seconds since 1970 UTC; `None` means now.
     pub created_seconds: Option<u64>,
-    /// Objects that must be there already: what the images need and this commit does not bring.
+    /// Objects that must exist already: the images need them, and this commit does not bring them.
     pub needs: Vec<String>,
 }
 
-/// When a name that is there already may be given.
+/// The condition for giving a name that already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Naming {
     /// Never.
     #[default]
     New,
-    /// Where it is the same image's.
+    /// For the same image only.
     Same,
     /// Always.
     Replace,
 }
 
 impl Naming {
-    /// As a user asks for it.
+    /// Converts the user's choice.
     pub fn replacing(replace: bool) -> Self {
         if replace { Self::Replace } else { Self::New }
     }
 }
 
-/// What is left to publish, looked at under the store's lock.
+/// The names still to publish, determined under the store's lock.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Packs and page files.
@@ -76,14 +76,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// What gets its names one after the other: each group is durable before the next.
+    /// Returns the groups in order of publication: each is durable before the next.
     fn groups(&self) -> [&Moves; 5] {
         [&self.objects, &self.locators, &self.lists, &self.records, &self.references]
     }
 }
 
 impl Stage {
-    /// Gives a name to an image that is there.
+    /// Gives a name to an existing image.
     pub fn commit_reference(
         self,
         image: Digest,
@@ -97,14 +97,14 @@ impl Stage {
         self.commit_then(&publication, |_| ())
     }
 
-    /// Commits: see the module's text. Returns the bytes by which the store grew. `after` is called
-    /// once the commit is done and the store's lock is free, while the folder is still there.
+    /// Commits as the module docs describe. Returns the growth of the store in bytes. Calls `after` once
+    /// the commit is done and the store's lock is free, while the folder still exists.
     pub fn commit_then(mut self, publication: &Publication, after: impl FnOnce(&Self)) -> Result<u64> {
         let (references, digests) = self.stage_references(publication)?;
         let prepared = self.prepare(publication)?;
         self.sync_all()?;
         let lock = self.shared.lock()?;
-        // Another import through this handle may have failed to sync since this one began.
+        // A sync of another import through this handle may have failed since this one began.
         self.shared.check_writable()?;
         recover(&self.shared)?;
         publication
@@ -119,7 +119,8 @@ impl Stage {
         }
         self.sync_all()?;
         self.prepare_folders(&plan)?;
-        // Published like everything else, so that each name is durable before those it tells of.
+        // Published like all other names, so that the copies are durable before the journal that refers to
+        // them.
         let copies: Moves = journal
             .restore
             .iter()
@@ -135,9 +136,8 @@ impl Stage {
         if let Err(error) = published {
             return Err(self.take_back(&plan, error));
         }
-        // Without the journal, what is left in the folder is nobody's but this writer's. It goes
-        // while names cannot change yet: a journal whose name was given away or removed would be
-        // taken for one of a commit that did not happen, were this writer to die from here on.
+        // Remove the journal while the lock still keeps names from changing. If this writer died later and
+        // one of its names had been changed or removed, the journal would look like that of a failed commit.
         if let Err(error) = self.remove_journal() {
             tracing::warn!(folder = self.folder, %error, "could not remove the journal of a finished commit");
             self.held = None;
@@ -158,7 +158,7 @@ impl Stage {
         if plan.references.is_empty() { self.publish(&done) } else { Ok(()) }
     }
 
-    /// Undoes a commit that failed while it published; gives the error to report.
+    /// Undoes a commit that failed while publishing, and returns the error to report.
     fn take_back(&mut self, plan: &Plan, error: Error) -> Error {
         let standing = standing(&self.shared, &self.folder);
         if let Ok(Standing::BrokenOff(journal)) = &standing
@@ -167,15 +167,15 @@ impl Stage {
             self.keep_journal = false;
             return error;
         }
-        // The folder stays, with its journal, and looks like a dead writer's before anybody else can
-        // take the store's lock: the next one goes on.
+        // Keep the folder and its journal, and release its lock while the store's lock is still held. The
+        // next writer then treats the folder like a dead writer's.
         self.held = None;
         let is_decided = |object: &str| plan.references.iter().any(|(_, name)| name == object);
         if let Ok(Standing::BrokenOff(_) | Standing::NotBegun) = standing {
             return error;
         }
         match error.into_detail() {
-            // The last names were given, and it is only not known whether they last.
+            // The last names were published, but may not be durable.
             Ok(BlockError::Io { object, source, .. } | BlockError::NoSpace { object, source, .. })
                 if is_decided(&object) =>
             {
@@ -187,7 +187,7 @@ impl Stage {
         }
     }
 
-    /// Makes the folders that the plan's names go to durable.
+    /// Makes the target folders of the plan durable.
     fn prepare_folders(&self, plan: &Plan) -> Result<()> {
         let names = plan.groups().into_iter().flatten().map(|(_, name)| name.clone());
         let names: Vec<String> = [self.staged(JOURNAL)].into_iter().chain(names).collect();
@@ -205,7 +205,7 @@ impl Stage {
         })
     }
 
-    /// Makes the references' objects.
+    /// Creates the references' objects.
     fn stage_references(&self, publication: &Publication) -> Result<(Moves, Vec<Digest>)> {
         let created_seconds = publication.created_seconds.unwrap_or_else(now_seconds);
         let mut moves = Moves::new();
@@ -220,7 +220,7 @@ impl Stage {
         Ok((moves, digests))
     }
 
-    /// Fails where a name may not be given.
+    /// Fails if a name may not be given.
     fn check_name(&self, name: &RefName, image: &Digest, naming: Naming) -> Result<()> {
         let is_free = match naming {
             Naming::Replace => true,
@@ -231,8 +231,8 @@ impl Stage {
         if is_free { Ok(()) } else { Err(StoreError::Exists { what: "name", name: name.to_string() }.into()) }
     }
 
-    /// The journal of a plan, for which copies of what is replaced are made; and the bytes by which
-    /// the store grows.
+    /// Returns the journal of a plan, and the growth of the store in bytes. Also keeps copies of the
+    /// objects to be replaced.
     fn journal(&self, plan: &Plan) -> Result<(Journal, u64)> {
         let names = plan.references.iter().map(|(_, name)| name.clone());
         let mut journal =
@@ -254,17 +254,17 @@ impl Stage {
         Ok((journal, u64::saturating_sub(grown, old)))
     }
 
-    /// Keeps an object that is about to be replaced, under a staged name: by a second name, whatever
-    /// its length, else as a copy. False where it is not kept and its replacement stays, even if the
-    /// commit is undone.
+    /// Keeps an object that is about to be replaced, under a staged name: by a second name for any
+    /// length, otherwise as a copy. Returns false if it is not kept; then its replacement stays even if
+    /// the commit is undone.
     fn keep_old(&self, name: &str, staged: &str) -> Result<bool> {
         match self.shared.storage.link(name, &self.staged(staged)) {
             Ok(()) => return Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
             Err(error) => return Err(Error::io("keep the old", name, error)),
         }
-        // Packs may have gigabytes. One is replaced only where its bytes are not what its name says,
-        // and by one whose bytes are: that one has every frame that could be read before.
+        // Packs may be gigabytes long. A pack is replaced only if its bytes do not match its name, by one
+        // whose bytes do. The replacement has every frame that was readable before.
         if name.starts_with(names::PACKS) {
             return Ok(false);
         }
@@ -291,8 +291,8 @@ impl Stage {
         Ok(self.len_of(name)?.is_some())
     }
 
-    /// The length of an object that is there. One that cannot be opened for another reason is not
-    /// missing: what is taken for missing would be written over, and taken back if the commit fails.
+    /// Returns the length of an existing object. Other errors do not count as absence: an object taken
+    /// for missing would be overwritten, and removed if the commit fails.
     pub(super) fn len_of(&self, name: &str) -> Result<Option<u64>> {
         match self.shared.storage.open(name) {
             Ok(object) => Ok(Some(object.len())),
@@ -310,7 +310,7 @@ impl Stage {
     }
 }
 
-/// What a copy is called until it is complete.
+/// Returns the name of a copy until it is complete.
 fn unnamed(copy: &str) -> String {
     format!("{copy}-new")
 }

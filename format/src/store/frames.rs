@@ -1,4 +1,4 @@
-//! From a chunk's number to its decoded, checked bytes: the heart of reading.
+//! Reads a chunk by its number and returns its decoded, checked bytes: the core of reading.
 //!
 //! ```text
 //! cache        list, chunk number -> bytes?                   hit: done
@@ -29,28 +29,28 @@ use crate::ondisk::locator::FramePlace;
 use crate::ondisk::pack::{self, FRAMES_OFFSET};
 
 thread_local! {
-    /// Stored bytes of the frame being decoded; kept so that a read allocates nothing for them.
+    /// The stored bytes of the frame being decoded, kept so that a read need not allocate them.
     static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A chunk being put together from its frames.
+/// A chunk being assembled from its frames.
 pub(super) struct Assembly<'a> {
     plain: &'a mut [u8],
     held: Held,
     blocks: u32,
 }
 
-/// Which blocks of a chunk are put together so far.
+/// The blocks of a chunk assembled so far.
 enum Held {
     Nothing,
-    /// Those of a mask.
+    /// The blocks in the mask.
     Some(Vec<u8>),
     All,
 }
 
 impl Shared {
-    /// Fills `out` from byte `within` of chunk `chunk` of `list`, whose shape is proved; from the cache,
-    /// into which the chunk is decoded if it is not there.
+    /// Fills `out` from byte `within` of chunk `chunk` of `list`, whose shape is proved. Reads through
+    /// the cache, and decodes the chunk on a miss.
     pub fn read_chunk(&self, list: &List, chunk: u64, within: usize, out: &mut [u8]) -> Result<()> {
         let number = list.number(&self.cache);
         let end = within + out.len();
@@ -66,8 +66,8 @@ impl Shared {
         if self.cache.read_chunk(number, chunk, copy, load)? {
             return Ok(());
         }
-        // Another store of this process put it there under its own guard alone, or has less of it than
-        // this one may have; and what this one had may have become more.
+        // Another store of this process may have cached the chunk with a guard check only, or with fewer
+        // blocks. Or the store may have gained blocks since.
         list.reload_locator()?;
         let loaded = self.load_chunk(list, chunk, &list.chunk_id(chunk)?, self.verify)?;
         loaded.check_held(within, end).map_err(|fault| absent(list, chunk, fault))?;
@@ -76,7 +76,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Fills `out` from byte `offset` of `list` with what the cache holds; gives whether that is all.
+    /// Fills `out` from byte `offset` of `list` from the cache alone. Returns whether the cache held all
+    /// of it.
     pub fn copy_held(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> bool {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
         if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
@@ -103,8 +104,8 @@ impl Shared {
         true
     }
 
-    /// Fills `out` with a whole chunk, past the cache if it is not there: who reads in large pieces
-    /// reads on, and would only push out what others come back to.
+    /// Fills `out` with a whole chunk. Bypasses the cache on a miss: large sequential reads would only
+    /// evict chunks that other readers reuse.
     pub(super) fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
         let copy = |held: &Chunk| {
             let is_good = held.held().is_none() && self.trusts(held);
@@ -119,7 +120,7 @@ impl Shared {
         let id = list.chunk_id(chunk)?;
         let mut held = self.decode_chunk(list, chunk, &id, self.verify, out)?;
         if held.is_some() {
-            // What was held in part may have become more since the locator was loaded.
+            // A chunk held in part may have gained blocks since the locator was loaded.
             list.reload_locator()?;
             held = self.decode_chunk(list, chunk, &id, self.verify, out)?;
         }
@@ -133,7 +134,7 @@ impl Shared {
         }
     }
 
-    /// Whether what the cache has is checked as thoroughly as this store's reads are.
+    /// Whether a cached chunk was checked as thoroughly as this store's reads.
     fn trusts(&self, cached: &Chunk) -> bool {
         match cached.trust() {
             Trust::Proved => true,
@@ -141,7 +142,7 @@ impl Shared {
         }
     }
 
-    /// Decodes a chunk, past the cache.
+    /// Decodes a chunk, bypassing the cache.
     pub fn load_chunk(&self, list: &List, chunk: u64, id: &Digest, verify: VerifyMode) -> Result<Chunk> {
         let mut bytes = self.cache.buffer(frame::plain_len(list.shape.blocks_of(chunk)));
         let held = self.decode_chunk(list, chunk, id, verify, &mut bytes)?;
@@ -154,8 +155,8 @@ impl Shared {
         Ok(Chunk::new(bytes, held, trust))
     }
 
-    /// Decodes a chunk into `plain`, which has exactly its length; gives the mask of the blocks
-    /// held where they are not all of them. What a bundle does not hold comes from its base.
+    /// Decodes a chunk into `plain`, which must have exactly its length. Returns a mask of the blocks
+    /// held, or `None` if all are. The base provides blocks that a bundle lacks.
     pub fn decode_chunk(
         &self,
         list: &List,
@@ -176,7 +177,7 @@ impl Shared {
         base.fill_absent(list, chunk, id, verify, plain, held)
     }
 
-    /// Fills the blocks that `held` lacks with those that this store has of the chunk.
+    /// Fills blocks missing in `held` with this store's blocks of the chunk.
     fn fill_absent(
         self: &Arc<Self>,
         list: &List,
@@ -214,8 +215,8 @@ impl Shared {
         let locator = list.locator()?;
         match self.decode_at(list, &locator, chunk, id, verify, plain) {
             Err(error) if error.is_transient() || self.bundle.is_some() => Err(error),
-            // The frames may have moved since the locator was loaded, or their pack was healed since it
-            // was opened: both are looked at as they are now.
+            // The frames may have moved since the locator was loaded, or their pack may have been healed
+            // since it was opened. Reload both.
             Err(error) => {
                 let Ok(now) = list.reload_locator() else { return Err(error) };
                 let places = list.chain(self, &now, chunk).map_while(Result::ok);
@@ -270,7 +271,7 @@ impl Shared {
             return Err(StoreError::corrupt(name, offset, Fault::FramePlace { end, max: pack.len() }));
         }
         pack.read_exact_at(stored, offset).map_err(|error| match error.kind() {
-            // It was cut since it was opened.
+            // The pack was truncated after it was opened.
             std::io::ErrorKind::UnexpectedEof => {
                 StoreError::corrupt(name, offset, Fault::Truncated { needed: end, found: offset })
             }
@@ -278,7 +279,7 @@ impl Shared {
         })
     }
 
-    /// A frame's stored bytes, whose guard is checked.
+    /// Reads a frame's stored bytes and checks their guard.
     pub(super) fn read_frame(&self, name: &str, place: &FramePlace, id: &Digest) -> Result<Vec<u8>> {
         let mut stored = vec![0; place.len as usize];
         self.read_stored(name, u64::from(place.offset), &mut stored)?;
@@ -293,9 +294,9 @@ fn check_guard(stored: &[u8], place: &FramePlace, id: &Digest) -> Result<(), Fau
     if found == place.guard { Ok(()) } else { Err(Fault::FrameGuard { expected: place.guard, found }) }
 }
 
-/// Gives `work` room for so many stored bytes, of any value.
+/// Passes `work` a buffer of `len` stored bytes with arbitrary content.
 pub(super) fn with_stored<R>(len: usize, work: impl FnOnce(&mut [u8]) -> R) -> R {
-    // Taken out for as long as it is used: a storage may itself read an image on this thread.
+    // Take the buffer out during use: a storage may itself read an image on this thread.
     let mut stored = STORED.take();
     if stored.len() < len {
         stored.resize(len, 0);
@@ -314,12 +315,12 @@ fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found:
 }
 
 impl<'a> Assembly<'a> {
-    /// Nothing is put together yet.
+    /// Begins with no blocks.
     pub fn new(plain: &'a mut [u8], blocks: u32) -> Self {
         Self { plain, held: Held::Nothing, blocks }
     }
 
-    /// Checks the guard of a frame's stored bytes and decodes its blocks to their places.
+    /// Checks the guard of a frame's stored bytes and decodes its blocks into place.
     pub fn frame(
         &mut self,
         stored: &[u8],
@@ -339,7 +340,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn add(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
-        // The frames of a chunk have no block twice: so that all of them cost no more than one does.
+        // No block may occur in two frames of a chunk, so decoding them all costs no more than decoding one.
         let Presence::Partial { mask, .. } = &frame.presence else {
             let Held::Nothing = std::mem::replace(&mut self.held, Held::All) else {
                 return Err(Fault::FrameMask);
@@ -374,8 +375,8 @@ impl Presence {
         }
     }
 
-    /// The digests of all `blocks` blocks of a chunk: of those that a frame holds, which are `held` in
-    /// order, and those that it gives of the others. They must hash to the chunk's id.
+    /// Returns the digests of all `blocks` blocks of a chunk. `held` gives the frame's blocks in order;
+    /// the frame gives the digests of the others. They must hash to the chunk's id.
     pub(super) fn check_id<'a>(
         &self,
         held: impl Iterator<Item = &'a [u8; BLOCK_LEN]>,
@@ -394,7 +395,7 @@ impl Presence {
     }
 }
 
-/// Takes a frame apart; it must hold as much as its locator says.
+/// Parses a frame. It must be whole or partial as its locator says.
 pub(super) fn decode_frame<'a>(
     stored: &'a [u8],
     blocks: u32,
@@ -408,7 +409,7 @@ pub(super) fn decode_frame<'a>(
     }
 }
 
-/// Whether a store says that it has nothing of a chunk, rather than that something is wrong.
+/// Whether a store reports that it holds nothing of a chunk, rather than damage.
 fn is_left_out(error: &Error) -> bool {
     error.is_absent() || matches!(error.fault(), Some(Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }))
 }
@@ -418,7 +419,7 @@ fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
 }
 
 impl Chunk {
-    /// Fails unless the blocks are held in which bytes `start..end` lie.
+    /// Fails unless all blocks of bytes `start..end` are held.
     fn check_held(&self, start: usize, end: usize) -> Result<(), Fault> {
         if self.held().is_none() {
             return Ok(());

@@ -1,12 +1,12 @@
-//! What a commit is about to do, written down before it does it, and how it is undone.
+//! The journal of a commit: its intended changes, written in advance, and the way to undo them.
 //!
-//! The commit happened if all its references are as the journal says: they are published last. One
-//! without references happened if the object `done` is in its stage. Else what it replaced comes back,
-//! and then what it brought goes.
+//! A commit happened if all its references match the journal, since they are published last. A commit
+//! without references happened if its stage contains the object `done`. Otherwise the replaced objects
+//! are restored, and then the new ones removed.
 //!
-//! A journal has its name only once it is whole and durable. So one that is damaged was changed since:
-//! its stage stays, with the copies of what it replaced. A word that is not known comes from a newer
-//! writer: then nothing may be written, since only that one can undo it.
+//! A journal gets its name only when it is complete and durable. A damaged journal was therefore changed
+//! later: its stage stays, with the copies of replaced objects. An unknown word comes from a newer
+//! writer: then nothing may be written, since only a newer version can undo that commit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,50 +21,52 @@ use crate::storage::{Listed, LockMode};
 
 /// The journal's name in a stage.
 pub(super) const JOURNAL: &str = "journal";
-/// The name in a stage of the object that tells that a commit without references happened.
+/// The staged name of the object that marks a commit without references as done.
 pub(super) const DONE: &str = "done";
-/// A journal names a few objects for each pack; beyond this it is not ours.
+/// The maximum length of a journal, in bytes. A journal names a few objects for each pack, so a longer
+/// one is foreign.
 const JOURNAL_LEN_MAX: u64 = 256 << 20;
-/// What begins the staged name of an object that is to come back.
+/// The prefix of the staged names of objects to restore.
 const OLD: &str = "old-";
 
-/// What a commit does.
+/// The changes of a commit.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Journal {
     /// References, with the digests of their objects.
     pub references: Vec<(String, Digest)>,
-    /// Objects that were not there, in the order in which they get their names.
+    /// New objects, in the order of publication.
     pub new: Vec<String>,
-    /// Objects that are replaced, and the staged names of copies of what they were.
+    /// Replaced objects, and the staged names of their old copies.
     pub restore: Vec<(String, String)>,
 }
 
-/// Why a journal cannot be followed.
+/// The reason why a journal cannot be followed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is not whole, or names what no commit names: whoever can write here can write a journal.
+    /// It is incomplete, or has names that no commit publishes: anyone with write access can forge a
+    /// journal.
     Damaged,
-    /// It has a word that this version does not know.
+    /// It contains a word unknown to this version.
     Newer(String),
 }
 
-/// What became of a commit whose writer is dead, or failed.
+/// The outcome of a commit whose writer died or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing of it is left, or it had not begun.
+    /// The commit was undone, or had not begun.
     Undone,
-    /// All of it is there, durably.
+    /// The commit happened, and is durable.
     Happened,
-    /// Nobody knows: its journal is damaged. Nothing was done.
+    /// Unknown, because the journal is damaged. Nothing was changed.
     Unknown,
 }
 
-/// The staged name of the copy of the object that is replaced as number `number`.
+/// Returns the staged name of the old copy of replaced object `number`.
 pub(super) fn old_name(number: usize) -> String {
     format!("{OLD}{number}")
 }
 
-/// Whether this is the name of an object that commits publish.
+/// Whether commits publish objects with this name.
 fn is_published(name: &str) -> bool {
     let folders = [names::PACKS, names::LISTS, names::LOCATORS, names::PAGES, names::MANIFESTS];
     let is_object = |id: &Digest| folders.iter().any(|folder| names::object(folder, id) == name);
@@ -72,7 +74,7 @@ fn is_published(name: &str) -> bool {
 }
 
 impl Journal {
-    /// Lines of a word and names; a digest of them all.
+    /// Encodes the journal as lines of a word and names, followed by their digest.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = String::new();
         let references = self.references.iter().map(|(name, digest)| format!("reference {name} {digest}\n"));
@@ -87,7 +89,7 @@ impl Journal {
         text.into_bytes()
     }
 
-    /// Reads a journal, all of it or nothing.
+    /// Decodes a journal completely or not at all.
     pub fn decode(bytes: &[u8]) -> std::result::Result<Self, Unread> {
         let end = bytes.len().checked_sub(2 * DIGEST_LEN).ok_or(Unread::Damaged)?;
         let text = std::str::from_utf8(bytes).ok().and_then(|text| text.split_at_checked(end));
@@ -144,19 +146,19 @@ fn numbers_in(listed: &[Listed]) -> Vec<u64> {
     numbers
 }
 
-/// The numbers of all writers' folders, of the living and the dead.
+/// Returns the numbers of all writers' folders, of living and dead writers.
 pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
     Ok(numbers_in(&list_tmp(shared)?))
 }
 
-/// Whether this process has told of a stage that it must leave.
+/// Whether this process has warned about a stage that it must leave.
 static IS_ELSEWHERE_TOLD: AtomicBool = AtomicBool::new(false);
 static IS_DAMAGE_TOLD: AtomicBool = AtomicBool::new(false);
 
-/// Clears away what dead writers left: those whose lock is free. The caller holds the store's lock.
+/// Cleans up after dead writers, whose locks are free. The caller must hold the store's lock.
 pub(crate) fn recover(shared: &Shared) -> Result<()> {
     let listed = list_tmp(shared)?;
-    // The header of a store that was being made, which it was under the lock that is held now.
+    // A leftover header of an interrupted store creation, which also held this lock.
     let header = format!("{}/{}", names::TMP, names::STORE);
     if listed.iter().any(|object| object.name == header) {
         let removed = shared.storage.remove(std::slice::from_ref(&header));
@@ -190,8 +192,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// Leaves a stage whose journal is damaged. What its writer published stays, and may be shared with:
-/// so it must last as well as what this process publishes.
+/// Leaves a stage whose journal is damaged. Objects that its writer published stay and may be shared, so
+/// they must become as durable as this process's own objects.
 fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
     if !IS_DAMAGE_TOLD.swap(true, Ordering::Relaxed) {
         tracing::warn!(
@@ -208,7 +210,7 @@ fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
     })
 }
 
-/// The lists that are committed now: nothing that a dead writer had half published.
+/// Returns the lists committed now, without any that a dead writer published halfway.
 pub(crate) fn committed_lists(shared: &Shared) -> Result<Vec<Digest>> {
     let _lock = shared.lock()?;
     recover(shared)?;
@@ -216,20 +218,20 @@ pub(crate) fn committed_lists(shared: &Shared) -> Result<Vec<Digest>> {
     Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
 }
 
-/// How far a commit got, as its journal tells.
+/// The progress of a commit according to its journal.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// It has no journal: nothing was published.
+    /// There is no journal: nothing was published.
     NotBegun,
-    /// It was broken off before its last names.
+    /// The commit was interrupted before its last names.
     BrokenOff(Journal),
-    /// Its last names are there: these.
+    /// The last names exist: these.
     Happened(Vec<String>),
-    /// Its journal is damaged.
+    /// The journal is damaged.
     Unknown,
 }
 
-/// Looks how far a commit got.
+/// Determines the progress of a commit.
 pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
     let name = format!("{folder}/{JOURNAL}");
     let bytes = match read_object(shared.storage.as_ref(), &name, JOURNAL_LEN_MAX) {
@@ -259,14 +261,14 @@ pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
     }))
 }
 
-/// Takes back what a commit published, unless it got as far as its references.
+/// Undoes a commit, unless its references were published.
 fn undo(shared: &Shared, folder: &str) -> Result<Outcome> {
     match standing(shared, folder)? {
         Standing::NotBegun => Ok(Outcome::Undone),
         Standing::Unknown => Ok(Outcome::Unknown),
         Standing::BrokenOff(journal) => roll_back(shared, folder, &journal).map(|()| Outcome::Undone),
         Standing::Happened(names) => {
-            // Its writer may have died before it synced them.
+            // The writer may have died before its sync.
             shared.storage.settle(&names).map_err(|error| {
                 shared.poison();
                 Error::io("sync", format!("the folder of {}", names[0]), error)
@@ -276,12 +278,12 @@ fn undo(shared: &Shared, folder: &str) -> Result<Outcome> {
     }
 }
 
-/// Takes back what a commit published. It can be done again where it was broken off.
+/// Undoes a commit. An interrupted rollback can be repeated.
 pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Result<()> {
     for (name, old) in &journal.restore {
         let staged = format!("{folder}/{old}");
         match shared.storage.open(&staged) {
-            // An undoing that was broken off has brought it back.
+            // An interrupted rollback has already restored it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(StoreError::unopened(staged, error)),
             Ok(_) => {}
@@ -290,7 +292,7 @@ pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Res
         shared.storage.publish(&moved).map_err(|error| Error::io("publish", name, error))?;
         shared.forget_object(name);
     }
-    // References first, then records, then what these name.
+    // References first, then records, then the objects they refer to.
     for name in journal.new.iter().rev() {
         shared
             .storage
@@ -314,9 +316,9 @@ fn happened(shared: &Shared, folder: &str, journal: &Journal) -> Result<bool> {
         match read_object(shared.storage.as_ref(), name, 4096) {
             Ok(bytes) if object_digest(&bytes) == *digest => {}
             Ok(_) => return Ok(false),
-            // Longer than any reference: not the one of this commit.
+            // Longer than any reference, so not the one of this commit.
             Err(error) if error.is_not_found() || error.is_damage() => return Ok(false),
-            // Who cannot read the reference does not know whether the commit happened.
+            // If a reference is unreadable, the outcome is unknown.
             Err(error) => return Err(error),
         }
     }
@@ -329,8 +331,8 @@ pub(super) fn remove_folder(shared: &Shared, folder: &str) -> Result<()> {
     let is_last_part = |name: &str, part: &str| name.rsplit('/').next() == Some(part);
     let remove =
         |names: &[String]| shared.storage.remove(names).map_err(|error| Error::io("clear", folder, error));
-    // The journal goes before what it speaks of, and the lock last, so that a removal that was broken
-    // off is found and finished.
+    // Remove the journal before the objects it names, and the lock last, so that an interrupted removal
+    // is found and finished.
     if let Some(journal) = names().find(|name| is_last_part(name, JOURNAL)) {
         remove(&[journal])?;
     }

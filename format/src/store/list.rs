@@ -1,4 +1,4 @@
-//! A chunk list opened for reading: the ids of its chunks, and where their frames lie.
+//! A chunk list opened for reading: the ids of its chunks, and the places of their frames.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
@@ -17,35 +17,35 @@ use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
 use crate::storage::ReadAt;
 
-/// A list. Its root, its locator's root and their pages are read when they are first needed; no
-/// file is kept open for it, so a store may have any number of lists.
+/// A list. Its root, its locator's root and their pages are read on first use. It keeps no file open, so
+/// a store may have any number of lists.
 #[derive(Debug)]
 pub(crate) struct List {
     shared: Weak<Shared>,
     pub id: Digest,
     pub shape: ListShape,
     root: OnceLock<ListRoot>,
-    /// In the cache of its store.
+    /// The number in its store's cache.
     number: OnceLock<ListNumber>,
     locator: RwLock<Option<Arc<Locator>>>,
 }
 
-/// A list's locator, as it was when it was loaded.
+/// A list's locator, as of its loading.
 #[derive(Debug)]
 pub(crate) struct Locator {
     name: String,
-    /// Under which name its file is kept open: another locator of the list, another name, so that pages
-    /// are never read from another file than the root was.
+    /// The name under which its file is kept open. It includes the digest, so that pages and root always
+    /// come from the same file.
     key: String,
-    /// The names of the packs, each made when it is first needed.
+    /// The names of the packs, each built on first use.
     pack_names: Box<[OnceLock<String>]>,
     pub root: LocatorRoot,
-    /// The digest of the root: other frames, other digest.
+    /// The digest of the root, which changes with the frames.
     pub digest: Digest,
 }
 
 impl List {
-    /// Opens list `id`; its root is read now only if `shape` is not known.
+    /// Opens list `id`. Reads its root now only if `shape` is unknown.
     pub fn open(shared: &Arc<Shared>, id: Digest, shape: Option<ListShape>) -> Result<Self> {
         let root = OnceLock::new();
         let shape = match shape {
@@ -68,18 +68,18 @@ impl List {
         })
     }
 
-    /// Fails unless the root of list `id` and of its locator can be read.
+    /// Fails unless the roots of list `id` and of its locator can be read.
     pub fn check(shared: &Arc<Shared>, id: &Digest) -> Result<()> {
         shared.forget_object(&names::object(names::LISTS, id));
         Self::open(shared, *id, None)?.reload_locator().map(|_| ())
     }
 
-    /// Whether the list is a bundle's.
+    /// Whether the list belongs to a bundle.
     pub fn is_of_bundle(&self) -> bool {
         self.shared().bundle.is_some()
     }
 
-    /// Whether the root was read, and with it the shape is the list's own.
+    /// Whether the root was read, so that the shape is the list's own.
     pub fn is_proved(&self) -> bool {
         self.root.get().is_some()
     }
@@ -92,7 +92,7 @@ impl List {
         self.shared.upgrade().expect("a list is reached through its store only")
     }
 
-    /// A manifest's claim about the list must be the list's own.
+    /// Fails unless a manifest's claim about the shape matches the list.
     pub fn check_shape(&self, claimed: Option<ListShape>) -> Result<()> {
         match claimed {
             Some(claimed) if claimed != self.shape => {
@@ -103,7 +103,7 @@ impl List {
         }
     }
 
-    /// The list's root.
+    /// Returns the list's root.
     pub fn root(&self) -> Result<&ListRoot> {
         if let Some(root) = self.root.get() {
             return Ok(root);
@@ -114,28 +114,28 @@ impl List {
             if error.is_transient() || self.is_of_bundle() {
                 return Err(error);
             }
-            // The list may have been healed since it was opened.
+            // The list may have been healed after it was opened.
             shared.forget_object(&self.object_name());
             load()
         })?;
         Ok(self.root.get_or_init(|| root))
     }
 
-    /// The root in its own bytes: see [`root_bytes`].
+    /// Returns the encoded root: see [`root_bytes`].
     ///
     /// # Errors
-    /// Those of reading it.
+    /// Errors of reading it.
     pub fn root_bytes(&self) -> Result<Bytes> {
         let name = self.object_name();
         root_bytes(self.shared().open_object(&name)?.as_ref(), &name, &self.id, &self.shape)
     }
 
-    /// The number under which its store's cache has its chunks.
+    /// Returns the number of the list in the store's chunk cache.
     pub fn number(&self, cache: &Cache) -> ListNumber {
         *self.number.get_or_init(|| cache.list_number(&self.id))
     }
 
-    /// The id of chunk `chunk`.
+    /// Returns the id of chunk `chunk`.
     pub fn chunk_id(&self, chunk: u64) -> Result<Digest> {
         let page = self.page(chunk / TABLE_PAGE_RECORDS)?;
         let within = (chunk % TABLE_PAGE_RECORDS) as usize * DIGEST_LEN;
@@ -143,7 +143,7 @@ impl List {
         id.map(Digest).ok_or_else(|| self.out_of_list(chunk))
     }
 
-    /// The ids of chunks that are on one page, one after the other.
+    /// Returns the concatenated ids of chunks on one page.
     pub fn chunk_ids(&self, chunks: Range<u64>) -> Result<Bytes> {
         let page = self.page(chunks.start / TABLE_PAGE_RECORDS)?;
         let start = (chunks.start % TABLE_PAGE_RECORDS) as usize * DIGEST_LEN;
@@ -157,7 +157,7 @@ impl List {
         StoreError::corrupt(self.object_name(), 0, fault)
     }
 
-    /// Page `number` of the chunk ids, checked.
+    /// Returns page `number` of the chunk ids, checked.
     pub fn page(&self, number: u64) -> Result<Bytes> {
         let root = self.root()?;
         let index = usize::try_from(number).unwrap_or(usize::MAX);
@@ -168,7 +168,7 @@ impl List {
             let (offset, len) = (first * DIGEST_LEN as u64, records * DIGEST_LEN as u64);
             let (shared, name) = (self.shared(), self.object_name());
             let read = || read_page(shared.open_object(&name)?.as_ref(), &name, offset, len, &expected);
-            // The list may have been replaced by one with more pages since it was opened.
+            // The list may have been replaced by one with more pages.
             match read() {
                 Err(error) if error.is_damage() => {
                     shared.forget_object(&name);
@@ -179,9 +179,8 @@ impl List {
         })
     }
 
-    /// Asks the list's locator. Where that fails for what may be damage, the locator is read anew, by its
-    /// name, and asked once more: frames may have moved since it was loaded, or it was damaged and is
-    /// not any more.
+    /// Calls `ask` with the list's locator. If it fails with possible damage, reloads the locator by name
+    /// and retries once. Frames may have moved since it was loaded, or its damage may have been healed.
     pub fn with_locator<T>(&self, ask: impl Fn(&Arc<Locator>) -> Result<T>) -> Result<T> {
         match ask(&self.locator()?) {
             // A bundle never changes.
@@ -194,8 +193,8 @@ impl List {
         }
     }
 
-    /// Does `work`, which reads by the list's locator, and does it again where that fails and the locator
-    /// turns out to have been replaced since it was loaded.
+    /// Runs `work`, which reads through the list's locator. Repeats it if it fails and the locator was
+    /// replaced since it was loaded.
     pub fn as_it_is_now<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
         let loaded = || self.locator().map(|locator| locator.digest).ok();
         let before = loaded();
@@ -209,22 +208,22 @@ impl List {
         }
     }
 
-    /// The packs that the list's locator names.
+    /// Returns the packs that the list's locator names.
     pub fn packs(&self) -> Result<Vec<Digest>> {
         Ok(self.locator()?.root.packs.clone())
     }
 
-    /// The record of chunk `chunk`.
+    /// Returns the record of chunk `chunk`.
     pub fn record(&self, shared: &Shared, chunk: u64) -> Result<FramePlace> {
         self.with_locator(|locator| locator.record(shared, chunk))
     }
 
-    /// The places of the frames that together hold chunk `chunk`, as the locator is now.
+    /// Returns the places of all frames of chunk `chunk`, reloading the locator on failure.
     pub fn places_now(&self, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
         self.with_locator(|locator| self.places(locator, chunk))
     }
 
-    /// The places of the frames that together hold chunk `chunk`.
+    /// Returns the places of all frames of chunk `chunk`.
     pub fn places(&self, locator: &Locator, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
         let pack = |place: &FramePlace| locator.root.packs.get(place.pack as usize).copied();
         let shared = self.shared();
@@ -233,7 +232,7 @@ impl List {
             .collect()
     }
 
-    /// The same, one after the other.
+    /// Returns the same places one at a time.
     pub fn chain<'a>(
         &'a self,
         shared: &'a Shared,
@@ -241,7 +240,7 @@ impl List {
         chunk: u64,
     ) -> impl Iterator<Item = Result<FramePlace>> + 'a {
         let mut next = Some(chunk);
-        // Each frame has a block that those before it lack, so there are no more than blocks.
+        // Each frame adds at least one block, so the number of blocks bounds the number of frames.
         let mut left = self.shape.blocks_of(chunk);
         std::iter::from_fn(move || {
             let number = next.take()?;
@@ -265,7 +264,7 @@ impl List {
         })
     }
 
-    /// The locator as last loaded.
+    /// Returns the locator as last loaded.
     pub fn locator(&self) -> Result<Arc<Locator>> {
         if let Some(locator) = self.locator.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
             return Ok(locator.clone());
@@ -273,7 +272,7 @@ impl List {
         self.reload_locator()
     }
 
-    /// The locator as it is now: after a collection, frames lie elsewhere.
+    /// Reloads the locator: a collection moves frames.
     pub fn reload_locator(&self) -> Result<Arc<Locator>> {
         let locator = Arc::new(Locator::load(
             &self.shared(),
@@ -289,12 +288,12 @@ impl List {
 impl Locator {
     /// Loads the locator of `list` from the object `name`.
     pub fn load(shared: &Shared, name: String, list: &Digest, shape: &ListShape) -> Result<Self> {
-        // Past the objects that are kept open: this is to be the newest.
+        // Bypass the open-object cache, to read the newest locator.
         let object = shared.open_anew(&name)?;
         let len = object.len();
-        // One read takes the root and mostly the whole of a small locator.
+        // One read covers the root, and usually all of a small locator.
         let guess = (shape.pages() * DIGEST_LEN as u64 + shape.chunks() / 8 + (16 << 10)).min(len);
-        // In a bundle the pages lie elsewhere, or nowhere; what is needed is at hand.
+        // In a bundle the pages are elsewhere or absent, and the root is already in memory.
         let guess = if shared.bundle.is_some() { locator::TRAILER_LEN.min(len) } else { guess };
         let mut tail = read_range(object.as_ref(), &name, len - guess, guess)?;
         let root_len = trailer(&tail, &name, len, LOCATOR_ROOT_LEN_MAX)?;
@@ -324,20 +323,20 @@ impl Locator {
         Ok(Self { name, key, pack_names, root, digest })
     }
 
-    /// Lets go of the file, where it is one of a stage: stages come and go, and their names with them.
+    /// Closes the file of a staged locator: stages, and thus their names, are short-lived.
     pub fn close(&self, shared: &Shared) {
         shared.forget_object(&self.key);
     }
 
-    /// The object that a frame lies in.
+    /// Returns the object that contains a frame.
     pub fn pack_name(&self, place: &FramePlace) -> &str {
         let number = place.pack as usize;
         let make = || names::object(names::PACKS, &self.root.packs.get(number).copied().unwrap_or_default());
-        // Records are checked to name one of the packs.
+        // Decoded records always refer to an existing pack.
         self.pack_names.get(number).map_or("", |name| name.get_or_init(make))
     }
 
-    /// Whether none of the chunks of a page has a frame; such a page need not be there.
+    /// Whether no chunk of a page has a frame. Such a page may be absent.
     pub fn is_empty_page(&self, shared: &Shared, number: u64) -> Result<bool> {
         match self.page(shared, number) {
             Ok(page) => {
@@ -350,7 +349,7 @@ impl Locator {
         }
     }
 
-    /// Record `number`, checked.
+    /// Returns record `number`, checked.
     pub fn record(&self, shared: &Shared, number: u64) -> Result<FramePlace> {
         let page_number = number / TABLE_PAGE_RECORDS;
         let page = self.page(shared, page_number)?;
@@ -376,7 +375,7 @@ impl Locator {
         chunks.try_fold(true, |all, number| Ok(all && whole(number)?))
     }
 
-    /// Page `page_number` of the records, checked.
+    /// Returns page `page_number` of the records, checked.
     fn page(&self, shared: &Shared, page_number: u64) -> Result<Bytes> {
         let outside = || {
             let found = page_number.saturating_mul(TABLE_PAGE_RECORDS);
@@ -391,7 +390,7 @@ impl Locator {
             let len = records * locator::RECORD_LEN as u64;
             let object = match shared.kept_object(&self.key) {
                 Some(object) => object,
-                // The file may be another one by now: then its pages have other digests, or the same.
+                // The file may have been replaced; the digest rejects a page that differs.
                 None => shared.open_anew(&self.name)?,
             };
             read_page(object.as_ref(), &self.name, offset, len, &expected)
@@ -410,7 +409,7 @@ fn read_page(object: &dyn ReadAt, name: &str, offset: u64, len: u64, expected: &
     Err(StoreError::corrupt(name, offset, fault))
 }
 
-/// The root's length, from the eight bytes that end a file of `len` bytes.
+/// Returns the root's length, from the last eight bytes of a file of `len` bytes.
 fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> {
     let truncated = || StoreError::corrupt(name, 0, Fault::Truncated { needed: TRAILER_LEN, found: len });
     let root_len = u64::from_le_bytes(*tail.last_chunk().ok_or_else(truncated)?);
@@ -428,7 +427,7 @@ fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> 
     }
 }
 
-/// The root of list `id` in the object `name`, found by the number that ends it.
+/// Loads the root of list `id` from the object `name`, located by the trailer.
 pub(crate) fn load_root_by_trailer(object: &dyn ReadAt, name: &str, id: &Digest) -> Result<ListRoot> {
     let len = object.len();
     let tail_len = TRAILER_LEN.min(len);
@@ -437,7 +436,7 @@ pub(crate) fn load_root_by_trailer(object: &dyn ReadAt, name: &str, id: &Digest)
     load_root(object, name, id, len - TRAILER_LEN - root_len, root_len)
 }
 
-/// A root in its own bytes, in which a later minor version may say more than is understood here.
+/// Reads the encoded root, which may include fields of a later minor version.
 pub(crate) fn root_bytes(object: &dyn ReadAt, name: &str, id: &Digest, shape: &ListShape) -> Result<Bytes> {
     let offset = shape.root_offset();
     let bytes = read_range(object, name, offset, shape.root_len())?;
@@ -460,7 +459,7 @@ fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListR
     Err(StoreError::corrupt(name, shape.root_offset(), fault))
 }
 
-/// Reads and checks a root of `len` bytes, and the number that ends the file after it.
+/// Reads and checks a root of `len` bytes, and the trailer behind it.
 fn load_root(object: &dyn ReadAt, name: &str, id: &Digest, offset: u64, len: u64) -> Result<ListRoot> {
     let tail = read_range(object, name, offset, len + TRAILER_LEN)?;
     let bytes = tail.slice(..len as usize);

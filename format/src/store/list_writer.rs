@@ -1,4 +1,4 @@
-//! Writing chunk lists and locators: tables of one record a chunk, a page at a time.
+//! Writes chunk lists and locators: tables with one record per chunk, a page at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl TableWriter {
     }
 }
 
-/// A pack that a locator names: one of the store, or one that is being written, by its number.
+/// A pack that a locator refers to: one of the store, or the number of one being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum PackName {
     Known(Digest),
@@ -66,13 +66,13 @@ pub(crate) struct LocatedFrame {
 }
 
 impl LocatedFrame {
-    /// A frame that was just written.
+    /// Returns the location of a frame just written.
     pub fn new(placed: &Placed, partial: bool) -> Self {
         let Placed { pack, offset, len, guard } = *placed;
         Self { pack: PackName::New(pack), offset, len, partial, guard }
     }
 
-    /// A frame that another locator of the store places.
+    /// Returns the location of a frame that another locator of the store places.
     pub fn known(place: &FramePlace, pack: Digest) -> Self {
         let FramePlace { offset, len, partial, guard, .. } = *place;
         Self { pack: PackName::Known(pack), offset, len, partial, guard }
@@ -84,18 +84,18 @@ impl LocatedFrame {
 pub(crate) struct LocatorWriter {
     places: TableWriter,
     chunks: u64,
-    /// Chunks so far.
+    /// The number of chunks so far.
     next: u64,
     packs: Vec<PackName>,
     numbers: HashMap<PackName, u32>,
-    /// Further frames of chunks that have several, and how many of them were written.
+    /// Further frames of chunks with several, and the number of them already written.
     further: Vec<FramePlace>,
     written_further: u64,
     in_part: bool,
 }
 
 impl LocatorWriter {
-    /// A locator of so many chunks; an import does not know how many yet and says none.
+    /// Begins a locator of `chunks` chunks. An import does not know the number yet and passes `None`.
     pub fn begin(stage: &Stage, name: String, chunks: Option<u64>) -> Result<Self> {
         Ok(Self {
             places: TableWriter::begin(stage, name, locator::RECORD_LEN)?,
@@ -109,12 +109,12 @@ impl LocatorWriter {
         })
     }
 
-    /// The frames of the next chunk.
+    /// Adds the frames of the next chunk.
     pub fn chunk(&mut self, stage: &Stage, frames: &[LocatedFrame]) -> Result<()> {
         let mut places: Vec<_> = frames.iter().map(|frame| self.place(frame)).collect();
         self.in_part |= frames.len() != 1 || frames.iter().any(|frame| frame.partial);
         let count = places.len();
-        // The first frame's record is the chunk's; the others hang on it one behind the other.
+        // The first frame's record is the chunk's own; the others are linked behind it.
         for (number, place) in places.iter_mut().enumerate().take(count.saturating_sub(1)) {
             place.next = (self.chunks + self.further.len() as u64 + number as u64) as u32;
         }
@@ -124,12 +124,12 @@ impl LocatorWriter {
         self.places.record(stage, |page| first.encode(page))
     }
 
-    /// So many chunks that have no frame.
+    /// Adds `chunks` chunks without frames.
     pub fn skip(&mut self, stage: &Stage, chunks: u64) -> Result<()> {
         (0..chunks).try_for_each(|_| self.chunk(stage, &[]))
     }
 
-    /// Writes what is buffered and lets go of the room, once all chunks are in.
+    /// Writes and frees the buffers, after all chunks were added.
     pub fn flush(&mut self, stage: &Stage) -> Result<()> {
         for place in std::mem::take(&mut self.further) {
             self.places.record(stage, |page| place.encode(page))?;
@@ -140,7 +140,7 @@ impl LocatorWriter {
         Ok(())
     }
 
-    /// Chunks so far.
+    /// Returns the number of chunks so far.
     pub fn position(&self) -> u64 {
         self.next
     }
@@ -155,7 +155,7 @@ impl LocatorWriter {
         FramePlace { pack, offset, len, partial, next: 0, guard }
     }
 
-    /// Closes the locator of list `list`; `pack_ids` are those of the packs being written.
+    /// Finishes the locator of list `list`. `pack_ids` are the ids of the packs being written.
     pub fn finish(mut self, stage: &Stage, list: Digest, pack_ids: &[Digest]) -> Result<()> {
         self.flush(stage)?;
         let records = self.next + self.written_further;
@@ -190,7 +190,7 @@ pub(crate) struct ListWriter {
     blocks: u64,
 }
 
-/// A list that was written, and the staged names of its object and of its locator's.
+/// A finished list, with the staged names of its object and its locator.
 #[derive(Debug, Clone)]
 pub(crate) struct WrittenList {
     pub id: Digest,
@@ -216,7 +216,7 @@ impl ListWriter {
         self.places.chunk(stage, &[LocatedFrame::new(placed, false)])
     }
 
-    /// Closes the list and its locator; `pack_ids` are those of the pack writer's packs.
+    /// Finishes the list and its locator. `pack_ids` are the ids of the pack writer's packs.
     pub fn finish(mut self, stage: &Stage, pack_ids: &[Digest]) -> Result<WrittenList> {
         let shape = ListShape { chunk_blocks: self.chunk_blocks, blocks: self.blocks };
         self.ids.flush(stage)?;
@@ -229,7 +229,7 @@ impl ListWriter {
     }
 }
 
-/// Writes a list of which only some pages are at hand: absent ones are zeros.
+/// Writes a list of which only some pages are available; absent pages become zeros.
 pub(crate) fn write_list(
     stage: &Stage,
     name: &str,

@@ -1,4 +1,4 @@
-//! A list and locator of the store and those that a commit brings, made into one (spec section 9.2).
+//! Merges the store's list and locator with those of a commit (spec section 9.2).
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -21,35 +21,35 @@ use crate::storage::ReadAt;
 #[derive(Debug, Clone)]
 pub(crate) struct StagedList {
     pub id: Digest,
-    /// Staged name of the list, and of its locator.
+    /// Staged names of the list and of its locator.
     pub list: String,
     pub locator: String,
-    /// For frames that were chosen by what the store lacks: the root digest of the store's locator
-    /// then, or none where it had none. What an import brings holds all its chunks.
+    /// The root digest of the store's locator at the time the missing frames were selected; the inner
+    /// `None` if there was none. The outer `None` means an import, which brings all chunks.
     pub over: Option<Option<Digest>>,
     /// Chunks of the store's own list that are damaged or may be.
     pub suspects: Arc<Runs>,
 }
 
-/// Staged names of what replaces the store's list and locator.
+/// Staged names of the replacements for the store's list and locator.
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
     pub list: Option<String>,
     pub locator: Option<String>,
 }
 
-/// A list as the store has it.
+/// The store's own copy of a list.
 #[derive(Debug)]
 pub(crate) struct OwnList {
     pub list: Arc<List>,
     pub locator: Arc<Locator>,
-    /// Packs that the locator names and that are gone: what is in them is not held.
+    /// Missing packs that the locator refers to; their frames do not count as held.
     pub gone: HashSet<Digest>,
 }
 
 impl OwnList {
-    /// List `id`, opened anew, if the store has it in a state that can be built on; `shape` is that of a
-    /// list that is at hand: with it, the list's own root may be damaged.
+    /// Opens list `id` anew, if the store's copy is usable. With `shape`, taken from another copy of the
+    /// list, the root of the store's own list may be damaged.
     pub fn find(shared: &Arc<Shared>, id: &Digest, shape: Option<ListShape>) -> Result<Option<Self>> {
         let Some((list, locator)) = open_now(shared, id, shape)? else { return Ok(None) };
         let mut gone = HashSet::new();
@@ -64,7 +64,7 @@ impl OwnList {
         Ok(Some(Self { list: Arc::new(list), locator, gone }))
     }
 
-    /// The root digest of the locator that the store has of list `id` now, if it can be built on.
+    /// Returns the root digest of the store's current locator of list `id`, if it is usable.
     pub fn locator_now(
         shared: &Arc<Shared>,
         id: &Digest,
@@ -73,20 +73,20 @@ impl OwnList {
         Ok(open_now(shared, id, shape)?.map(|(_, locator)| locator.digest))
     }
 
-    /// The frames of a chunk.
+    /// Returns the frames of a chunk.
     fn frames(&self, shared: &Shared, chunk: u64) -> Result<Vec<LocatedFrame>> {
         frames_of(shared, &self.list, &self.locator, chunk)
     }
 
-    /// The frames of a chunk that are whole: each was decoded and its chunk id checked. None where the
-    /// list or its locator is damaged here.
+    /// Returns the sound frames of a chunk. Each was decoded and its chunk id checked. Returns none if
+    /// the list or its locator is damaged here.
     fn sound_frames(&self, shared: &Shared, chunk: u64) -> Result<Vec<LocatedFrame>> {
         let sound = self.list.sound_places(shared, &self.locator, chunk)?;
         Ok(sound.iter().map(|(place, pack, _)| LocatedFrame::known(place, *pack)).collect())
     }
 }
 
-/// A list and its locator, read anew; none where they are not there or cannot be built on.
+/// Reads a list and its locator anew; `None` if they are absent or unusable.
 fn open_now(
     shared: &Arc<Shared>,
     id: &Digest,
@@ -105,7 +105,7 @@ fn open_now(
     }
 }
 
-/// Makes one of the store's list and a staged one; `try_number` tells several of one commit apart.
+/// Merges the store's list with a staged one. `try_number` keeps the names of several attempts apart.
 pub(crate) fn merge(
     stage: &Stage,
     shared: &Arc<Shared>,
@@ -128,9 +128,9 @@ pub(crate) fn merge(
     Ok(Merged { list, locator: Some(locator) })
 }
 
-/// A locator with the frames of both; where either holds a chunk whole, that frame alone. Of a chunk
-/// that may be damaged, the new frame is taken if it is whole; else what is found sound of the old ones,
-/// and the new ones. Where there are no new ones, the old ones stay as they are.
+/// Writes a locator with the frames of both. If either holds a chunk whole, only that frame is used. For
+/// a chunk that may be damaged, a whole new frame is preferred; otherwise the sound old frames and the
+/// new ones are combined. Without new frames, the old ones stay unchanged.
 fn merge_locators(
     stage: &Stage,
     shared: &Arc<Shared>,
@@ -170,7 +170,7 @@ fn merge_locators(
     Ok(stage.staged(&name))
 }
 
-/// No frames where a damaged locator cannot tell them.
+/// Returns no frames if a damaged locator cannot provide them.
 fn or_none(frames: Result<Vec<LocatedFrame>>) -> Result<Vec<LocatedFrame>> {
     match frames {
         Err(error) if error.is_damage() => Ok(Vec::new()),
@@ -183,7 +183,7 @@ fn frames_of(shared: &Shared, list: &List, locator: &Locator, chunk: u64) -> Res
 }
 
 impl List {
-    /// The frames of a chunk as a locator that is written may place them; none where it is absent.
+    /// Returns the frames of a chunk in the form for a locator writer; empty if the chunk is absent.
     pub fn located(&self, shared: &Shared, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
         if locator.record(shared, chunk)?.is_absent() {
             return Ok(Vec::new());
@@ -193,8 +193,8 @@ impl List {
     }
 }
 
-/// A list with the pages of both, in the place of the store's; none where the store's is sound and has
-/// all that the other has.
+/// Writes a list with the pages of both, to replace the store's. Returns `None` if the store's list is
+/// sound and lacks no page of the other.
 pub(crate) fn merge_lists(
     stage: &Stage,
     shared: &Arc<Shared>,
@@ -213,7 +213,7 @@ pub(crate) fn merge_lists(
         let mut page = vec![0; records as usize * DIGEST_LEN];
         let offset = number * TABLE_PAGE_RECORDS * DIGEST_LEN as u64;
         match object.read_exact_at(&mut page, offset) {
-            // It was cut.
+            // The list was truncated.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             done => done.map_err(|error| Error::io("read", &name, error))?,
         }

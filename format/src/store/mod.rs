@@ -1,4 +1,4 @@
-//! The store: which names, manifests, pages, lists and frames are committed, and where they lie.
+//! The store: committed names, manifests, pages, lists and frames, and their places.
 //!
 //! ```text
 //! melv.store            what makes the folder a store
@@ -14,25 +14,25 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | [`open`](Store) | opening, creating, and what all handles of a store share |
-//! | `names` | names of objects, of images, as people write them |
+//! | [`open`](Store) | opens and creates stores; state shared by all handles of a store |
+//! | `names` | names of objects; names of images as users write them |
 //! | `refs` | references: resolve, list, set, remove |
 //! | `stage` | a writer's folder |
-//! | `commit`, `plan`, `merge` | the commit that is all or nothing; what it still has to bring; a list that the store has and gets more of |
-//! | `journal` | what a commit is about to do, and how it is undone if its writer dies |
-//! | `writer` | whose a stage is, where its lock alone does not tell |
-//! | `pack_writer`, `list_writer`, `page_writer` | making packs; lists with locators; page files |
+//! | `commit`, `plan`, `merge` | the atomic commit; its remaining work; merging lists |
+//! | `journal` | the intended changes of a commit, and their rollback if its writer dies |
+//! | `writer` | the owner of a stage, if its lock alone is not conclusive |
+//! | `pack_writer`, `list_writer`, `page_writer` | writing packs; lists with locators; page files |
 //! | `list` | a list opened for reading: chunk ids and places |
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
 //! | `carry` | blocks of a chunk as a frame for another store or a bundle |
-//! | [`bundle`](BundleOptions) | a bundle as a store that is only read |
-//! | `place` | errors about objects, told with the place of the store |
+//! | [`bundle`](BundleOptions) | a bundle as a read-only store |
+//! | `place` | adds the store's location to errors about objects |
 //! | `pin` | objects held open while an image is served |
-//! | `scrub` | whether a pack or page file is sound |
-//! | `runs` | numbers as runs |
+//! | `scrub` | checks whether a pack or page file is sound |
+//! | `runs` | sets of numbers as runs |
 //! | `record` | manifest records: opening one, reading its pages |
 //!
-//! The store does not know what an extent or a guest is beyond the pages it hands out.
+//! The store knows nothing about extents or guests beyond the pages it hands out.
 
 mod bundle;
 pub(crate) mod carry;

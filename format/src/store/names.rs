@@ -1,4 +1,4 @@
-//! Names: of objects in the storage, and of images as people write them.
+//! Names of objects in the storage, and of images as users write them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +10,9 @@ use crate::ondisk::reference::is_name;
 
 /// The store's header.
 pub(crate) const STORE: &str = "melv.store";
-/// The lock under which references change and objects are published.
+/// The lock for changing references and publishing objects.
 pub(crate) const LOCK: &str = "lock";
-/// Work in progress, a folder for each writer.
+/// Work in progress, with a folder for each writer.
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const LISTS: &str = "lists";
@@ -23,12 +23,12 @@ pub(crate) const REFS: &str = "refs";
 /// The block index: a cache.
 pub(crate) const INDEX: &str = "index";
 
-/// `folder/digest`.
+/// Returns the name `folder/digest`.
 pub(crate) fn object(folder: &str, id: &Digest) -> String {
     format!("{folder}/{id}")
 }
 
-/// The digest in the last part of an object's name.
+/// Returns the digest in the last part of an object's name.
 pub(crate) fn digest_of(name: &str) -> Option<Digest> {
     name.rsplit('/').next()?.parse().ok()
 }
@@ -36,7 +36,7 @@ pub(crate) fn digest_of(name: &str) -> Option<Digest> {
 const EXPECTED_NAME: &str = "NAME or NAME:TAG of lower-case letters and digits with single . _ - between them, \
                              at most 255 bytes each";
 
-/// `NAME:TAG`, checked.
+/// A checked `NAME:TAG`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RefName {
     name: String,
@@ -44,13 +44,13 @@ pub struct RefName {
 }
 
 impl RefName {
-    /// The part before the colon.
+    /// Returns the part before the colon.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The part after the colon.
+    /// Returns the part after the colon.
     #[must_use]
     pub fn tag(&self) -> &str {
         &self.tag
@@ -65,8 +65,8 @@ impl RefName {
         format!("{name}:{tag}").parse().ok()
     }
 
-    /// A name made from a file's stem: what does not fit becomes a dash, nothing more than one in
-    /// a row; `None` where nothing is left.
+    /// Derives a name from a file's stem. Invalid characters become dashes, and no two separators stay in
+    /// a row. Returns `None` if nothing is left.
     #[must_use]
     pub fn from_stem(stem: &str) -> Option<Self> {
         let mut name = String::new();
@@ -108,23 +108,23 @@ impl FromStr for RefName {
     }
 }
 
-/// An image as a user names it.
+/// A user's reference to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageRef {
-    /// `NAME[:TAG]`, which may also be the first digits of an image id.
+    /// `NAME[:TAG]`, or the first digits of an image id.
     Name(RefName),
     /// `@IMAGE-ID`.
     Id(Digest),
-    /// `@` and the first digits of an image id, as ids are printed.
+    /// `@` and the first digits of a printed image id.
     ShortId(String),
 }
 
-/// Fewest digits of a short image id.
+/// The minimum number of digits of a short image id.
 pub(crate) const PREFIX_DIGITS_MIN: usize = 6;
-/// Digits of an image id.
+/// The number of digits of an image id.
 const ID_DIGITS: usize = 64;
 
-/// Whether these may be the first digits of an image id.
+/// Whether these can be the first digits of an image id.
 pub(crate) fn is_short_id(digits: &str) -> bool {
     (PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&digits.len())
         && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))

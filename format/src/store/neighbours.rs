@@ -1,7 +1,7 @@
-//! Chunks whose frames lie side by side, read by one call.
+//! Reads chunks with adjacent frames in one call.
 //!
-//! What an import brings in order lies in order. Who reads a disk from front to back asks the kernel, or
-//! a server far away, once for many frames.
+//! An import stores chunks in the order it reads them. A sequential read of a disk can therefore fetch
+//! many frames with one system call or one request to a remote server.
 
 use super::errors::StoreErrors;
 use super::frames::{Assembly, with_stored};
@@ -11,22 +11,22 @@ use crate::error::{Result, StoreError};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::locator::FramePlace;
 
-/// Frames that one call reads at most.
+/// The maximum number of frames per call.
 const FRAMES_MAX: usize = 32;
-/// Stored bytes that one call reads at most: they are to be in the processor's own cache when they are
+/// The maximum number of stored bytes per call, so that they are still in the CPU cache when they are
 /// decoded.
 const STORED_BYTES_MAX: u64 = 192 << 10;
 
 impl Shared {
-    /// Fills `out` with whole chunks of `list` from chunk `first` on, past the cache for those that are
-    /// not in it.
+    /// Fills `out` with whole chunks of `list` from chunk `first` on. Bypasses the cache for chunks that
+    /// are not in it.
     pub fn read_whole_chunks(&self, list: &List, first: u64, mut out: &mut [u8]) -> Result<()> {
         let mut chunk = first;
         while !out.is_empty() {
             let (count, bytes) = match self.read_neighbours(list, chunk, out) {
                 Ok(done) if done.0 > 0 => done,
                 Err(error) if !error.is_damage() => return Err(error),
-                // Frames may have moved, or one of them is damaged: alone it is helped or refused.
+                // Frames may have moved, or one may be damaged. Read this chunk alone, to recover or to fail.
                 _ => {
                     let len = plain_len(list, chunk);
                     self.read_whole_chunk(list, chunk, &mut out[..len])?;
@@ -39,8 +39,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Fills the front of `out` with as many whole chunks as one read brings; gives how many, and their
-    /// bytes: none where it would be one alone.
+    /// Fills the front of `out` with as many whole chunks as one read provides. Returns their number and
+    /// their bytes; zero if there would be only one.
     fn read_neighbours(&self, list: &List, first: u64, out: &mut [u8]) -> Result<(u64, usize)> {
         let locator = list.locator()?;
         let mut places = [FramePlace::NONE; FRAMES_MAX];
@@ -67,8 +67,8 @@ impl Shared {
         })
     }
 
-    /// The places of the chunks from `first` on that are each one whole frame, right behind each other,
-    /// not in the cache, and together no longer than `out_len`; gives how many.
+    /// Finds chunks from `first` on that each have one whole frame, are adjacent and uncached, and
+    /// together fit `out_len`. Stores their places and returns their number.
     fn neighbours(
         &self,
         list: &List,
@@ -101,7 +101,7 @@ impl Shared {
     }
 }
 
-/// Bytes of a chunk; none behind the last.
+/// Returns the length of a chunk in bytes; zero behind the last chunk.
 fn plain_len(list: &List, chunk: u64) -> usize {
     if chunk < list.shape.chunks() { list.shape.blocks_of(chunk) as usize * BLOCK_LEN } else { 0 }
 }

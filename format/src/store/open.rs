@@ -1,4 +1,4 @@
-//! Opening and creating a store, and what all its handles share.
+//! Opens and creates stores, and holds the state shared by all handles.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -21,45 +21,46 @@ use crate::ondisk::list::ListShape;
 use crate::ondisk::store_header;
 use crate::storage::{FileStorage, Held, LockMode, ReadAt, Storage};
 
-/// Open packs and page files kept, so that a store of thousands of packs needs few descriptors.
+/// Packs and page files kept open, so that a store of thousands of packs needs few descriptors.
 const OPEN_OBJECTS_MAX: usize = 256;
 
-/// Stores opened by this process so far, and one. It is four bytes in every cached chunk; after four
-/// billion stores it begins again.
+/// The number of the next store opened by this process. It takes four bytes in every cached chunk, and
+/// wraps around after four billion stores.
 static STORES: AtomicU32 = AtomicU32::new(1);
 
-/// How thoroughly frames are checked before their bytes are handed out.
+/// The thoroughness of checks on frames before their bytes are returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum VerifyMode {
-    /// The stored bytes against their guard, and everything the decoder checks: finds accidents.
+    /// Checks the stored bytes against their guard, and all of the decoder's rules: finds accidental
+    /// damage.
     #[default]
     Guard,
-    /// Also the decoded blocks against the chunk id: finds a forger too.
+    /// Also checks the decoded blocks against the chunk id: detects forgery too.
     Full,
 }
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// The cache to use; share one between all stores of a process.
+    /// The cache; share one between all stores of a process.
     pub cache: Cache,
-    /// How frames are checked.
+    /// The checks on frames.
     pub verify: VerifyMode,
-    /// How long to wait for another process's lock.
+    /// The time to wait for another process's lock.
     pub lock_wait: Duration,
-    /// Whether the cache gets chunks that are read whole, too. Who reads a disk once from front to back
-    /// is better off without; a server's next client may read what this one did.
+    /// Whether whole-chunk reads also fill the cache. Leave it off for one sequential pass; turn it on in
+    /// a server, where another client may read the same data.
     pub keep_whole_chunks: bool,
-    /// Whether writers that another machine began, and those whose journal is damaged, are taken for
-    /// dead and cleared away. Only right where nobody else writes to the store.
+    /// Whether writers on another machine, and those with a damaged journal, count as dead and are
+    /// cleaned up. Only safe if no other process writes to the store.
     pub break_locks: bool,
-    /// Whether a store that another user owns, who is not root, is treated as this user's own. Else it is
-    /// read with [`VerifyMode::Full`], and not written.
+    /// Whether a store owned by another non-root user is treated as this user's own. Otherwise it is read
+    /// with [`VerifyMode::Full`] and never written.
     pub trust_owner: bool,
 }
 
 impl Default for StoreOptions {
-    /// A cache of 64 MiB of its own, guards, and 30 seconds.
+    /// Uses a separate cache of 64 MiB, guard checks, and a lock wait of 30 seconds.
     fn default() -> Self {
         Self {
             cache: Cache::new(CACHE_BYTES_DEFAULT),
@@ -72,16 +73,16 @@ impl Default for StoreOptions {
     }
 }
 
-/// An open store. Clones are handles of the same one; all methods may be called from many threads.
+/// An open store. Clones are handles of the same store. All methods are thread-safe.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// An object that is held open, and by how many it is needed.
+/// An object held open, and its number of users.
 type Pinned = (Arc<dyn ReadAt>, usize);
 
-/// What all handles of one opened store share.
+/// The state shared by all handles of one opened store.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub storage: Arc<dyn Storage>,
@@ -90,19 +91,19 @@ pub(crate) struct Shared {
     pub lock_wait: Duration,
     pub keep_whole_chunks: bool,
     pub break_locks: bool,
-    /// Which of the stores that this process opened.
+    /// The store's number within this process.
     pub number: NonZeroU32,
     lists: Mutex<HashMap<Digest, Arc<List>>>,
     objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
-    /// Objects of images that are served.
+    /// Objects of images being served.
     pinned: Mutex<HashMap<String, Pinned>>,
     poisoned: AtomicBool,
-    /// The user who owns the store, where that is one who is not trusted.
+    /// The user who owns the store, if untrusted.
     foreign_owner: Option<u32>,
     writer_mask: u32,
-    /// Where a bundle's bases are; `Some` also for a bundle without any.
+    /// The bundle's bases; `Some` even for a bundle without any.
     pub bundle: Option<Bundle>,
-    /// Bytes of the header, where this handle made the store: its first import counts them.
+    /// The length of the header in bytes if this handle created the store; its first import counts it.
     made_bytes: AtomicU64,
 }
 
@@ -110,7 +111,7 @@ impl Store {
     /// Opens the store in `storage`.
     ///
     /// # Errors
-    /// [`StoreError::NoStore`] where there is none, [`BlockError::Unsupported`](crate::BlockError::Unsupported) where it needs a newer melv.
+    /// [`StoreError::NoStore`] if there is none, [`BlockError::Unsupported`](crate::BlockError::Unsupported) if it needs a newer melv.
     pub fn open(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
         Self::open_shared(Arc::new(storage), options)
     }
@@ -123,16 +124,16 @@ impl Store {
         Self::open(FileStorage::new(path.as_ref()), options)
     }
 
-    /// Opens the store in `storage`, making it first where there is none and nothing else.
+    /// Opens the store in `storage`, or creates it if the storage is empty.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`StoreError::NoStore`] also where the place holds other things.
+    /// As [`Store::open`]; also [`StoreError::NoStore`] if the storage holds other objects.
     pub fn create(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
         match Self::open_shared(storage.clone(), options.clone()) {
             Err(error) if error.kind() == ErrorKind::NoStore => {
                 let made_bytes = make_store(storage.as_ref(), options.lock_wait)?;
-                // Made here and now: a file system that gives what is made to somebody else changes nothing.
+                // This process just created the store, even if the file system assigns another owner.
                 let trust_owner = options.trust_owner || made_bytes > 0;
                 let store = Self::open_shared(storage, StoreOptions { trust_owner, ..options })?;
                 store.shared.made_bytes.store(made_bytes, Ordering::SeqCst);
@@ -142,12 +143,12 @@ impl Store {
         }
     }
 
-    /// Opens the store in the folder `path`, making it where there is none.
+    /// Opens the store in the folder `path`, or creates it.
     ///
     /// # Errors
     /// As [`Store::create`].
     pub fn create_folder(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
-        // Looked at before anything is written there, and without walking all of it.
+        // Check before writing anything, and without walking the whole folder.
         let folder = FileStorage::new(path.as_ref());
         let ours = [names::STORE, names::LOCK, names::TMP];
         let foreign =
@@ -167,7 +168,7 @@ impl Store {
         Self::open_with(storage, options, None)
     }
 
-    /// Opens a store, or what a bundle shows as one.
+    /// Opens a store, or a bundle presented as one.
     pub(super) fn open_with(
         storage: Arc<dyn Storage>,
         options: StoreOptions,
@@ -202,13 +203,13 @@ impl Store {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The storage that holds this store.
+    /// Returns the storage that holds this store.
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.shared.storage
     }
 
-    /// The cache that this store's images use.
+    /// Returns the cache that this store's images use.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.shared.cache
@@ -224,7 +225,7 @@ impl Store {
 }
 
 impl Shared {
-    /// Whether the store's header still has its name.
+    /// Fails unless the store's header still exists.
     pub fn check_is_there(&self) -> Result<()> {
         match self.storage.open(names::STORE) {
             Ok(_) => Ok(()),
@@ -236,7 +237,7 @@ impl Shared {
     }
 }
 
-/// Makes the header of a new store in a place that holds nothing else; gives the bytes written.
+/// Creates the header of a new store in an otherwise empty place. Returns the bytes written.
 fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
     let _lock = take_lock(storage, wait)?;
     let listed = storage.list("").map_err(|error| Error::io("list", storage.place(), error))?;
@@ -273,7 +274,7 @@ fn take_lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn Held>> {
     })
 }
 
-/// Reads all of a small object.
+/// Reads a small object whole.
 pub(crate) fn read_object(storage: &dyn Storage, name: &str, len_max: u64) -> Result<Bytes> {
     let object = storage.open(name).map_err(|error| StoreError::unopened(name, error))?;
     if object.len() > len_max {
@@ -283,7 +284,7 @@ pub(crate) fn read_object(storage: &dyn Storage, name: &str, len_max: u64) -> Re
     read_range(object.as_ref(), name, 0, object.len())
 }
 
-/// Reads a range of an object that is known to have it or is checked to.
+/// Reads a range of an object, and checks that the object is long enough.
 pub(crate) fn read_range(object: &dyn ReadAt, name: &str, offset: u64, len: u64) -> Result<Bytes> {
     let needed = offset.saturating_add(len);
     if needed > object.len() {
@@ -297,17 +298,17 @@ pub(crate) fn read_range(object: &dyn ReadAt, name: &str, offset: u64, len: u64)
 }
 
 impl Shared {
-    /// Takes the lock under which references change.
+    /// Takes the lock for changing references.
     pub fn lock(&self) -> Result<Box<dyn Held>> {
         take_lock(self.storage.as_ref(), self.lock_wait)
     }
 
-    /// The store that has the bases of this bundle, and their records.
+    /// Returns the store with this bundle's bases, and their records.
     pub fn bases(&self) -> Option<(&Arc<Self>, &[super::record::Record])> {
         self.bundle.as_ref()?.bases()
     }
 
-    /// Fails where this handle must not write.
+    /// Fails if this handle must not write.
     pub fn check_writable(&self) -> Result<()> {
         if self.bundle.is_some() {
             return Err(StoreError::ReadOnly { object: self.storage.place() }.into());
@@ -325,23 +326,23 @@ impl Shared {
         Ok(())
     }
 
-    /// The bytes that making the store took, once.
+    /// Returns the bytes written to create the store, once.
     pub fn take_made_bytes(&self) -> u64 {
         self.made_bytes.swap(0, Ordering::SeqCst)
     }
 
-    /// After a failed sync nobody knows what is on the disk: no more writes through this handle.
+    /// Forbids further writes through this handle: after a failed sync the state of the disk is unknown.
     pub fn poison(&self) {
         self.poisoned.store(true, Ordering::SeqCst);
     }
 
-    /// An object for reading, from the few that are kept open.
+    /// Opens an object for reading, or returns it from the open-object cache.
     pub fn open_object(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
         self.open_checked(name, 0, |_| Ok(()))
     }
 
-    /// An object for reading, from the few that are kept open; its first `head_len` bytes are
-    /// checked when it is opened.
+    /// Opens an object for reading, or returns it from the open-object cache. Checks its first `head_len`
+    /// bytes when opening it.
     pub fn open_checked(
         &self,
         name: &str,
@@ -360,26 +361,26 @@ impl Shared {
         Ok(object)
     }
 
-    /// An object for reading that something which was read has named, as it is now.
+    /// Opens an object in its current state. Another object refers to this one, so its absence is damage.
     pub fn open_anew(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
         self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
-            // Removed while it is served.
+            // Removed while being served.
             (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
             (std::io::ErrorKind::NotFound, None) => Err(StoreError::corrupt(name, 0, Fault::Missing)),
             _ => Err(StoreError::unopened(name, error)),
         })
     }
 
-    /// An object that is kept open.
+    /// Returns an object from the open-object cache.
     pub fn kept_object(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
         self.objects().get(name).cloned()
     }
 
-    /// Keeps an object open under `name`, for a while.
+    /// Adds an object to the open-object cache under `name`.
     pub fn keep_object(&self, name: &str, object: Arc<dyn ReadAt>) {
         let mut objects = self.objects();
         if objects.len() >= OPEN_OBJECTS_MAX {
-            // Which ones go matters little: what is open is a convenience, not a cache of content.
+            // The choice hardly matters: this caches descriptors, not content.
             let mut keep = false;
             objects.retain(|_, _| {
                 keep = !keep;
@@ -389,12 +390,12 @@ impl Shared {
         objects.insert(name.into(), object);
     }
 
-    /// Lets go of an object that may have been replaced.
+    /// Closes an object that may have been replaced.
     pub fn forget_object(&self, name: &str) {
         self.objects().remove(name);
     }
 
-    /// Lets go of all lists, so that they are looked at as they are now.
+    /// Drops all cached lists, so that later reads see their current state.
     pub fn forget_lists(&self) {
         let known: Vec<Digest> = {
             let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
@@ -403,7 +404,7 @@ impl Shared {
         known.iter().for_each(|id| self.forget_list(id));
     }
 
-    /// Lets go of a list that may have been replaced by one that holds more.
+    /// Drops a list that may have been replaced by a fuller one.
     pub fn forget_list(&self, id: &Digest) {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.forget_object(&names::object(names::LISTS, id));
@@ -413,20 +414,20 @@ impl Shared {
         self.pins().get(name).map(|(object, _)| object.clone())
     }
 
-    /// Holds an object open until [`Shared::unpin_object`] was called as often as this.
+    /// Holds an object open until a matching call of [`Shared::unpin_object`].
     pub fn pin_object(&self, name: &str) -> Result<()> {
         if let Some((_, users)) = self.pins().get_mut(name) {
             *users += 1;
             return Ok(());
         }
-        // What may be replaced is pinned as it is now.
+        // Open replaceable objects anew, to pin their current state.
         let never_moved = [names::PACKS, names::PAGES].iter().any(|folder| name.starts_with(folder));
         let object = if never_moved { self.open_object(name)? } else { self.open_anew(name)? };
         self.pins().entry(name.into()).or_insert((object, 0)).1 += 1;
         Ok(())
     }
 
-    /// Ends what one [`Shared::pin_object`] began.
+    /// Reverts one [`Shared::pin_object`].
     pub fn unpin_object(&self, name: &str) {
         let mut pins = self.pins();
         if let Some((_, users)) = pins.get_mut(name) {
@@ -445,7 +446,7 @@ impl Shared {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The list `id`; `shape` is what a manifest says of it, if one is at hand.
+    /// Returns list `id`. `shape` is a manifest's claim about it, if available.
     pub fn list(self: &Arc<Self>, id: &Digest, shape: Option<ListShape>) -> Result<Arc<List>> {
         let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lists().get(id).cloned();
@@ -454,7 +455,7 @@ impl Shared {
                 list.check_shape(shape)?;
                 return Ok(list);
             }
-            // So far the shape is what a manifest claims; another claim is settled by the root.
+            // The shape is only a manifest's claim so far; the root settles a differing claim.
             Some(list) if shape == Some(list.shape) => return Ok(list),
             Some(_) => {
                 let list = Arc::new(List::open(self, *id, None)?);

@@ -1,5 +1,5 @@
-//! Writing packs: frames in order, a new pack whenever one is full, each synced behind the
-//! writer's back while the next frames are made.
+//! Writes packs: frames in order, with a new pack whenever one is full. A background thread syncs each
+//! pack while the next frames are made.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -15,12 +15,12 @@ use crate::limits::{PACK_FRAMES_MAX, PACK_LEN_TARGET};
 use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord};
 use crate::storage::Append;
 
-/// Frames are handed to the storage in pieces of this size.
+/// The size of writes to the storage, in bytes.
 const BUFFER_LEN: usize = 256 << 10;
-/// The storage is told to begin writing to its medium after so many bytes.
+/// The number of bytes after which a background sync begins.
 const SYNC_EVERY_BYTES: u64 = 16 << 20;
 
-/// Where a frame was put: the pack by its number among those of this writer.
+/// The place of a frame. The pack is a number among this writer's packs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placed {
     pub pack: u32,
@@ -34,9 +34,9 @@ pub(crate) struct Placed {
 pub(crate) struct PackWriter<'a> {
     stage: &'a Stage,
     current: Option<Current>,
-    /// Ids of the finished packs, by number.
+    /// The ids of the finished packs, by number.
     finished: Vec<Digest>,
-    /// The number in the stage of the first one.
+    /// The number of the first pack within the stage.
     first: u32,
     moves: Moves,
     syncer: Syncer,
@@ -49,7 +49,7 @@ struct Current {
     object: Arc<dyn Append>,
     buffer: Vec<u8>,
     records: Vec<FrameRecord>,
-    /// Where the next frame goes.
+    /// The offset of the next frame.
     offset: u64,
     synced: u64,
 }
@@ -109,7 +109,7 @@ impl<'a> PackWriter<'a> {
         Ok(())
     }
 
-    /// A writer for further packs of the same stage.
+    /// Returns a writer for further packs of the same stage.
     pub fn after(&self) -> Self {
         let open = u32::from(self.current.is_some());
         Self { first: self.first + self.finished.len() as u32 + open, ..Self::new(self.stage) }
@@ -127,7 +127,7 @@ impl<'a> PackWriter<'a> {
 impl Current {
     fn begin(stage: &Stage, number: u32) -> Result<Self> {
         let name = format!("pack-{number}");
-        // Not `create`: the syncer takes care of packs.
+        // Not `create`: the syncer handles packs.
         let object = stage.create_cache(&name)?;
         let buffer = pack::encode_head();
         Ok(Self { name, object, buffer, records: Vec::new(), offset: FRAMES_OFFSET, synced: 0 })
@@ -142,13 +142,13 @@ impl Current {
 
 type SyncResult = std::result::Result<(), (String, std::io::Error)>;
 
-/// A thread that syncs what it is told to, so that the medium works while frames are made.
+/// A background thread for syncs, so that the medium works while frames are made.
 #[derive(Debug)]
 struct Syncer {
     shared: Arc<Shared>,
     jobs: Option<Sender<(String, Arc<dyn Append>)>>,
     thread: Option<JoinHandle<SyncResult>>,
-    /// The first failure of syncing here, where no thread could be had.
+    /// The first failed sync on the calling thread, used if no thread could be started.
     failed: SyncResult,
 }
 
@@ -160,7 +160,7 @@ impl Syncer {
     fn sync(&mut self, object: &Arc<dyn Append>, name: &str) {
         if self.jobs.is_none() {
             let (jobs, queue) = channel::<(String, Arc<dyn Append>)>();
-            // Ends at the first failure: what comes after it is not worth waiting for.
+            // Stop at the first failure: later syncs no longer matter.
             let work = move || {
                 queue.iter().try_for_each(|(name, object)| object.sync().map_err(|error| (name, error)))
             };
@@ -169,15 +169,15 @@ impl Syncer {
             }
         }
         match &self.jobs {
-            // The thread is gone only after a failure, which `finish` reports.
+            // The thread ends early only after a failure, which `finish` reports.
             Some(jobs) => drop(jobs.send((name.into(), object.clone()))),
             None if self.failed.is_ok() => self.failed = object.sync().map_err(|error| (name.into(), error)),
             None => {}
         }
     }
 
-    /// Waits for all syncs. Whoever asks, and for whatever reason: once one has failed, the handle
-    /// writes no more.
+    /// Waits for all syncs. If any failed, forbids further writes through the handle, even if the caller
+    /// ignores the result.
     fn finish(&mut self) -> SyncResult {
         self.jobs = None;
         let failed = std::mem::replace(&mut self.failed, Ok(()));

@@ -1,4 +1,4 @@
-//! Writing a page file: map and span pages of one commit, back to back.
+//! Writes a page file: map and span pages of one commit, back to back.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::storage::Append;
 
 const NAME: &str = "pages";
 
-/// Writes pages; the file is made with the first one.
+/// Writes pages. The first page creates the file.
 #[derive(Debug)]
 pub(crate) struct PageWriter<'a> {
     stage: &'a Stage,
     object: Option<Arc<dyn Append>>,
     offset: u64,
-    /// Of all bytes so far.
+    /// The hash of all bytes so far.
     bytes: Hasher,
 }
 
@@ -26,14 +26,14 @@ impl<'a> PageWriter<'a> {
         Self { stage, object: None, offset: HEADER_LEN as u64, bytes: Hasher::object() }
     }
 
-    /// Appends a page in its stored form and gives its offset in the file.
+    /// Appends a page in its stored form and returns its offset in the file.
     pub fn page(&mut self, bytes: &[u8]) -> Result<u64> {
         let object = match &self.object {
             Some(object) => object,
             None => {
                 let object = self.stage.create(NAME)?;
                 let mut head = Vec::new();
-                // Pages are found by the manifests' places, so the length need not be known here.
+                // Manifests give the places of pages, so the length need not be known here.
                 header::encode(Kind::PageFile, 0, &mut head);
                 self.stage.append(object.as_ref(), NAME, &head)?;
                 self.bytes.update(&head);
@@ -47,7 +47,7 @@ impl<'a> PageWriter<'a> {
         Ok(offset)
     }
 
-    /// Closes the file and gives its id, the digest of its bytes; `None` without pages.
+    /// Finishes the file and returns its id, the digest of its bytes; `None` without pages.
     pub fn finish(self, moves: &mut Moves) -> Option<Digest> {
         self.object?;
         let id = self.bytes.finish();

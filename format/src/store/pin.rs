@@ -1,4 +1,4 @@
-//! Objects that are held open, so that they can be read after they were removed.
+//! Objects held open, so that they remain readable after removal.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::open::Shared;
 use super::record::Record;
 use crate::error::Result;
 
-/// What an image needs of its store, held open for as long as this lives: about one descriptor for 64 MiB
-/// stored, shared by all images that need the same object.
+/// Holds open all objects that an image needs: about one descriptor per 64 MiB stored. Images that need
+/// the same object share it.
 #[derive(Debug)]
 pub struct Pin {
     shared: Arc<Shared>,
@@ -20,10 +20,10 @@ impl Pin {
     /// Holds open all objects that reading the image of `record` may need.
     ///
     /// # Errors
-    /// Damage of a list's locator; objects that are missing.
+    /// Damage of a list's locator; missing objects.
     pub(crate) fn of(shared: &Arc<Shared>, record: &Record) -> Result<Self> {
         let mut pin = Self { shared: shared.clone(), names: BTreeSet::new() };
-        // What a bundle holds is in one file, which is open already.
+        // A bundle is one file, which is already open.
         if shared.bundle.is_some() {
             return Ok(pin);
         }

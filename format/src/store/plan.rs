@@ -1,8 +1,8 @@
-//! What a commit still has to bring: equal content has equal names, so the store may have some of it
-//! already. What is there is kept if it is sound (spec section 9.4), else replaced.
+//! Determines the remaining work of a commit. Equal content has equal names, so the store may already
+//! have parts of it. Sound objects are kept (spec section 9.4), others replaced.
 //!
-//! Most of this is found out before the store's lock is taken, for lists may be long and packs large.
-//! Under the lock it is seen whether that is still so.
+//! Most of this happens before the store's lock is taken, because lists may be long and packs large. A
+//! check under the lock confirms the result.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,10 +19,10 @@ use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::ondisk::list::ListShape;
 
-/// What was found out before the lock was taken.
+/// The findings before the lock was taken.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// One for each list of the publication.
+    /// One entry for each list of the publication.
     lists: Vec<PreparedList>,
     /// Packs and page files that were in the store, by name, and whether they were sound.
     objects: BTreeMap<String, bool>,
@@ -31,20 +31,20 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 struct PreparedList {
     shape: ListShape,
-    /// The root digest of the locator that the store had of it then.
+    /// The root digest of the store's locator of this list at that time.
     over: Option<Digest>,
     bring: Merged,
-    /// The packs that the locator names which is brought.
+    /// The packs that the new locator refers to.
     packs: BTreeSet<Digest>,
-    /// Those that were gone then: nobody expects them.
+    /// The packs already missing at that time; nothing depends on them.
     gone: HashSet<Digest>,
 }
 
 impl Stage {
-    /// Puts staged objects, group by group, in the places of what is not sound, or into free ones: without a
-    /// journal, for each of them lets everything be read that could be read before. Gives the bytes by
-    /// which the store grew; none where the store's locator of `list` is another one than `over` by now,
-    /// and nothing was done. The caller holds the store's lock, and synced the objects.
+    /// Publishes staged objects, group by group, replacing unsound objects or filling free names. No
+    /// journal is needed: everything readable before stays readable. Returns the growth of the store in
+    /// bytes, or `None` if the store's locator of `list` is no longer `over` and nothing
+    /// was done. The caller must hold the store's lock and have synced the objects.
     pub fn replace(
         &self,
         list: &Digest,
@@ -68,7 +68,7 @@ impl Stage {
         Ok(Some(u64::saturating_sub(grown, old)))
     }
 
-    /// Looks at what the store has of a publication, and makes one of lists that both have.
+    /// Compares a publication with the store, and merges lists that both have.
     pub(super) fn prepare(&self, publication: &Publication) -> Result<Prepared> {
         let lists = publication.lists.iter().map(|staged| self.prepare_list(staged, 0));
         let lists = lists.collect::<Result<_>>()?;
@@ -107,7 +107,7 @@ impl Stage {
         Ok(PreparedList { shape, over: own.map(|own| own.locator.digest), bring, packs, gone })
     }
 
-    /// Whether a pack or page file that is there is sound. Of packs, `frames` says whether they are read,
+    /// Whether an existing pack or page file is sound. `frames` tells whether to read the frames of packs
     /// too.
     fn is_sound(&self, name: &str, frames: bool) -> Result<bool> {
         let look = || -> Result<bool> {
@@ -124,8 +124,8 @@ impl Stage {
         }
     }
 
-    /// What is not in the store yet, or is there and not sound. Fails where something that the images
-    /// need is not there. The caller holds the store's lock.
+    /// Finds objects that the store lacks or has damaged. Fails if an object that the images need is
+    /// missing. The caller must hold the store's lock.
     pub(super) fn still_missing(&self, publication: &Publication, prepared: Prepared) -> Result<Plan> {
         let mut plan = Plan::default();
         for moved in &publication.records {
@@ -140,7 +140,7 @@ impl Stage {
         self.objects_missing(publication, &packs, &prepared.objects, &mut plan)?;
         let is_brought = |name: &String| publication.objects.iter().any(|(_, to)| to == name);
         for pack in packs.difference(&gone) {
-            // Frames that were found in the store and are gone now.
+            // Frames found in the store have vanished since.
             let name = names::object(names::PACKS, pack);
             if !is_brought(&name) && !self.is_there(&name)? {
                 return Err(StoreError::Conflict { object: name }.into());
@@ -161,8 +161,8 @@ impl Stage {
         Ok(plan)
     }
 
-    /// Lists that the store lacks, or lacks parts of; gives the packs that their locators name, and those that
-    /// were gone before.
+    /// Adds lists that the store lacks in whole or in part. Returns the packs that their locators refer
+    /// to, and those that were already missing.
     fn lists_missing(
         &self,
         publication: &Publication,
@@ -171,7 +171,7 @@ impl Stage {
     ) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
         let (mut packs, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for (staged, mut list) in publication.lists.iter().zip(prepared) {
-            // Another writer may have been quicker.
+            // Another writer may have committed first.
             if OwnList::locator_now(&self.shared, &staged.id, Some(list.shape))? != list.over {
                 list = self.prepare_list(staged, 1)?;
             }
@@ -184,7 +184,7 @@ impl Stage {
         Ok((packs, gone))
     }
 
-    /// Packs that locators name; page files.
+    /// Adds packs that locators refer to, and page files.
     fn objects_missing(
         &self,
         publication: &Publication,
@@ -194,8 +194,8 @@ impl Stage {
     ) -> Result<()> {
         for moved in &publication.objects {
             let is_pack = moved.1.starts_with(names::PACKS);
-            // A pack that no locator will name is not needed: another writer brought its chunks.
-            // Nor are pages of images that are here already.
+            // A pack without a reference in a locator is not needed: another writer brought its chunks.
+            // Neither are pages of images that exist already.
             let wanted = match names::digest_of(&moved.1) {
                 Some(id) if is_pack => packs.contains(&id),
                 _ => !plan.records.is_empty(),
@@ -207,7 +207,7 @@ impl Stage {
             let is_kept = self.is_there(&moved.1)?
                 && match looked_at.get(&moved.1) {
                     Some(was_sound) => *was_sound,
-                    // It was written just now, by another: its frames are not read again.
+                    // Another writer just wrote it, so its frames are not read again.
                     None => self.is_sound(&moved.1, false)?,
                 };
             if !is_kept {

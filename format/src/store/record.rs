@@ -1,4 +1,4 @@
-//! Manifest records opened for reading, and the pages that they place.
+//! Manifest records opened for reading, and the pages they place.
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,9 +23,9 @@ use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::ondisk::record::{HEAD_LEN, PagePlace, Places, RecordHead};
 
-/// What is read of a record at once, before its lengths are known: mostly all of it.
+/// The length of the first read of a record, before its lengths are known; it usually covers everything.
 const FIRST_READ_LEN: u64 = 64 << 10;
-/// A span root up to so long is kept if it came with the first read.
+/// The maximum length of a span root that is kept from the first read, in bytes.
 const SPAN_ROOT_KEPT_LEN: usize = 4 << 10;
 
 /// One of an image's two trees.
@@ -37,7 +37,7 @@ pub(crate) enum Tree {
     Span,
 }
 
-/// An image's record: its manifest, its map root, and where its pages lie.
+/// An image's record: its manifest, its map root, and the places of its pages.
 #[derive(Debug)]
 pub(crate) struct Record {
     shared: Arc<Shared>,
@@ -51,10 +51,10 @@ pub(crate) struct Record {
     /// log2 of the blocks of a leaf.
     pub leaf_bits: u8,
     span_root: OnceLock<Vec<Entry>>,
-    /// Leaves by slot of the root, those that the cache lets this image keep: a hot read then asks
-    /// nothing of the cache but its chunk.
+    /// Leaves that the cache lets this image keep, by slot of the root. A hot read then needs only its
+    /// chunk from the cache.
     leaves: Box<[OnceLock<KeptLeaf>]>,
-    /// The lists that the manifest names, in its order, opened when they are first needed.
+    /// The manifest's lists, in its order, opened on first use.
     lists: Box<[OnceLock<Arc<List>>]>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 struct KeptLeaf {
     leaf: Kept<SearchableLeaf>,
-    /// Where in the manifest the leaf's lists are; past its end those that it does not name.
+    /// The positions of the leaf's lists in the manifest; out of range for lists it does not name.
     lists: Box<[u32]>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct LeafOf<'a> {
 }
 
 impl Record {
-    /// Opens the record of image `id`: at most two reads.
+    /// Opens the record of image `id` with at most two reads.
     pub fn open(shared: &Arc<Shared>, id: Digest) -> Result<Self> {
         let name = names::object(names::MANIFESTS, &id);
         let object = shared.storage.open(&name).map_err(|error| match error.kind() {
@@ -109,7 +109,7 @@ impl Record {
         )
         .map_err(|fault| StoreError::corrupt(&name, head.map_root_offset(), fault))?;
         let (span_root, shared) = (OnceLock::new(), shared.clone());
-        // A small one mostly came along. If it is damaged, whoever needs it is told.
+        // A small root usually came along. If it is damaged, its first use reports that.
         let (from, len) = (head.span_root_offset() as usize, head.span_root_len as usize);
         let bytes = front.get(from..from + len).filter(|bytes| bytes.len() <= SPAN_ROOT_KEPT_LEN);
         if let Some(bytes) = bytes
@@ -123,8 +123,8 @@ impl Record {
         Ok(Self { shared, name, head, id, manifest, places, map_root, leaf_bits, span_root, leaves, lists })
     }
 
-    /// Fails unless the record of image `id` is sound, its page files among it, and the roots of its
-    /// lists and of their locators can be read.
+    /// Fails unless the record of image `id` and its page files are sound. The roots of its lists and of
+    /// their locators must be readable too.
     pub fn check(shared: &Arc<Shared>, id: Digest) -> Result<()> {
         let record = Self::open(shared, id)?;
         record.span_root()?;
@@ -135,8 +135,8 @@ impl Record {
         record.manifest.lists.iter().try_for_each(|list| List::check(shared, &list.id))
     }
 
-    /// The span root: the leaves that are not all zeros, with the digests of their span pages. One that is
-    /// large is read when it is first asked for.
+    /// Returns the span root: the leaves that are not all zeros, with the digests of their span pages. A
+    /// large root is read on first use.
     pub fn span_root(&self) -> Result<&[Entry]> {
         if let Some(root) = self.span_root.get() {
             return Ok(root);
@@ -147,18 +147,18 @@ impl Record {
 
     fn read_span_root(&self) -> Result<Vec<Entry>> {
         let offset = self.head.span_root_offset();
-        // Opened again: an image keeps no file open, so that any number of them can be.
+        // Opened again: images keep no files open, so their number is unlimited.
         let object = self.shared.open_anew(&self.name)?;
         let bytes = read_range(object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
         decode_span_root(&self.manifest, &bytes, self.places.span.len())
             .map_err(|fault| StoreError::corrupt(&self.name, offset, fault))
     }
 
-    /// The manifest, the map root and the span root in their own bytes. A later minor version may say more in them
-    /// than is understood here, and their digests cover all of it: encoded anew they would be others.
+    /// Returns the encoded manifest, map root and span root. A later minor version may store more in
+    /// them, and their digests cover all of it, so encoding them again would change the digests.
     ///
     /// # Errors
-    /// Those of reading the record again, and damage that came to it meanwhile.
+    /// Errors of reading the record again, and damage since it was opened.
     pub fn own_bytes(&self) -> Result<[Bytes; 3]> {
         let head = &self.head;
         let object = self.shared.open_object(&self.name)?;
@@ -194,7 +194,7 @@ impl Record {
         Ok(read(LeafOf { leaf: &leaf, lists: None }))
     }
 
-    /// The map leaf of entry `slot` of the map root, if the image keeps it.
+    /// Returns the map leaf of entry `slot` of the map root, if the image keeps it.
     #[inline]
     pub fn kept_leaf(&self, slot: usize) -> Option<LeafOf<'_>> {
         let kept = self.leaves.get(slot)?.get()?;
@@ -206,12 +206,12 @@ impl Record {
         let bytes = leaf.bytes() + (lists.len() * size_of::<u32>()) as u64;
         if let Some(kept) = self.shared.cache.keep(leaf, bytes) {
             let number = |list| self.list_number(list).map_or(u32::MAX, |number| number as u32);
-            // Another reader may have been first: then this one is let go again.
+            // If another reader was first, this copy is dropped.
             let _ = self.leaves[slot].set(KeptLeaf { leaf: kept, lists: lists.iter().map(number).collect() });
         }
     }
 
-    /// The map leaf of entry `slot` of the map root.
+    /// Returns the map leaf of entry `slot` of the map root.
     pub fn leaf(&self, slot: usize) -> Result<Arc<SearchableLeaf>> {
         let (entry, place) = self.slot(&self.map_root, &self.places.map, slot)?;
         let geometry = &self.manifest.geometry;
@@ -222,7 +222,7 @@ impl Record {
                 .map(|leaf| SearchableLeaf::new(leaf, leaf_blocks))
                 .map_err(|fault| StoreError::corrupt(file, place.offset, fault))
         })?;
-        // Leaves are shared between images, so this is asked of every one that is handed out.
+        // Images share leaves, so every leaf is checked against this image.
         let max = geometry.blocks() - u64::from(entry.index) * leaf_blocks;
         let block = leaf.leaf.extents.last().map_or(0, |last| last.end());
         if block > max {
@@ -231,7 +231,7 @@ impl Record {
         Ok(leaf)
     }
 
-    /// The span page of entry `slot` of `root`, which is this record's span root.
+    /// Returns the span page of entry `slot` of `root`, which must be this record's span root.
     pub fn span_page(&self, root: &[Entry], slot: usize) -> Result<Vec<Entry>> {
         let (entry, place) = self.slot(root, &self.places.span, slot)?;
         let (bytes, file) = self.page(Tree::Span, entry, place)?;
@@ -252,7 +252,7 @@ impl Record {
         }
     }
 
-    /// The bytes of a page, and the object that it came from.
+    /// Returns the bytes of a page, and its object.
     pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
         if place != PagePlace::OF_BASE {
             return self.read_page(place, &entry.digest).or_else(|error| {
@@ -269,7 +269,7 @@ impl Record {
         Err(StoreError::corrupt(&self.name, HEAD_LEN, Fault::Missing))
     }
 
-    /// A page of this image in the form in which pages are stored.
+    /// Returns a page of this image in its stored form.
     pub fn stored_page(&self, tree: Tree, entry: Entry) -> Result<Vec<u8>> {
         let place = self.place_of(tree, entry, self.manifest.geometry.leaf_bits())?;
         let place = place.ok_or_else(|| StoreError::corrupt(&self.name, HEAD_LEN, Fault::Missing))?;
@@ -280,8 +280,8 @@ impl Record {
         Ok(stored.into_owned())
     }
 
-    /// Where this image has the page that `entry` of an image with leaves of `leaf_bits` is for, if it
-    /// is the same one here.
+    /// Returns the place of the page for `entry` of another image with leaves of `leaf_bits`, if this
+    /// image has the same page.
     pub fn place_of(&self, tree: Tree, entry: Entry, leaf_bits: u8) -> Result<Option<PagePlace>> {
         if self.manifest.geometry.leaf_bits() != leaf_bits {
             return Ok(None);
@@ -300,7 +300,7 @@ impl Record {
         let file = self.places.files.get(place.file as usize).copied().unwrap_or_default();
         let name = names::object(names::PAGES, &file);
         match self.read_page_of(&name, place, expected) {
-            // The file may have been healed since it was opened.
+            // The file may have been healed after it was opened.
             Err(error) if !error.is_transient() => {
                 self.shared.forget_object(&name);
                 self.read_page_of(&name, place, expected)
@@ -310,8 +310,8 @@ impl Record {
         .map(|page| (page, name))
     }
 
-    /// A page that could not be read by the places that this record was opened with, by those that it has
-    /// now, if they are others: pages may have been moved, or brought again elsewhere.
+    /// Reads a page by the record's current places, if they differ from those at opening. Pages may have
+    /// been moved, or stored again elsewhere.
     fn page_now(&self, tree: Tree, entry: Entry) -> Result<Option<(Vec<u8>, String)>> {
         let now = Self::open(&self.shared, self.id)?;
         if now.places == self.places {
@@ -335,20 +335,19 @@ impl Record {
         Err(StoreError::corrupt(name, place.offset, fault))
     }
 
-    /// Where in the manifest list `id` is, which it must name.
+    /// Returns the position of list `id` in the manifest, which must name it.
     fn list_number(&self, id: &Digest) -> Result<usize> {
         self.manifest.lists.binary_search_by(|list| list.id.cmp(id)).map_err(|_| {
             StoreError::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })
         })
     }
 
-    /// What the manifest says of list `id`, which it must name.
+    /// Returns the manifest's shape of list `id`, which it must name.
     pub fn list_shape(&self, id: &Digest) -> Result<ListShape> {
         Ok(self.manifest.lists[self.list_number(id)?].shape)
     }
 
-    /// The list that a leaf calls `number`, which the manifest must name, and whose shape is what the
-    /// manifest says.
+    /// Returns the list that a leaf calls `number`. The manifest must name it, and give its proper shape.
     #[inline]
     pub fn list(&self, leaf: LeafOf<'_>, number: u32) -> Result<&List> {
         match self.known_list(leaf, number) {
@@ -357,7 +356,7 @@ impl Record {
         }
     }
 
-    /// The same, if it is open already.
+    /// Does the same if the list is already open.
     #[inline]
     pub fn known_list(&self, leaf: LeafOf<'_>, number: u32) -> Option<&List> {
         let at = *leaf.lists?.get(number as usize)?;
@@ -370,7 +369,7 @@ impl Record {
             return Ok(list);
         }
         let list = self.shared.list(id, Some(self.manifest.lists[at].shape))?;
-        // Chunks are cached by list and number: that is the same chunk for all only if the shape is.
+        // Chunks are cached by list and chunk number, so all users must agree on the shape.
         list.root()?;
         Ok(self.lists[at].get_or_init(|| list))
     }

@@ -1,4 +1,4 @@
-//! References: names of images, each a record of its own that changes in one step.
+//! References: names of images, each in its own record that changes atomically.
 
 use super::journal::recover;
 use super::names::{self, ImageRef, RefName, is_short_id};
@@ -10,18 +10,18 @@ use crate::limits::NAME_LEN_MAX;
 use crate::ondisk::reference::{Reference, is_name};
 
 const REFERENCE_LEN_MAX: u64 = 256 + 2 * NAME_LEN_MAX as u64;
-/// Images that a short id fits are told up to so many.
+/// The maximum number of images listed for an ambiguous short id.
 const CANDIDATES_MAX: usize = 16;
 
-/// A name and the image that has it.
+/// A name and its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedImage {
     /// The name.
     pub name: RefName,
     /// The image.
     pub image: Digest,
-    /// When the image came into the store under its first name, in seconds since 1970 UTC: a name given by
-    /// [`Store::tag`] has the time of the name that it was made from.
+    /// The time at which the image entered the store under its first name, in seconds since 1970 UTC. A
+    /// name given by [`Store::tag`] copies the time of its source name.
     pub created_seconds: u64,
 }
 
@@ -37,7 +37,7 @@ impl Shared {
         Reference::decode(&bytes, &name.to_string()).map_err(|fault| StoreError::corrupt(object, 0, fault))
     }
 
-    /// The ids of all images, named or not.
+    /// Returns the ids of all images, named or not.
     pub(crate) fn image_ids(&self) -> Result<Vec<Digest>> {
         let listed = self.storage.list(names::MANIFESTS);
         let listed = listed.map_err(|error| Error::io("list", names::MANIFESTS, error))?;
@@ -45,15 +45,15 @@ impl Shared {
     }
 }
 
-/// All names that have a record. Objects beside them that are no records are passed over.
+/// Returns all names that have a record. Skips other objects.
 pub(crate) fn reference_names(shared: &Shared) -> Result<Vec<RefName>> {
     let listed = shared.storage.list(names::REFS).map_err(|error| Error::io("list", names::REFS, error))?;
     Ok(listed.iter().filter_map(|object| RefName::from_object(&object.name)).collect())
 }
 
 impl Store {
-    /// The image id that `reference` stands for: an exact name first, then a short id. A name costs one
-    /// read; a short id a listing of all images.
+    /// Resolves `reference` to an image id: an exact name first, then a short id. A name costs one read;
+    /// a short id costs a listing of all images.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Ambiguous`], or damage of the record.
@@ -92,7 +92,7 @@ impl Store {
         }
     }
 
-    /// The image that has exactly this name: one record is read, however many names there are.
+    /// Returns the image with exactly this name. Reads one record, regardless of the number of names.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], or damage of the record.
@@ -105,7 +105,7 @@ impl Store {
         })
     }
 
-    /// The images with their names, as far as those can be read.
+    /// Returns the images with all their readable names.
     fn candidates(&self, images: &[Digest]) -> Vec<Candidate> {
         let named = self.references().unwrap_or_default();
         let names_of = |image: &Digest| {
@@ -115,21 +115,21 @@ impl Store {
         images.iter().map(|image| Candidate { image: *image, names: names_of(image) }).collect()
     }
 
-    /// All names, in ascending order, each with what became of reading its record.
+    /// Returns all names in ascending order, each with the result of reading its record.
     ///
     /// # Errors
-    /// When the names cannot be listed, and [`StoreError::NoStore`] where the store is not there any more.
+    /// Fails if the names cannot be listed; [`StoreError::NoStore`] if the store no longer exists.
     pub fn references(&self) -> Result<Vec<(RefName, Result<NamedImage>)>> {
         let found = self.read_references(reference_names(&self.shared)?);
-        // A store without names and one that was erased look alike.
+        // A store without names and an erased store look alike.
         if found.is_empty() {
             self.shared.check_is_there()?;
         }
         Ok(found)
     }
 
-    /// The names that are `name` with any tag, as [`Store::references`] gives them: only those are
-    /// listed and read.
+    /// Returns the names with `name` and any tag, as [`Store::references`] does. Lists and reads only
+    /// those.
     ///
     /// # Errors
     /// As [`Store::references`].
@@ -141,10 +141,10 @@ impl Store {
         Ok(found)
     }
 
-    /// All names that are `name` with any tag; their records are not read.
+    /// Returns all names with `name` and any tag, without reading their records.
     ///
     /// # Errors
-    /// When they cannot be listed.
+    /// Fails if they cannot be listed.
     pub fn tags_of(&self, name: &str) -> Result<Vec<RefName>> {
         if !is_name(name) {
             return Ok(Vec::new());
@@ -156,7 +156,7 @@ impl Store {
 
     fn read_references(&self, names: Vec<RefName>) -> Vec<(RefName, Result<NamedImage>)> {
         let read = |name: RefName| match self.named(&name) {
-            // Removed since the listing.
+            // Removed after the listing.
             Err(error) if error.is_not_found() => None,
             named => Some((name, named)),
         };
@@ -165,12 +165,12 @@ impl Store {
         found
     }
 
-    /// Gives an image one more name, with the time of the name that `image` is; of an image that is given by
-    /// its id, with the time of its oldest name.
+    /// Gives an image another name, with the time of the source name. If `image` is an id, the time is
+    /// that of its oldest name.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] where the name is taken and `replace` is not set, [`StoreError::NotFound`]
-    /// where there is no such image.
+    /// [`StoreError::Exists`] if the name is taken and `replace` is not set, [`StoreError::NotFound`] if there is
+    /// no such image.
     pub fn tag(&self, image: &ImageRef, name: &RefName, replace: bool) -> Result<Digest> {
         let stage = Stage::begin(&self.shared)?;
         let (id, created_seconds) = self.resolve_with_time(image)?;
@@ -178,7 +178,7 @@ impl Store {
         Ok(id)
     }
 
-    /// As [`Store::resolve`], with the time of the name; `None` where the image has none.
+    /// Resolves as [`Store::resolve`], and returns the time of the name; `None` if the image has no name.
     fn resolve_with_time(&self, image: &ImageRef) -> Result<(Digest, Option<u64>)> {
         if let ImageRef::Name(name) = image
             && let Ok(reference) = self.shared.reference(name)
@@ -190,16 +190,16 @@ impl Store {
         Ok((id, named.filter(|named| named.image == id).map(|named| named.created_seconds).min()))
     }
 
-    /// Takes a name away. What no image uses any more is freed by a later collection.
+    /// Removes a name. A later collection frees the data that no image uses any more.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is no such name; [`StoreError::OutcomeUnknown`] where it is gone and a
-    /// loss of power may bring it back.
+    /// [`StoreError::NotFound`] if there is no such name; [`StoreError::OutcomeUnknown`] if it is gone but a loss
+    /// of power may restore it.
     pub fn remove(&self, name: &RefName) -> Result<()> {
         self.untag(name).map(drop)
     }
 
-    /// As [`Store::remove`]; gives the image that had the name, where the name's record could be read.
+    /// Removes a name as [`Store::remove`], and returns its image if the record was readable.
     ///
     /// # Errors
     /// As [`Store::remove`].
@@ -210,7 +210,7 @@ impl Store {
         let image = match self.shared.reference(name) {
             Ok(reference) => Some(reference.image),
             Err(error) if error.is_not_found() => return Err(error),
-            // A damaged record can be removed like any other: that is how it is got rid of.
+            // This is also the way to get rid of a damaged record.
             Err(_) => None,
         };
         let object = name.object();

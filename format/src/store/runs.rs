@@ -1,11 +1,11 @@
-//! Numbers as runs, kept in order: which chunks of a list something is said of.
+//! Sets of numbers as ordered runs, for the chunks of a list.
 
 use std::collections::BTreeMap;
 
 /// A set of numbers. Memory: 16 bytes for each run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
-    /// The start of each run and the number behind its end; runs neither meet nor touch.
+    /// The start and the end of each run; runs neither overlap nor touch.
     runs: BTreeMap<u64, u64>,
 }
 
@@ -15,7 +15,7 @@ impl Runs {
         if start >= end {
             return;
         }
-        // Those that this one meets or touches become one with it.
+        // Join all runs that overlap or touch the new one.
         while let Some((&other, &other_end)) =
             self.runs.range(..=end).next_back().filter(|met| *met.1 >= start)
         {
@@ -30,7 +30,7 @@ impl Runs {
         other.iter().for_each(|(start, end)| self.add(start, end));
     }
 
-    /// Takes one number out.
+    /// Removes one number.
     pub fn remove(&mut self, number: u64) {
         let Some((&start, &end)) = self.runs.range(..=number).next_back().filter(|run| number < *run.1)
         else {
@@ -41,32 +41,32 @@ impl Runs {
         self.add(number + 1, end);
     }
 
-    /// Whether a number is in it.
+    /// Whether the set contains a number.
     pub fn has(&self, number: u64) -> bool {
         self.runs.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
     }
 
-    /// Whether it is empty.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// How many numbers.
+    /// Returns the number of elements.
     pub fn count(&self) -> u64 {
         self.iter().map(|(start, end)| end - start).sum()
     }
 
-    /// How many runs.
+    /// Returns the number of runs.
     pub fn runs(&self) -> usize {
         self.runs.len()
     }
 
-    /// The runs in ascending order: start, and the number behind the end.
+    /// Returns the runs in ascending order, each as start and end.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.runs.iter().map(|(start, end)| (*start, *end))
     }
 
-    /// The numbers in ascending order.
+    /// Returns the numbers in ascending order.
     pub fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
         self.iter().flat_map(|(start, end)| start..end)
     }

@@ -1,7 +1,6 @@
-//! Whether a pack or page file is sound: whether its bytes are those that its name promises (spec
-//! section 9.4).
+//! Checks whether a pack or page file is sound, i.e. its bytes match its name (spec section 9.4).
 //!
-//! Objects are opened anew here: what is kept open may have been replaced since.
+//! These checks open objects anew: an object in the open-object cache may have been replaced.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,13 +16,13 @@ use crate::ondisk::header::HEADER_LEN;
 use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord, Trailer};
 use crate::storage::ReadAt;
 
-/// Bytes read at a time.
+/// The number of bytes read at a time.
 const PIECE_LEN: u64 = 1 << 20;
 
-/// Opens an object beside those that are kept open.
+/// Opens an object, bypassing the open-object cache.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] with `missing` where it is not there: something names it.
+/// [`StoreError::Corrupt`] with `missing` if it does not exist: another object refers to it.
 pub(crate) fn open_anew(shared: &Shared, name: &str) -> Result<Arc<dyn ReadAt>> {
     shared.storage.open(name).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::corrupt(name, 0, Fault::Missing),
@@ -31,8 +30,8 @@ pub(crate) fn open_anew(shared: &Shared, name: &str) -> Result<Arc<dyn ReadAt>> 
     })
 }
 
-/// Header and id of a page file, all of which is read. Its pages are checked by the images that place
-/// them; others may lie between.
+/// Checks header and id of a page file, reading all of it. Its pages are checked by the images that place
+/// them; there may be other bytes in between.
 pub(crate) fn check_page_file(object: &dyn ReadAt, name: &str) -> Result<()> {
     let head = read_range(object, name, 0, HEADER_LEN as u64)?;
     check_page_file_head(&head).map_err(|fault| StoreError::corrupt(name, 0, fault))?;
@@ -46,7 +45,7 @@ pub(crate) fn check_page_file(object: &dyn ReadAt, name: &str) -> Result<()> {
     check_name(name, &hasher.finish())
 }
 
-/// The trailer of a pack, which must fit its length and its name: one read.
+/// Reads the trailer of a pack, which must match its length and its name: one read.
 pub(crate) fn pack_trailer(object: &dyn ReadAt, name: &str) -> Result<Trailer> {
     let len = object.len();
     let tail_len = pack::TRAILER_LEN.min(len);
@@ -57,7 +56,7 @@ pub(crate) fn pack_trailer(object: &dyn ReadAt, name: &str) -> Result<Trailer> {
     Ok(trailer)
 }
 
-/// Head, trailer, index and name of a pack; gives what the index says of its frames.
+/// Checks head, trailer, index and name of a pack. Returns the index entries of its frames.
 pub(crate) fn check_pack(object: &dyn ReadAt, name: &str) -> Result<Vec<FrameRecord>> {
     let head = read_range(object, name, 0, FRAMES_OFFSET)?;
     pack::decode_head(&head).map_err(|fault| StoreError::corrupt(name, 0, fault))?;
@@ -67,8 +66,8 @@ pub(crate) fn check_pack(object: &dyn ReadAt, name: &str) -> Result<Vec<FrameRec
         .map_err(|fault| StoreError::corrupt(name, trailer.index_offset(), fault))
 }
 
-/// Reads all frames of a pack; gives the offsets of those whose guard is wrong, and the error of the
-/// first. Memory: a piece of the pack, and four bytes for each bad frame.
+/// Reads all frames of a pack. Returns the offsets of frames with a wrong guard, and the first error.
+/// Memory: a piece of the pack, and four bytes for each bad frame.
 pub(crate) fn bad_frames(
     object: &dyn ReadAt,
     name: &str,
@@ -102,7 +101,7 @@ pub(crate) fn bad_frames(
     Ok((bad, first))
 }
 
-/// Fails where an object has not the id in its name.
+/// Fails if an object's id does not match its name.
 pub(crate) fn check_name(name: &str, found: &Digest) -> Result<()> {
     if names::digest_of(name) == Some(*found) {
         return Ok(());

@@ -1,6 +1,6 @@
-//! A writer's folder under `tmp/`, whose lock it holds while it lives.
+//! A writer's folder under `tmp/`, locked during the writer's life.
 //!
-//! Everything that a writer makes is made here; `commit` gives it names.
+//! A writer creates all objects here; `commit` publishes them.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -13,10 +13,10 @@ use super::writer;
 use crate::error::{BlockError, Error, Result};
 use crate::storage::{Append, Held};
 
-/// Objects that are made and not yet synced: each is an open file.
+/// The maximum number of created but unsynced objects: each is an open file.
 const WRITTEN_MAX: usize = 128;
 
-/// A writer's folder. Dropped without a commit, everything in it is removed.
+/// A writer's folder. Dropping it without a commit removes everything in it.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub shared: Arc<Shared>,
@@ -24,15 +24,15 @@ pub(crate) struct Stage {
     written: Mutex<Vec<(String, Arc<dyn Append>)>>,
     /// `None` once the folder is gone.
     pub(super) held: Option<Box<dyn Held>>,
-    /// Set while the journal alone knows what was published.
+    /// Set while only the journal records the published names.
     pub(super) keep_journal: bool,
 }
 
-/// Names to be given: the staged one, the final one.
+/// Names to publish: staged name, final name.
 pub(crate) type Moves = Vec<(String, String)>;
 
 impl Stage {
-    /// Begins a folder, having cleared away what dead writers left.
+    /// Creates a folder, after cleaning up after dead writers.
     pub fn begin(shared: &Arc<Shared>) -> Result<Self> {
         shared.check_writable()?;
         let _lock = shared.lock()?;
@@ -45,7 +45,7 @@ impl Stage {
             let lock = format!("{folder}/{}", names::LOCK);
             match shared.storage.claim(&lock, &mark) {
                 Ok(held) => break (folder, held),
-                // A writer that has made no object yet: a lock need not show in a list.
+                // A writer without objects yet: a lock need not appear in a listing.
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => number += 1,
                 Err(error) => return Err(Error::io("lock", lock, error)),
             }
@@ -54,13 +54,13 @@ impl Stage {
         Ok(Self { shared: shared.clone(), folder, written, held: Some(held), keep_journal: false })
     }
 
-    /// The staged name of `name`.
+    /// Returns the staged name of `name`.
     pub fn staged(&self, name: &str) -> String {
         format!("{}/{name}", self.folder)
     }
 
-    /// Makes an object of this stage; it is synced by the commit at the latest. Of those that nobody
-    /// writes to any more only a few stay open.
+    /// Creates an object in this stage. The commit syncs it at the latest. Finished objects are synced
+    /// and closed earlier once there are [`WRITTEN_MAX`] objects.
     pub fn create(&self, name: &str) -> Result<Arc<dyn Append>> {
         let object = self.create_cache(name)?;
         let finished: Vec<_> = {
@@ -77,7 +77,7 @@ impl Stage {
         Ok(object)
     }
 
-    /// Makes an object that need not survive a loss of power.
+    /// Creates an object that need not survive a loss of power.
     pub fn create_cache(&self, name: &str) -> Result<Arc<dyn Append>> {
         let staged = self.staged(name);
         self.shared.storage.create(&staged).map_err(|error| Error::io("create", staged, error))
@@ -88,7 +88,7 @@ impl Stage {
         object.append(bytes).map_err(|error| Error::io("append to", self.staged(name), error))
     }
 
-    /// Syncs an object of this stage; a failure forbids this handle to write any more.
+    /// Syncs an object of this stage. A failure forbids further writes through this handle.
     pub fn sync(&self, object: &dyn Append, name: &str) -> Result<()> {
         object.sync().map_err(|error| {
             self.shared.poison();
@@ -100,7 +100,7 @@ impl Stage {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Syncs everything made so far, several objects at a time.
+    /// Syncs all objects created so far, several at a time.
     pub fn sync_all(&self) -> Result<()> {
         let objects = std::mem::take(&mut *self.written());
         self.sync_these(&objects)
@@ -113,7 +113,7 @@ impl Stage {
                 .chunks(objects.len().div_ceil(8).max(1))
                 .map(|some| {
                     let work = move || some.iter().try_for_each(sync);
-                    // Without a thread, this one does it.
+                    // If no thread can be started, the calling thread does the work.
                     std::thread::Builder::new().spawn_scoped(scope, work).map_err(|_| work)
                 })
                 .collect();

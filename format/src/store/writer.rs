@@ -1,9 +1,9 @@
-//! Whose a stage is, where its lock alone does not tell.
+//! Identifies the owner of a stage if its lock alone is not conclusive.
 //!
-//! On some shared file systems the locks of one machine do not keep out another. So a writer leaves in
-//! the lock of its stage which machine it runs on, and since when that runs. A lock that is free here
-//! then tells that its writer is dead if it ran under this kernel, or on this machine before it was
-//! started anew. A writer of another machine may be at work.
+//! On some shared file systems, the locks of one machine do not exclude others. So a writer records in
+//! the lock of its stage its machine and that machine's boot. A lock that is free here then means a dead
+//! writer only if it ran under this kernel, or on this machine before a reboot. A writer on another
+//! machine may still be at work.
 
 use super::errors::StoreErrors;
 use super::open::{Shared, read_object};
@@ -14,7 +14,7 @@ use crate::storage::Machine;
 const HEAD: &str = "melv writer";
 const MARK_LEN_MAX: u64 = 4096;
 
-/// A machine as a mark names it: by digests, since its ids are nobody else's business.
+/// A machine as recorded in a mark: by digests, to keep its ids private.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Writer {
     machine: Digest,
@@ -40,13 +40,13 @@ impl Writer {
         Some(Self { machine: digest("machine ")?, boot: digest("boot ")? })
     }
 
-    /// Whether a free lock says nothing about this writer to one that runs `here`.
+    /// Whether a free lock seen from `here` proves nothing about this writer.
     fn is_elsewhere(&self, here: &Self) -> bool {
         self.machine != here.machine && self.boot != here.boot
     }
 }
 
-/// The mark of a writer of this process; empty where its machine is not known.
+/// Returns the mark of a writer in this process; empty if its machine is unknown.
 pub(super) fn mark(shared: &Shared) -> Vec<u8> {
     shared.storage.machine().map_or_else(Vec::new, |machine| Writer::on(&machine).encode())
 }

@@ -1,4 +1,4 @@
-//! Lists chunk by chunk: which blocks cannot be read, and whom that hurts.
+//! Checks lists chunk by chunk for unreadable blocks, and finds the affected images.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,30 +21,30 @@ use crate::store::list::{List, Locator};
 use crate::store::{Shared, VerifyMode, names};
 use melv_block::BlockDevice;
 
-/// Why blocks cannot be read of which the store does not say that it holds them.
+/// The reason for unreadable blocks that the store does not claim to hold.
 const LACKS: &str = "its frames here do not hold these blocks (rule block-absent)";
 
-/// Chunks that are looked at together, or more by those of a page.
+/// The size at which a batch of chunks is checked; it may be exceeded by one page.
 const BATCH_CHUNKS: usize = 1024;
 
-/// The chunks of a list that cannot be read, with one reason.
+/// The unreadable chunks of a list, with one reason.
 pub(super) struct BadChunks {
-    /// First chunk and the one behind the last, ascending; none where it is the whole list.
+    /// The first chunk and the end of each run, ascending; empty for the whole list.
     runs: Vec<(u64, u64)>,
     reason: String,
 }
 
-/// Blocks of a list that the store does not hold, nor says that it does: runs, ascending.
+/// Blocks of a list that the store neither holds nor claims to hold: ascending runs.
 #[derive(Default)]
 pub(super) struct Lacking(Vec<(u64, u64)>);
 
-/// A list, its bad chunks with the blocks of one, and what is lacking of it.
+/// A list, its bad chunks with the blocks per chunk, and its missing blocks.
 type Unheld<'a> = (Digest, Option<(&'a BadChunks, u64)>, Option<&'a Lacking>);
 
-/// Chunks to be looked at.
+/// Chunks to check.
 type Batch = Vec<(Arc<List>, u64)>;
 
-/// Adds a run behind those there are.
+/// Appends a run.
 fn push(runs: &mut Vec<(u64, u64)>, start: u64, end: u64) {
     match runs.last_mut() {
         Some(last) if last.1 == start => last.1 = end,
@@ -52,7 +52,7 @@ fn push(runs: &mut Vec<(u64, u64)>, start: u64, end: u64) {
     }
 }
 
-/// Calls `each` with what `runs` have of `start..end`: start and length.
+/// Calls `each` with the parts of `runs` within `start..end`, as start and length.
 fn parts(runs: &[(u64, u64)], start: u64, end: u64, mut each: impl FnMut(u64, u64)) {
     let first = runs.partition_point(|run| run.1 <= start);
     for run in runs[first..].iter().take_while(|run| run.0 < end) {
@@ -61,19 +61,19 @@ fn parts(runs: &[(u64, u64)], start: u64, end: u64, mut each: impl FnMut(u64, u6
 }
 
 impl Lacking {
-    /// Calls `each` with the parts of blocks `source..source + blocks` that are not held.
+    /// Calls `each` with the missing parts of blocks `source..source + blocks`.
     fn ranges(&self, source: u64, blocks: u64, each: impl FnMut(u64, u64)) {
         parts(&self.0, source, source + blocks, each);
     }
 }
 
 impl Verifier<'_> {
-    /// Every page of ids and places, every place; in full mode every frame.
+    /// Checks every page of ids and places, and every place; in full mode every frame.
     pub(super) fn check_lists(&mut self) -> Result<()> {
         let lists: Vec<_> = self.lists.values().flatten().cloned().collect();
         let mut batch = Vec::new();
         for list in lists {
-            // What all pages need fails once, not for each of them.
+            // Report damage that affects all pages once, not for each page.
             if let Err(error) = self.check_tables(&list) {
                 self.check_chunks(&mut batch)?;
                 self.bad_chunks(&list.id, 0, list.shape.chunks(), &error);
@@ -89,8 +89,8 @@ impl Verifier<'_> {
         self.check_chunks(&mut batch)
     }
 
-    /// Puts the chunks of one page of a list into the batch, unless there is something to tell of the page.
-    /// What is noted of a list is in order: those in the batch come first.
+    /// Adds the chunks of one page of a list to the batch, unless the whole page is empty or unreadable.
+    /// In that case the batch is checked first, because the findings of a list must be in order.
     fn check_page(&mut self, list: &Arc<List>, page: u64, batch: &mut Batch) -> Result<()> {
         self.check_cancel()?;
         let first = page * TABLE_PAGE_RECORDS;
@@ -104,7 +104,7 @@ impl Verifier<'_> {
             return Ok(());
         }
         self.report.chunks += chunks.end - chunks.start;
-        // A page that cannot be read is read once, not for each of its chunks.
+        // Report an unreadable page once, not for each chunk.
         if let Err(error) = is_empty.and_then(|_| list.page(page)) {
             self.check_chunks(batch)?;
             self.bad_chunks(&list.id, chunks.start, chunks.end, &error);
@@ -114,8 +114,8 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Looks at the chunks in the batch, which is empty then, on all threads: those of many small lists
-    /// together, so that they cost no hand-over for each list.
+    /// Checks the chunks in the batch on all threads, and empties it. Chunks of many small lists share a
+    /// batch, which saves dispatching work for each list.
     fn check_chunks(&mut self, batch: &mut Batch) -> Result<()> {
         let check = |(list, chunk): &(Arc<List>, u64)| self.check_chunk(list, *chunk);
         let checked: Vec<_> = batch.par_iter().map(check).collect();
@@ -130,7 +130,8 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Notes chunks behind those noted already. The reason of a list's first ones stands for all.
+    /// Records chunks behind those already recorded. The reason of a list's first bad chunks applies to
+    /// all.
     fn bad_chunks(&mut self, list: &Digest, start: u64, end: u64, error: &Error) {
         let object = self.object_of_chunk(list, start, error);
         self.objects.note(&object, end - start, || text_of(error));
@@ -138,7 +139,8 @@ impl Verifier<'_> {
         push(&mut self.bad.entry(*list).or_insert_with(new).runs, start, end);
     }
 
-    /// The object for which a chunk cannot be read: that which the error names, else the chunk's pack.
+    /// Returns the object that makes a chunk unreadable: the one named by the error, or else the chunk's
+    /// pack.
     fn object_of_chunk(&self, list: &Digest, chunk: u64, error: &Error) -> String {
         if let Some(object) = object_of(error) {
             return object.to_owned();
@@ -152,7 +154,7 @@ impl Verifier<'_> {
         pack.ok().filter(|name| !name.is_empty()).unwrap_or_else(list_name)
     }
 
-    /// Fails where the root of the list or of a locator that it is read with is damaged.
+    /// Fails if the root of the list, or of a locator used to read it, is damaged.
     fn check_tables(&self, list: &List) -> Result<()> {
         list.root()?;
         own_locator(self.shared(), list)?;
@@ -164,8 +166,8 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Whether a list is held in part and nothing of this page's chunks is, here or in the base: told at
-    /// once, for such pages may be very many.
+    /// Whether a list is held in part and no chunk of this page is present, here or in the base. Answered
+    /// for the whole page, because such pages may be very many.
     fn is_empty_page(&self, list: &List, page: u64) -> Result<bool> {
         let shared = self.shared();
         let mut is_empty = match own_locator(shared, list)? {
@@ -189,7 +191,7 @@ impl Verifier<'_> {
         Ok(is_empty)
     }
 
-    /// Notes the blocks of a chunk that are not held.
+    /// Records the missing blocks of a chunk.
     fn lacking_chunk(&mut self, list: &List, chunk: u64, held: &[u8]) {
         let first = chunk * u64::from(list.shape.chunk_blocks);
         let lacking = self.lacking.entry(list.id).or_default();
@@ -200,7 +202,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Looks at a chunk; gives a mask of the blocks held where they are not all of them.
+    /// Checks a chunk. Returns a mask of the blocks held if some are missing.
     fn check_chunk(&self, list: &List, chunk: u64) -> Result<Option<Vec<u8>>> {
         self.step()?;
         list.as_it_is_now(|| self.look_at_chunk(list, chunk))
@@ -208,7 +210,7 @@ impl Verifier<'_> {
 
     fn look_at_chunk(&self, list: &List, chunk: u64) -> Result<Option<Vec<u8>>> {
         let shared = self.shared();
-        // What a bundle leaves out, its base has.
+        // The base has the blocks that a bundle leaves out.
         let has_base = shared.bases().is_some();
         if let Some(locator) = own_locator(shared, list)?
             && (!has_base || !locator.root.in_part)
@@ -243,7 +245,7 @@ impl Verifier<'_> {
         Ok(Some(held).filter(|held| !is_all(held, list.shape.blocks_of(chunk))))
     }
 
-    /// Tells of bad chunks in lists that no image uses: nobody reads them, but imports share them.
+    /// Reports bad chunks in lists that no image uses: no reader needs them, but imports share them.
     pub(super) fn unused_lists(&mut self, images: &[Image]) {
         let used: BTreeSet<_> =
             images.iter().flat_map(|image| image.manifest().lists.iter().map(|list| list.id)).collect();
@@ -255,18 +257,18 @@ impl Verifier<'_> {
         }
     }
 
-    /// Tells what bad chunks mean for an image.
+    /// Reports the effect of bad chunks on an image.
     pub(super) fn image_extents(&mut self, image: &Image) -> Result<()> {
         if self.bad.is_empty() && self.lacking.is_empty() {
             return Ok(());
         }
         let size = image.size();
         let mut hurt = Ranges::new();
-        // Of the list of the piece before: mostly it is the same one.
+        // The list of the previous piece: usually the next piece has the same one.
         let mut last: Option<Unheld<'_>> = None;
         for leaf in 0..image.manifest().geometry.leaves() {
             self.check_cancel()?;
-            // A leaf that cannot be read was told of already.
+            // An unreadable leaf has already been reported.
             let _ = image.for_each_piece(leaf, |piece| {
                 let Some((list, source)) = piece.source else { return Ok(()) };
                 let (_, bad, lacking) = match last {
@@ -318,12 +320,12 @@ impl Verifier<'_> {
 }
 
 impl BadChunks {
-    /// First chunk and the one behind the last, ascending; none where it is the whole list.
+    /// Returns the first chunk and the end of each run, ascending; empty for the whole list.
     pub fn runs(&self) -> &[(u64, u64)] {
         &self.runs
     }
 
-    /// None of the list's chunks can be read.
+    /// Marks all chunks of the list as unreadable.
     pub fn whole_list(error: &Error) -> Self {
         Self { runs: Vec::new(), reason: text_of(error) }
     }
@@ -341,7 +343,7 @@ impl BadChunks {
     }
 }
 
-/// The list's locator; `None` where a bundle has none, for it leaves all of the list to its base.
+/// Returns the list's locator; `None` if a bundle has none, because it leaves the whole list to its base.
 fn own_locator(shared: &Shared, list: &List) -> Result<Option<Arc<Locator>>> {
     match list.locator() {
         Err(error) if error.is_absent() && shared.bundle.is_some() => Ok(None),
@@ -349,7 +351,7 @@ fn own_locator(shared: &Shared, list: &List) -> Result<Option<Arc<Locator>>> {
     }
 }
 
-/// The locator that a base has of a list, if it has anything of it.
+/// Returns a base's locator of a list, if the base has any of it.
 fn base_locator(base: &Arc<Shared>, list: &List) -> Result<Option<Arc<Locator>>> {
     match base.list(&list.id, Some(list.shape)).and_then(|list| list.locator()) {
         Err(error) if error.is_absent() => Ok(None),
@@ -357,18 +359,19 @@ fn base_locator(base: &Arc<Shared>, list: &List) -> Result<Option<Arc<Locator>>>
     }
 }
 
-/// A locator says that it has every chunk in one frame, and its record of `chunk` says otherwise.
+/// Returns the error for a locator that claims one frame for every chunk, contrary to its record of
+/// `chunk`.
 fn not_in_part(list: &List, chunk: u64) -> Error {
     StoreError::corrupt(names::object(names::LOCATORS, &list.id), 0, Fault::BlockAbsent { block: 0 })
         .in_chunk(chunk)
 }
 
-/// Chunks of a list cannot be read, for this reason.
+/// Returns the error for unreadable chunks of a list.
 fn unreadable(object: String, reason: String) -> Error {
     StoreError::Unreadable { object, reason }.into()
 }
 
-/// The error and its causes in one line.
+/// Formats the error and its causes in one line.
 pub(super) fn text_of(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -1,4 +1,4 @@
-//! The content id: what the span table says, and what the blocks' digests come to.
+//! Checks the content id: compares the span table with the blocks' digests.
 
 use super::Verifier;
 use super::ranges::{Range, Ranges, Rest};
@@ -14,13 +14,13 @@ use melv_block::BlockDevice;
 
 const SPAN_LEN: u64 = crate::limits::SPAN_LEN as u64;
 
-/// What the span table and the blocks say of a span; `None` for zeros.
+/// The digests of a span according to the span table and the blocks; `None` for zeros.
 type Said = (Option<Digest>, Option<Digest>);
 
 impl Verifier<'_> {
     /// Computes every span digest from the blocks' digests, which their chunk ids prove, and the content
-    /// id from what the span table says: each of its pages is read once.
-    /// `digests` serves all images of one verify: opening it reads the whole list of logs.
+    /// id from the span table. Reads each page of the span table once. `digests` serves all images of one
+    /// verify: opening it lists all logs.
     pub(super) fn content(&mut self, image: &Image, digests: &mut Digests) -> Result<()> {
         let root = match image.record.span_root() {
             Ok(root) => root,
@@ -58,7 +58,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// The content id that the span table gives must be the manifest's.
+    /// Checks the span table's content id against the manifest.
     pub(super) fn content_id(&mut self, image: &Image, found: &Digest) {
         let expected = &image.manifest().content;
         if found != expected {
@@ -67,7 +67,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Compares the spans of a leaf range with those that the span table has.
+    /// Compares the spans of a leaf range with the span table.
     fn leaf_content(
         &self,
         image: &Image,
@@ -118,7 +118,7 @@ impl Verifier<'_> {
     }
 }
 
-/// The numbers and digests of a leaf's spans that are not zeros, as the span table has them.
+/// Returns the numbers and digests of a leaf's nonzero spans, from the span table.
 fn span_entries(image: &Image, root: &[Entry], leaf: u64) -> Result<Vec<(u64, Digest)>> {
     let Ok(slot) = root.binary_search_by(|entry| u64::from(entry.index).cmp(&leaf)) else {
         return Ok(Vec::new());
@@ -128,7 +128,7 @@ fn span_entries(image: &Image, root: &[Entry], leaf: u64) -> Result<Vec<(u64, Di
     Ok(page.iter().map(|entry| (first + u64::from(entry.index), entry.digest)).collect())
 }
 
-/// Calls `each` with the number of the first span of each leaf range that has any, and its span page.
+/// Calls `each` for each leaf range with nonzero spans, with its first span number and its span page.
 pub(super) fn for_each_span_page(
     image: &Image,
     mut each: impl FnMut(u64, &[Entry]) -> Result<()>,
@@ -141,7 +141,7 @@ pub(super) fn for_each_span_page(
     Ok(())
 }
 
-/// Calls `each` with the numbers and digests of the spans of a leaf that are not zeros.
+/// Calls `each` with the numbers and digests of the nonzero spans of a leaf.
 fn for_each_span(
     image: &Image,
     leaf: u64,
@@ -161,7 +161,7 @@ fn for_each_span(
         let mut block = 0;
         while block < piece.blocks {
             match piece.source {
-                // Whole spans of zeros have no digest: they are passed over.
+                // Whole spans of zeros have no digest and are skipped.
                 None if span.is_empty() && piece.blocks - block >= SPAN_BLOCKS => {
                     let spans = (piece.blocks - block) / SPAN_BLOCKS;
                     number += spans;
@@ -169,7 +169,7 @@ fn for_each_span(
                     continue;
                 }
                 None => span.push(None),
-                // A zero block that somebody stored reads as zeros like any other.
+                // A stored zero block reads as zeros like any other.
                 Some((list, source)) => {
                     span.push(Some(digests.of(&list, source + block)?).filter(|digest| *digest != zero));
                 }

@@ -1,18 +1,18 @@
-//! Which objects are damaged, however many images and places that hurts.
+//! The damaged objects, each once, regardless of the number of affected images and places.
 
 use std::collections::BTreeMap;
 
 use super::chunks::text_of;
 use crate::error::{BlockError, Error, StoreError};
 
-/// An object that is not as it must be.
+/// A damaged object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedObject {
-    /// Its name in the store.
+    /// The name in the store.
     pub object: String,
-    /// The first thing that was found wrong, with its place.
+    /// The first problem found, with its place.
     pub reason: String,
-    /// How often something was found wrong: chunks that cannot be read for it, or a check that failed.
+    /// The number of problems found: chunks unreadable because of the object, or failed checks.
     pub places: u64,
 }
 
@@ -21,7 +21,7 @@ pub struct DamagedObject {
 pub(super) struct Objects(BTreeMap<String, (String, u64)>);
 
 impl Objects {
-    /// Notes that `object` is damaged, in `places` places.
+    /// Records damage of `object` in `places` places.
     pub fn note(&mut self, object: &str, places: u64, reason: impl FnOnce() -> String) {
         match self.0.get_mut(object) {
             Some((_, found)) => *found = found.saturating_add(places),
@@ -29,21 +29,21 @@ impl Objects {
         }
     }
 
-    /// Notes the object that an error tells of.
+    /// Records the object that an error is about.
     pub fn note_error(&mut self, error: &Error) {
         if let Some(object) = object_of(error) {
             self.note(object, 1, || text_of(error));
         }
     }
 
-    /// All of them, in ascending order of names.
+    /// Returns all damaged objects, in ascending order of names.
     pub fn finish(self) -> Vec<DamagedObject> {
         let object = |(object, (reason, places))| DamagedObject { object, reason, places };
         self.0.into_iter().map(object).collect()
     }
 }
 
-/// The object that an error is about.
+/// Returns the object that an error is about.
 pub(super) fn object_of(error: &Error) -> Option<&str> {
     let named = match error.detail() {
         Some(StoreError::Corrupt { object, .. } | StoreError::Unreadable { object, .. }) => Some(object),

@@ -1,18 +1,18 @@
-//! The truth about a store: everything is looked at, nothing is changed but notes in the index, and what is
-//! damaged is told as ranges of the images that it hurts.
+//! Verifies a store. It checks everything, changes nothing except notes in the index, and reports damage
+//! as ranges of the affected images.
 //!
 //! | module | idea |
 //! |---|---|
-//! | here | which images and objects; records and their trees |
-//! | `chunks` | lists chunk by chunk, and whom it hurts that one cannot be read |
+//! | here | selects images and objects; checks records and their trees |
+//! | `chunks` | lists chunk by chunk, and the images affected by unreadable chunks |
 //! | `content` | the content id |
-//! | `damaged` | which objects are damaged, each once |
-//! | `noted` | what was found, for the next writer to look at |
+//! | `damaged` | the damaged objects, each once |
+//! | `noted` | findings for the next writer |
 //! | `objects` | packs and page files |
-//! | `ranges` | ranges of images to be told of, and told of already |
+//! | `ranges` | ranges of images to report, and those already reported |
 //!
-//! Memory: the metadata that is open, and for each image a bounded number of ranges, whatever its map
-//! claims.
+//! Memory: the open metadata, and for each image a bounded number of ranges, regardless of the claims of
+//! its map.
 
 mod chunks;
 mod content;
@@ -45,14 +45,14 @@ use crate::store::list::List;
 use crate::store::{Shared, Store, names, scrub};
 use melv_block::BlockDevice;
 
-/// How thoroughly to look.
+/// Options of [`Store::verify`].
 #[derive(Default)]
 pub struct VerifyOptions<'a> {
-    /// Also decode every frame against its chunk id and compute every content id.
+    /// Whether to decode every frame, check it against its chunk id, and compute every content id.
     pub full: bool,
-    /// Called with how many chunks and pages were done.
+    /// Called with the number of images, objects, pages and chunks done.
     pub progress: Option<&'a (dyn Fn(u64) + Sync)>,
-    /// Set from outside to stop.
+    /// Set from outside to cancel.
     pub cancel: Option<&'a AtomicBool>,
 }
 
@@ -62,30 +62,30 @@ impl std::fmt::Debug for VerifyOptions<'_> {
     }
 }
 
-/// Something that is not as it must be.
+/// Damage that was found.
 #[derive(Debug)]
 pub struct Damage {
-    /// The image that it hurts; none for an object that no image looked at needs.
+    /// The affected image; none for an object that no checked image needs.
     pub image: Option<Digest>,
-    /// First byte of the image's disk that is hurt.
+    /// The first affected byte of the image's disk.
     pub start: u64,
-    /// Bytes; zero where the disk's size cannot be known.
+    /// The number of affected bytes; zero if the size of the disk is unknown.
     pub len: u64,
-    /// What is wrong, and where.
+    /// The problem and its place.
     pub error: Error,
 }
 
-/// What was looked at and what was found.
+/// The result of a verify.
 #[derive(Debug, Default)]
 pub struct VerifyReport {
-    /// Images looked at.
+    /// The number of images checked.
     pub images: u64,
-    /// Chunks looked at.
+    /// The number of chunks checked.
     pub chunks: u64,
-    /// What is damaged. Of an image of which very many ranges are hurt for one reason, those behind
-    /// the first few thousand are one: from the first of them to the end of the last.
+    /// The damage found. If one reason affects very many ranges of an image, those after the first few
+    /// thousand are combined. The combined range extends from their first byte to their last.
     pub damaged: Vec<Damage>,
-    /// The objects that are damaged, in ascending order of names, each once.
+    /// The damaged objects, each once, in ascending order of names.
     pub objects: Vec<DamagedObject>,
 }
 
@@ -99,18 +99,18 @@ struct Verifier<'a> {
     told: Told,
     objects: damaged::Objects,
     steps: AtomicU64,
-    /// Packs and page files that are sound as objects, and when they had changed last.
+    /// Packs and page files that are sound as objects, with their stamps.
     sound: Vec<(Digest, Stamp)>,
 }
 
 impl Store {
-    /// Looks at these images, or at everything in the store where none are given.
+    /// Checks the given images, or everything in the store if `images` is empty.
     ///
     /// # Errors
-    /// [`BlockError::Interrupted`], or when the storage cannot even list its objects. Damage is no
-    /// error here: it is what is reported.
+    /// [`BlockError::Interrupted`], or if the storage cannot even list its objects. Damage is not an error
+    /// here, but part of the report.
     pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
-        // As they are now: another process may have added to what is held in part.
+        // Drop cached lists: another process may have added blocks to lists held in part.
         self.shared.forget_lists();
         let mut verifier = Verifier {
             store: self,
@@ -175,7 +175,7 @@ impl Verifier<'_> {
         self.hurt(image, start, len, error);
     }
 
-    /// The same, of an image that is hurt by what was noted as damaged already.
+    /// Reports an image affected by an object already recorded as damaged.
     fn hurt(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
         if let Some(image) = image {
             self.told.add(image, start, len);
@@ -183,14 +183,14 @@ impl Verifier<'_> {
         self.report.damaged.push(Damage { image, start, len, error });
     }
 
-    /// For what is mostly the consequence of damage told of already.
+    /// Reports an error that is usually a consequence of damage already reported.
     fn damaged_unless_told(&mut self, image: Digest, start: u64, len: u64, error: Error) {
         if !self.told.has(&image, start, len) {
             self.damaged(Some(image), start, len, error);
         }
     }
 
-    /// Every image that has a name or a manifest; names that cannot be read are damage.
+    /// Returns every image that has a name or a manifest. Reports unreadable names as damage.
     fn all_images(&mut self) -> Result<Vec<Digest>> {
         let mut images: BTreeSet<_> = self.shared().image_ids()?.into_iter().collect();
         for (_, named) in self.store.references()? {
@@ -202,7 +202,7 @@ impl Verifier<'_> {
         Ok(images.into_iter().collect())
     }
 
-    /// Opens images and checks their trees; those whose record is sound are given.
+    /// Opens images and checks their trees. Returns those with a sound record.
     fn open_images(&mut self, ids: &[Digest], everything: bool) -> Result<Vec<Image>> {
         let mut opened = Vec::new();
         for id in ids {
@@ -213,7 +213,7 @@ impl Verifier<'_> {
                     self.trees(&image)?;
                     opened.push(image);
                 }
-                // It was removed since the names were read, or it never was there.
+                // The image was removed after the names were read, or never existed.
                 Err(error) if error.is_not_found() && everything && !self.is_named(id)? => {
                     self.report.images -= 1
                 }
@@ -223,13 +223,13 @@ impl Verifier<'_> {
         Ok(opened)
     }
 
-    /// Whether a reference leads to an image now.
+    /// Whether a reference points to an image now.
     fn is_named(&self, id: &Digest) -> Result<bool> {
         let references = self.store.references()?;
         Ok(references.iter().any(|(_, named)| named.as_ref().is_ok_and(|named| named.image == *id)))
     }
 
-    /// Every page of both trees, and what they must add up to.
+    /// Checks every page of both trees, and their totals.
     fn trees(&mut self, image: &Image) -> Result<()> {
         let (id, size) = (image.id(), image.size());
         for list in &image.manifest().lists {
@@ -260,11 +260,11 @@ impl Verifier<'_> {
             let fault = Fault::DataBlocks { found: image.manifest().data_blocks, blocks: data_blocks };
             self.damaged(Some(id), 0, size, StoreError::corrupt(image.name(), 0, fault));
         }
-        // In full mode that comes with the blocks' digests.
+        // In full mode, the check of the blocks' digests covers this.
         if self.options.full { Ok(()) } else { self.content_of_spans(image) }
     }
 
-    /// The span pages must give the manifest's content id.
+    /// Checks the span pages against the manifest's content id.
     fn content_of_spans(&mut self, image: &Image) -> Result<()> {
         let (id, size) = (image.id(), image.size());
         let mut hasher = ContentHasher::new(size, image.manifest().geometry.spans());
@@ -289,7 +289,7 @@ impl Verifier<'_> {
         image: Option<&Image>,
     ) {
         if let Some(known) = self.lists.get(id).cloned() {
-            // Another image, or the first one, may claim another shape.
+            // Another image, or the first one, may claim a different shape.
             if let (Some(list), Some(image)) = (known, image)
                 && let Err(error) = list.check_shape(shape)
             {
@@ -301,7 +301,7 @@ impl Verifier<'_> {
         let opened = match opened {
             Ok(list) => Some(list),
             Err(error) => {
-                // An image that uses it will be told by its extents; else it is told here.
+                // An image that uses the list reports this by its extents. Otherwise report it here.
                 if image.is_none() {
                     self.damaged(None, 0, 0, error);
                 } else {
@@ -324,7 +324,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Every object of a folder, apart from what images need of it.
+    /// Checks every object of a folder, independently of the images that need it.
     fn objects(&mut self, folder: &'static str, check: fn(&dyn ReadAt, &str) -> Result<()>) -> Result<()> {
         let listed = self.shared().storage.list(folder);
         for object in listed.map_err(|error| Error::io("list", folder, error))? {
@@ -336,7 +336,7 @@ impl Verifier<'_> {
                     let stamp = Stamp::of(opened.as_ref());
                     self.sound.extend(names::digest_of(&object.name).zip(stamp));
                 }
-                // It was removed since the folder was listed. Who needs it says so.
+                // Removed after the folder was listed. If an object needs it, another check reports that.
                 Err(error) if error.is_absent() => {}
                 Err(error) => self.damaged(None, 0, 0, error),
             }
@@ -345,9 +345,9 @@ impl Verifier<'_> {
     }
 }
 
-/// Every extent must lie in a list that the manifest names.
+/// Checks that every extent lies in a list that the manifest names.
 fn check_sources(image: &Image, leaf: &MapLeaf) -> Result<()> {
-    // Of lists asked for already: an image may have thousands, and a leaf tens of thousands of extents.
+    // Caches the lengths of lists: an image may have thousands, and a leaf tens of thousands of extents.
     let mut known = vec![None; leaf.lists.len()];
     for extent in &leaf.extents {
         let number = extent.list as usize;

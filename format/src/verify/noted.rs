@@ -1,5 +1,5 @@
-//! What a verify found, for the next writer: notes of damage, and which packs and page files are good as
-//! they are. Where the store cannot be written to, nothing is noted.
+//! Findings of a verify for the next writer: notes of damage, and the packs and page files known to be
+//! good. Nothing is noted if the store cannot be written to.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::index::{self, Notes};
 use crate::store::names;
 
 impl Verifier<'_> {
-    /// Writes down what was found. Only a full look at everything strikes notes out.
+    /// Writes the findings as notes. Only a full verify of everything deletes notes.
     pub(super) fn note(&self, everything: bool) {
         let shared = self.shared();
         if shared.check_writable().is_err() {
@@ -44,7 +44,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// The packs of lists with a chunk that could not be read: some frame in one of them is bad.
+    /// Returns the packs of lists with an unreadable chunk: some frame in one of them is bad.
     fn hurt_packs(&self) -> BTreeSet<Digest> {
         let hurt = self.bad.keys().filter_map(|id| self.lists.get(id)?.as_ref());
         hurt.filter_map(|list| list.packs().ok()).flatten().collect()

@@ -1,14 +1,14 @@
-//! Ranges of an image's disk: those that are to be told of, and those that were.
+//! Ranges of an image's disk: those to report, and those already reported.
 
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 
-/// Ranges of one image that are told of one by one for one reason; what comes behind is one range.
+/// The number of ranges of one image reported singly for one reason; later ones are combined.
 const RANGES_MAX: usize = 4096;
 
-/// Ranges that something is wrong with, found in nearly ascending order. Neighbours of the same kind
-/// are one. Memory: bounded.
+/// Damaged ranges, found in nearly ascending order. Adjacent ranges of the same kind are joined. Memory:
+/// bounded.
 #[derive(Debug)]
 pub(super) struct Ranges<T> {
     found: Vec<Range<T>>,
@@ -23,15 +23,15 @@ pub(super) struct Range<T> {
     pub what: T,
 }
 
-/// What came once there were too many.
+/// The ranges beyond the limit, combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rest<T> {
-    /// The least and the greatest end.
+    /// The lowest start and the highest end.
     pub start: u64,
     pub end: u64,
-    /// How many ranges.
+    /// The number of ranges.
     pub ranges: u64,
-    /// Bytes of them together.
+    /// Their total length, in bytes.
     pub bytes: u64,
     /// The kind of the first.
     pub first: T,
@@ -66,14 +66,14 @@ impl<T: Copy + PartialEq> Ranges<T> {
         }
     }
 
-    /// The first ones, and all others together if there are more.
+    /// Returns the first ranges, and all others combined if there are more.
     pub fn finish(self) -> (Vec<Range<T>>, Option<Rest<T>>) {
         (self.found, self.rest)
     }
 }
 
 impl<T: PartialEq> Range<T> {
-    /// Makes `next` a part of this range if it follows and is of the same kind; else, gives no.
+    /// Extends this range by `next` if it follows and is of the same kind. Returns whether it did.
     fn join(&mut self, next: Self) -> bool {
         let joins = self.start + self.len == next.start && self.what == next.what;
         if joins {
@@ -83,7 +83,7 @@ impl<T: PartialEq> Range<T> {
     }
 }
 
-/// What was told of images: per image, disjoint ranges by their start, with their ends.
+/// Reported ranges: for each image, disjoint ranges by start, with their ends.
 #[derive(Debug, Default)]
 pub(super) struct Told(BTreeMap<Digest, BTreeMap<u64, u64>>);
 
@@ -94,7 +94,7 @@ impl Told {
         if start == end {
             return;
         }
-        // Those that this one meets become one with it.
+        // Join all ranges that overlap or touch the new one.
         while let Some((&other, &other_end)) = ranges.range(..=end).next_back().filter(|met| *met.1 >= start)
         {
             ranges.remove(&other);
@@ -103,7 +103,7 @@ impl Told {
         ranges.insert(start, end);
     }
 
-    /// Whether something was told of any byte of a range.
+    /// Whether any byte of a range was already reported.
     pub fn has(&self, image: &Digest, start: u64, len: u64) -> bool {
         let end = start.saturating_add(len);
         let before = self.0.get(image).and_then(|ranges| ranges.range(..end).next_back());

@@ -1,4 +1,4 @@
-//! What a loss of power leaves.
+//! States of the disk after a loss of power.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::state::{Body, Content, Entry, Ino, Names, Node, State, TOP};
 
 const SECTOR_LEN: usize = 512;
-/// Sectors that have the same fate are up to so many.
+/// The maximum number of consecutive sectors with the same fate.
 const RUN_MAX: u64 = 12;
 
 /// xorshift64*: the same numbers everywhere.
@@ -22,17 +22,18 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `end`, which is not zero. The high bits: the low ones of neighbours are alike.
+    /// Returns a number below `end`, which must not be zero. Uses high bits, because low
+    /// ones are alike for neighbouring seeds.
     fn below(&mut self, end: usize) -> usize {
         ((self.next() >> 33) % end as u64) as usize
     }
 }
 
-/// A machine at one moment: what it had done, and what of it would survive.
+/// A machine at one moment: its state, and the part that would survive.
 #[derive(Debug, Clone)]
 pub struct Moment(pub(super) State);
 
-/// How much of what is not durable is there after a crash.
+/// The share of nondurable changes that survives a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Luck {
     Nothing,
@@ -51,7 +52,8 @@ impl Luck {
 }
 
 impl Moment {
-    /// The state of the machine after a loss of power at this moment; one of many, chosen by `seed`.
+    /// Returns the machine restarted after a loss of power at this moment, in one of many states chosen
+    /// by `seed`.
     pub(super) fn after_loss(&self, seed: u64) -> State {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         random.next();
@@ -66,8 +68,7 @@ impl Moment {
         after
     }
 
-    /// A number that tells apart states of different names, or of different bytes in the files for
-    /// whose path `counts` is true.
+    /// Returns a hash of the names, and of the bytes of the files whose path `counts` accepts.
     #[must_use]
     pub fn hash(&self, counts: impl Fn(&str) -> bool) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -125,7 +126,7 @@ impl Moment {
             became.entry((*folder, name)).or_default().push(*ino);
         }
         for (name, values) in became {
-            // One value more than those since: what is durable.
+            // Choice 0 keeps the durable value.
             let choice = match luck {
                 Luck::Nothing => 0,
                 Luck::All => values.len(),
@@ -141,7 +142,7 @@ impl Moment {
     }
 }
 
-/// Fills `after` with what `names` lead to.
+/// Fills `after` with the files and folders reachable through `names`.
 fn settle(
     before: &State,
     names: &BTreeMap<(Ino, &str), Ino>,
@@ -178,7 +179,7 @@ fn settle(
     }
 }
 
-/// What is left of a file.
+/// Returns the remaining content of a file.
 fn settle_file(live: &Arc<Content>, durable: &Arc<Content>, luck: Luck, random: &mut Random) -> Arc<Content> {
     if Arc::ptr_eq(live, durable) || live.bytes == durable.bytes {
         return durable.clone();
@@ -201,8 +202,8 @@ fn settle_file(live: &Arc<Content>, durable: &Arc<Content>, luck: Luck, random: 
     while at < len {
         let run = (1 + random.below(RUN_MAX as usize)) * SECTOR_LEN;
         let end = (at + run).min(len);
-        // A sector that was durable is as it was or as it became; one that was not may hold what the
-        // medium had there before.
+        // A durable sector keeps its old or new bytes. A new sector may also hold zeros or the medium's
+        // previous data.
         let fate = random.below(4);
         for start in (at..end).step_by(SECTOR_LEN) {
             let end = (start + SECTOR_LEN).min(end);

@@ -1,24 +1,23 @@
-//! A machine in memory whose power can go at any moment: for tests of what is synced, and when.
+//! A machine in memory that can lose power at any moment, for tests of the order of syncs.
 //!
-//! It stands beneath [`FileStorage`], in the place of the system's file system, and knows of each file
-//! and folder what would survive. From a [`Moment`] of it any number of *crash states* are made:
+//! It replaces the system's file system below [`FileStorage`], and tracks the durable state of each file
+//! and folder. A [`Moment`] of it yields any number of *crash states*:
 //!
-//! - Of bytes that were not synced, each sector of 512 bytes is what it was, what it became, zeros or
-//!   noise, in runs; the file is as long as it was, as it became, or between.
-//! - Of names that were not synced there are two models. [`Names::Ordered`]: all of them were given in
-//!   one sequence, of which some beginning is there, as ext4 and XFS do it. [`Names::Loose`]: each
-//!   name is as it was or as it became at some time since, for itself, as POSIX allows: a rename may
-//!   show in both folders, in one or in neither.
+//! - In unsynced bytes, each sector of 512 bytes holds its old bytes, its new bytes, zeros or noise, in
+//!   runs. The length of the file is the old one, the new one, or between.
+//! - For unsynced names there are two models. [`Names::Ordered`]: all names form one sequence, and a
+//!   prefix of it survives, as with ext4 and XFS. [`Names::Loose`]: each name independently has its old
+//!   value or any later one, as POSIX allows. A rename may show in both folders, in one or in neither.
 //! - Locks are free.
 //!
-//! Several processes can use a machine, each through a [`ModelFs`] of its own, and be killed: the
-//! machine goes on then, with all that they had done.
+//! Several processes can use a machine, each through its own [`ModelFs`]. Processes can be killed; the
+//! machine keeps all their completed changes.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `state` | files, folders and names, now and durably |
-//! | `crash` | what a loss of power leaves of a state |
-//! | `process` | a process that does things and can be killed |
+//! | `state` | files, folders and names, current and durable |
+//! | `crash` | states after a loss of power |
+//! | `process` | a process that makes changes and can be killed |
 
 mod crash;
 mod process;
@@ -32,11 +31,11 @@ pub use super::fs::SyncPoint;
 
 use super::FileStorage;
 
-/// Where the storage of a model lies: on a disk that is mounted there, two folders deep.
+/// The path of the model's storage, two folders deep on a mounted disk.
 pub const PLACE: &str = "/disk/shared/store";
 
 impl ModelFs {
-    /// The folder of the machine that holds a store, as this process sees it.
+    /// Returns the machine's folder for a store, as seen by this process.
     #[must_use]
     pub fn storage(&self) -> FileStorage<Self> {
         FileStorage::on(self.clone(), PLACE)

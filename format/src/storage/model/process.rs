@@ -13,7 +13,7 @@ use crate::storage::LockMode;
 use crate::storage::fs::{Access, Fs, Kind, Stat, SyncPoint};
 use crate::storage::machine::Machine;
 
-/// The file system of a modelled machine, as one process uses it. Clones are the same process.
+/// The file system of a modelled machine, as used by one process. Clones are the same process.
 #[derive(Debug, Clone)]
 pub struct ModelFs {
     world: Arc<Mutex<World>>,
@@ -26,7 +26,7 @@ struct World {
     state: State,
     locks: Vec<Lock>,
     next: u64,
-    /// A moment for each change, where they are wanted.
+    /// A moment for each change, if recording is on.
     moments: Option<Vec<Moment>>,
 }
 
@@ -43,20 +43,20 @@ struct Lock {
 struct Process {
     number: u64,
     machine: Option<Machine>,
-    /// Changes that it still makes before it is killed; below zero it is dead.
+    /// The changes left before it is killed; negative once it is dead.
     left: AtomicI64,
     changes: AtomicU64,
     broken: Option<Broken>,
-    /// Syncs that were asked for, by why.
+    /// The number of requested syncs, by reason.
     syncs: Mutex<BTreeMap<SyncPoint, u64>>,
 }
 
-/// Syncs that are left out or, with an error number, fail.
+/// Syncs that are skipped or, with an error number, fail.
 #[derive(Debug, Clone)]
 struct Broken {
     points: Vec<SyncPoint>,
     errno: Option<i32>,
-    /// Of each kind so many are done before.
+    /// The number of syncs of each kind that succeed first.
     sound: u64,
 }
 
@@ -93,7 +93,7 @@ impl Moment {
 }
 
 impl ModelFs {
-    /// A machine with a disk that holds nothing, and a process on it.
+    /// Creates a machine with an empty disk, and a process on it.
     #[must_use]
     pub fn new(names: Names) -> Self {
         Self::started(State::new(names))
@@ -112,40 +112,40 @@ impl ModelFs {
         Self { world: self.world.clone(), process }
     }
 
-    /// Another process on the same machine.
+    /// Starts another process on the same machine.
     #[must_use]
     pub fn process(&self) -> Self {
         self.with(self.process.machine.clone(), self.process.broken.clone())
     }
 
-    /// Another process, on `machine`, that shares the disk. Locks keep out only those of a machine, as
-    /// on some network file systems.
+    /// Starts a process on `machine`, which shares the disk. Locks exclude only processes of the same
+    /// machine, as on some network file systems.
     #[must_use]
     pub fn process_on(&self, machine: Option<Machine>) -> Self {
         self.with(machine, self.process.broken.clone())
     }
 
-    /// A process that leaves out the syncs of one kind, and says that it did them.
+    /// Starts a process that skips one kind of sync but reports success.
     #[must_use]
     pub fn without(&self, point: SyncPoint) -> Self {
         let broken = Broken { points: vec![point], errno: None, sound: 0 };
         self.with(self.process.machine.clone(), Some(broken))
     }
 
-    /// A process whose syncs of some kinds fail with error number `errno`, once `sound` of the kind
-    /// were done.
+    /// Starts a process whose syncs of some kinds fail with error number `errno`, after `sound` syncs of
+    /// each kind have succeeded.
     #[must_use]
     pub fn failing(&self, points: &[SyncPoint], errno: i32, sound: u64) -> Self {
         let broken = Broken { points: points.to_vec(), errno: Some(errno), sound };
         self.with(self.process.machine.clone(), Some(broken))
     }
 
-    /// Has this process be killed after `changes` more.
+    /// Kills this process after `changes` more changes.
     pub fn kill_after(&self, changes: u64) {
         self.process.left.store(i64::try_from(changes).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
-    /// Kills this process: whatever it asks for from now on fails, and its locks are free.
+    /// Kills this process: its later calls fail, and its locks are free.
     pub fn kill(&self) {
         self.process.left.store(-1, Ordering::SeqCst);
         self.world().locks.retain(|lock| lock.process != self.process.number);
@@ -157,24 +157,24 @@ impl ModelFs {
         self.process.left.load(Ordering::SeqCst) < 0
     }
 
-    /// Changes that this process has made.
+    /// Returns the number of changes this process has made.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.process.changes.load(Ordering::SeqCst)
     }
 
-    /// Syncs that this process has asked for, by why.
+    /// Returns the number of syncs this process has requested, by reason.
     #[must_use]
     pub fn syncs(&self) -> BTreeMap<SyncPoint, u64> {
         self.process.syncs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Remembers a moment at each change from now on.
+    /// Records a moment at each change from now on.
     pub fn record(&self) {
         self.world().moments = Some(Vec::new());
     }
 
-    /// The moments remembered so far, and this one.
+    /// Takes the moments recorded so far, and adds the current one.
     #[must_use]
     pub fn moments(&self) -> Vec<Moment> {
         let mut world = self.world();
@@ -184,13 +184,13 @@ impl ModelFs {
         moments
     }
 
-    /// This moment.
+    /// Returns the current moment.
     #[must_use]
     pub fn moment(&self) -> Moment {
         Moment(self.world().state.clone())
     }
 
-    /// Everything in the folder of the storage, by name.
+    /// Returns all files in the storage's folder, by name.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let world = self.world();
@@ -201,10 +201,10 @@ impl ModelFs {
         found
     }
 
-    /// Replaces an object's bytes, or makes it, all durable: for tests that damage things.
+    /// Replaces or creates an object durably, for tests that inject damage.
     ///
     /// # Errors
-    /// Where a folder has that name.
+    /// Fails if a folder has that name.
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> io::Result<()> {
         let mut world = self.world();
         let mut at = TOP;
@@ -224,7 +224,7 @@ impl ModelFs {
     /// Removes an object, durably.
     ///
     /// # Errors
-    /// Where it is not there.
+    /// Fails if it does not exist.
     pub fn lose(&self, name: &str) -> io::Result<()> {
         let mut world = self.world();
         let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
@@ -247,8 +247,8 @@ impl ModelFs {
         look(&self.world().state)
     }
 
-    /// Makes a change, and remembers the moment after it. The last one that a process makes before
-    /// it is killed is done.
+    /// Makes a change, and records the moment after it. The first change beyond the process's limit kills
+    /// it and is not made.
     fn changed<T>(&self, change: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         self.check_alive()?;
         let mut world = self.world();

@@ -1,4 +1,4 @@
-//! Files, folders and names: as they are now, and as they would be after a loss of power.
+//! The current and the durable state of files, folders and names.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -7,22 +7,22 @@ use std::sync::{Arc, OnceLock};
 
 use crate::storage::fs::{Kind, Stat};
 
-/// How names reach the medium.
+/// The order in which names reach the medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Names {
-    /// In one sequence: with a name, all that were given before it.
+    /// In one sequence: a name becomes durable together with all earlier ones.
     Ordered,
-    /// Each for itself, when its folder is synced.
+    /// Independently, when their folder is synced.
     Loose,
 }
 
 /// The number of a file or folder.
 pub(super) type Ino = u64;
 
-/// The folder at the top of the machine.
+/// The top folder of the machine.
 pub(super) const TOP: Ino = 1;
 
-/// Bytes of a file, shared by the states that have them.
+/// The bytes of a file, shared between states.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub bytes: Vec<u8>,
@@ -52,12 +52,12 @@ pub(super) enum Body {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub body: Body,
-    /// Names that it has now.
+    /// The number of its current names.
     pub links: u64,
     pub modified_nanos: u64,
 }
 
-/// A name that was given or, for `None`, taken away.
+/// A name that was given or, with `None`, removed.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub folder: Ino,
@@ -70,14 +70,14 @@ pub(super) struct Entry {
 pub(super) struct State {
     pub names: Names,
     pub nodes: BTreeMap<Ino, Arc<Node>>,
-    /// Changes of names that are not durable, in their order, each of one or two entries.
+    /// Nondurable changes of names, in order, each with one or two entries.
     pub pending: Vec<Vec<Entry>>,
     pub next_ino: Ino,
     pub clock: u64,
 }
 
 impl State {
-    /// A disk with an empty folder `disk`.
+    /// Creates a disk with an empty folder `disk`.
     pub fn new(names: Names) -> Self {
         let mut state =
             Self { names, nodes: BTreeMap::new(), pending: Vec::new(), next_ino: TOP, clock: 1_000_000_000 };
@@ -165,7 +165,7 @@ impl State {
         self.pending.push(entries);
     }
 
-    /// Fails where the folder is gone.
+    /// Fails if the folder was removed.
     fn check_folder(&self, folder: Ino) -> io::Result<()> {
         let is_gone = folder != TOP && self.node(folder)?.links == 0;
         if is_gone { Err(ErrorKind::NotFound.into()) } else { Ok(()) }
@@ -207,7 +207,7 @@ impl State {
     pub fn rename(&mut self, from: (Ino, &str), to: (Ino, &str)) -> io::Result<()> {
         let ino = *self.entries(from.0)?.get(from.1).ok_or(ErrorKind::NotFound)?;
         self.check_folder(to.0)?;
-        // Two names of one file: POSIX has this do nothing.
+        // Both names belong to one file: POSIX requires that nothing happens.
         if self.entries(to.0)?.get(to.1) == Some(&ino) {
             return Ok(());
         }
@@ -228,7 +228,7 @@ impl State {
         Ok(())
     }
 
-    /// Puts the bytes that `made` makes of a file's in their place.
+    /// Replaces a file's bytes by the result of `made`.
     pub fn write(&mut self, ino: Ino, made: impl FnOnce(&[u8]) -> Vec<u8>) -> io::Result<()> {
         self.clock += 1_000;
         let clock = self.clock;
@@ -241,7 +241,7 @@ impl State {
         Ok(())
     }
 
-    /// Replaces a file's bytes, durably: for tests that damage things.
+    /// Replaces a file's bytes durably, for tests that inject damage.
     pub fn put(&mut self, ino: Ino, bytes: Vec<u8>) -> io::Result<()> {
         self.write(ino, |_| bytes)?;
         self.sync(ino)
