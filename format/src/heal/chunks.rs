@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::replace;
+use super::replace::{remember, replace};
 use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_id};
 use crate::error::{Error, Result};
 use crate::index::{self, CommittedIndex, Health};
@@ -90,7 +90,7 @@ impl<'a> ChunkHealer<'a> {
         else {
             return Ok(HealedChunks::default());
         };
-        super::remember(shared, &moves);
+        remember(shared, &moves);
         if log_has_gaps {
             // The next import rebuilds the whole log.
             index::remove_log(shared, &list.id);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::replace;
+use super::replace::replace;
 use crate::digest::{DIGEST_LEN, Digest, chunk_ids, object_digest, page_digest};
 use crate::error::{BlockError, ErrorKind, Result};
 use crate::index;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::replace;
+use super::replace::replace;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};

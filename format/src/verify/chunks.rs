@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::Verifier;
-use super::damaged::object_of;
+use super::bad_chunks::{BadChunks, Lacking};
+use super::damaged::{object_of, text_of};
 use super::ranges::{Range, Ranges, Rest};
+use super::verifier::Verifier;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::fault::Fault;
@@ -27,45 +28,11 @@ const LACKS: &str = "its frames here do not hold these blocks (rule block-absent
 /// The size at which a batch of chunks is checked; it may be exceeded by one page.
 const BATCH_CHUNKS: usize = 1024;
 
-/// The unreadable chunks of a list, with one reason.
-pub(super) struct BadChunks {
-    /// The first chunk and the end of each run, ascending; empty for the whole list.
-    runs: Vec<(u64, u64)>,
-    reason: String,
-}
-
-/// Blocks of a list that the store neither holds nor claims to hold: ascending runs.
-#[derive(Default)]
-pub(super) struct Lacking(Vec<(u64, u64)>);
-
 /// A list, its bad chunks with the blocks per chunk, and its missing blocks.
 type Unheld<'a> = (Digest, Option<(&'a BadChunks, u64)>, Option<&'a Lacking>);
 
 /// Chunks to check.
 type Batch = Vec<(Arc<List>, u64)>;
-
-/// Appends a run.
-fn push(runs: &mut Vec<(u64, u64)>, start: u64, end: u64) {
-    match runs.last_mut() {
-        Some(last) if last.1 == start => last.1 = end,
-        _ => runs.push((start, end)),
-    }
-}
-
-/// Calls `each` with the parts of `runs` within `start..end`, as start and length.
-fn parts(runs: &[(u64, u64)], start: u64, end: u64, mut each: impl FnMut(u64, u64)) {
-    let first = runs.partition_point(|run| run.1 <= start);
-    for run in runs[first..].iter().take_while(|run| run.0 < end) {
-        each(run.0.max(start), run.1.min(end) - run.0.max(start));
-    }
-}
-
-impl Lacking {
-    /// Calls `each` with the missing parts of blocks `source..source + blocks`.
-    fn ranges(&self, source: u64, blocks: u64, each: impl FnMut(u64, u64)) {
-        parts(&self.0, source, source + blocks, each);
-    }
-}
 
 impl Verifier<'_> {
     /// Checks every page of ids and places, and every place; in full mode every frame.
@@ -100,7 +67,7 @@ impl Verifier<'_> {
             self.check_chunks(batch)?;
             let blocks = u64::from(list.shape.chunk_blocks);
             let end = (chunks.end * blocks).min(list.shape.blocks);
-            push(&mut self.lacking.entry(list.id).or_default().0, chunks.start * blocks, end);
+            self.lacking.entry(list.id).or_default().add(chunks.start * blocks, end);
             return Ok(());
         }
         self.report.chunks += chunks.end - chunks.start;
@@ -135,8 +102,8 @@ impl Verifier<'_> {
     fn bad_chunks(&mut self, list: &Digest, start: u64, end: u64, error: &Error) {
         let object = self.object_of_chunk(list, start, error);
         self.objects.note(&object, end - start, || text_of(error));
-        let new = || BadChunks { runs: Vec::new(), reason: text_of(error) };
-        push(&mut self.bad.entry(*list).or_insert_with(new).runs, start, end);
+        let new = || BadChunks::whole_list(error);
+        self.bad.entry(*list).or_insert_with(new).add(start, end);
     }
 
     /// Returns the object that makes a chunk unreadable: the one named by the error, or else the chunk's
@@ -197,7 +164,7 @@ impl Verifier<'_> {
         let lacking = self.lacking.entry(list.id).or_default();
         for (block, number) in (first..).zip(0..list.shape.blocks_of(chunk)) {
             if !frame::has(held, number) {
-                push(&mut lacking.0, block, block + 1);
+                lacking.add(block, block + 1);
             }
         }
     }
@@ -250,8 +217,9 @@ impl Verifier<'_> {
         let used: BTreeSet<_> =
             images.iter().flat_map(|image| image.manifest().lists.iter().map(|list| list.id)).collect();
         let unused = self.bad.iter().filter(|(id, _)| !used.contains(*id));
-        let told: Vec<_> =
-            unused.map(|(id, bad)| unreadable(names::object(names::LISTS, id), bad.reason.clone())).collect();
+        let told: Vec<_> = unused
+            .map(|(id, bad)| unreadable(names::object(names::LISTS, id), bad.reason().to_owned()))
+            .collect();
         for error in told {
             self.hurt(None, 0, 0, error);
         }
@@ -315,31 +283,7 @@ impl Verifier<'_> {
     }
 
     fn reason(&self, list: &Digest) -> String {
-        self.bad.get(list).map_or_else(|| LACKS.to_owned(), |bad| bad.reason.clone())
-    }
-}
-
-impl BadChunks {
-    /// Returns the first chunk and the end of each run, ascending; empty for the whole list.
-    pub fn runs(&self) -> &[(u64, u64)] {
-        &self.runs
-    }
-
-    /// Marks all chunks of the list as unreadable.
-    pub fn whole_list(error: &Error) -> Self {
-        Self { runs: Vec::new(), reason: text_of(error) }
-    }
-
-    /// Calls `each` with the parts of blocks `source..source + blocks` that lie in bad chunks.
-    fn ranges(&self, source: u64, blocks: u64, chunk_blocks: u64, mut each: impl FnMut(u64, u64)) {
-        let end = source + blocks;
-        if self.runs.is_empty() {
-            return each(source, blocks); // the whole list is bad
-        }
-        parts(&self.runs, source / chunk_blocks, end.div_ceil(chunk_blocks), |chunk, chunks| {
-            let start = (chunk * chunk_blocks).max(source);
-            each(start, ((chunk + chunks) * chunk_blocks).min(end) - start);
-        });
+        self.bad.get(list).map_or_else(|| LACKS.to_owned(), |bad| bad.reason().to_owned())
     }
 }
 
@@ -369,16 +313,4 @@ fn not_in_part(list: &List, chunk: u64) -> Error {
 /// Returns the error for unreadable chunks of a list.
 fn unreadable(object: String, reason: String) -> Error {
     StoreError::Unreadable { object, reason }.into()
-}
-
-/// Formats the error and its causes in one line.
-pub(super) fn text_of(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -1,7 +1,7 @@
 //! Checks the content id: compares the span table with the blocks' digests.
 
-use super::Verifier;
 use super::ranges::{Range, Ranges, Rest};
+use super::verifier::Verifier;
 use crate::content::{ContentHasher, span_digest};
 use crate::digest::{Digest, block_digest};
 use crate::error::{ErrorKind, Result, StoreError};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::chunks::text_of;
 use crate::error::{BlockError, Error, StoreError};
 
 /// A damaged object.
@@ -57,4 +56,16 @@ pub(super) fn object_of(error: &Error) -> Option<&str> {
         BlockError::Io { object, .. } => object.split(' ').next(),
         _ => None,
     })
+}
+
+/// Formats the error and its causes in one line.
+pub(super) fn text_of(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Verifier;
+use super::verifier::Verifier;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::index::{self, Notes};

@@ -1,0 +1,72 @@
+//! The state of a verification.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::digest::Digest;
+use crate::error::{BlockError, Error, Result};
+use crate::index::Stamp;
+use crate::store::list::List;
+use crate::store::{Shared, Store};
+
+use super::bad_chunks::{BadChunks, Lacking};
+use super::damaged::Objects;
+use super::ranges::Told;
+use super::report::{Damage, VerifyOptions, VerifyReport};
+
+pub(super) struct Verifier<'a> {
+    pub store: &'a Store,
+    pub options: &'a VerifyOptions<'a>,
+    pub report: VerifyReport,
+    pub lists: BTreeMap<Digest, Option<Arc<List>>>,
+    pub bad: BTreeMap<Digest, BadChunks>,
+    pub lacking: BTreeMap<Digest, Lacking>,
+    pub told: Told,
+    pub objects: Objects,
+    pub steps: AtomicU64,
+    /// Packs and page files that are sound as objects, with their stamps.
+    pub sound: Vec<(Digest, Stamp)>,
+}
+
+impl Verifier<'_> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.store.shared
+    }
+
+    pub(super) fn check_cancel(&self) -> Result<()> {
+        match self.options.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(BlockError::Interrupted.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn step(&self) -> Result<()> {
+        self.check_cancel()?;
+        let steps = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(progress) = self.options.progress {
+            progress(steps);
+        }
+        Ok(())
+    }
+
+    pub(super) fn damaged(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
+        self.objects.note_error(&error);
+        self.hurt(image, start, len, error);
+    }
+
+    /// Reports an image affected by an object already recorded as damaged.
+    pub(super) fn hurt(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
+        if let Some(image) = image {
+            self.told.add(image, start, len);
+        }
+        self.report.damaged.push(Damage { image, start, len, error });
+    }
+
+    /// Reports an error that is usually a consequence of damage already reported.
+    pub(super) fn damaged_unless_told(&mut self, image: Digest, start: u64, len: u64, error: Error) {
+        if !self.told.has(&image, start, len) {
+            self.damaged(Some(image), start, len, error);
+        }
+    }
+}
