@@ -9,9 +9,9 @@ use melv::{BlockDevice, Container, RefName, StoreError};
 use crate::bundle_ref::BundleRef;
 use crate::exit::Failure;
 use crate::format::Format;
+use crate::log::note;
 use crate::naming;
 use crate::operand::{Found, metadata};
-use crate::report::note;
 use crate::session::Session;
 
 /// A disk in a file or on a block device, in any supported format.

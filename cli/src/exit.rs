@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use melv::{BlockError, Candidate, Error, ErrorKind, StoreError, StoreErrors};
 use serde_json::json;
 
-use crate::args::{Color, Globals};
 use crate::bundle_ref::{HeldImage, names_text};
+use crate::globals::{Color, Globals};
 use crate::hint::hint_of;
-use crate::log::{self, Urgency};
-use crate::report::{human, note};
+use crate::log::{self, Urgency, note};
 use crate::session::in_store;
 use crate::table::table;
+use crate::units::human;
 use crate::width;
 
 /// The documented exit codes.

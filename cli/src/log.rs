@@ -107,6 +107,11 @@ pub fn write(urgency: Urgency, text: &str) {
     }
 }
 
+/// Prints a line on standard error. Ignores a closed one: there is nobody left to tell.
+pub fn note(line: &str) {
+    write(Urgency::Info, line);
+}
+
 /// Formats a message for the log.
 fn framed(form: u8, urgency: Urgency, text: &str) -> String {
     let text = one_line(text);

@@ -36,6 +36,7 @@ mod daemon;
 mod disk;
 mod exit;
 mod format;
+mod globals;
 mod heard;
 mod hint;
 mod incoming;
@@ -53,6 +54,7 @@ mod stdin;
 mod table;
 mod threads;
 mod times;
+mod units;
 mod width;
 
 use std::process::ExitCode;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use melv::limits::CACHE_BYTES_DEFAULT;
 use melv::{Cache, Error, ErrorKind, Store, StoreErrors, StoreOptions, VerifyMode};
 
-use crate::args::Globals;
 use crate::exit::{Exit, Failure};
+use crate::globals::Globals;
+use crate::log::note;
 use crate::progress::{Progress, Unit};
-use crate::report::{Out, note};
+use crate::report::Out;
 use crate::{memory, producer};
 
 static CANCEL: AtomicBool = AtomicBool::new(false);

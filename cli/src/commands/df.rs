@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
-use crate::report::{human, table};
+use crate::report::table;
 use crate::session::Session;
+use crate::units::human;
 
 pub const HELP: &str = "\
 Examples:

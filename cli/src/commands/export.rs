@@ -12,10 +12,12 @@ use serde_json::json;
 use crate::bundle_ref::BundleRef;
 use crate::exit::{Exit, Failure};
 use crate::format::{OutFormat, write_format};
+use crate::log::note;
 use crate::operand::Found;
 use crate::progress::Unit;
-use crate::report::{STDOUT, human, note};
+use crate::report::STDOUT;
 use crate::session::Session;
+use crate::units::human;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -12,7 +12,6 @@ use melv::{ArrivedSpan, SpanStream};
 use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError};
 use serde_json::json;
 
-use crate::args::size;
 use crate::disk::{Disk, is_empty, say_warnings};
 use crate::exit::{Exit, Failure};
 use crate::format::{Format, read_format};
@@ -23,9 +22,9 @@ use crate::naming::new_name;
 use crate::operand::stored_ref;
 use crate::producer::Producer;
 use crate::progress::Unit;
-use crate::report::human;
 use crate::session::Session;
 use crate::stdin::{self, Pipe};
+use crate::units::{human, size};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -10,13 +10,14 @@ use melv::ondisk::manifest::ListUse;
 use melv::{BlockDevice, Digest, Image};
 use serde_json::{Value, json};
 
-use super::inspect_file::{self, exact, lines_text};
+use super::inspect_file::{self, lines_text};
 use crate::bundle_ref::{BundleRef, HeldImage, names_text};
 use crate::exit::{Exit, Failure, chain};
+use crate::log::note;
 use crate::operand::{Found, Operand};
 use crate::order::natural;
-use crate::report::{human, note};
 use crate::session::Session;
+use crate::units::{exact, human};
 
 /// The maximum number of lines about one image without `--all`.
 const LINES_MAX: usize = 20;

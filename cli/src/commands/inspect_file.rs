@@ -14,8 +14,9 @@ use crate::bundle_ref::HeldImage;
 use crate::disk::say_warnings;
 use crate::exit::{Failure, chain};
 use crate::operand::metadata;
-use crate::report::{human, table};
+use crate::report::table;
 use crate::session::Session;
+use crate::units::{exact, human};
 use crate::width;
 
 /// Describes a file that is not a bundle, as JSON and as text.
@@ -35,11 +36,6 @@ pub type Line = (&'static str, String);
 /// Formats lines as text that fits the terminal.
 pub fn lines_text(lines: &[Line]) -> String {
     width::facts(lines, width::of_stdout())
-}
-
-/// Formats a number of bytes, rounded for people and exact.
-pub fn exact(bytes: u64) -> String {
-    if bytes < 1024 { format!("{bytes} bytes") } else { format!("{} ({bytes} bytes)", human(bytes)) }
 }
 
 fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {

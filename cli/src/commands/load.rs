@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::bundle_ref::{BundleRef, held, names_text};
 use crate::exit::{Exit, Failure};
-use crate::naming;
 use crate::progress::Unit;
-use crate::report::{human, table};
+use crate::report::table;
 use crate::session::Session;
-use crate::stdin;
+use crate::units::human;
+use crate::{naming, stdin};
 
 const EXAMPLES: &str = "\
 Examples:

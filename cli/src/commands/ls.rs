@@ -7,11 +7,12 @@ use melv::{NamedImage, RefName, Store};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, chain};
+use crate::log::note;
 use crate::order::natural;
-use crate::report::{human, note};
 use crate::session::{Session, in_store};
 use crate::table::table;
 use crate::times::{ago, rfc3339};
+use crate::units::human;
 use crate::width;
 
 pub const HELP: &str = "\

@@ -10,8 +10,9 @@ use crate::bundle_ref::{BundleRef, SUFFIX, names_text};
 use crate::commands::export::note_rest;
 use crate::exit::{Exit, Failure};
 use crate::progress::Unit;
-use crate::report::{human, table};
+use crate::report::table;
 use crate::session::Session;
+use crate::units::human;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 
 use crate::bundle_ref::{BundleRef, names_text};
 use crate::exit::{Exit, Failure, chain};
+use crate::log::note;
 use crate::progress::Unit;
-use crate::report::{human, note, table};
+use crate::report::table;
 use crate::session::{Session, in_store};
+use crate::units::human;
 use crate::width::{fit_lines, of_stdout};
 
 const EXAMPLES: &str = "\
