@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use melv::{BlockError, BundleOptions, Digest, Error, ErrorKind, ImageRef, RefName, Store, StoreError};
 
+use crate::bundled_image::BundledImage;
 use crate::exit::Failure;
 use crate::naming;
 use crate::operand::{Found, metadata};
@@ -16,8 +17,6 @@ use crate::session::Session;
 pub const SUFFIX: &str = ".melv";
 /// The magic bytes at the start of a bundle.
 const MAGIC: &[u8] = b"melvbndl";
-/// The maximum number of an image's names in one line.
-const NAMES_SHOWN: usize = 3;
 
 /// A reference to a bundle, optionally with one of its images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +113,10 @@ impl BundleRef {
             Some(image) => self.check_held(store.image(image)),
             None => match held_ids(&store)?.as_slice() {
                 [only] => self.check_held(store.image_by_id(*only)),
-                _ => Err(Failure::SeveralImages { path: self.path.clone(), images: held(&store)? }),
+                _ => Err(Failure::SeveralImages {
+                    path: self.path.clone(),
+                    images: BundledImage::all(&store)?,
+                }),
             },
         };
         Ok(Found { image: opened?, store, bundle: Some(self.path.clone()) })
@@ -194,46 +196,6 @@ fn begins_as_bundle(path: &Path) -> bool {
     File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == MAGIC
 }
 
-/// An image in a bundle.
-#[derive(Debug, Clone)]
-pub struct HeldImage {
-    /// The image id.
-    pub image: Digest,
-    /// The content id.
-    pub content: Digest,
-    /// The size of the disk, in bytes.
-    pub size: u64,
-    /// The names of the image in the bundle.
-    pub names: Vec<RefName>,
-}
-
-impl HeldImage {
-    /// Returns the image as JSON.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "image": self.image.to_string(),
-            "content": self.content.to_string(),
-            "names": self.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "size": self.size,
-        })
-    }
-
-    /// Returns the names as text for people.
-    pub fn names(&self) -> String {
-        names_text(&self.names)
-    }
-}
-
-/// Formats names for people, at most `NAMES_SHOWN` of them.
-pub fn names_text(names: &[impl ToString]) -> String {
-    if names.is_empty() {
-        return "(no name)".into();
-    }
-    let shown: Vec<_> = names.iter().take(NAMES_SHOWN).map(ToString::to_string).collect();
-    let more = if names.len() > NAMES_SHOWN { " …" } else { "" };
-    format!("{}{more}", shown.join(" "))
-}
-
 /// Returns the ids of all images of a bundle, in ascending order.
 fn held_ids(store: &Store) -> Result<Vec<Digest>, Failure> {
     let mut ids = Vec::new();
@@ -243,28 +205,6 @@ fn held_ids(store: &Store) -> Result<Vec<Digest>, Failure> {
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
-}
-
-/// Returns all images of a bundle: first those with names, in the order of their names.
-pub fn held(store: &Store) -> Result<Vec<HeldImage>, Failure> {
-    let mut found: Vec<HeldImage> = Vec::new();
-    for reference in store.image_refs()? {
-        let id = store.resolve(&reference)?;
-        let name = if let ImageRef::Name(name) = reference { Some(name) } else { None };
-        if let Some(known) = found.iter_mut().find(|known| known.image == id) {
-            known.names.extend(name);
-            continue;
-        }
-        let image = store.image_by_id(id)?;
-        let geometry = image.manifest().geometry;
-        found.push(HeldImage {
-            image: id,
-            content: image.manifest().content,
-            size: geometry.size_bytes,
-            names: name.into_iter().collect(),
-        });
-    }
-    Ok(found)
 }
 
 /// Whether a bundle lacks the image that it builds on.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use melv::{BlockError, Candidate, Error, ErrorKind, StoreError, StoreErrors};
 use serde_json::json;
 
-use crate::bundle_ref::{HeldImage, names_text};
+use crate::bundled_image::{BundledImage, names_text};
 use crate::globals::{Color, Globals};
 use crate::hint::hint_of;
 use crate::log::{self, Urgency, note};
@@ -125,7 +125,7 @@ pub enum Failure {
         /// The bundle.
         path: PathBuf,
         /// The images of the bundle.
-        images: Vec<HeldImage>,
+        images: Vec<BundledImage>,
     },
     /// The bundle has damage.
     #[error("{}", text_in_bundle(path, error))]
@@ -326,7 +326,7 @@ fn tell(globals: &Globals, failure: &Failure) {
         let mut json = json!({ "error": text, "hint": hint, "code": exit as u8 });
         match failure {
             Failure::SeveralImages { images, .. } => {
-                json["images"] = images.iter().map(HeldImage::json).collect();
+                json["images"] = images.iter().map(BundledImage::json).collect();
             }
             Failure::Melv(error) => {
                 if let Some(StoreError::Ambiguous { candidates, .. }) = error.detail() {
@@ -356,7 +356,8 @@ fn tell(globals: &Globals, failure: &Failure) {
 fn choices(failure: &Failure) -> Vec<Vec<String>> {
     match failure {
         Failure::SeveralImages { images, .. } => {
-            let row = |image: &HeldImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
+            let row =
+                |image: &BundledImage| vec![image.names(), format!("@{}", image.image), human(image.size)];
             images.iter().map(row).collect()
         }
         Failure::Melv(error) => {

@@ -30,6 +30,7 @@
 
 mod args;
 mod bundle_ref;
+mod bundled_image;
 mod catalog;
 mod commands;
 mod daemon;

@@ -11,7 +11,8 @@ use melv::{BlockDevice, Digest, Image};
 use serde_json::{Value, json};
 
 use super::inspect_file::{self, lines_text};
-use crate::bundle_ref::{BundleRef, HeldImage, names_text};
+use crate::bundle_ref::BundleRef;
+use crate::bundled_image::{BundledImage, names_text};
 use crate::exit::{Exit, Failure, chain};
 use crate::log::note;
 use crate::operand::{Found, Operand};
@@ -99,7 +100,7 @@ fn describe_bundle(
         }
         Err(Failure::SeveralImages { images, .. }) => {
             let mut json = file.json();
-            json["images"] = images.iter().map(HeldImage::json).collect();
+            json["images"] = images.iter().map(BundledImage::json).collect();
             Ok((json, format!("{}{}", file.text(), inspect_file::table_of(&images)), Exit::Done))
         }
         Err(failure) => Err(failure),

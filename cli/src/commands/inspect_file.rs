@@ -10,7 +10,7 @@ use melv::vmdk::{self, Access, Extent};
 use melv::{BlockDevice, Container, Digest, DiskError, Error, ErrorKind, StoreError};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::HeldImage;
+use crate::bundled_image::BundledImage;
 use crate::disk::say_warnings;
 use crate::exit::{Failure, chain};
 use crate::operand::metadata;
@@ -215,7 +215,7 @@ impl BundleFacts {
 }
 
 /// Formats the images of a bundle as a table.
-pub fn table_of(images: &[HeldImage]) -> String {
+pub fn table_of(images: &[BundledImage]) -> String {
     let mut rows = vec![["NAME", "IMAGE", "CONTENT", "SIZE"].map(String::from).to_vec()];
     rows.extend(
         images.iter().map(|image| {

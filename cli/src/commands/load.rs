@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use melv::{Error, LoadOptions, LoadReport, Store, StoreError};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, held, names_text};
+use crate::bundle_ref::BundleRef;
+use crate::bundled_image::{BundledImage, names_text};
 use crate::exit::{Exit, Failure};
 use crate::progress::Unit;
 use crate::report::table;
@@ -72,7 +73,7 @@ fn is_only_in(error: &Error, bundle: &Store, store: &Store) -> bool {
 
 /// Sorts the images into the order of the bundle, by their names there.
 fn in_order(mut report: LoadReport, bundle: &Store) -> Result<LoadReport, Failure> {
-    let order = held(bundle)?;
+    let order = BundledImage::all(bundle)?;
     report.images.sort_by_key(|loaded| order.iter().position(|held| held.image == loaded.image));
     Ok(report)
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use melv::{BlockDevice, ImageRef, SaveOptions, SaveReport, Store};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, SUFFIX, names_text};
+use crate::bundle_ref::{BundleRef, SUFFIX};
+use crate::bundled_image::names_text;
 use crate::commands::export::note_rest;
 use crate::exit::{Exit, Failure};
 use crate::progress::Unit;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use melv::{Damage, DamagedObject, Digest, ImageRef, RefName, Store, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, names_text};
+use crate::bundle_ref::BundleRef;
+use crate::bundled_image::names_text;
 use crate::exit::{Exit, Failure, chain};
 use crate::log::note;
 use crate::progress::Unit;
