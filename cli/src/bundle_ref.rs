@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use melv::{BlockError, BundleOptions, Digest, Error, ErrorKind, ImageRef, RefName, Store, StoreError};
 
 use crate::bundled_image::BundledImage;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::naming;
 use crate::operand::{Found, metadata};
 use crate::session::Session;

@@ -7,7 +7,7 @@ use melv::vmdk::{self, Warning};
 use melv::{BlockDevice, Container, RefName, StoreError};
 
 use crate::bundle_ref::BundleRef;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::format::Format;
 use crate::log::note;
 use crate::naming;

@@ -6,7 +6,7 @@ use std::path::Path;
 use melv::{BlockError, Container, DeviceState, DiskError, Error, StoreError, StoreErrors, vmdk};
 
 use crate::bundle_ref::SUFFIX;
-use crate::exit::{Failure, is_lost_object};
+use crate::failure::{Failure, is_lost_object};
 use crate::memory;
 
 /// Returns the hint for a failure.

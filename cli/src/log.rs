@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Cli, Command};
-use crate::exit;
+use crate::color::is_colored;
 use crate::heard::Heard;
 
 /// The severities of syslog (RFC 5424, section 6.2.1), also used by journals.
@@ -60,7 +60,7 @@ pub fn start(cli: &Cli) {
         .with_writer(std::io::stderr)
         // Do not panic when the log has no reader any more.
         .log_internal_errors(false)
-        .with_ansi(exit::is_colored(globals.color))
+        .with_ansi(is_colored(globals.color))
         .event_format(Lines)
         .with_filter(LevelFilter::from_level(level));
     let heard = globals.json.then(|| Heard.with_filter(LevelFilter::WARN));

@@ -32,10 +32,14 @@ mod args;
 mod bundle_ref;
 mod bundled_image;
 mod catalog;
+mod cause;
+mod color;
 mod commands;
 mod daemon;
 mod disk;
 mod exit;
+mod failure;
+mod finish;
 mod format;
 mod globals;
 mod heard;
@@ -52,6 +56,7 @@ mod report;
 mod session;
 mod stats;
 mod stdin;
+mod store_path;
 mod table;
 mod threads;
 mod times;
@@ -66,5 +71,5 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    exit::finish(&cli.globals, commands::run(&cli))
+    finish::finish(&cli.globals, commands::run(&cli))
 }

@@ -7,7 +7,7 @@ use deunicode::deunicode;
 use melv::RefName;
 
 use crate::bundle_ref::SUFFIX;
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// Parses the name of a new image. A text that ends like a bundle stands for its path wherever a reference is
 /// expected, so no image gets such a name.

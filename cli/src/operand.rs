@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use melv::{Error, ErrorKind, Image, ImageRef, Store, StoreError, StoreErrors};
 
 use crate::bundle_ref::BundleRef;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::session::Session;
 
 /// Returns the metadata of an input file.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::exit::is_dumb;
+use crate::color::is_dumb;
 use crate::globals::{Globals, ProgressMode};
 use crate::log::note;
 use crate::units::human;

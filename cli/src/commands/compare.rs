@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use crate::disk::{Disk, say_warnings};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::format::{Format, read_format};
 use crate::incoming::{Incoming, Span};
 use crate::operand::{self, Operand, metadata};

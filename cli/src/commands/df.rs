@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::report::table;
 use crate::session::Session;
 use crate::units::human;

@@ -10,7 +10,8 @@ use melv::{BlockDevice, BlockError, Error, ExportOptions, Image, export, export_
 use serde_json::json;
 
 use crate::bundle_ref::BundleRef;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::format::{OutFormat, write_format};
 use crate::log::note;
 use crate::operand::Found;

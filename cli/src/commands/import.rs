@@ -13,7 +13,8 @@ use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Sou
 use serde_json::json;
 
 use crate::disk::{Disk, is_empty, say_warnings};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::format::{Format, read_format};
 use crate::heard;
 use crate::incoming::{self, Incoming};

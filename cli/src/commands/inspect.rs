@@ -13,11 +13,14 @@ use serde_json::{Value, json};
 use super::inspect_file::{self, lines_text};
 use crate::bundle_ref::BundleRef;
 use crate::bundled_image::{BundledImage, names_text};
-use crate::exit::{Exit, Failure, chain};
+use crate::cause::chain;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::log::note;
 use crate::operand::{Found, Operand};
 use crate::order::natural;
 use crate::session::Session;
+use crate::store_path::failure_in_store;
 use crate::units::{exact, human};
 
 /// The maximum number of lines about one image without `--all`.
@@ -153,7 +156,7 @@ impl Facts {
                 Some(shared)
             }
             Err(error) => {
-                let failure = Failure::of_bundle(found.bundle.as_deref(), error).in_store();
+                let failure = failure_in_store(Failure::of_bundle(found.bundle.as_deref(), error));
                 note(&format!("melv: cannot tell what other images share: {}", chain(&failure)));
                 None
             }

@@ -11,8 +11,9 @@ use melv::{BlockDevice, Container, Digest, DiskError, Error, ErrorKind, StoreErr
 use serde_json::{Value, json};
 
 use crate::bundled_image::BundledImage;
+use crate::cause::chain;
 use crate::disk::say_warnings;
-use crate::exit::{Failure, chain};
+use crate::failure::Failure;
 use crate::operand::metadata;
 use crate::report::table;
 use crate::session::Session;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::bundle_ref::BundleRef;
 use crate::bundled_image::{BundledImage, names_text};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::progress::Unit;
 use crate::report::table;
 use crate::session::Session;

@@ -7,7 +7,8 @@ use melv::image::Lineage;
 use melv::{BlockDevice, BlockError, RunKind};
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::operand::Found;
 use crate::report::{Out, write_failed};
 use crate::session::Session;

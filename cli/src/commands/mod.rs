@@ -20,11 +20,11 @@ pub mod umount;
 pub mod verify;
 
 use crate::args::{Cli, Command};
-use crate::exit::{Exit, Failure};
-use crate::log;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::memory::Needs;
 use crate::session::Session;
-use crate::threads;
+use crate::{log, threads};
 
 /// Runs the command.
 pub fn run(cli: &Cli) -> Result<Exit, Failure> {

@@ -6,7 +6,8 @@ use clap_complete::Shell;
 use melv::Error;
 
 use crate::args::command;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::report::write_failed;
 use crate::session::Session;
 

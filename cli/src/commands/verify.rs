@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 
 use crate::bundle_ref::BundleRef;
 use crate::bundled_image::names_text;
-use crate::exit::{Exit, Failure, chain};
+use crate::cause::chain;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::log::note;
 use crate::progress::Unit;
 use crate::report::table;
-use crate::session::{Session, in_store};
+use crate::session::Session;
+use crate::store_path::in_store;
 use crate::units::human;
 use crate::width::{fit_lines, of_stdout};
 
