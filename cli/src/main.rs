@@ -29,6 +29,7 @@
 //! A new command is a module in `commands`, a line in `args::Command` and one in `commands::run`.
 
 mod args;
+mod bundle_path;
 mod bundle_ref;
 mod bundled_image;
 mod catalog;
@@ -45,11 +46,14 @@ mod globals;
 mod heard;
 mod hint;
 mod incoming;
+mod input_file;
 mod log;
 mod memory;
 mod naming;
+mod opened_image;
 mod operand;
 mod order;
+mod output_file;
 mod producer;
 mod progress;
 mod report;

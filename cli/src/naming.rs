@@ -6,7 +6,7 @@ use std::path::Path;
 use deunicode::deunicode;
 use melv::RefName;
 
-use crate::bundle_ref::SUFFIX;
+use crate::bundle_path::SUFFIX;
 use crate::failure::Failure;
 
 /// Parses the name of a new image. A text that ends like a bundle stands for its path wherever a reference is

@@ -12,12 +12,13 @@ use melv::{ArrivedSpan, SpanStream};
 use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError};
 use serde_json::json;
 
-use crate::disk::{Disk, is_empty, say_warnings};
+use crate::disk::{Disk, say_warnings};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::format::{Format, read_format};
 use crate::heard;
 use crate::incoming::{self, Incoming};
+use crate::input_file::is_empty;
 use crate::memory::Needs;
 use crate::naming::new_name;
 use crate::operand::stored_ref;

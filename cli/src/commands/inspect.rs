@@ -17,7 +17,8 @@ use crate::cause::chain;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::log::note;
-use crate::operand::{Found, Operand};
+use crate::opened_image::OpenedImage;
+use crate::operand::Operand;
 use crate::order::natural;
 use crate::session::Session;
 use crate::store_path::failure_in_store;
@@ -76,12 +77,12 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
 
 /// The operand to describe.
 enum What {
-    Image(Box<Found>),
+    Image(Box<OpenedImage>),
     Bundle(BundleRef),
     File(PathBuf),
 }
 
-fn describe_image(found: &Found, all: bool) -> Result<(Value, String, Exit), Failure> {
+fn describe_image(found: &OpenedImage, all: bool) -> Result<(Value, String, Exit), Failure> {
     let facts = found.told(Facts::of(found))?;
     let exit = if facts.sharing.is_some() { Exit::Done } else { Exit::Damage };
     Ok((facts.json(&found.image), facts.text(&found.image, all), exit))
@@ -131,7 +132,7 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(found: &Found) -> melv::Result<Self> {
+    fn of(found: &OpenedImage) -> melv::Result<Self> {
         let (store, image) = (&found.store, &found.image);
         let manifest = image.manifest();
         let number = |key: &str| manifest.metadata.get(key)?.parse().ok();

@@ -14,7 +14,7 @@ use crate::bundled_image::BundledImage;
 use crate::cause::chain;
 use crate::disk::say_warnings;
 use crate::failure::Failure;
-use crate::operand::metadata;
+use crate::input_file::metadata;
 use crate::report::table;
 use crate::session::Session;
 use crate::units::{exact, human};

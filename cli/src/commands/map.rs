@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::operand::Found;
+use crate::operand;
 use crate::report::{Out, write_failed};
 use crate::session::Session;
 use crate::width;
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let found = Found::of(&args.image, session)?;
+    let found = operand::image(&args.image, session)?;
     let lineage = found.told(Lineage::of(&found.store, &found.image))?;
     let mut out = session.out();
     let columns = Columns::of(found.image.size(), width::of_stdout());
