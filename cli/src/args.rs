@@ -11,8 +11,11 @@ use crate::commands::{
     umount, verify,
 };
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::log::note;
+use crate::memory::Needs;
+use crate::session::Session;
 
 /// Disk images in a store that keeps every 4 KiB block once.
 #[derive(Debug, Parser)]
@@ -79,8 +82,57 @@ pub enum Command {
     Man(tooling::ManArgs),
 }
 
+impl Command {
+    /// Whether a service manager runs such a command.
+    pub fn is_service(&self) -> bool {
+        match self {
+            Self::Serve(_) => true,
+            Self::Mount(args) => args.is_foreground(),
+            _ => false,
+        }
+    }
+
+    /// Returns the memory that the command's threads take; `None` for single-threaded commands.
+    pub fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Import(args) => Some(args.needs()),
+            Self::Digest(_)
+            | Self::Export(_)
+            | Self::Compare(_)
+            | Self::Save(_)
+            | Self::Load(_)
+            | Self::Verify(_) => Some(Needs { base_bytes: 24 << 20, thread_bytes: 12 << 20 }),
+            _ => None,
+        }
+    }
+
+    /// Runs the command.
+    pub fn run(&self, session: &Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Import(args) => import::run(args, session),
+            Self::Ls => ls::run(session),
+            Self::Inspect(args) => inspect::run(args, session),
+            Self::Map(args) => map::run(args, session),
+            Self::Digest(args) => digest::run(args, session),
+            Self::Export(args) => export::run(args, session),
+            Self::Compare(args) => compare::run(args, session),
+            Self::Save(args) => save::run(args, session),
+            Self::Load(args) => load::run(args, session),
+            Self::Serve(args) => serve::run(args, session),
+            Self::Tag(args) => tag::run(args, session),
+            Self::Rm(args) => rm::run(args, session),
+            Self::Df => df::run(session),
+            Self::Verify(args) => verify::run(args, session),
+            Self::Mount(args) => mount::run(args, session),
+            Self::Umount(args) => umount::run(args, session),
+            Self::Completions(args) => tooling::completions(args, parser(), session),
+            Self::Man(args) => tooling::man(args, parser()),
+        }
+    }
+}
+
 /// Builds the command line parser, with its help laid out for the width of the terminal.
-pub fn command() -> clap::Command {
+fn parser() -> clap::Command {
     let reflowed = |command: clap::Command| match command.get_after_help().map(ToString::to_string) {
         Some(text) => command.after_help(paragraphs(&text)),
         None => command,
@@ -118,7 +170,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
         (false, true) => ColorChoice::Never,
         _ => ColorChoice::Auto,
     };
-    let parsed = command().color(color).try_get_matches_from(&arguments).map_err(suggest);
+    let parsed = parser().color(color).try_get_matches_from(&arguments).map_err(suggest);
     parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
         if error.use_stderr() && has("--json") {

@@ -17,8 +17,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{Cli, Command};
 use crate::color::is_colored;
+use crate::globals::Globals;
 use crate::heard::Heard;
 
 /// The severities of syslog (RFC 5424, section 6.2.1), also used by journals.
@@ -44,10 +44,10 @@ const PLAIN: u8 = 0;
 const MANAGED: u8 = 1;
 const SYSLOG: u8 = 2;
 
-/// Sends the library's log to standard error, at the level the command line asks for.
-pub fn start(cli: &Cli) {
-    let globals = &cli.globals;
-    if is_service(&cli.command) && !globals.json && is_managed() {
+/// Sends the library's log to standard error, at the level that the options ask for. A service manager may
+/// read the standard error of a service; that of any other command belongs to its caller.
+pub fn start(globals: &Globals, is_service: bool) {
+    if is_service && !globals.json && is_managed() {
         FORM.store(MANAGED, Ordering::Relaxed);
     }
     let level = match (globals.quiet, globals.verbose) {
@@ -70,16 +70,6 @@ pub fn start(cli: &Cli) {
 /// Switches to syslog messages, one a write, once standard error is the system's log.
 pub fn is_syslog_now() {
     FORM.store(SYSLOG, Ordering::Relaxed);
-}
-
-/// Whether a service manager runs such a command. The standard error of any other command belongs to its
-/// caller.
-fn is_service(command: &Command) -> bool {
-    match command {
-        Command::Serve(_) => true,
-        Command::Mount(args) => args.is_foreground(),
-        _ => false,
-    }
 }
 
 /// Whether standard error goes to a service manager's log.

@@ -69,11 +69,29 @@ mod width;
 
 use std::process::ExitCode;
 
+use args::Cli;
+use exit::Exit;
+use failure::Failure;
+use session::Session;
+
 fn main() -> ExitCode {
     memory::use_one_arena();
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    finish::finish(&cli.globals, commands::run(&cli))
+    finish::finish(&cli.globals, run(&cli))
+}
+
+fn run(cli: &Cli) -> Result<Exit, Failure> {
+    log::start(&cli.globals, cli.command.is_service());
+    let session = Session::new(&cli.globals);
+    match cli.command.needs() {
+        None => cli.command.run(&session),
+        Some(needs) => {
+            // Start the signal thread first, before the worker threads use up the allowed ones.
+            session.cancel()?;
+            threads::run(cli.globals.threads, needs, || cli.command.run(&session))
+        }
+    }
 }
