@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::globals::Globals;
 use crate::log::note;
 use crate::progress::{Progress, Unit};
-use crate::report::Out;
+use crate::stdout::Out;
 use crate::{memory, producer, store_path};
 
 /// Whether a signal has come.

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::table;
 use crate::session::Session;
+use crate::stdout::table;
 use crate::units::human;
 
 pub const HELP: &str = "\

@@ -17,8 +17,8 @@ use crate::opened_image::OpenedImage;
 use crate::operand;
 use crate::output_file::{check_not_read, note_rest};
 use crate::progress::Unit;
-use crate::report::STDOUT;
 use crate::session::Session;
+use crate::stdout;
 use crate::units::human;
 
 const EXAMPLES: &str = "\
@@ -104,16 +104,16 @@ fn write_stdout(image: &Image, format: OutFormat, options: &vmdk::WriteOptions<'
     if format == OutFormat::Raw
         && let Some(mut file) = new_stdout()
     {
-        let written = export_into(image, &file, STDOUT, &options.export)?;
+        let written = export_into(image, &file, stdout::NAME, &options.export)?;
         // The next writer appends after the disk.
-        file.seek(SeekFrom::End(0)).map_err(|error| Error::io("seek in", STDOUT, error))?;
+        file.seek(SeekFrom::End(0)).map_err(|error| Error::io("seek in", stdout::NAME, error))?;
         return Ok(written);
     }
     let mut out = std::io::stdout().lock();
     match format {
-        OutFormat::VmdkStream => vmdk::export_stream(image, &mut out, STDOUT, options),
+        OutFormat::VmdkStream => vmdk::export_stream(image, &mut out, stdout::NAME, options),
         // `check_stdout` has refused `OutFormat::Vmdk`.
-        OutFormat::Raw | OutFormat::Vmdk => export_stream(image, &mut out, STDOUT, &options.export),
+        OutFormat::Raw | OutFormat::Vmdk => export_stream(image, &mut out, stdout::NAME, &options.export),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::bundled_image::{BundledImage, names_text};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Unit;
-use crate::report::table;
 use crate::session::Session;
+use crate::stdout::table;
 use crate::units::human;
 use crate::{naming, stdin};
 

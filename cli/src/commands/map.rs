@@ -9,10 +9,9 @@ use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::operand;
-use crate::report::{Out, write_failed};
 use crate::session::Session;
-use crate::width;
+use crate::stdout::{Out, write_failed};
+use crate::{operand, width};
 
 const EXAMPLES: &str = "\
 Examples:

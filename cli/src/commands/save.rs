@@ -13,8 +13,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output_file::{check_not_read, note_rest};
 use crate::progress::Unit;
-use crate::report::table;
 use crate::session::Session;
+use crate::stdout::table;
 use crate::units::human;
 
 const EXAMPLES: &str = "\

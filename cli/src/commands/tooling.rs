@@ -8,8 +8,8 @@ use melv::Error;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::write_failed;
 use crate::session::Session;
+use crate::stdout::write_failed;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  $ melv completions bash >melv.bash")]

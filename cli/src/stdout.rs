@@ -19,7 +19,7 @@ pub struct Out {
 }
 
 /// The name of standard output in messages.
-pub const STDOUT: &str = "standard output";
+pub const NAME: &str = "standard output";
 
 impl Out {
     /// Opens standard output in the form that the options ask for.
@@ -86,11 +86,16 @@ impl Write for Out {
 
 /// Returns the error of a failed write to standard output.
 pub fn write_failed(error: io::Error) -> Error {
-    Error::io("write", STDOUT, error)
+    Error::io("write", NAME, error)
 }
 
 /// Formats rows as a table, with two spaces between columns, to fit standard output. The columns listed in
 /// `right` are aligned to the right.
 pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     table::table(rows, right, width::of_stdout())
+}
+
+/// Formats labels and values as lines that fit standard output.
+pub fn facts(lines: &[(&str, String)]) -> String {
+    width::facts(lines, width::of_stdout())
 }
