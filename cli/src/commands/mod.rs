@@ -1,4 +1,5 @@
-//! The commands, one module each: options, help, and implementation.
+//! The commands, one module each: options, help, and implementation. The modules `inspect_*` are parts of
+//! `inspect`.
 
 pub mod compare;
 pub mod df;
