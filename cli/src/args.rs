@@ -1,10 +1,9 @@
-//! The command line: global options, commands, sizes.
+//! The command line: the commands, and the parser of their names and options.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
 
 use crate::commands::{
@@ -12,10 +11,11 @@ use crate::commands::{
     umount, verify,
 };
 use crate::exit::Exit;
-use crate::report::note;
-
-/// One year. A longer wait is a typing error, and the deadline could overflow the clock.
-const WAIT_MAX: u64 = 365 * 24 * 3600;
+use crate::failure::Failure;
+use crate::globals::Globals;
+use crate::log::note;
+use crate::memory::Needs;
+use crate::session::Session;
 
 /// Disk images in a store that keeps every 4 KiB block once.
 #[derive(Debug, Parser)]
@@ -35,76 +35,6 @@ pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Global options, accepted before or after the command.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Globals {
-    /// The store [default: $MELV_STORE, else melv in the user's data folder]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub store: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// No progress, no summary
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Log each step; given twice, log details
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
-    pub verbose: u8,
-    /// Threads to use [default: all cores]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// Seconds to wait for a lock held by another process
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
-    pub wait: u64,
-    /// Clean up after dead writers on other machines and damaged journals; first make sure no writer runs
-    #[arg(long, global = true, hide_short_help = true)]
-    pub break_locks: bool,
-    /// Treat a store that another user owns as your own
-    #[arg(long, global = true, hide_short_help = true)]
-    pub trust_owner: bool,
-    /// Progress display
-    #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
-    #[arg(help = "Progress: auto (a bar on a terminal), plain (lines), none")]
-    pub progress: ProgressMode,
-    /// Colours on standard error
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
-    #[arg(help = "Colours: auto, always, never; NO_COLOR is heeded")]
-    pub color: Color,
-}
-
-/// A progress display.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum ProgressMode {
-    /// A bar on a terminal, otherwise nothing.
-    #[default]
-    Auto,
-    /// Lines.
-    Plain,
-    /// Nothing.
-    None,
-}
-
-/// The use of colours on standard error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// The commands.
@@ -152,8 +82,57 @@ pub enum Command {
     Man(tooling::ManArgs),
 }
 
+impl Command {
+    /// Whether a service manager runs such a command.
+    pub fn is_service(&self) -> bool {
+        match self {
+            Self::Serve(_) => true,
+            Self::Mount(args) => args.is_foreground(),
+            _ => false,
+        }
+    }
+
+    /// Returns the memory that the command's threads take; `None` for single-threaded commands.
+    pub fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Import(args) => Some(args.needs()),
+            Self::Digest(_)
+            | Self::Export(_)
+            | Self::Compare(_)
+            | Self::Save(_)
+            | Self::Load(_)
+            | Self::Verify(_) => Some(Needs { base_bytes: 24 << 20, thread_bytes: 12 << 20 }),
+            _ => None,
+        }
+    }
+
+    /// Runs the command.
+    pub fn run(&self, session: &Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Import(args) => import::run(args, session),
+            Self::Ls => ls::run(session),
+            Self::Inspect(args) => inspect::run(args, session),
+            Self::Map(args) => map::run(args, session),
+            Self::Digest(args) => digest::run(args, session),
+            Self::Export(args) => export::run(args, session),
+            Self::Compare(args) => compare::run(args, session),
+            Self::Save(args) => save::run(args, session),
+            Self::Load(args) => load::run(args, session),
+            Self::Serve(args) => serve::run(args, session),
+            Self::Tag(args) => tag::run(args, session),
+            Self::Rm(args) => rm::run(args, session),
+            Self::Df => df::run(session),
+            Self::Verify(args) => verify::run(args, session),
+            Self::Mount(args) => mount::run(args, session),
+            Self::Umount(args) => umount::run(args, session),
+            Self::Completions(args) => tooling::completions(args, parser(), session),
+            Self::Man(args) => tooling::man(args, parser()),
+        }
+    }
+}
+
 /// Builds the command line parser, with its help laid out for the width of the terminal.
-pub fn command() -> clap::Command {
+fn parser() -> clap::Command {
     let reflowed = |command: clap::Command| match command.get_after_help().map(ToString::to_string) {
         Some(text) => command.after_help(paragraphs(&text)),
         None => command,
@@ -191,7 +170,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
         (false, true) => ColorChoice::Never,
         _ => ColorChoice::Auto,
     };
-    let parsed = command().color(color).try_get_matches_from(&arguments).map_err(suggest);
+    let parsed = parser().color(color).try_get_matches_from(&arguments).map_err(suggest);
     parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
         if error.use_stderr() && has("--json") {
@@ -237,36 +216,9 @@ fn suggest(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Parses a number of bytes: digits alone, or followed by K M G T, or KiB MiB GiB TiB, in any case.
-pub fn size(text: &str) -> Result<u64, String> {
-    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" => 0,
-        "k" | "kib" => 10,
-        "m" | "mib" => 20,
-        "g" | "gib" => 30,
-        "t" | "tib" => 40,
-        _ => return Err("expected bytes, or a number with K M G T or KiB MiB GiB TiB".into()),
-    };
-    let number: u64 = number.parse().map_err(|_| "expected a number that fits 64 bits".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "the number of bytes does not fit 64 bits".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_1024() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!((size("64K"), size("64KiB")), (Ok(65536), Ok(65536)));
-        assert_eq!((size("64k"), size("64kib")), (Ok(65536), Ok(65536)));
-        assert_eq!((size("1G"), size("2TiB")), (Ok(1 << 30), Ok(2 << 40)));
-        for bad in ["", "K", "-1", "1.5G", "64KB", "64kb", "64 K", "16777216T", "99999999999999999999"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn paragraphs_of_help_are_left_to_be_wrapped() {

@@ -1,23 +1,17 @@
 //! Paths to bundles, given in place of a reference or a disk.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use melv::{BlockError, BundleOptions, Digest, Error, ErrorKind, ImageRef, RefName, Store, StoreError};
 
-use crate::exit::Failure;
+use crate::bundle_path::{SUFFIX, begins_as_bundle, split};
+use crate::bundled_image::BundledImage;
+use crate::failure::Failure;
+use crate::input_file::metadata;
 use crate::naming;
-use crate::operand::{Found, metadata};
+use crate::opened_image::OpenedImage;
 use crate::session::Session;
-
-/// The file name suffix of a bundle.
-pub const SUFFIX: &str = ".melv";
-/// The magic bytes at the start of a bundle.
-const MAGIC: &[u8] = b"melvbndl";
-/// The maximum number of an image's names in one line.
-const NAMES_SHOWN: usize = 3;
 
 /// A reference to a bundle, optionally with one of its images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,21 +97,24 @@ impl BundleRef {
     }
 
     /// Opens the named image, or the only one.
-    pub fn image(&self, session: &Session<'_>) -> Result<Found, Failure> {
+    pub fn image(&self, session: &Session<'_>) -> Result<OpenedImage, Failure> {
         let store = self.open(session)?;
         self.image_of(store)
     }
 
     /// As [`BundleRef::image`], for a bundle that is open already.
-    pub fn image_of(&self, store: Store) -> Result<Found, Failure> {
+    pub fn image_of(&self, store: Store) -> Result<OpenedImage, Failure> {
         let opened = match &self.image {
             Some(image) => self.check_held(store.image(image)),
             None => match held_ids(&store)?.as_slice() {
                 [only] => self.check_held(store.image_by_id(*only)),
-                _ => Err(Failure::SeveralImages { path: self.path.clone(), images: held(&store)? }),
+                _ => Err(Failure::SeveralImages {
+                    path: self.path.clone(),
+                    images: BundledImage::all(&store)?,
+                }),
             },
         };
-        Ok(Found { image: opened?, store, bundle: Some(self.path.clone()) })
+        Ok(OpenedImage { image: opened?, store, bundle: Some(self.path.clone()) })
     }
 
     /// Returns the reference of the named image, or those of all images.
@@ -156,82 +153,6 @@ impl BundleRef {
     fn shown(&self) -> String {
         self.path.display().to_string()
     }
-
-    /// Fails if `out` is the block device that holds the bundle. A file is replaced only once the output is
-    /// complete, but a device would be overwritten while it is read.
-    pub fn check_not_written(path: Option<&Path>, out: &Path) -> Result<(), Failure> {
-        let Some(path) = path else { return Ok(()) };
-        let (Ok(from), Ok(to)) = (path.canonicalize(), out.canonicalize()) else { return Ok(()) };
-        let is_device = std::fs::metadata(&to).is_ok_and(|to| to.file_type().is_block_device());
-        if is_device && from == to {
-            let text = format!("{} would be overwritten while it is read", out.display());
-            return Err(Failure::Usage(text));
-        }
-        Ok(())
-    }
-}
-
-/// Splits a bundle reference, recognized by its form, into path and image. The last `.melv#` separates them,
-/// unless a slash follows: image names have none.
-fn split(text: &str) -> Option<(&str, Option<&str>)> {
-    if let Some(at) = text.rfind(".melv#") {
-        let (path, image) = (&text[..at + SUFFIX.len()], &text[at + SUFFIX.len() + 1..]);
-        if !image.contains('/') {
-            return Some((path, Some(image)));
-        }
-    }
-    text.ends_with(SUFFIX).then_some((text, None))
-}
-
-/// Whether a file or block device starts with the magic bytes of a bundle. Opens nothing else: opening a pipe
-/// or another device might hang or have side effects.
-fn begins_as_bundle(path: &Path) -> bool {
-    let is_disk = |metadata: std::fs::Metadata| metadata.is_file() || metadata.file_type().is_block_device();
-    if !std::fs::metadata(path).is_ok_and(is_disk) {
-        return false;
-    }
-    let mut first = [0; MAGIC.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == MAGIC
-}
-
-/// An image in a bundle.
-#[derive(Debug, Clone)]
-pub struct HeldImage {
-    /// The image id.
-    pub image: Digest,
-    /// The content id.
-    pub content: Digest,
-    /// The size of the disk, in bytes.
-    pub size: u64,
-    /// The names of the image in the bundle.
-    pub names: Vec<RefName>,
-}
-
-impl HeldImage {
-    /// Returns the image as JSON.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "image": self.image.to_string(),
-            "content": self.content.to_string(),
-            "names": self.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "size": self.size,
-        })
-    }
-
-    /// Returns the names as text for people.
-    pub fn names(&self) -> String {
-        names_text(&self.names)
-    }
-}
-
-/// Formats names for people, at most `NAMES_SHOWN` of them.
-pub fn names_text(names: &[impl ToString]) -> String {
-    if names.is_empty() {
-        return "(no name)".into();
-    }
-    let shown: Vec<_> = names.iter().take(NAMES_SHOWN).map(ToString::to_string).collect();
-    let more = if names.len() > NAMES_SHOWN { " …" } else { "" };
-    format!("{}{more}", shown.join(" "))
 }
 
 /// Returns the ids of all images of a bundle, in ascending order.
@@ -245,47 +166,7 @@ fn held_ids(store: &Store) -> Result<Vec<Digest>, Failure> {
     Ok(ids)
 }
 
-/// Returns all images of a bundle: first those with names, in the order of their names.
-pub fn held(store: &Store) -> Result<Vec<HeldImage>, Failure> {
-    let mut found: Vec<HeldImage> = Vec::new();
-    for reference in store.image_refs()? {
-        let id = store.resolve(&reference)?;
-        let name = if let ImageRef::Name(name) = reference { Some(name) } else { None };
-        if let Some(known) = found.iter_mut().find(|known| known.image == id) {
-            known.names.extend(name);
-            continue;
-        }
-        let image = store.image_by_id(id)?;
-        let geometry = image.manifest().geometry;
-        found.push(HeldImage {
-            image: id,
-            content: image.manifest().content,
-            size: geometry.size_bytes,
-            names: name.into_iter().collect(),
-        });
-    }
-    Ok(found)
-}
-
 /// Whether a bundle lacks the image that it builds on.
 fn is_base_missing(error: &Error) -> bool {
     matches!(error.detail(), Some(StoreError::BaseMissing { .. }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bundles_are_told_by_the_end_of_their_path() {
-        assert_eq!(split("web.melv"), Some(("web.melv", None)));
-        assert_eq!(split("a/web.melv#x:1"), Some(("a/web.melv", Some("x:1"))));
-        assert_eq!(split("a.melv#b.melv"), Some(("a.melv", Some("b.melv"))));
-        assert_eq!(split("a.melv#dir/b.melv"), Some(("a.melv#dir/b.melv", None)));
-        assert_eq!(split("a#b.melv"), Some(("a#b.melv", None)));
-        assert_eq!(split("a.melv#"), Some(("a.melv", Some(""))));
-        for other in ["web", "web:1", "melv", "web.melv:1", "a#b", "web.melv.raw", "a.melv#b/c"] {
-            assert_eq!(split(other), None, "{other}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use melv_serve::Catalog;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::bundle_ref::BundleRef;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::session::Session;
 
 /// The default cache size of a front end.

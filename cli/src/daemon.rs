@@ -12,7 +12,8 @@ use std::process::{Command, Stdio};
 
 use melv::Error;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::log;
 
 /// The environment variable that marks the daemon process.

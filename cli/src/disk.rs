@@ -7,11 +7,12 @@ use melv::vmdk::{self, Warning};
 use melv::{BlockDevice, Container, RefName, StoreError};
 
 use crate::bundle_ref::BundleRef;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::format::Format;
+use crate::input_file::metadata;
+use crate::log::note;
 use crate::naming;
-use crate::operand::{Found, metadata};
-use crate::report::note;
+use crate::opened_image::OpenedImage;
 use crate::session::Session;
 
 /// A disk in a file or on a block device, in any supported format.
@@ -22,7 +23,7 @@ pub enum Disk {
     /// A VMDK.
     Vmdk(Box<vmdk::Disk>),
     /// An image of a bundle, with its name if the reference gave one.
-    Image(Box<Found>, Option<RefName>),
+    Image(Box<OpenedImage>, Option<RefName>),
 }
 
 impl Disk {
@@ -139,11 +140,6 @@ impl Disk {
             Self::Raw(..) | Self::Vmdk(_) => naming::of_file(path),
         }
     }
-}
-
-/// Whether a file or block device has no bytes at all, in any format.
-pub fn is_empty(path: &Path) -> bool {
-    RawFile::open(path, true).is_ok_and(|file| file.file_size() == 0)
 }
 
 /// Prints the warnings about a disk and returns them as texts for JSON.

@@ -1,6 +1,6 @@
 //! The names of disk formats for `--format`.
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// An input format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

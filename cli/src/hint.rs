@@ -5,8 +5,8 @@ use std::path::Path;
 
 use melv::{BlockError, Container, DeviceState, DiskError, Error, StoreError, StoreErrors, vmdk};
 
-use crate::bundle_ref::SUFFIX;
-use crate::exit::{Failure, is_lost_object};
+use crate::bundle_path::SUFFIX;
+use crate::failure::{Failure, is_lost_object};
 use crate::memory;
 
 /// Returns the hint for a failure.

@@ -11,7 +11,7 @@ use melv::vmdk::{self, Warning};
 use melv::{BlockError, Container, Digest, Error};
 use rayon::prelude::*;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::format::Format;
 use crate::stdin::{self, Pipe};
 

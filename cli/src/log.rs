@@ -17,8 +17,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{Cli, Command};
-use crate::exit;
+use crate::color::is_colored;
+use crate::globals::Globals;
 use crate::heard::Heard;
 
 /// The severities of syslog (RFC 5424, section 6.2.1), also used by journals.
@@ -44,10 +44,10 @@ const PLAIN: u8 = 0;
 const MANAGED: u8 = 1;
 const SYSLOG: u8 = 2;
 
-/// Sends the library's log to standard error, at the level the command line asks for.
-pub fn start(cli: &Cli) {
-    let globals = &cli.globals;
-    if is_service(&cli.command) && !globals.json && is_managed() {
+/// Sends the library's log to standard error, at the level that the options ask for. A service manager may
+/// read the standard error of a service; that of any other command belongs to its caller.
+pub fn start(globals: &Globals, is_service: bool) {
+    if is_service && !globals.json && is_managed() {
         FORM.store(MANAGED, Ordering::Relaxed);
     }
     let level = match (globals.quiet, globals.verbose) {
@@ -60,7 +60,7 @@ pub fn start(cli: &Cli) {
         .with_writer(std::io::stderr)
         // Do not panic when the log has no reader any more.
         .log_internal_errors(false)
-        .with_ansi(exit::is_colored(globals.color))
+        .with_ansi(is_colored(globals.color))
         .event_format(Lines)
         .with_filter(LevelFilter::from_level(level));
     let heard = globals.json.then(|| Heard.with_filter(LevelFilter::WARN));
@@ -70,16 +70,6 @@ pub fn start(cli: &Cli) {
 /// Switches to syslog messages, one a write, once standard error is the system's log.
 pub fn is_syslog_now() {
     FORM.store(SYSLOG, Ordering::Relaxed);
-}
-
-/// Whether a service manager runs such a command. The standard error of any other command belongs to its
-/// caller.
-fn is_service(command: &Command) -> bool {
-    match command {
-        Command::Serve(_) => true,
-        Command::Mount(args) => args.is_foreground(),
-        _ => false,
-    }
 }
 
 /// Whether standard error goes to a service manager's log.
@@ -105,6 +95,11 @@ pub fn write(urgency: Urgency, text: &str) {
         let line = line.strip_prefix("melv: ").filter(|_| form == SYSLOG).unwrap_or(line);
         let _ = std::io::stderr().write_all(framed(form, urgency, line).as_bytes());
     }
+}
+
+/// Prints a line on standard error. Ignores a closed one: there is nobody left to tell.
+pub fn note(line: &str) {
+    write(Urgency::Info, line);
 }
 
 /// Formats a message for the log.

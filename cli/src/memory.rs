@@ -9,7 +9,7 @@ use std::process::Command;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// The environment variable with the number of arenas, for the allocator; it also marks the restarted
 /// process.

@@ -6,8 +6,8 @@ use std::path::Path;
 use deunicode::deunicode;
 use melv::RefName;
 
-use crate::bundle_ref::SUFFIX;
-use crate::exit::Failure;
+use crate::bundle_path::SUFFIX;
+use crate::failure::Failure;
 
 /// Parses the name of a new image. A text that ends like a bundle stands for its path wherever a reference is
 /// expected, so no image gets such a name.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use melv::Error;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::stdin::Pipe;
 
 /// The interval between checks for the end of the command.

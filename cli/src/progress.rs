@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::args::{Globals, ProgressMode};
-use crate::exit::is_dumb;
-use crate::report::{human, note};
+use crate::color::is_dumb;
+use crate::globals::{Globals, ProgressMode};
+use crate::log::note;
+use crate::units::human;
 
 /// The minimum interval between lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);

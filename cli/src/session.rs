@@ -1,23 +1,25 @@
 //! The global options in effect: the store, threads, and cancellation.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use melv::limits::CACHE_BYTES_DEFAULT;
-use melv::{Cache, Error, ErrorKind, Store, StoreErrors, StoreOptions, VerifyMode};
+use melv::{Cache, ErrorKind, Store, StoreOptions, VerifyMode};
 
-use crate::args::Globals;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::globals::Globals;
+use crate::log::note;
 use crate::progress::{Progress, Unit};
-use crate::report::{Out, note};
-use crate::{memory, producer};
+use crate::stdout::Out;
+use crate::{memory, producer, store_path};
 
+/// Whether a signal has come.
 static CANCEL: AtomicBool = AtomicBool::new(false);
-/// The folder of the store, once a command uses it.
-static OPENED: OnceLock<PathBuf> = OnceLock::new();
+/// Whether the signal handler is installed.
+static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
 
 /// Returns the store, or the reason that there is none: a file in its place cannot become one.
 fn opened(path: &Path, store: melv::Result<Store>) -> Result<Store, Failure> {
@@ -34,25 +36,6 @@ fn not_made(path: &Path) -> Option<Failure> {
     let entry = names.find(|name| !["lock", "tmp"].contains(&name.as_str()))?;
     Some(Failure::FolderNotEmpty { path: path.into(), entry })
 }
-
-/// Adds the path of the opened store to an error about one of its objects. A file named on the command line
-/// is never taken for an object.
-pub fn in_store(error: Error) -> Error {
-    let is_argument = |object: &str| {
-        std::env::args_os().any(|argument| {
-            let rest = object.strip_prefix(&*argument.to_string_lossy());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-        })
-    };
-    match OPENED.get() {
-        Some(path) if !error.store_object().is_some_and(is_argument) => {
-            error.in_store(&path.display().to_string())
-        }
-        _ => error,
-    }
-}
-/// Whether the signal handler is installed.
-static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
 
 /// A run of the command.
 #[derive(Debug)]
@@ -81,20 +64,6 @@ impl<'a> Session<'a> {
         &self.cache
     }
 
-    /// Returns the folder of the store: from `--store`, the environment, or the user's data folder. The path
-    /// is absolute, so that messages are clear in any context.
-    fn store_path(&self) -> Result<&'static Path, Failure> {
-        let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let path = (self.globals.store.clone())
-            .or_else(|| from("MELV_STORE"))
-            .or_else(|| from("XDG_DATA_HOME").map(|data| data.join("melv")))
-            .or_else(|| from("HOME").map(|home| home.join(".local/share/melv")))
-            .ok_or_else(|| Failure::Usage("no store is named; give --store DIR or set MELV_STORE".into()))?;
-        let path =
-            std::path::absolute(&path).map_err(|_| Failure::Usage("--store \"\" names no folder".into()))?;
-        Ok(OPENED.get_or_init(|| path))
-    }
-
     /// Returns the options for the store. Its owner is this user, so reads check guards only.
     fn store_options(&self) -> StoreOptions {
         StoreOptions {
@@ -118,14 +87,14 @@ impl<'a> Session<'a> {
 
     /// Opens the store, which must exist.
     pub fn store(&self) -> Result<Store, Failure> {
-        let path = self.store_path()?;
+        let path = store_path::of(self.globals)?;
         tracing::info!(store = %path.display(), "opening");
         opened(path, Store::open_folder(path, self.store_options()))
     }
 
     /// Opens the store, or creates it.
     pub fn store_or_new(&self) -> Result<Store, Failure> {
-        let path = self.store_path()?;
+        let path = store_path::of(self.globals)?;
         tracing::info!(store = %path.display(), "opening or making");
         opened(path, Store::create_folder(path, self.store_options())).map_err(|failure| match failure {
             Failure::Melv(ref error) if error.kind() == ErrorKind::NoStore => {

@@ -5,7 +5,8 @@ use melv::Cache;
 use melv_serve::Catalog;
 use serde_json::json;
 
-use crate::report::{human, note};
+use crate::log::note;
+use crate::units::human;
 
 /// Prints the statistics of `catalog` and `cache`.
 pub fn print(catalog: &Catalog, cache: &Cache, is_json: bool) {

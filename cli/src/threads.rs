@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use rayon::ThreadPoolBuilder;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::memory::{self, Needs};
 
 /// Runs `work` on a pool of `wanted` threads, by default one for each core. Uses fewer if threads or memory

@@ -10,10 +10,13 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use crate::disk::{Disk, say_warnings};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::format::{Format, read_format};
 use crate::incoming::{Incoming, Span};
-use crate::operand::{self, Operand, metadata};
+use crate::input_file::metadata;
+use crate::opened_image::{self, OpenedImage};
+use crate::operand::Operand;
 use crate::session::Session;
 use crate::stdin::{self, Pipe};
 
@@ -219,10 +222,10 @@ fn tell(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>)
 /// Turns an error into a failure that names the affected image.
 fn blame(error: Error, one: &Disk, other: Option<&Disk>) -> Failure {
     let images: Vec<_> = std::iter::once(one).chain(other).filter_map(image_of).collect();
-    operand::blame(error, &images)
+    opened_image::blame(error, &images)
 }
 
-fn image_of(disk: &Disk) -> Option<&operand::Found> {
+fn image_of(disk: &Disk) -> Option<&OpenedImage> {
     match disk {
         Disk::Image(found, _) => Some(found.as_ref()),
         Disk::Raw(..) | Disk::Vmdk(_) => None,

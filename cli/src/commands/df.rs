@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
-use crate::report::{human, table};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::session::Session;
+use crate::stdout::table;
+use crate::units::human;
 
 pub const HELP: &str = "\
 Examples:

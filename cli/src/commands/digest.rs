@@ -12,7 +12,8 @@ use melv::{Digest, ErrorKind, content_of};
 use serde_json::json;
 
 use crate::disk::{Disk, say_warnings};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::format::{Format, read_format};
 use crate::incoming::{self, Incoming};
 use crate::operand::Operand;

@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use melv::{BlockDevice, BlockError, Error, ExportOptions, Image, export, export_into, export_stream, vmdk};
 use serde_json::json;
 
-use crate::bundle_ref::BundleRef;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::format::{OutFormat, write_format};
-use crate::operand::Found;
+use crate::log::note;
+use crate::opened_image::OpenedImage;
+use crate::operand;
+use crate::output_file::{check_not_read, note_rest};
 use crate::progress::Unit;
-use crate::report::{STDOUT, human, note};
 use crate::session::Session;
+use crate::stdout;
+use crate::units::human;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,8 +61,8 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     } else {
         check_target(&args.out)?;
     }
-    let found = Found::of(&args.image, session)?;
-    BundleRef::check_not_written(found.bundle.as_deref(), &args.out)?;
+    let found = operand::image(&args.image, session)?;
+    check_not_read(&args.out, found.bundle.as_deref())?;
     if args.format.is_none() && !session.globals.quiet {
         note_on_name(&args.out);
     }
@@ -83,21 +87,6 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Reports the bytes of a block device after the written ones, and returns their number. Returns `None` for
-/// files and for devices that were filled.
-pub fn note_rest(out: &Path, written: u64, session: &Session<'_>) -> Option<u64> {
-    std::fs::metadata(out).ok().filter(|metadata| metadata.file_type().is_block_device())?;
-    let room = File::open(out).and_then(|mut device| device.seek(SeekFrom::End(0))).ok()?;
-    let left = room.checked_sub(written).filter(|left| *left > 0)?;
-    if !session.globals.quiet {
-        let (device, human) = (out.display(), human(left));
-        note(&format!(
-            "melv: note: {device} has {left} bytes ({human}) more; what lies there was left as it was"
-        ));
-    }
-    Some(left)
-}
-
 fn write_file(
     image: &Image,
     format: OutFormat,
@@ -115,16 +104,16 @@ fn write_stdout(image: &Image, format: OutFormat, options: &vmdk::WriteOptions<'
     if format == OutFormat::Raw
         && let Some(mut file) = new_stdout()
     {
-        let written = export_into(image, &file, STDOUT, &options.export)?;
+        let written = export_into(image, &file, stdout::NAME, &options.export)?;
         // The next writer appends after the disk.
-        file.seek(SeekFrom::End(0)).map_err(|error| Error::io("seek in", STDOUT, error))?;
+        file.seek(SeekFrom::End(0)).map_err(|error| Error::io("seek in", stdout::NAME, error))?;
         return Ok(written);
     }
     let mut out = std::io::stdout().lock();
     match format {
-        OutFormat::VmdkStream => vmdk::export_stream(image, &mut out, STDOUT, options),
+        OutFormat::VmdkStream => vmdk::export_stream(image, &mut out, stdout::NAME, options),
         // `check_stdout` has refused `OutFormat::Vmdk`.
-        OutFormat::Raw | OutFormat::Vmdk => export_stream(image, &mut out, STDOUT, &options.export),
+        OutFormat::Raw | OutFormat::Vmdk => export_stream(image, &mut out, stdout::NAME, &options.export),
     }
 }
 
@@ -172,7 +161,7 @@ fn check_target(out: &Path) -> Result<(), Failure> {
 }
 
 /// A closed pipe is no news to the reader that closed it, so it is a failure of its own.
-fn gone(error: Error, found: &Found) -> Failure {
+fn gone(error: Error, found: &OpenedImage) -> Failure {
     match error.detail() {
         Some(BlockError::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Failure::ReaderGone,
         _ => Failure::of_bundle(found.bundle.as_deref(), error),

@@ -12,20 +12,21 @@ use melv::{ArrivedSpan, SpanStream};
 use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError};
 use serde_json::json;
 
-use crate::args::size;
-use crate::disk::{Disk, is_empty, say_warnings};
-use crate::exit::{Exit, Failure};
+use crate::disk::{Disk, say_warnings};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::format::{Format, read_format};
 use crate::heard;
 use crate::incoming::{self, Incoming};
+use crate::input_file::is_empty;
 use crate::memory::Needs;
 use crate::naming::new_name;
 use crate::operand::stored_ref;
 use crate::producer::Producer;
 use crate::progress::Unit;
-use crate::report::human;
 use crate::session::Session;
 use crate::stdin::{self, Pipe};
+use crate::units::{human, size};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,22 +1,19 @@
-//! The output of `melv inspect` for a file: a bundle, a VMDK, a raw disk, or a foreign format.
+//! The output of `melv inspect` for a file: a VMDK, a raw disk, or a foreign format.
 
 use std::path::Path;
 
 use melv::RawFile;
-use melv::digest::object_digest;
-use melv::fault::Fault;
-use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
 use melv::vmdk::{self, Access, Extent};
-use melv::{BlockDevice, Container, Digest, DiskError, Error, ErrorKind, StoreError};
+use melv::{BlockDevice, Container, DiskError, Error, ErrorKind};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::HeldImage;
+use crate::cause::chain;
 use crate::disk::say_warnings;
-use crate::exit::{Failure, chain};
-use crate::operand::metadata;
-use crate::report::{human, table};
+use crate::failure::Failure;
+use crate::input_file::metadata;
 use crate::session::Session;
-use crate::width;
+use crate::stdout::facts;
+use crate::units::{exact, human};
 
 /// Describes a file that is not a bundle, as JSON and as text.
 pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
@@ -27,19 +24,6 @@ pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), F
         Some(foreign) if foreign.is_vmdk() => describe_esx(path, foreign),
         foreign => describe_other(path, &file, foreign),
     }
-}
-
-/// The label and the value of a line.
-pub type Line = (&'static str, String);
-
-/// Formats lines as text that fits the terminal.
-pub fn lines_text(lines: &[Line]) -> String {
-    width::facts(lines, width::of_stdout())
-}
-
-/// Formats a number of bytes, rounded for people and exact.
-pub fn exact(bytes: u64) -> String {
-    if bytes < 1024 { format!("{bytes} bytes") } else { format!("{} ({bytes} bytes)", human(bytes)) }
 }
 
 fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
@@ -71,7 +55,7 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
     }
     let labels = std::iter::once("extents").chain(std::iter::repeat(""));
     lines.extend(labels.zip(disk.extents()).map(|(label, extent)| (label, extent_text(extent))));
-    Ok((json, lines_text(&lines)))
+    Ok((json, facts(&lines)))
 }
 
 /// Describes a VMDK that cannot be read, from its descriptor, with the reason.
@@ -101,7 +85,7 @@ fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failur
     lines.extend(outline.size_bytes.map(|size| ("size", exact(size))));
     lines.extend(parent.map(|parent| ("parent", format!("{parent}, which is missing"))));
     lines.push(("not read", chain(error)));
-    Ok((json, lines_text(&lines)))
+    Ok((json, facts(&lines)))
 }
 
 /// Describes a file in one of ESX's own formats, which record their size.
@@ -115,7 +99,7 @@ fn describe_esx(path: &Path, foreign: Container) -> Result<(Value, String), Fail
     let format = format!("{}, which this version of melv does not read", foreign.name());
     let mut lines = vec![("file", name), ("format", format)];
     lines.extend(size.map(|size| ("size", exact(size))));
-    Ok((json, lines_text(&lines)))
+    Ok((json, facts(&lines)))
 }
 
 fn access_word(access: Access) -> &'static str {
@@ -168,63 +152,5 @@ fn describe_other(
             [("file", name), ("format", format), ("bytes", exact(file_bytes))]
         }
     };
-    Ok((json, lines_text(&lines)))
-}
-
-/// The facts about a bundle beyond its images.
-pub struct BundleFacts {
-    name: String,
-    bytes: u64,
-    bases: Vec<Digest>,
-}
-
-impl BundleFacts {
-    /// Reads the facts of the bundle at `path`, which was opened before.
-    pub fn of(path: &Path) -> Result<Self, Failure> {
-        let file = RawFile::open(path, true)?;
-        let name = path.display().to_string();
-        let corrupt = |offset| {
-            let name = name.clone();
-            move |fault| Failure::from(StoreError::corrupt(name, offset, fault))
-        };
-        let mut bytes = vec![0; HEAD_LEN.min(file.size()) as usize];
-        file.read_at(0, &mut bytes)?;
-        let head = Head::decode(&bytes).map_err(corrupt(0))?;
-        head.check_len(file.size(), false).map_err(corrupt(0))?;
-        let mut bytes = vec![0; head.table_len as usize];
-        file.read_at(head.table_offset, &mut bytes)?;
-        let found = object_digest(&bytes);
-        if found != head.table_digest {
-            let (expected, found) = (head.table_digest.to_string(), found.to_string());
-            return Err(corrupt(head.table_offset)(Fault::PageDigest { expected, found }));
-        }
-        let table = Table::decode(&bytes, head.table_offset).map_err(corrupt(head.table_offset))?;
-        Ok(Self { name, bytes: head.len, bases: table.bases })
-    }
-
-    /// Returns the facts as JSON.
-    pub fn json(&self) -> Value {
-        let bases: Vec<_> = self.bases.iter().map(ToString::to_string).collect();
-        json!({ "file": self.name, "format": "bundle", "file_bytes": self.bytes, "bases": bases })
-    }
-
-    /// Returns the facts as lines of text.
-    pub fn text(&self) -> String {
-        let mut lines =
-            vec![("file", self.name.clone()), ("format", "melv bundle".into()), ("bytes", exact(self.bytes))];
-        let labels = std::iter::once("without").chain(std::iter::repeat(""));
-        lines.extend(labels.zip(&self.bases).map(|(label, base)| (label, base.to_string())));
-        lines_text(&lines)
-    }
-}
-
-/// Formats the images of a bundle as a table.
-pub fn table_of(images: &[HeldImage]) -> String {
-    let mut rows = vec![["NAME", "IMAGE", "CONTENT", "SIZE"].map(String::from).to_vec()];
-    rows.extend(
-        images.iter().map(|image| {
-            vec![image.names(), image.image.short(), image.content.to_string(), human(image.size)]
-        }),
-    );
-    table(&rows, &[3])
+    Ok((json, facts(&lines)))
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use melv::{Error, LoadOptions, LoadReport, Store, StoreError};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, held, names_text};
-use crate::exit::{Exit, Failure};
-use crate::naming;
+use crate::bundle_ref::BundleRef;
+use crate::bundled_image::{BundledImage, names_text};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::progress::Unit;
-use crate::report::{human, table};
 use crate::session::Session;
-use crate::stdin;
+use crate::stdout::table;
+use crate::units::human;
+use crate::{naming, stdin};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,7 +74,7 @@ fn is_only_in(error: &Error, bundle: &Store, store: &Store) -> bool {
 
 /// Sorts the images into the order of the bundle, by their names there.
 fn in_order(mut report: LoadReport, bundle: &Store) -> Result<LoadReport, Failure> {
-    let order = held(bundle)?;
+    let order = BundledImage::all(bundle)?;
     report.images.sort_by_key(|loaded| order.iter().position(|held| held.image == loaded.image));
     Ok(report)
 }

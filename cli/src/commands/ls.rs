@@ -6,12 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use melv::{NamedImage, RefName, Store};
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Failure, chain};
+use crate::cause::chain;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::log::note;
 use crate::order::natural;
-use crate::report::{human, note};
-use crate::session::{Session, in_store};
+use crate::session::Session;
+use crate::store_path::in_store;
 use crate::table::table;
 use crate::times::{ago, rfc3339};
+use crate::units::human;
 use crate::width;
 
 pub const HELP: &str = "\

@@ -7,11 +7,11 @@ use melv::image::Lineage;
 use melv::{BlockDevice, BlockError, RunKind};
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
-use crate::operand::Found;
-use crate::report::{Out, write_failed};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::session::Session;
-use crate::width;
+use crate::stdout::{Out, write_failed};
+use crate::{operand, width};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
-    let found = Found::of(&args.image, session)?;
+    let found = operand::image(&args.image, session)?;
     let lineage = found.told(Lineage::of(&found.store, &found.image))?;
     let mut out = session.out();
     let columns = Columns::of(found.image.size(), width::of_stdout());

@@ -9,12 +9,13 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use crate::args::size;
-use crate::exit::{Exit, Failure};
-use crate::memory::Needs;
-use crate::report::note;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::log::note;
+use crate::memory::{self, Needs};
 use crate::session::Session;
-use crate::{catalog, daemon, memory, stats, threads};
+use crate::units::size;
+use crate::{catalog, daemon, stats, threads};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,7 +3,8 @@
 use melv::RefName;
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::session::Session;
 
 const EXAMPLES: &str = "\

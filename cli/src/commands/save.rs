@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use melv::{BlockDevice, ImageRef, SaveOptions, SaveReport, Store};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, SUFFIX, names_text};
-use crate::commands::export::note_rest;
-use crate::exit::{Exit, Failure};
+use crate::bundle_path::SUFFIX;
+use crate::bundle_ref::BundleRef;
+use crate::bundled_image::names_text;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output_file::{check_not_read, note_rest};
 use crate::progress::Unit;
-use crate::report::{human, table};
 use crate::session::Session;
+use crate::stdout::table;
+use crate::units::human;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +51,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let Some((bundle, store)) = source.opened else {
         return Err(Failure::Usage("no image is named".into()));
     };
-    BundleRef::check_not_written(bundle.as_deref(), file)?;
+    check_not_read(file, bundle.as_deref())?;
     let bar = session.progress(format!("save {}", file.display()), Unit::Bytes);
     let progress = |done, all| bar.update(done, Some(all));
     let options = SaveOptions { without, progress: Some(&progress), cancel: Some(session.cancel()?) };

@@ -16,13 +16,13 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
-use crate::args::size;
-use crate::catalog;
-use crate::exit::{Exit, Failure};
-use crate::memory::Needs;
-use crate::report::note;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::log::note;
+use crate::memory::{self, Needs};
 use crate::session::Session;
-use crate::{memory, stats, threads};
+use crate::units::size;
+use crate::{catalog, stats, threads};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::naming::new_name;
 use crate::operand::stored_ref;
 use crate::session::Session;

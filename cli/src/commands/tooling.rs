@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use clap::Command;
 use clap_complete::Shell;
 use melv::Error;
 
-use crate::args::command;
-use crate::exit::{Exit, Failure};
-use crate::report::write_failed;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::session::Session;
+use crate::stdout::write_failed;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  $ melv completions bash >melv.bash")]
@@ -26,9 +27,14 @@ pub struct ManArgs {
     folder: PathBuf,
 }
 
-pub fn completions(args: &CompletionsArgs, session: &Session<'_>) -> Result<Exit, Failure> {
+/// Prints a completion script for the command line of `parser`.
+pub fn completions(
+    args: &CompletionsArgs,
+    mut parser: Command,
+    session: &Session<'_>,
+) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "melv", &mut script);
+    clap_complete::generate(args.shell, &mut parser, "melv", &mut script);
     let mut out = session.out();
     std::io::Write::write_all(&mut out, &script)
         .and_then(|()| std::io::Write::flush(&mut out))
@@ -36,9 +42,10 @@ pub fn completions(args: &CompletionsArgs, session: &Session<'_>) -> Result<Exit
     Ok(Exit::Done)
 }
 
-pub fn man(args: &ManArgs) -> Result<Exit, Failure> {
+/// Writes the manual pages of the command line of `parser`.
+pub fn man(args: &ManArgs, parser: Command) -> Result<Exit, Failure> {
     let failed = |operation| move |error| Error::io(operation, args.folder.display().to_string(), error);
     std::fs::create_dir_all(&args.folder).map_err(failed("create"))?;
-    clap_mangen::generate_to(command(), &args.folder).map_err(failed("write pages into"))?;
+    clap_mangen::generate_to(parser, &args.folder).map_err(failed("write pages into"))?;
     Ok(Exit::Done)
 }

@@ -7,11 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use melv::{Damage, DamagedObject, Digest, ImageRef, RefName, Store, VerifyOptions, VerifyReport};
 use serde_json::{Value, json};
 
-use crate::bundle_ref::{BundleRef, names_text};
-use crate::exit::{Exit, Failure, chain};
+use crate::bundle_ref::BundleRef;
+use crate::bundled_image::names_text;
+use crate::cause::chain;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::log::note;
 use crate::progress::Unit;
-use crate::report::{human, note, table};
-use crate::session::{Session, in_store};
+use crate::session::Session;
+use crate::stdout::table;
+use crate::store_path::in_store;
+use crate::units::human;
 use crate::width::{fit_lines, of_stdout};
 
 const EXAMPLES: &str = "\

@@ -1,11 +1,11 @@
-//! Standard output: text, JSON, and sizes for people.
+//! Standard output: text for people, or JSON for programs.
 
 use std::io::{self, BufWriter, Stdout, Write};
 
 use melv::Error;
 use serde_json::Value;
 
-use crate::args::Globals;
+use crate::globals::Globals;
 use crate::{table, width};
 
 /// Standard output. Once its reader is gone, output is dropped: a reader such as `head` has had enough, which
@@ -19,7 +19,7 @@ pub struct Out {
 }
 
 /// The name of standard output in messages.
-pub const STDOUT: &str = "standard output";
+pub const NAME: &str = "standard output";
 
 impl Out {
     /// Opens standard output in the form that the options ask for.
@@ -86,28 +86,7 @@ impl Write for Out {
 
 /// Returns the error of a failed write to standard output.
 pub fn write_failed(error: io::Error) -> Error {
-    Error::io("write", STDOUT, error)
-}
-
-/// Prints a line on standard error. Ignores a closed one: there is nobody left to tell.
-pub fn note(line: &str) {
-    crate::log::write(crate::log::Urgency::Info, line);
-}
-
-/// Formats a number of bytes for people, with three significant digits or more.
-pub fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = if value < 10.0 { 2 } else { 1 };
-    format!("{value:.digits$} {}", UNITS[unit])
+    Error::io("write", NAME, error)
 }
 
 /// Formats rows as a table, with two spaces between columns, to fit standard output. The columns listed in
@@ -116,17 +95,7 @@ pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     table::table(rows, right, width::of_stdout())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        assert_eq!(human(0), "0 B");
-        assert_eq!(human(1023), "1023 B");
-        assert_eq!(human(4096), "4.00 KiB");
-        assert_eq!(human((1 << 20) - 1), "1.00 MiB");
-        assert_eq!(human(2 << 30), "2.00 GiB");
-        assert_eq!(human(u64::MAX), "16.0 EiB");
-    }
+/// Formats labels and values as lines that fit standard output.
+pub fn facts(lines: &[(&str, String)]) -> String {
+    width::facts(lines, width::of_stdout())
 }
