@@ -1,4 +1,4 @@
-//! One error for every crate: its kind says what the caller can do next, its place says where to look.
+//! One error for every crate: its kind tells the caller's next step, its place the object at fault.
 //!
 //! Each crate describes its failures in an enum of its own that implements [`Detail`]. `?` turns it into an
 //! [`Error`]; [`Error::detail`] gives it back to a caller that knows the crate.

@@ -46,6 +46,20 @@ pub enum BlockError {
         /// The acceptable values.
         expected: &'static str,
     },
+    /// A disk's size is not a multiple of 512.
+    #[error("disk size \"{size} bytes of {object}\" is not acceptable: a multiple of 512")]
+    OddSize {
+        /// The disk.
+        object: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// An input is neither a regular file nor a block device.
+    #[error("disk {object:?} is not acceptable: a regular file or a block device")]
+    NotDisk {
+        /// The input.
+        object: String,
+    },
     /// The bytes are sound, but of a kind or version that this release cannot handle.
     #[error("{object} needs a feature that this version of melv does not have: {feature}")]
     Unsupported {
@@ -147,7 +161,9 @@ impl Detail for BlockError {
             },
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::FileExists { .. } => ErrorKind::Exists,
-            Self::Invalid { .. } | Self::OutOfRange { .. } => ErrorKind::Invalid,
+            Self::Invalid { .. } | Self::OddSize { .. } | Self::NotDisk { .. } | Self::OutOfRange { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Device { state, .. } => state.kind(),
             Self::Changed { .. } => ErrorKind::Changed,
@@ -161,6 +177,8 @@ impl Detail for BlockError {
             Self::Io { object, .. }
             | Self::NoSpace { object, .. }
             | Self::Unsupported { object, .. }
+            | Self::OddSize { object, .. }
+            | Self::NotDisk { object }
             | Self::Changed { object } => Some(object),
             Self::FileExists { name: object } | Self::Device { device: object, .. } => Some(object),
             Self::Invalid { .. } | Self::OutOfRange { .. } | Self::Limit { .. } | Self::Interrupted => None,
@@ -172,6 +190,8 @@ impl Detail for BlockError {
             Self::Io { object, .. }
             | Self::NoSpace { object, .. }
             | Self::Unsupported { object, .. }
+            | Self::OddSize { object, .. }
+            | Self::NotDisk { object }
             | Self::Changed { object } => Some(object),
             Self::FileExists { name: object } | Self::Device { device: object, .. } => Some(object),
             Self::Invalid { .. } | Self::OutOfRange { .. } | Self::Limit { .. } | Self::Interrupted => None,

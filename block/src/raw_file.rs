@@ -49,8 +49,7 @@ impl RawFile {
         let metadata = file.metadata().map_err(failed("look at"))?;
         let is_regular = metadata.is_file();
         if !is_regular && !metadata.file_type().is_block_device() {
-            let expected = "a regular file or a block device (a pipe is read as -)";
-            return Err(BlockError::Invalid { what: "disk", found: name, expected }.into());
+            return Err(BlockError::NotDisk { object: name }.into());
         }
         let file_size = if is_regular {
             metadata.len()
@@ -124,12 +123,7 @@ pub fn padded_size(size: u64, pad: bool, name: &str) -> Result<u64> {
     } else if pad {
         Ok(size.next_multiple_of(512))
     } else {
-        Err(BlockError::Invalid {
-            what: "disk size",
-            found: format!("{size} bytes of {name}"),
-            expected: "a multiple of 512 (--pad adds zeros up to the next one)",
-        }
-        .into())
+        Err(BlockError::OddSize { object: name.into(), size }.into())
     }
 }
 

@@ -196,6 +196,8 @@ fn of_error(error: &Error) -> Option<&'static str> {
     }
     match error.detail()? {
         BlockError::FileExists { .. } => Some("--force replaces it"),
+        BlockError::OddSize { .. } => Some("--pad adds zeros up to the next multiple"),
+        BlockError::NotDisk { .. } => Some("a pipe is read as -"),
         BlockError::Unsupported { .. } => Some("a newer version of melv may have it"),
         BlockError::NoSpace { .. } => Some("free some space there and try again; the store is as it was"),
         BlockError::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
@@ -207,7 +209,7 @@ fn of_error(error: &Error) -> Option<&'static str> {
 
 const LIST_DAMAGE: &str = "`melv verify --full` lists all that is damaged and whom it hurts";
 
-/// What to do where the store, or a bundle, is not as the command needs it.
+/// The hint for a failure of a store or a bundle.
 fn of_store(error: &Error, failure: &StoreError) -> Option<&'static str> {
     match failure {
         StoreError::ForeignOwner { .. } => {
@@ -217,12 +219,16 @@ fn of_store(error: &Error, failure: &StoreError) -> Option<&'static str> {
             Some("every new store has the same header: `cp OTHER/melv.store STORE` puts it right")
         }
         _ if error.is_damage() || is_lost_object(error) => Some(LIST_DAMAGE),
-        StoreError::NoStore { .. } => Some("--store DIR or $MELV_STORE names another place"),
+        StoreError::NoStore { .. } => {
+            Some("the first import creates one; --store DIR or $MELV_STORE names another place")
+        }
         StoreError::Locked { .. } => Some("--wait SECONDS waits longer"),
         StoreError::NoLocks { .. } => {
             Some("put the store elsewhere with --store DIR, or mount that file system with locks")
         }
         StoreError::NotFound { .. } => Some("`melv ls` lists the images"),
+        StoreError::Ambiguous { .. } => Some("give more digits"),
+        StoreError::Conflict { .. } => Some("try again"),
         StoreError::BaseMissing { .. } => Some(
             "bring that image into the store with `melv load`, or name the store that has it with --store",
         ),
@@ -236,7 +242,7 @@ fn of_store(error: &Error, failure: &StoreError) -> Option<&'static str> {
     }
 }
 
-/// What to do about a refusal of the system.
+/// The hint for a refusal of the system.
 fn of_refusal(refusal: &io::Error) -> Option<&'static str> {
     (refusal.kind() == io::ErrorKind::PermissionDenied).then_some("look at who owns it and at its mode")
 }

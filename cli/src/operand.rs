@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use melv::{Error, ErrorKind, ImageRef, StoreError};
+use melv::{BlockError, Error, ErrorKind, ImageRef, StoreError};
 
 use crate::bundle_ref::BundleRef;
 use crate::failure::Failure;
@@ -59,10 +59,8 @@ impl Operand {
 /// Whether the reference was not found, as opposed to found but broken.
 fn means_absent(failure: &Failure) -> bool {
     let Failure::Melv(error) = failure else { return false };
-    matches!(
-        error.kind(),
-        ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::NoStore | ErrorKind::Unsupported
-    )
+    matches!(error.detail(), Some(StoreError::NotFound { .. } | StoreError::NoStore { .. }))
+        || matches!(error.detail(), Some(BlockError::Invalid { .. } | BlockError::Unsupported { .. }))
 }
 
 /// Parses the reference of an image that must be in the store, because the command writes about it there.

@@ -55,7 +55,7 @@ impl ExportOptions<'_> {
 /// [`StoreError::Exists`](crate::StoreError::Exists) if the file exists; [`BlockError::Device`] if a block device cannot be written, or only with
 /// `force`; [`BlockError::NoSpace`]; any error from reading the disk.
 pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
-    let target = Target::find(path, "a file, a block device, or - for standard output")?;
+    let target = Target::find(path, "a file or a block device")?;
     if target.is_block_device() {
         return export_to_device(device, &target, options);
     }

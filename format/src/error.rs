@@ -1,4 +1,4 @@
-//! The failures of a store, a bundle and what they hold.
+//! The failures of a store and of a bundle.
 
 use std::io;
 
@@ -13,13 +13,13 @@ use crate::fault::Fault;
 #[non_exhaustive]
 pub enum StoreError {
     /// There is no store at this place.
-    #[error("{path} is not a melv store; the first import creates one")]
+    #[error("{path} is not a melv store")]
     NoStore {
         /// The path that was tried.
         path: String,
     },
     /// Another process held the lock for longer than the caller was willing to wait.
-    #[error("{object} is locked by another process (waited {waited_seconds} s); try again or wait longer")]
+    #[error("{object} is locked by another process (waited {waited_seconds} s)")]
     Locked {
         /// The lock.
         object: String,
@@ -53,7 +53,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A short image id matches several images.
-    #[error("{prefix} is short for {count} images; give more digits")]
+    #[error("{prefix} is short for {count} images")]
     Ambiguous {
         /// The digits given.
         prefix: String,
@@ -71,7 +71,7 @@ pub enum StoreError {
         name: String,
     },
     /// Another writer changed the same thing between the caller's read and its commit; nothing was stored.
-    #[error("{object} was changed by another writer; nothing was stored, try again")]
+    #[error("{object} was changed by another writer; nothing was stored")]
     Conflict {
         /// The object.
         object: String,
@@ -166,7 +166,7 @@ pub enum StoreError {
         reason: String,
     },
     /// An earlier sync of this store handle failed, so the handle refuses further writes.
-    #[error("an earlier sync failed, so this handle refuses to write; reopen the store")]
+    #[error("an earlier sync failed, so this handle refuses to write")]
     Poisoned,
 }
 

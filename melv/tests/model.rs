@@ -301,18 +301,12 @@ fn odd_sizes_are_refused_and_padded_on_request() {
     for len in [1, 511, 513, 5000] {
         let disk = random_disk(len as u64, len);
         let refused = store.import(Source::stream(&disk[..], "pipe"), &options("odd"));
-        assert!(
-            matches!(refused.detail(), Some(BlockError::Invalid { what: "disk size", .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused.detail(), Some(BlockError::OddSize { .. })), "{refused:?}");
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("odd.raw");
         std::fs::write(&path, &disk).expect("file");
         let refused = melv::RawFile::open(&path, false).map(|_| ());
-        assert!(
-            matches!(refused.detail(), Some(BlockError::Invalid { what: "disk size", .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused.detail(), Some(BlockError::OddSize { .. })), "{refused:?}");
 
         let mut padded = disk.clone();
         padded.resize(len.next_multiple_of(512), 0);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use melv::{Damage, DamagedObject, Digest, ImageRef, RefName, Store, VerifyOptions, VerifyReport};
+use melv::{
+    Damage, DamagedObject, Digest, ImageRef, RefName, Store, StoreError, VerifyOptions, VerifyReport,
+};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::BundleRef;
@@ -109,8 +111,9 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
 /// Resolves the image to check. An id without an image is not damage, unless a name leads to it.
 fn wanted(store: &Store, reference: &ImageRef) -> melv::Result<Digest> {
     let id = store.resolve(reference)?;
+    let is_missing = |error: &melv::Error| matches!(error.detail(), Some(StoreError::NotFound { .. }));
     match store.image_by_id(id) {
-        Err(error) if error.is_not_found() && matches!(reference, ImageRef::Id(_)) => Err(error),
+        Err(error) if is_missing(&error) && matches!(reference, ImageRef::Id(_)) => Err(error),
         _ => Ok(id),
     }
 }

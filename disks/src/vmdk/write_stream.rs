@@ -73,7 +73,7 @@ enum Marker {
 /// [`StoreError::Exists`] for an existing file; [`BlockError::Invalid`] for a block device and for a file
 /// name that a descriptor cannot hold; the errors of [`export_stream`].
 pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &WriteOptions<'_>) -> Result<u64> {
-    let target = Target::find_file(path, "a file, or - for standard output")?;
+    let target = Target::find_file(path, "a file")?;
     let name = own_name(target.file_name())?;
     let header = header(capacity_sectors(device)?);
     let descriptor = descriptor(&header, name, device.sector_bits(), options);

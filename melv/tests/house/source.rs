@@ -17,7 +17,7 @@ impl Source {
     }
 }
 
-/// The code of a file: no comments, no tests, what stands in quotes emptied.
+/// The code of a file: no comments, no tests, and empty quotes.
 pub fn code(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut code = String::new();
