@@ -213,7 +213,7 @@ fn verify(what: &str, store: &Store, leaves: u64, full: bool) {
     let report = report.expect("damage is reported");
     assert!(!report.damaged.is_empty() && report.damaged.len() < 20_000, "{}", report.damaged.len());
     let hurt = |damage: &melv::Damage| {
-        damage.image.is_some() && matches!(damage.error.detail(), Some(BlockError::Io { .. }))
+        damage.image.is_some() && matches!(damage.error.detail(), Some(StoreError::Unreadable { .. }))
     };
     let hurt: Vec<_> = report.damaged.iter().filter(|damage| hurt(damage)).collect();
     println!("  {} damaged, {} of them unreadable", report.damaged.len(), hurt.len());

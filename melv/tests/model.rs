@@ -65,7 +65,7 @@ fn assert_is(image: &Image, disk: &[u8], seed: u64) {
     assert_equal(&std::fs::read(&path).expect("exported"), disk, "export");
     assert!(matches!(
         export(image, &path, &ExportOptions::default()).detail(),
-        Some(StoreError::Exists { .. })
+        Some(BlockError::FileExists { .. })
     ));
     let mut streamed = Vec::new();
     export_stream(image, &mut streamed, "vec", &ExportOptions::default()).expect("stream");

@@ -18,10 +18,7 @@ use common::{
 };
 use melv::for_each_run;
 use melv::vmdk::{WriteOptions, export_sparse, export_stream, export_stream_file};
-use melv::{
-    BlockDevice, BlockError, Digest, Error, ExportOptions, Result, ResultExt, Run, RunKind, Source,
-    StoreError,
-};
+use melv::{BlockDevice, BlockError, Digest, Error, ExportOptions, Result, ResultExt, Run, RunKind, Source};
 use rayon::prelude::*;
 use vmdk_layout::{GRAIN, Grains, check_sparse, check_stream, descriptor};
 
@@ -453,7 +450,7 @@ fn a_file_that_exists_is_replaced_only_by_force() {
         std::os::unix::fs::symlink(&path, &link).expect("link");
         for path in [&path, &link] {
             let error = kind.write(&disk, path, &WriteOptions::default());
-            assert!(matches!(error.detail(), Some(StoreError::Exists { what: "file", .. })), "{error:?}");
+            assert!(matches!(error.detail(), Some(BlockError::FileExists { .. })), "{error:?}");
         }
         assert_eq!(std::fs::read(&path).expect("read"), b"mine");
         kind.write(&disk, &link, &forced()).expect("export");
