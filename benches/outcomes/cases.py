@@ -7,6 +7,7 @@ import shutil
 import tomllib
 
 from .run import Runner, files_of, read, write
+from .seal import forged_image, object_digest, sealed, sealed_bundle, sealed_locator, with_length
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -18,9 +19,7 @@ KINDS = ["packs", "lists", "locators", "pages", "manifests", "refs", "index/logs
 PLACES = {
     "store-header": "melv.store", "reference": "refs", "list": "lists", "list-root": "lists",
     "locator": "locators", "locator-root": "locators", "locator-page": "locators", "pack": "packs",
-    "frame": "packs", "record": "manifests", "manifest": "manifests", "map-root": "manifests",
-    "span-root": "manifests", "map-leaf": "pages", "span-page": "pages", "signature": "manifests",
-    "trace": "manifests",
+    "frame": "packs", "record": "manifests", "signature": "manifests", "trace": "manifests",
 }
 
 # Marks of formats: offset, or bytes from the end where it is negative; bytes.
@@ -60,11 +59,12 @@ class Cases(Runner):
                 write(self.path("v", "disk.vmdk"), data)
                 case = f"{corpus}/{name}"
                 self.run(f"{case}/inspect", "inspect", "v/disk.vmdk")
-                self.run(f"{case}/digest", "digest", "v/disk.vmdk", "--format", "vmdk")
-                self.run(f"{case}/import", "import", "v/disk.vmdk", "--name", "x", store=self.fresh("s"), writes=True)
-                self.run(
-                    f"{case}/pipe", "import", "-", "--name", "x", "--format", "vmdk", store=self.fresh("s"), stdin=data, writes=True
-                )
+                self.run(f"{case}/digest", "digest", "v/disk.vmdk")
+                to = {"store": "s", "writes": True}
+                self.fresh("s")
+                self.run(f"{case}/import", "import", "v/disk.vmdk", "--name", "x", "--format", "vmdk", **to)
+                self.fresh("s")
+                self.run(f"{case}/pipe", "import", "-", "--name", "x", "--format", "vmdk", stdin=data, **to)
 
     def sound_bundles(self):
         """The bundles of the vectors that can be read, each with the store that it wants."""
@@ -74,24 +74,8 @@ class Cases(Runner):
 
     def bundles(self):
         """Bundles of the vectors, changed as the scripts of the corpus say; heads and tables; all that was found."""
-        seen, sound = set(), self.sound_bundles()
-        fronts = read(os.path.join(VECTORS, "valid", "two-images.bundle"))
-        table_at = fronts.rindex(b"melvbtab")
-        inputs = []
-        for corpus, files in (("bundle", files_of(CORPUS, "bundle")), ("found", files_of(ROOT, "fuzz", "found"))):
-            for name, script in files:
-                if name == "README.md":
-                    continue
-                vector = sound[script[0] % len(sound)] if script else sound[0]
-                data = bytearray(read(os.path.join(VECTORS, vector["file"])))
-                for at in range(1, len(script), 5):
-                    change = script[at : at + 5].ljust(5, b"\x55")
-                    data[int.from_bytes(change[:4], "little") % len(data)] ^= change[4]
-                inputs.append((f"{corpus}/{name}", bytes(data), vector.get("context", {}).get("store")))
-        for name, data in files_of(CORPUS, "bundle_table"):
-            is_head = data.startswith(b"melvbndl")
-            inputs.append((f"bundle_table/{name}", data if is_head else fronts[:table_at] + data, None))
-        for case, data, beside in inputs:
+        seen = set()
+        for case, data, beside in [*self.scripted_bundles(), *self.tables_of_bundles()]:
             if data in seen:
                 continue
             seen.add(data)
@@ -100,6 +84,38 @@ class Cases(Runner):
             store = self.store_beside(beside)
             self.run(f"{case}/verify", "verify", "--full", "b.melv", store=store)
             self.run(f"{case}/load", "load", "b.melv", store=store, writes=True)
+
+    def scripted_bundles(self):
+        """A script's changes anywhere in the file, and once more all of them in its table, which is sealed then."""
+        sound = self.sound_bundles()
+        for corpus, files in (("bundle", files_of(CORPUS, "bundle")), ("found", files_of(ROOT, "fuzz", "found"))):
+            for name, script in files:
+                if name == "README.md":
+                    continue
+                vector = sound[script[0] % len(sound)] if script else sound[0]
+                data = read(os.path.join(VECTORS, vector["file"]))
+                table = data.rindex(b"melvbtab")
+                anywhere, in_table = bytearray(data), bytearray(data)
+                for at in range(1, len(script), 5):
+                    change = script[at : at + 5].ljust(5, b"\x55")
+                    place = int.from_bytes(change[:4], "little")
+                    anywhere[place % len(data)] ^= change[4]
+                    in_table[table + place % (len(data) - table)] ^= change[4]
+                beside = vector.get("context", {}).get("store")
+                yield f"{corpus}/{name}", bytes(anywhere), beside
+                yield f"{corpus}/{name}-sealed", sealed_bundle(bytes(in_table)), beside
+
+    def tables_of_bundles(self):
+        front = self.front_of_bundle()
+        for name, data in files_of(CORPUS, "bundle_table"):
+            data = data if data.startswith(b"melvbndl") else front + data
+            yield f"bundle_table/{name}", data, None
+            yield f"bundle_table/{name}-sealed", sealed_bundle(data), None
+
+    def front_of_bundle(self):
+        """A sound bundle without its table."""
+        data = read(os.path.join(VECTORS, "valid", "two-images.bundle"))
+        return data[: data.rindex(b"melvbtab")]
 
     def store_beside(self, beside):
         """A store with the bases of a bundle, or none."""
@@ -119,31 +135,60 @@ class Cases(Runner):
         return min(found)
 
     def objects(self):
-        """Objects of the corpora, in place of sound ones."""
+        """Objects of the corpora, as they are and sealed, in place of sound ones."""
         self.base()
+        seen = set()
+        for case, data, kind in self.objects_of_corpora():
+            for label, bytes_here in ((case, data), (f"{case}-sealed", sealed(data))):
+                if (kind, bytes_here) in seen:
+                    continue
+                seen.add((kind, bytes_here))
+                self.inputs += 1
+                store = self.fresh("s", like="base")
+                write(self.place_of(store, kind), bytes_here)
+                self.run(f"{label}/verify", "verify", "--full", store=store)
+                self.run(f"{label}/ls", "ls", store=store)
+                self.run(f"{label}/import", "import", "two.raw", "--name", "again", store=store, writes=True)
 
-        def file_of_table(data):
-            root_len = int.from_bytes(data[:2], "little")
-            root, page = data[2 : 2 + root_len], data[2 + root_len :]
-            return page + root + len(root).to_bytes(8, "little")
+        parts = [("manifest", name, data) for name, data in files_of(CORPUS, "manifest")]
+        parts += [("map-leaf", name, data[1:]) for name, data in files_of(CORPUS, "map_leaf")]
+        for kind, name, data in parts:
+            self.inputs += 1
+            self.forged(f"{kind}/{name}", kind, with_length(data))
 
-        inputs = [(f"record/{name}", data, "manifests") for name, data in files_of(CORPUS, "record")]
+    def forged(self, case, kind, part):
+        """An image of a sound store, of which a part is this one, and has its digest wherever that is wanted."""
+        self.fresh("s")
+        shutil.copytree(os.path.join(VECTORS, "valid/parts.store"), self.path("s"))
+        places = {kind: self.place_of("s", kind) for kind in ("manifests", "pages", "refs")}
+        image, record, pages = forged_image(read(places["manifests"]), read(places["pages"]), kind, part)
+        for place, name, data in (("manifests", image, record), ("pages", object_digest(pages), pages)):
+            os.unlink(places[place])
+            write(self.path("s", place, name.hex()), data)
+        reference = read(places["refs"])
+        write(places["refs"], sealed(reference[:32] + image + reference[64:]))
+        self.run(f"{case}/verify", "verify", "--full", store="s")
+        self.run(f"{case}/inspect", "inspect", "web", store="s")
+        self.run(f"{case}/map", "map", "web", store="s")
+        self.run(f"{case}/export", "export", "web", "-", store="s", out="-")
+        self.run(f"{case}/import", "import", "one.raw", "--name", "again", store="s", writes=True)
+
+    def objects_of_corpora(self):
+        for name, data in files_of(CORPUS, "record"):
+            yield f"record/{name}", data, "manifests"
         for name, data in files_of(CORPUS, "objects"):
             kind = {b"melvstor": "melv.store", b"melvrefr": "refs", b"melvpack": "packs"}.get(data[:8], "pages")
-            inputs.append((f"objects/{name}", data, kind))
+            yield f"objects/{name}", data, kind
         for name, data in files_of(CORPUS, "frames"):
-            inputs.append((f"frames/{name}", data, "packs" if data[:8] == b"melvpack" else "pages"))
+            yield f"frames/{name}", data, "packs" if data[:8] == b"melvpack" else "pages"
         for name, data in files_of(CORPUS, "tables"):
-            inputs.append((f"tables/{name}", file_of_table(data), "locators" if b"melvloca" in data else "lists"))
+            length = int.from_bytes(data[:2], "little")
+            root, pages = data[2 : 2 + length], data[2 + length :]
+            kind = "locators" if b"melvloca" in root else "lists"
+            yield f"tables/{name}", pages + root + len(root).to_bytes(8, "little"), kind
+            yield f"tables/{name}-root", sealed_locator(pages + sealed(root) + len(root).to_bytes(8, "little")), kind
         for name, data in files_of(CORPUS, "segment"):
-            inputs.append((f"segment/{name}", data[9:], "index/segments"))
-        for case, data, kind in inputs:
-            self.inputs += 1
-            store = self.fresh("s", like="base")
-            write(self.place_of(store, kind), data)
-            self.run(f"{case}/verify", "verify", "--full", store=store)
-            self.run(f"{case}/ls", "ls", store=store)
-            self.run(f"{case}/import", "import", "two.raw", "--name", "again", store=store, writes=True)
+            yield f"segment/{name}", data[9:], "index/segments"
 
     def names(self):
         """Names of the corpus as arguments, and as names of files."""
@@ -165,16 +210,18 @@ class Cases(Runner):
         """The vectors: stores and bundles as they are, objects in a sound store in place of one of their kind."""
         with open(os.path.join(VECTORS, "index.toml"), "rb") as file:
             vectors = tomllib.load(file)["vector"]
-        fronts = read(os.path.join(VECTORS, "valid", "two-images.bundle"))
+        self.base()
         for vector in vectors:
             self.inputs += 1
             case, kind, context = f"vectors/{vector['file']}", vector["kind"], vector.get("context", {})
             path = os.path.join(VECTORS, vector["file"])
             data = read(path) if os.path.isfile(path) else b""
             if kind in ("bundle", "bundle-head", "bundle-table"):
-                data = fronts[: fronts.rindex(b"melvbtab")] + data if kind == "bundle-table" else data
+                data = sealed_bundle(self.front_of_bundle() + data) if kind == "bundle-table" else data
                 write(self.path("b.melv"), data.ljust(min(context.get("len", 0), 1 << 20), b"\0"))
                 self.bundle_cases(case, context)
+            elif kind in ("manifest", "map-leaf", "map-root", "span-root", "span-page"):
+                self.forged(case, kind, data)
             elif kind == "disk":
                 write(self.path("d.raw"), data)
                 self.run(f"{case}/digest", "digest", "d.raw")
@@ -190,7 +237,7 @@ class Cases(Runner):
                         shutil.copytree(path, self.path("s"), dirs_exist_ok=True)
                     elif kind != "store":
                         write(self.place_of("s", PLACES[kind]), data)
-                self.store_cases(case, context.get("name") or "web", threads=1)
+                self.store_cases(case, context.get("name") or "web")
 
     def bundle_cases(self, case, context):
         name, store = context.get("name"), self.store_beside(context.get("store"))
@@ -203,18 +250,22 @@ class Cases(Runner):
         self.run(f"{case}/load", "load", "b.melv", store=store, writes=True)
         self.run(f"{case}/verify-loaded", "verify", "--full", store=store)
 
-    def store_cases(self, case, name, threads):
+    def store_cases(self, case, name):
         """All that reads a store, then all that writes to it, then whether it is whole."""
         self.base()
         readers = [("verify", "--full"), ("ls",), ("df",), ("inspect", name), ("map", name)]
         for reader in readers:
-            self.run(f"{case}/{reader[0]}", *reader, store="s", threads=threads)
-        self.run(f"{case}/export", "export", name, "-", store="s", out="-", threads=threads)
-        shutil.copytree(self.path("s"), self.path(self.fresh("t")), dirs_exist_ok=True)
-        self.run(f"{case}/import", "import", "two.raw", "--name", "again", store="s", writes=True, threads=threads)
-        self.run(f"{case}/verify-imported", "verify", "--full", store="s", threads=threads)
-        self.run(f"{case}/load", "load", "base.melv", "--replace", store="t", writes=True, threads=threads)
-        self.run(f"{case}/verify-loaded", "verify", "--full", store="t", threads=threads)
+            self.run(f"{case}/{reader[0]}", *reader, store="s")
+        self.run(f"{case}/export", "export", name, "-", store="s", out="-")
+        shutil.copytree(self.path("s"), self.path(self.fresh("t")))
+        shutil.copytree(self.path("s"), self.path(self.fresh("u")))
+        self.run(f"{case}/import", "import", "two.raw", "--name", "again", store="s", writes=True)
+        self.run(f"{case}/verify-imported", "verify", "--full", store="s")
+        self.run(f"{case}/load", "load", "base.melv", "--replace", store="t", writes=True)
+        self.run(f"{case}/verify-loaded", "verify", "--full", store="t")
+        again = ("import", "two.raw", "--name", "again", "--check-shared")
+        self.run(f"{case}/import-checked", *again, store="u", writes=True)
+        self.run(f"{case}/verify-checked", "verify", "--full", store="u")
 
     def changes(self, seed, data, other):
         """Ways to damage a file: what becomes of it, None where it is removed, and whether its time stays."""
@@ -223,6 +274,9 @@ class Cases(Runner):
             changed = bytearray(data)
             changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
             yield f"flip-{number}", bytes(changed), number % 2 == 1
+            right = sealed_locator(bytes(changed)) if "locators" in seed else sealed(bytes(changed))
+            if right != changed:
+                yield f"sealed-{number}", right, False
         at = rng.randrange(max(len(data) - 8, 1))
         yield "noise", data[:at] + rng.randbytes(8) + data[at + 8 :], False
         yield "cut", data[: len(data) // 2], False
@@ -237,7 +291,7 @@ class Cases(Runner):
         """A store of each kind of damage: files of each kind changed, cut, emptied, exchanged, removed."""
         self.base()
         self.fresh("s", like="base")
-        self.store_cases("damage/none", "two", threads=1)
+        self.store_cases("damage/none", "two")
         for kind in ["melv.store", *KINDS]:
             folder = self.path("base", kind)
             files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
@@ -251,21 +305,24 @@ class Cases(Runner):
                     os.unlink(place) if changed is None else write(place, changed)
                     if keeps_time:
                         os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
-                    self.store_cases(f"damage/{kind.replace('/', '-')}-{number}/{label}", "two", threads=1)
+                    self.store_cases(f"damage/{kind.replace('/', '-')}-{number}/{label}", "two")
             if os.path.isdir(folder):
                 self.inputs += 1
                 shutil.rmtree(self.path(self.fresh("s", like="base"), kind))
-                self.store_cases(f"damage/{kind.replace('/', '-')}/all-removed", "two", threads=1)
+                self.store_cases(f"damage/{kind.replace('/', '-')}/all-removed", "two")
 
     def bundle_damage(self):
         """Bundles changed at many places: head, table, and objects; cut at many lengths."""
         self.base()
-        for name, beside in (("base.melv", None), ("patch.melv", "base")):
+        self.run("bundle-damage/only", "import", "one.raw", "--name", "one", store="only", writes=True, must="0")
+        for name, beside in (("base.melv", None), ("patch.melv", "only")):
             data, rng = read(self.path(name)), random.Random(name)
             table = data.rindex(b"melvbtab")
             places = [rng.randrange(512) for _ in range(40)] + [rng.randrange(table, len(data)) for _ in range(40)]
             places += [rng.randrange(512, table) for _ in range(70)]
-            made = [(f"flip-{number}", data[:at] + bytes([data[at] ^ 1 << number % 8]) + data[at + 1 :]) for number, at in enumerate(places)]
+            flip = lambda number, at: data[:at] + bytes([data[at] ^ 1 << number % 8]) + data[at + 1 :]
+            made = [(f"flip-{number}", flip(number, at)) for number, at in enumerate(places)]
+            made += [(f"sealed-{number}", sealed_bundle(changed)) for number, (_, changed) in enumerate(made[40:80])]
             made += [(f"cut-{number}", data[: rng.randrange(len(data))]) for number in range(20)]
             made += [("longer", data + b"\0"), ("twice", data + data), ("zeros", bytes(len(data)))]
             for label, changed in made:
@@ -286,7 +343,8 @@ class Cases(Runner):
         for number, options in enumerate((["--chunk", f"{1 << size}K"] for size in range(2, 13))):
             do(f"chunk-{number}", "import", disks[number % 4], "--name", f"chunk:{number}", *options, writes=True)
         for level in (1, 2, 3, 9, 19):
-            do(f"level-{level}", "import", disks[level % 4], "--name", f"level:{level}", "--level", str(level), store=self.fresh(f"l{level}"), writes=True)
+            new = self.fresh(f"l{level}")
+            do(f"level-{level}", "import", disks[level % 4], "--name", "x", "--level", str(level), store=new, writes=True)
         for name in disks:
             do(f"inspect-{name}", "inspect", name)
             do(f"digest-{name}", "digest", name)
@@ -360,8 +418,9 @@ class Cases(Runner):
         self.fresh("s", like="base")
         with open(self.path("s", "lock"), "r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for name, command in (("tag", ["tag", "one", "b"]), ("import", ["import", "one.raw", "--name", "b"]), ("ls", ["ls"]), ("rm", ["rm", "one"])):
-                self.run(f"refusals/locked/{name}", *command, "--wait", "0", store="s", writes=True)
+            for line in ("tag one b", "import one.raw --name b", "load base.melv", "rm one", "ls", "verify --full"):
+                command = line.split()
+                self.run(f"refusals/locked/{command[0]}", *command, "--wait", "0", store="s", writes=True)
 
     def other_users(self):
         """A store of another user, and one that its user may only read, or not even that."""

@@ -72,6 +72,7 @@ def facts_of_errors(stderr, work):
         found = parsed(line)
         if found is None:
             others += 1
+            facts += marks_of(line.decode(errors="replace"))
         elif "error" in found:
             facts += [f"code={found.get('code')}", *marks_of(found["error"])]
             facts += ["hint"] if found.get("hint") else []
@@ -153,7 +154,8 @@ class Runner:
         """Runs a command, and keeps its outcome. `out` is `-` where standard output is a disk, else a file that is
         made; after a command that `writes` the store is summed. Cases that follow may need that it ends with `must`.
         """
-        self.keep(name, [self.melv, "--json", "--threads", str(threads), *arguments], store, out, store if writes else None, must, more)
+        command = [self.melv, "--json", "--threads", str(threads), *arguments]
+        self.keep(name, command, store, out, store if writes else None, must, more)
 
     def shell(self, name, line, folder):
         """The same for a line of sh in a folder, where $MELV is the command, and `s` the store."""
@@ -191,6 +193,13 @@ class Runner:
             shutil.copytree(self.path(like), place)
         return parts[0]
 
+    def tidy(self):
+        """Leaves the command and what `base` made: a group finds the same, whichever ran before."""
+        kept = ("melv", "home", "base", "one.raw", "two.raw", "three.raw", "four.raw", "base.melv", "patch.melv")
+        for name in os.listdir(self.work):
+            if name not in kept:
+                self.fresh(name)
+
     # Disks and stores that are made here ----------------------------------------------------------
 
     def disk(self, seed, blocks, tail=0):
@@ -219,8 +228,10 @@ class Runner:
         disks = {"one.raw": first, "two.raw": self.later(first, 1), "three.raw": other, "four.raw": self.later(other, 2)}
         for name, data in disks.items():
             write(self.path(name), data)
-        for name, more in (("one", []), ("two", ["--parent", "one"]), ("three", ["--chunk", "4K"]), ("four", ["--chunk", "64K"])):
-            self.run(f"base/import-{name}", "import", f"{name}.raw", "--name", name, *more, store="base", writes=True, threads=2, must="0")
-        self.run("base/tag", "tag", "one", "one:first", store="base", writes=True, must="0")
-        self.run("base/save", "save", "one", "two", "base.melv", store="base", out="base.melv", threads=2, must="0")
-        self.run("base/save-patch", "save", "two", "--without", "one", "patch.melv", store="base", out="patch.melv", threads=2, must="0")
+        made = {"store": "base", "threads": 2, "must": "0"}
+        options = {"one": [], "two": ["--parent", "one"], "three": ["--chunk", "4K"], "four": ["--chunk", "64K"]}
+        for name, more in options.items():
+            self.run(f"base/import-{name}", "import", f"{name}.raw", "--name", name, *more, writes=True, **made)
+        self.run("base/tag", "tag", "one", "one:first", writes=True, **made)
+        self.run("base/save", "save", "one", "two", "base.melv", out="base.melv", **made)
+        self.run("base/save-patch", "save", "two", "--without", "one", "patch.melv", out="patch.melv", **made)
