@@ -268,7 +268,7 @@ class Cases(Runner):
         self.run(f"{case}/verify-checked", "verify", "--full", store="u")
 
     def changes(self, seed, data, other):
-        """Ways to damage a file: what becomes of it, None where it is removed, and whether its time stays."""
+        """Ways to damage a file: label, new bytes or None where it is removed, and whether its time stays."""
         rng = random.Random(seed)
         for number in range(6 if data else 0):
             changed = bytearray(data)

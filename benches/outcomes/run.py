@@ -13,7 +13,7 @@ import time
 
 SECONDS = 30
 BLOCK = 4096
-# Of JSON: what differs from run to run, and texts for people.
+# Fields of JSON that differ from run to run, and fields that hold texts for people.
 VOLATILE = {"seconds", "created", "hint"}
 TEXTS = {"error", "unsupported"}
 SHOWN = ("ok", "format", "size", "content", "image", "same", "offset", "images", "chunks")
@@ -194,7 +194,7 @@ class Runner:
         return parts[0]
 
     def tidy(self):
-        """Leaves the command and what `base` made: a group finds the same, whichever ran before."""
+        """Removes all but the command and the files of `base`: a group finds the same, whichever ran before."""
         kept = ("melv", "home", "base", "one.raw", "two.raw", "three.raw", "four.raw", "base.melv", "patch.melv")
         for name in os.listdir(self.work):
             if name not in kept:
