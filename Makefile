@@ -6,7 +6,7 @@ FUZZ = CARGO_TARGET_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)) $(CARGO)
 export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
 
 .PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-serve check-hostile \
-	check-bare check-crash check-scale check-speed fuzz clean
+	check-bare check-crash check-outcomes check-scale check-speed fuzz clean
 
 all: build
 
@@ -79,6 +79,11 @@ check-crash:
 	benches/setup test
 	MELV_CRASH_STATES=$(STATES) $(CARGO) test --release --locked -p melv --test crash_states check_crash \
 		-- --ignored --nocapture
+
+# How 7,000 inputs end, in target/outcomes: recorded by the first run, compared by the next ones: root, about 4 minutes.
+OUTCOMES ?= $(or $(CARGO_TARGET_DIR),target)/outcomes
+check-outcomes: build
+	MELV=$(abspath $(MELV)) benches/check-outcomes $(if $(wildcard $(OUTCOMES)),compare,record) $(OUTCOMES)
 
 # How costs grow with images, names, generations and the size of sparse disks: root, /dev/fuse, about 25
 # minutes and 4 GB.

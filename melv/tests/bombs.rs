@@ -18,7 +18,7 @@ use melv::ondisk::map_leaf::{Extent, MapLeaf};
 use melv::ondisk::record::{self, PagePlace, Places};
 use melv::storage::ReadAt;
 use melv::{
-    BlockError, BundleOptions, Digest, Error, ImageRef, LoadOptions, MemoryStorage, SaveOptions, Store,
+    BundleOptions, Digest, Error, ImageRef, LoadOptions, MemoryStorage, SaveOptions, Store, StoreError,
     StoreErrors, StoreOptions, VerifyOptions,
 };
 
