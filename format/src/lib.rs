@@ -1,4 +1,4 @@
-//! # melv
+//! # melv-format
 //!
 //! A content-addressed, layered, compressed disk image format for virtual appliances.
 //!
@@ -7,9 +7,9 @@
 //! its data is decoded and verified on the way.
 //!
 //! ```
-//! use melv::{BlockDevice, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
+//! use melv_format::{BlockDevice, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
 //!
-//! # fn main() -> melv::Result<()> {
+//! # fn main() -> melv_format::Result<()> {
 //! let store = Store::create(MemoryStorage::new(), StoreOptions::default())?;
 //! let disk = vec![7u8; 1 << 20];
 //! let report = store.import(Source::stream(&disk[..], "disk"), &ImportOptions::named("web".parse()?))?;

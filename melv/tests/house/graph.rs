@@ -130,7 +130,10 @@ fn inline_paths(code: &str) -> Vec<String> {
             }
             let is_path = |char: char| char.is_alphanumeric() || char == '_' || char == ':';
             let path: String = code[at..].chars().take_while(|&char| is_path(char)).collect();
-            found.push(path.trim_end_matches(':').to_owned());
+            // A tree of names is a `use`, which is read as one.
+            if path.len() > start.len() {
+                found.push(path);
+            }
         }
     }
     found
