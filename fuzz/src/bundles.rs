@@ -3,7 +3,10 @@
 use std::sync::OnceLock;
 
 use melv::ondisk::bundle::Object;
-use melv::{BlockDevice, Cache, Digest, Error, ErrorKind, LoadOptions, MemoryStorage, Store, StoreErrors, StoreOptions, VerifyOptions};
+use melv::{
+    BlockDevice, Cache, Digest, Error, ErrorKind, LoadOptions, MemoryStorage, Store, StoreErrors,
+    StoreOptions, VerifyOptions,
+};
 
 use crate::hostile::forge::{Site, sites};
 use crate::hostile::model::{Sound, open, read, sound};

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use melv::{BlockDevice, BundleOptions, Cache, Error, ErrorKind, ImageRef, ImportOptions, ImportReport, LoadOptions, MemoryStorage, RefName, ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions};
+use melv::{
+    BlockDevice, BundleOptions, Cache, Error, ErrorKind, ImageRef, ImportOptions, ImportReport, LoadOptions,
+    MemoryStorage, RefName, ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
+};
 
 use crate::input::Input;
 use crate::places::Memory;
@@ -150,7 +153,9 @@ impl Shadowed {
                 assert!(replace || before.is_none_or(|before| before == disk), "a name was taken away");
             }
             (Err(error), None) if error.is_not_found() => {}
-            (Err(error), Some(_)) if error.kind() == ErrorKind::Exists => assert!(!replace && self.disks.contains_key(&to)),
+            (Err(error), Some(_)) if error.kind() == ErrorKind::Exists => {
+                assert!(!replace && self.disks.contains_key(&to))
+            }
             (done, disk) => panic!("{from} to {to}: {done:?}, there: {}", disk.is_some()),
         }
     }

@@ -5,10 +5,10 @@ use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use melv::SpanStream;
 use melv::for_each_run;
 use melv::fuzzing;
 use melv::limits::SPAN_LEN;
-use melv::SpanStream;
 use melv::vmdk::{Disk, ExtentKind, Stream, looks_like};
 use melv::{BlockDevice, Error, ErrorKind, Result};
 
@@ -88,7 +88,11 @@ fn is_typed(error: &Error) -> bool {
     // Not found: a name without a file.
     matches!(
         error.kind(),
-        ErrorKind::Damaged | ErrorKind::Unsupported | ErrorKind::Limit | ErrorKind::NotFound | ErrorKind::Invalid
+        ErrorKind::Damaged
+            | ErrorKind::Unsupported
+            | ErrorKind::Limit
+            | ErrorKind::NotFound
+            | ErrorKind::Invalid
     )
 }
 
