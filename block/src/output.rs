@@ -127,7 +127,7 @@ impl Target {
     /// complete and synced. On failure nothing is left behind.
     ///
     /// # Errors
-    /// [`StoreError::Exists`](crate::StoreError::Exists) if the file exists and `force` is not set; any error of the file system or of
+    /// [`BlockError::FileExists`] if the file exists and `force` is not set; any error of the file system or of
     /// `fill`.
     pub fn create<T>(&self, force: bool, fill: impl FnOnce(&OutputFile<'_>) -> Result<T>) -> Result<T> {
         if !force && (self.is_link || self.path.symlink_metadata().is_ok()) {

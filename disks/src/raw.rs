@@ -52,7 +52,7 @@ impl ExportOptions<'_> {
 /// thread.
 ///
 /// # Errors
-/// [`StoreError::Exists`](crate::StoreError::Exists) if the file exists; [`BlockError::Device`] if a block device cannot be written, or only with
+/// [`BlockError::FileExists`] if the file exists; [`BlockError::Device`] if a block device cannot be written, or only with
 /// `force`; [`BlockError::NoSpace`]; any error from reading the disk.
 pub fn export(device: &dyn BlockDevice, path: &Path, options: &ExportOptions<'_>) -> Result<u64> {
     let target = Target::find(path, "a file or a block device")?;

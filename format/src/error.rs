@@ -200,7 +200,7 @@ impl StoreError {
     }
 
     /// A broken rule with its place; a fault that merely needs a newer reader becomes
-    /// [`BlockError::Unsupported`].
+    /// [`BlockError::Unsupported`](crate::BlockError::Unsupported).
     pub fn corrupt(object: impl Into<String>, offset: u64, fault: Fault) -> Error {
         let object = object.into();
         if fault.is_unsupported() {

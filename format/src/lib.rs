@@ -30,8 +30,7 @@
 //!
 //! | layer | responsibility |
 //! |---|---|
-//! | [`serving`] | the disks that a front end's clients read |
-//! | [`verify`], [`space`], `import`, `export`, [`mod@compare`], [`bundle`] | the user's operations |
+//! | [`verify`], [`space`], `import`, [`mod@compare`], [`bundle`] | the user's operations |
 //! | `heal` | repair of damaged objects |
 //! | [`image`] | the data a guest reads at a position |
 //! | `index` | finding a block the store already holds (a cache: never needed for reading) |

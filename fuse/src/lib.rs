@@ -23,7 +23,7 @@
 //! | existence of a folder `NAME` | half a second |
 //! | absence of a name | none |
 //!
-//! An open file holds its [`Disk`](melv::serving::Disk) and the objects it reads from, regardless of the
+//! An open file holds its [`Disk`](melv_serve::Disk) and the objects it reads from, regardless of the
 //! name. If the name moves to another image while a file is opened, the open fails as stale. The kernel then
 //! looks the name up again, and the program does not notice.
 //!

@@ -70,11 +70,11 @@ impl Disk {
     /// does, all tables are sound.
     ///
     /// # Errors
-    /// [`DiskError::Vmdk`](crate::Error::Vmdk) with the fault and its place;
-    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for devices and ESX's own sparse formats;
-    /// [`DiskError::Difference`](crate::Error::Difference) for a disk with a parent;
-    /// [`BlockError::Io`](crate::Error::Io) with the name of a missing extent;
-    /// [`BlockError::Limit`](crate::Error::Limit).
+    /// [`DiskError::Vmdk`](crate::DiskError::Vmdk) with the fault and its place;
+    /// [`BlockError::Unsupported`](melv_block::BlockError::Unsupported) for devices and ESX's own sparse formats;
+    /// [`DiskError::Difference`](crate::DiskError::Difference) for a disk with a parent;
+    /// [`BlockError::Io`](melv_block::BlockError::Io) with the name of a missing extent;
+    /// [`BlockError::Limit`](melv_block::BlockError::Limit).
     pub fn open(path: &Path) -> Result<Self> {
         let mut disk = Self::of_file(path)?;
         disk.warnings.extend(neighbours(path));
@@ -178,7 +178,7 @@ impl Disk {
     /// and size show.
     ///
     /// # Errors
-    /// [`BlockError::Changed`](crate::Error::Changed) with the file's name.
+    /// [`BlockError::Changed`](melv_block::BlockError::Changed) with the file's name.
     pub fn check_unchanged(&self) -> Result<()> {
         self.files.iter().try_for_each(|file| file.check_unchanged())
     }

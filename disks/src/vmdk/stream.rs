@@ -25,7 +25,7 @@ const SPARES_MAX: usize = 64;
 
 type Spares = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A streamOptimized VMDK read front to back, as a [`Source::spans`](crate::Source::spans).
+/// A streamOptimized VMDK read front to back, as a [`Source::spans`](melv_block::Source::spans).
 ///
 /// It accepts all three layouts in use: the directory at the end with a footer, the directory at
 /// the end with a rewritten header, and all tables in front. Grains must come in disk order, as
@@ -68,10 +68,10 @@ impl<R: Read + Send> Stream<R> {
     /// Reads everything before the first grain. `name` is for messages.
     ///
     /// # Errors
-    /// [`BlockError::Unsupported`](crate::Error::Unsupported) for a VMDK that cannot be read from a
+    /// [`BlockError::Unsupported`](melv_block::BlockError::Unsupported) for a VMDK that cannot be read from a
     /// pipe; otherwise the same as for [`Disk::open`](super::Disk::open):
-    /// [`DiskError::Difference`](crate::Error::Difference), [`DiskError::Vmdk`](crate::Error::Vmdk) and
-    /// [`BlockError::Io`](crate::Error::Io).
+    /// [`DiskError::Difference`](crate::DiskError::Difference), [`DiskError::Vmdk`](crate::DiskError::Vmdk) and
+    /// [`BlockError::Io`](melv_block::BlockError::Io).
     pub fn open(reader: R, name: impl Into<String>) -> Result<Self> {
         let mut input = Input::new(reader, name.into());
         let mut front = Vec::new();

@@ -30,7 +30,7 @@ pub(super) fn check_is_stream(first: &[u8]) -> Result<(), Fault> {
 /// of the descriptor.
 ///
 /// # Errors
-/// [`DiskError::Difference`](crate::Error::Difference), and the errors of reading the pipe.
+/// [`DiskError::Difference`](crate::DiskError::Difference), and the errors of reading the pipe.
 pub(super) fn check_is_whole<R: Read>(input: &mut Input<R>, front: &mut Vec<u8>) -> Result<()> {
     let (start, end) = match mark(front) {
         Some(Mark::Descriptor) => (0, DESCRIPTOR_LEN_MAX),

@@ -39,7 +39,7 @@ const DIRECTORY_PART: u64 = 1 << 14;
 /// Returns the file's length.
 ///
 /// # Errors
-/// [`StoreError::Exists`] for an existing file; [`BlockError::Invalid`] for a block device, for a file name
+/// [`BlockError::FileExists`] for an existing file; [`BlockError::Invalid`] for a block device, for a file name
 /// that a descriptor cannot hold and for an empty disk; [`BlockError::Limit`] beyond 2 TiB of disk or
 /// file, the format's limit (a stream holds larger disks); [`BlockError::NoSpace`]; the errors of
 /// reading the disk.

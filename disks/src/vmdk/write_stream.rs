@@ -70,7 +70,7 @@ enum Marker {
 /// Returns the file's length.
 ///
 /// # Errors
-/// [`StoreError::Exists`] for an existing file; [`BlockError::Invalid`] for a block device and for a file
+/// [`BlockError::FileExists`](melv_block::BlockError::FileExists) for an existing file; [`BlockError::Invalid`](melv_block::BlockError::Invalid) for a block device and for a file
 /// name that a descriptor cannot hold; the errors of [`export_stream`].
 pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &WriteOptions<'_>) -> Result<u64> {
     let target = Target::find_file(path, "a file")?;
@@ -91,7 +91,7 @@ pub fn export_stream_file(device: &dyn BlockDevice, path: &Path, options: &Write
 /// Returns the number of bytes written.
 ///
 /// # Errors
-/// [`BlockError::Invalid`] for an empty disk; [`BlockError::Limit`] for more than the format can hold, which
+/// [`BlockError::Invalid`](melv_block::BlockError::Invalid) for an empty disk; [`BlockError::Limit`](melv_block::BlockError::Limit) for more than the format can hold, which
 /// may show only after 2 TiB of output; the errors of the stream and of reading the disk.
 pub fn export_stream(
     device: &dyn BlockDevice,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::digest::Digest;
 use crate::error::Error;
 
-/// Options of [`Store::verify`].
+/// Options of [`Store::verify`](crate::Store::verify).
 #[derive(Default)]
 pub struct VerifyOptions<'a> {
     /// Whether to decode every frame, check it against its chunk id, and compute every content id.

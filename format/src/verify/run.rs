@@ -29,7 +29,7 @@ impl Store {
     /// Checks the given images, or everything in the store if `images` is empty.
     ///
     /// # Errors
-    /// [`BlockError::Interrupted`], or if the storage cannot even list its objects. Damage is not an error
+    /// [`BlockError::Interrupted`](crate::BlockError::Interrupted), or if the storage cannot even list its objects. Damage is not an error
     /// here, but part of the report.
     pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
         // Drop cached lists: another process may have added blocks to lists held in part.
