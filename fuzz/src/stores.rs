@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use melv::{
     BlockDevice, BundleOptions, Cache, Error, ErrorKind, ImageRef, ImportOptions, ImportReport, LoadOptions,
-    MemoryStorage, RefName, ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
+    MemoryStorage, RefName, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
 };
 
 use crate::input::Input;
