@@ -15,13 +15,11 @@ build:
 	$(CARGO) build --release --locked -p melv-cli
 
 # All tests: promises of the library and of the command, vectors, examples in the docs; then the
-# second reader over the vectors; then everything that fuzzing keeps and ever found.
+# second reader over the vectors; then everything that fuzzing keeps and ever found. Ends with their number.
 test:
 	benches/setup test
 	spec/reader/setup
-	$(CARGO) test --workspace --locked
-	spec/reader/check
-	$(FUZZ) test --locked --manifest-path fuzz/Cargo.toml
+	CARGO="$(CARGO)" benches/run-tests
 
 # The main job on real input: disks from this machine's own files, shared, read back, compared.
 demo: build
