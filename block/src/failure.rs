@@ -187,14 +187,10 @@ impl Detail for BlockError {
 
     fn object_mut(&mut self) -> Option<&mut String> {
         match self {
-            Self::Io { object, .. }
-            | Self::NoSpace { object, .. }
-            | Self::Unsupported { object, .. }
-            | Self::OddSize { object, .. }
-            | Self::NotDisk { object }
-            | Self::Changed { object } => Some(object),
-            Self::FileExists { name: object } | Self::Device { device: object, .. } => Some(object),
-            Self::Invalid { .. } | Self::OutOfRange { .. } | Self::Limit { .. } | Self::Interrupted => None,
+            Self::Io { object, .. } | Self::NoSpace { object, .. } | Self::Unsupported { object, .. } => {
+                Some(object)
+            }
+            _ => None,
         }
     }
 }

@@ -200,7 +200,7 @@ fn of_error(error: &Error) -> Option<&'static str> {
         BlockError::NotDisk { .. } => Some("a pipe is read as -"),
         BlockError::Unsupported { .. } => Some("a newer version of melv may have it"),
         BlockError::NoSpace { .. } => Some("free some space there and try again; the store is as it was"),
-        BlockError::Changed { .. } => Some("stop whoever writes to it, or give a snapshot of it"),
+        BlockError::Changed { .. } => Some("stop the program that writes to it, or use a snapshot"),
         BlockError::Device { state, .. } => of_device(state),
         BlockError::Io { source, .. } => of_refusal(source),
         _ => None,

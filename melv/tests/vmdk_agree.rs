@@ -12,6 +12,8 @@ mod parents;
 mod texts;
 #[path = "common/vmdk_made.rs"]
 mod vmdk_made;
+#[path = "common/vmdk_refusal.rs"]
+mod vmdk_refusal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ use tempfile::TempDir;
 use vmdk_made::{
     Grains, Habits, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream,
 };
+use vmdk_refusal::{fault, feature};
 
 const LAYOUTS: [Layout; 3] = [Layout::True, Layout::Patched, Layout::Front];
 
@@ -54,23 +57,6 @@ fn from_pipe(bytes: &[u8]) -> Result<Vec<u8>> {
         (span.fill)(&mut disk[start..end])?;
     }
     Ok(disk)
-}
-
-fn fault<T>(result: Result<T>) -> (u64, Fault) {
-    let error = result.err().expect("it is refused");
-    match error.into_detail() {
-        Ok(DiskError::Vmdk { offset, fault, .. }) => (offset, fault),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn feature<T>(result: Result<T>) -> String {
-    let error = result.err().expect("it is refused");
-    match (error.detail(), error.detail()) {
-        (Some(BlockError::Unsupported { feature, .. }), _) => feature.clone(),
-        (_, Some(DiskError::Difference { .. })) => error.to_string(),
-        _ => panic!("{error:?}"),
-    }
 }
 
 /// Makes a stream of a disk, and the disk.

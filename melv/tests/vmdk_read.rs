@@ -10,6 +10,8 @@ mod refusals;
 mod streams;
 #[path = "common/vmdk_made.rs"]
 mod vmdk_made;
+#[path = "common/vmdk_refusal.rs"]
+mod vmdk_refusal;
 
 use std::fs;
 use std::io::Read;
@@ -28,6 +30,7 @@ use tempfile::TempDir;
 use vmdk_made::{
     FIELDS, Grains, Layout, SECTOR, Sparse, deflate, descriptor, embedded, get32, get64, put32, put64, stream,
 };
+use vmdk_refusal::{fault, feature};
 
 struct Folder(TempDir);
 
@@ -68,23 +71,6 @@ fn import_stream(bytes: &[u8]) -> Result<Digest> {
     let store = store_in(&MemoryStorage::new());
     let stream = Stream::open(bytes, "standard input")?;
     Ok(store.import(Source::spans(stream, "standard input"), &options("streamed"))?.content)
-}
-
-fn fault<T>(result: Result<T>) -> (u64, Fault) {
-    let error = result.err().expect("it is refused");
-    match error.into_detail() {
-        Ok(DiskError::Vmdk { offset, fault, .. }) => (offset, fault),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn feature<T>(result: Result<T>) -> String {
-    let error = result.err().expect("it is refused");
-    match (error.detail(), error.detail()) {
-        (Some(BlockError::Unsupported { feature, .. }), _) => feature.clone(),
-        (_, Some(DiskError::Difference { .. })) => error.to_string(),
-        _ => panic!("{error:?}"),
-    }
 }
 
 /// Makes a sparse VMDK of a disk with a hole, and the disk.
