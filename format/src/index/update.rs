@@ -227,14 +227,24 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
     let mut made = None;
     if !lists.is_empty() {
         let Some((staged, name)) = write_merged(stage, segments, &lists)? else { return Ok(None) };
-        let publish = |error| Error::io("publish", names::INDEX, error);
-        shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
-        let object = shared.storage.open(&name).map_err(|error| StoreError::unopened(&name, error))?;
-        made = Segment::open_unfiltered(name, object).ok();
+        made = publish_segment(shared, staged, name, Segment::open_unfiltered)?;
     }
     let is_other = |segment: &&Segment| made.as_ref().is_none_or(|made| made.name != segment.name);
     segments.iter().filter(is_other).for_each(|segment| remove_segment(shared, segment));
     Ok(made)
+}
+
+/// Publishes a staged segment as `name`, and opens it; `None` if it is damaged. The object is opened before
+/// it is published, since another process may merge it into a larger one and remove it at once.
+fn publish_segment(shared: &Shared, staged: String, name: String, open: Open) -> Result<Option<Segment>> {
+    let object = shared.storage.open(&staged).map_err(|error| StoreError::unopened(&staged, error))?;
+    let publish = |error| Error::io("publish", names::INDEX, error);
+    shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
+    match open(name.clone(), object) {
+        Ok(segment) => Ok(Some(segment)),
+        Err(SegmentError::Damaged) => Ok(None),
+        Err(SegmentError::Io(error)) => Err(Error::io("read", name, error)),
+    }
 }
 
 /// Writes one segment with the entries of `segments` that belong to `lists`, which must ascend. Returns
@@ -394,9 +404,6 @@ impl Rebuilding<'_> {
         let object = self.stage.create_cache(&staged)?;
         segment::write(object.as_ref(), &self.lists, entries, segment::merge(sources))
             .map_err(|error: std::io::Error| Error::io("append to", &name, error))?;
-        let publish = |error| Error::io("publish", names::INDEX, error);
-        shared.storage.publish(&[(self.stage.staged(&staged), name.clone())]).map_err(publish)?;
-        let object = shared.storage.open(&name).map_err(|error| StoreError::unopened(&name, error))?;
-        Ok(Segment::open(name, object).ok())
+        publish_segment(shared, self.stage.staged(&staged), name, Segment::open)
     }
 }
