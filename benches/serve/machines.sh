@@ -47,7 +47,7 @@ check_guest() {
     sum=$(sed -n 's/.*guest-sha256 \([0-9a-f]\{64\}\).*/\1/p' "$RUN/guest.log")
     [[ -n $sum ]] || tail -20 "$RUN/guest.log" >&2
     equal guest_sha256 "$sum" "$(sha256_of nginx)"
-    equal guest_connections "$(grep -c 'a client begins' "$SERVER_LOG")" 2
+    equal guest_connections "$(grep -c 'a client opened an export' "$SERVER_LOG")" 2
     equal guest_disk_read_only "$(sed -n 's/.*guest-read-only \([01]\).*/\1/p' "$RUN/guest.log")" 1
     equal guest_errors "$(statistics | jq .errors)" 0
     stop "$SERVER"

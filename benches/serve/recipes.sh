@@ -80,7 +80,7 @@ recipe_libvirt() {
     fi
     equal libvirt_disks "$(virsh_of "$folder" domblklist melv-check | grep -c 'vd[ab]')" 2
     equal libvirt_read_only "$(virsh_of "$folder" dumpxml melv-check | grep -c '<readonly/>')" 1
-    at_least libvirt_clients "$(grep -c 'a client begins' "$SERVER_LOG")" 2
+    at_least libvirt_clients "$(grep -c 'a client opened an export' "$SERVER_LOG")" 2
     equal libvirt_errors "$(statistics | jq .errors)" 0
     virsh_of "$folder" destroy melv-check >/dev/null
     kill "$(cat "$folder/libvirt/libvirtd.pid")"

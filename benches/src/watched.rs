@@ -4,8 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use melv::Storage;
-use melv::storage::{Append, Held, Listed, LockMode, ReadAt};
+use melv::storage::{Append, Listed, LockGuard, LockMode, ReadAt};
+use melv::{LocalFolder, ObjectSource, ObjectStore, Scratch};
 
 /// One read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,27 +67,37 @@ impl ReadAt for WatchedRead {
     }
 }
 
-impl<S: Storage> Storage for Watched<S> {
+impl<S: LocalFolder> ObjectSource for Watched<S> {
     fn place(&self) -> String {
         self.inner.place()
     }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        self.inner.create(name)
-    }
+
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         let inner = self.inner.open(name)?;
         Ok(Arc::new(WatchedRead { inner, name: name.into(), reads: self.reads.clone() }))
     }
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
-        self.inner.publish(moves)
-    }
+
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         self.inner.list(prefix)
     }
+}
+
+impl<S: LocalFolder> ObjectStore for Watched<S> {
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        self.inner.publish(moves)
+    }
+
     fn remove(&self, names: &[String]) -> io::Result<()> {
         self.inner.remove(names)
     }
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.inner.lock(name, mode, wait)
+    }
+}
+
+impl<S: LocalFolder> Scratch for Watched<S> {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        self.inner.create(name)
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use melv::storage::ReadAt;
 use melv::{
-    BlockDevice, BlockError, BundleOptions, ImageRef, ImportOptions, LoadOptions, MemoryStorage, ResultExt,
-    SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
+    BlockDevice, BlockError, Bundle, BundleOptions, ImageRef, Images, ImportOptions, LoadOptions,
+    MemoryStorage, ResultExt, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
 };
 use melv_benches::{BLOCK_LEN, made_up_disk};
 
@@ -208,12 +208,16 @@ fn two_disks() -> (Store, Vec<u8>, Vec<u8>) {
     (store, base, other)
 }
 
-fn open(server: &Server, base: Option<Store>) -> melv::Result<Store> {
+fn open(server: &Server, base: Option<Store>) -> melv::Result<Bundle> {
     let remote = Remote::open(server.address).unwrap();
-    Store::open_bundle_reader(remote, "http://bundle.melv", BundleOptions { base, ..Default::default() })
+    Bundle::open_reader(
+        remote,
+        "http://bundle.melv",
+        BundleOptions { base: base.map(Images::from), ..Default::default() },
+    )
 }
 
-fn bytes_of(store: &Store, name: &str) -> Vec<u8> {
+fn bytes_of(store: &Images, name: &str) -> Vec<u8> {
     let image = store.image(&name.parse().unwrap()).unwrap();
     let mut bytes = vec![0; image.size() as usize];
     image.read_at(0, &mut bytes).unwrap();

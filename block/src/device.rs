@@ -84,7 +84,7 @@ pub trait BlockDevice: Send + Sync + Debug {
     ///
     /// # Errors
     /// The same as [`BlockDevice::read_at`].
-    fn read_held(&self, _offset: u64, _buf: &mut [u8]) -> Result<bool> {
+    fn try_read_cached(&self, _offset: u64, _buf: &mut [u8]) -> Result<bool> {
         Ok(false)
     }
 

@@ -31,13 +31,13 @@ pub enum BlockError {
         source: io::Error,
     },
     /// A file of this name exists.
-    #[error("file {name} exists already")]
+    #[error("file {name} already exists")]
     FileExists {
         /// The file.
         name: String,
     },
     /// An argument is not acceptable.
-    #[error("{what} {found:?} is not acceptable: {expected}")]
+    #[error("{what} {found:?} is invalid, expected {expected}")]
     Invalid {
         /// The argument's meaning.
         what: &'static str,
@@ -47,7 +47,7 @@ pub enum BlockError {
         expected: &'static str,
     },
     /// A disk's size is not a multiple of 512.
-    #[error("disk size \"{size} bytes of {object}\" is not acceptable: a multiple of 512")]
+    #[error("the size of {object} is {size} bytes, expected a multiple of 512")]
     OddSize {
         /// The disk.
         object: String,
@@ -55,7 +55,7 @@ pub enum BlockError {
         size: u64,
     },
     /// An input is neither a regular file nor a block device.
-    #[error("disk {object:?} is not acceptable: a regular file or a block device")]
+    #[error("disk {object:?} is invalid, expected a regular file or a block device")]
     NotDisk {
         /// The input.
         object: String,
@@ -131,11 +131,11 @@ impl std::fmt::Display for DeviceState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::ReadOnly => f.write_str("is read-only"),
-            Self::Busy => f.write_str("is in use: it is mounted, or a part of another device"),
+            Self::Busy => f.write_str("is in use: it is mounted, or part of another device"),
             Self::TooSmall { room_bytes, needed_bytes } => {
-                write!(f, "has {room_bytes} bytes, too few for the {needed_bytes} bytes to be written")
+                write!(f, "has {room_bytes} bytes, but {needed_bytes} bytes must be written")
             }
-            Self::Holds(content) => write!(f, "holds {content}, which would be overwritten"),
+            Self::Holds(content) => write!(f, "holds {content}, which the output would overwrite"),
         }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-/// Whether this process has already logged the warning about a folder that cannot be synced.
+/// Whether this process has already logged the warning about a folder that cannot be synced. It is not per
+/// store, because outputs, which are no part of a store, sync folders too.
 static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Converts the result of syncing the folder `name`: a file system without folder sync is not an error.
@@ -25,7 +26,7 @@ pub fn folder_synced(result: io::Result<()>, name: impl FnOnce() -> String) -> i
         tracing::warn!(
             folder = name(),
             %error,
-            "this file system cannot sync folders: a loss of power may take back what was just done"
+            "this file system cannot sync folders: a power failure may undo the latest changes"
         );
     }
     Ok(())

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `device` | [`BlockDevice`]: a disk that is read by position |
 //! | `error`, `failure` | [`Error`]: a kind for the caller's next step, a place, and the finder's own [`Detail`]; [`BlockError`] for disks, files and devices |
+//! | `local_file` | [`LocalFile`]: a regular file or a block device, open for reading, and its length |
 //! | `raw_file` | [`RawFile`]: a regular file or a block device as a disk |
 //! | `source` | [`Source`]: a disk to be read once, by position, span by span or front to back |
 //! | `output`, `folder_sync` | files that appear only when they are complete, and block devices that are not overwritten by mistake |
@@ -20,6 +21,7 @@ mod device;
 mod error;
 mod failure;
 mod folder_sync;
+mod local_file;
 mod output;
 mod raw_file;
 mod signature;
@@ -31,6 +33,7 @@ pub use device::{BlockDevice, DepthRun, Run, RunKind, SectorBits, check_range, f
 pub use error::{Deferred, Detail, Error, ErrorKind, Place, Position, Result, ResultExt};
 pub use failure::{BlockError, DeviceState};
 pub use folder_sync::folder_synced;
+pub use local_file::LocalFile;
 pub use output::{OutputFile, Target};
 pub use raw_file::{RawFile, padded_size};
 pub use source::{ArrivedSpan, Source, SourceKind, SpanStream};

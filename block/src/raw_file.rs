@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::SeekFrom;
@@ -11,16 +11,15 @@ use crate::container::{Container, FIRST_LEN, LAST_LEN};
 use crate::device::{BlockDevice, Run, RunKind, check_range};
 use crate::error::{Error, Result};
 use crate::failure::BlockError;
+use crate::local_file::{LocalFile, open_for_reading};
 
 /// A raw file or a block device as a disk.
 #[derive(Debug)]
 pub struct RawFile {
-    file: File,
+    file: LocalFile,
     name: String,
     /// The size of the disk, in bytes: the file's, or with padding the next multiple of 512.
     size: u64,
-    file_size: u64,
-    is_regular: bool,
     stamp: (i64, i64, i64, i64),
 }
 
@@ -32,43 +31,32 @@ impl RawFile {
     /// [`BlockError::Invalid`] for other kinds of files and for odd sizes.
     pub fn open(path: &Path, pad: bool) -> Result<Self> {
         let name = path.display().to_string();
-        // Non-blocking: otherwise opening a named pipe would hang until a writer appears.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = std::os::unix::fs::OpenOptionsExt::custom_flags(File::options().read(true), flags)
-            .open(path)
-            .map_err(|error| Error::io("open", &name, error))?;
+        let file = open_for_reading(path).map_err(|error| Error::io("open", &name, error))?;
         Self::of_file(file, name, pad)
     }
 
     /// Like [`RawFile::open`], from an open file.
     pub fn of_file(file: File, name: String, pad: bool) -> Result<Self> {
-        let failed = |operation| {
-            let name = name.clone();
-            move |error| Error::io(operation, name, error)
-        };
-        let metadata = file.metadata().map_err(failed("look at"))?;
-        let is_regular = metadata.is_file();
-        if !is_regular && !metadata.file_type().is_block_device() {
+        let measured = LocalFile::measure(file);
+        let Some((file, metadata)) =
+            measured.map_err(|(operation, error)| Error::io(operation, &name, error))?
+        else {
             return Err(BlockError::NotDisk { object: name }.into());
-        }
-        let file_size = if is_regular {
-            metadata.len()
-        } else {
-            rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|error| failed("measure")(error.into()))?
         };
-        let size = padded_size(file_size, pad, &name)?;
-        Ok(Self { file, name, size, file_size, is_regular, stamp: stamp(&metadata) })
+        let size = padded_size(file.len(), pad, &name)?;
+        Ok(Self { file, name, size, stamp: stamp(&metadata) })
     }
 
     /// Returns the size of the file in bytes, without padding.
     #[must_use]
     pub fn file_size(&self) -> u64 {
-        self.file_size
+        self.file.len()
     }
 
     /// Returns the file's device and inode, which identify it.
     pub fn identity(&self) -> Result<(u64, u64)> {
-        let metadata = self.file.metadata().map_err(|error| Error::io("look at", &self.name, error))?;
+        let metadata =
+            self.file.file().metadata().map_err(|error| Error::io("look at", &self.name, error))?;
         Ok((metadata.dev(), metadata.ino()))
     }
 
@@ -78,11 +66,12 @@ impl RawFile {
     /// # Errors
     /// [`BlockError::Changed`].
     pub fn check_unchanged(&self) -> Result<()> {
-        if !self.is_regular {
+        if self.file.is_device() {
             return Ok(());
         }
-        let metadata = self.file.metadata().map_err(|error| Error::io("look at", &self.name, error))?;
-        if metadata.len() == self.file_size && stamp(&metadata) == self.stamp {
+        let metadata =
+            self.file.file().metadata().map_err(|error| Error::io("look at", &self.name, error))?;
+        if metadata.len() == self.file.len() && stamp(&metadata) == self.stamp {
             Ok(())
         } else {
             Err(BlockError::Changed { object: self.name.clone() }.into())
@@ -91,9 +80,9 @@ impl RawFile {
 
     /// Returns the first or last `most` bytes of the file, or fewer if it is smaller.
     fn edge(&self, most: usize, from_end: bool) -> Result<Vec<u8>> {
-        let len = self.file_size.min(most as u64);
+        let len = self.file.len().min(most as u64);
         let mut bytes = vec![0; len as usize];
-        let offset = if from_end { self.file_size - len } else { 0 };
+        let offset = if from_end { self.file.len() - len } else { 0 };
         self.file
             .read_exact_at(&mut bytes, offset)
             .map_err(|error| Error::io("read", format!("{} at byte {offset}", self.name), error))?;
@@ -134,7 +123,7 @@ impl BlockDevice for RawFile {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         check_range(offset, buf.len() as u64, self.size)?;
-        let there = (self.file_size.saturating_sub(offset)).min(buf.len() as u64) as usize;
+        let there = (self.file.len().saturating_sub(offset)).min(buf.len() as u64) as usize;
         let (data, padding) = buf.split_at_mut(there);
         padding.fill(0);
         self.file.read_exact_at(data, offset).map_err(|error| match error.kind() {
@@ -146,12 +135,12 @@ impl BlockDevice for RawFile {
     fn map(&self, offset: u64, len: u64) -> Result<Run> {
         check_range(offset, len, self.size)?;
         let whole = Run { kind: RunKind::Data, len };
-        if !self.is_regular {
+        if self.file.is_device() {
             return Ok(whole);
         }
-        let seek = |to| rustix::fs::seek(&self.file, to);
+        let seek = |to| rustix::fs::seek(self.file.file(), to);
         let failed = |error: rustix::io::Errno| {
-            Error::io("look for holes in", format!("{} at byte {offset}", self.name), error.into())
+            Error::io("find the holes in", format!("{} at byte {offset}", self.name), error.into())
         };
         match seek(SeekFrom::Data(offset)) {
             Ok(data) if data > offset => Ok(Run { kind: RunKind::Zero, len: (data - offset).min(len) }),
@@ -161,8 +150,8 @@ impl BlockDevice for RawFile {
                 Err(error) => Err(failed(error)),
             },
             // No data up to the end, or the file has shrunk.
-            Err(rustix::io::Errno::NXIO) => match self.file.metadata() {
-                Ok(metadata) if metadata.len() < self.file_size => {
+            Err(rustix::io::Errno::NXIO) => match self.file.file().metadata() {
+                Ok(metadata) if metadata.len() < self.file.len() => {
                     Err(BlockError::Changed { object: self.name.clone() }.into())
                 }
                 _ => Ok(Run { kind: RunKind::Zero, len }),

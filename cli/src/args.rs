@@ -21,12 +21,12 @@ use crate::session::Session;
 #[derive(Debug, Parser)]
 #[command(name = "melv", version, max_term_width = 100)]
 #[command(
-    after_help = "REF: NAME[:TAG], @IMAGE-ID, 6 or more of its first digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
-                  `melv COMMAND --help` has examples; tooling: `melv completions SHELL`, `melv man DIR`",
-    after_long_help = "REF: NAME[:TAG], @IMAGE-ID, 6 or more of its first digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
+    after_help = "REF: NAME[:TAG], @IMAGE-ID, its first 6 or more digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
+                  `melv COMMAND --help` shows examples; for packagers: `melv completions SHELL`, `melv man DIR`",
+    after_long_help = "REF: NAME[:TAG], @IMAGE-ID, its first 6 or more digits, or FILE.melv[#NAME[:TAG]|#@IMAGE-ID]\n\
                   Exit codes: 0 done, 1 failure, 2 usage, 4 damage, 5 disks differ, 10 no store, 11 locked, \
                   13 not found, 14 unsupported, 15 no space, 17 wrong digest, 130 interrupted\n\
-                  `melv COMMAND --help` has examples; tooling: `melv completions SHELL`, `melv man DIR`"
+                  `melv COMMAND --help` shows examples; for packagers: `melv completions SHELL`, `melv man DIR`"
 )]
 pub struct Cli {
     /// The global options.
@@ -69,7 +69,7 @@ pub enum Command {
     Tag(tag::Args),
     /// Remove image names
     Rm(rm::Args),
-    /// Show the size of the images and the space the store takes
+    /// Show the sizes of the images and the space that the store takes
     #[command(after_help = df::HELP)]
     Df,
     /// Check the store, images or bundles

@@ -5,10 +5,12 @@ use std::io::Read;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use melv::Container;
+
 /// The file name suffix of a bundle.
 pub const SUFFIX: &str = ".melv";
-/// The magic bytes at the start of a bundle.
-const MAGIC: &[u8] = b"melvbndl";
+/// The length of the magic bytes at the start of a bundle.
+const MAGIC_LEN: usize = 8;
 
 /// Splits a bundle reference, recognized by its form, into path and image. The last `.melv#` separates them,
 /// unless a slash follows: image names have none.
@@ -29,8 +31,9 @@ pub fn begins_as_bundle(path: &Path) -> bool {
     if !std::fs::metadata(path).is_ok_and(is_disk) {
         return false;
     }
-    let mut first = [0; MAGIC.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == MAGIC
+    let mut first = [0; MAGIC_LEN];
+    File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok()
+        && Container::of(&first, &[]) == Some(Container::Bundle)
 }
 
 #[cfg(test)]

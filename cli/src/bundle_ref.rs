@@ -3,7 +3,9 @@
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use melv::{BlockError, BundleOptions, Digest, Error, ErrorKind, ImageRef, RefName, Store, StoreError};
+use melv::{
+    BlockError, Bundle, BundleOptions, Digest, Error, ErrorKind, ImageRef, Images, RefName, StoreError,
+};
 
 use crate::bundle_path::{SUFFIX, begins_as_bundle, split};
 use crate::bundled_image::BundledImage;
@@ -71,7 +73,7 @@ impl BundleRef {
     }
 
     /// Opens the bundle. Its missing base images come from the store, if there is one.
-    pub fn open(&self, session: &Session<'_>) -> Result<Store, Failure> {
+    pub fn open(&self, session: &Session<'_>) -> Result<Bundle, Failure> {
         let kind = metadata(&self.path)?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             let expected = "a regular file or a block device";
@@ -83,55 +85,54 @@ impl BundleRef {
             return Err(Failure::NotBundle { path: self.path.clone() });
         }
         tracing::info!(bundle = %self.path.display(), "opening");
-        let open =
-            |base| Store::open_bundle(&self.path, BundleOptions { store: session.bundle_options(), base });
+        let open = |base| Bundle::open(&self.path, BundleOptions { store: session.bundle_options(), base });
         match open(None) {
             Err(missing) if is_base_missing(&missing) => match session.store() {
-                Ok(store) => self.told(open(Some(store))),
+                Ok(store) => self.in_bundle(open(Some(store.into()))),
                 Err(Failure::Usage(_)) => Err(missing.into()),
                 Err(Failure::Melv(error)) if error.kind() == ErrorKind::NoStore => Err(missing.into()),
                 Err(failure) => Err(failure),
             },
-            opened => self.told(opened),
+            opened => self.in_bundle(opened),
         }
     }
 
     /// Opens the named image, or the only one.
     pub fn image(&self, session: &Session<'_>) -> Result<OpenedImage, Failure> {
-        let store = self.open(session)?;
-        self.image_of(store)
+        let bundle = self.open(session)?;
+        self.image_of(bundle)
     }
 
     /// As [`BundleRef::image`], for a bundle that is open already.
-    pub fn image_of(&self, store: Store) -> Result<OpenedImage, Failure> {
+    pub fn image_of(&self, bundle: Bundle) -> Result<OpenedImage, Failure> {
         let opened = match &self.image {
-            Some(image) => self.check_held(store.image(image)),
-            None => match held_ids(&store)?.as_slice() {
-                [only] => self.check_held(store.image_by_id(*only)),
+            Some(image) => self.check_held(bundle.image(image)),
+            None => match held_ids(&bundle)?.as_slice() {
+                [only] => self.check_held(bundle.image_by_id(*only)),
                 _ => Err(Failure::SeveralImages {
                     path: self.path.clone(),
-                    images: BundledImage::all(&store)?,
+                    images: BundledImage::all(&bundle)?,
                 }),
             },
         };
-        Ok(OpenedImage { image: opened?, store, bundle: Some(self.path.clone()) })
+        Ok(OpenedImage { image: opened?, images: bundle.into(), bundle: Some(self.path.clone()) })
     }
 
     /// Returns the reference of the named image, or those of all images.
-    pub fn all_refs(&self, store: &Store) -> Result<Vec<ImageRef>, Failure> {
+    pub fn all_refs(&self, images: &Images) -> Result<Vec<ImageRef>, Failure> {
         match &self.image {
             Some(image) => {
-                self.check_held(store.image(image))?;
+                self.check_held(images.image(image))?;
                 Ok(vec![image.clone()])
             }
-            None => Ok(store.image_refs()?),
+            None => Ok(images.image_refs()?),
         }
     }
 
     /// Returns the name of the image, if the reference gives one.
-    pub fn name(&self, store: &Store) -> Option<RefName> {
+    pub fn name(&self, images: &Images) -> Option<RefName> {
         let Some(ImageRef::Name(name)) = &self.image else { return None };
-        let references = store.references().unwrap_or_default();
+        let references = images.names().unwrap_or_default();
         references.into_iter().map(|(held, _)| held).find(|held| held == name)
     }
 
@@ -146,7 +147,7 @@ impl BundleRef {
     }
 
     /// Reports damage as this bundle's.
-    fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
+    fn in_bundle<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
         result.map_err(|error| Failure::of_bundle(Some(&self.path), error))
     }
 
@@ -156,10 +157,10 @@ impl BundleRef {
 }
 
 /// Returns the ids of all images of a bundle, in ascending order.
-fn held_ids(store: &Store) -> Result<Vec<Digest>, Failure> {
+fn held_ids(images: &Images) -> Result<Vec<Digest>, Failure> {
     let mut ids = Vec::new();
-    for reference in store.image_refs()? {
-        ids.push(store.resolve(&reference)?);
+    for reference in images.image_refs()? {
+        ids.push(images.resolve(&reference)?);
     }
     ids.sort_unstable();
     ids.dedup();

@@ -1,6 +1,6 @@
 //! An image of a bundle, as far as a list shows it.
 
-use melv::{Digest, ImageRef, RefName, Store};
+use melv::{Digest, ImageRef, Images, RefName};
 use serde_json::{Value, json};
 
 /// The maximum number of an image's names in one line.
@@ -21,16 +21,16 @@ pub struct BundledImage {
 
 impl BundledImage {
     /// Returns all images of a bundle: first those with names, in the order of their names.
-    pub fn all(store: &Store) -> melv::Result<Vec<Self>> {
+    pub fn all(images: &Images) -> melv::Result<Vec<Self>> {
         let mut found: Vec<Self> = Vec::new();
-        for reference in store.image_refs()? {
-            let id = store.resolve(&reference)?;
+        for reference in images.image_refs()? {
+            let id = images.resolve(&reference)?;
             let name = if let ImageRef::Name(name) = reference { Some(name) } else { None };
             if let Some(known) = found.iter_mut().find(|known| known.image == id) {
                 known.names.extend(name);
                 continue;
             }
-            let image = store.image_by_id(id)?;
+            let image = images.image_by_id(id)?;
             let geometry = image.manifest().geometry;
             found.push(Self {
                 image: id,

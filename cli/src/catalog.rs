@@ -17,7 +17,7 @@ pub fn of(references: &[String], session: &Session<'_>) -> Result<Catalog, Failu
     if references.is_empty() {
         return Ok(Catalog::all(session.store()?));
     }
-    let mut catalog = Catalog::of_chosen();
+    let mut catalog = Catalog::empty();
     let mut opened = None;
     for text in references {
         if let Some(bundle) = BundleRef::of_reference(text)? {

@@ -31,7 +31,7 @@ pub fn is_daemon() -> bool {
 /// Starts the daemon and returns its process id once it is ready. If the daemon fails, it has reported the
 /// error, and this process exits with its exit code.
 pub fn begin() -> Result<u32, Failure> {
-    let refused = |source| Error::io("begin", "the process that serves", source);
+    let refused = |source| Error::io("start", "the process that serves the images", source);
     let program = std::env::current_exe().map_err(refused)?;
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1)).env(VARIABLE, "1");
@@ -69,7 +69,7 @@ pub fn detach() -> Result<(), Failure> {
 /// Lets go of the standard streams and the working folder, which ends the command. The daemon calls this
 /// last, before it serves. From now on it logs to the system's log, if there is one.
 pub fn ready() -> Result<(), Failure> {
-    let refused = |source| Error::io("leave", "the standard streams", source);
+    let refused = |source| Error::io("close", "the standard streams", source);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(refused)?;
     let socket = UnixDatagram::unbound().and_then(|socket| socket.connect(LOG).map(|()| socket));
     let stderr = match &socket {

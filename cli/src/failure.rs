@@ -21,19 +21,19 @@ pub enum Failure {
     #[error("{0}")]
     Usage(String),
     /// The input for a disk is empty.
-    #[error("{name} is empty: no bytes came, and nothing was changed")]
+    #[error("{name} is empty; nothing was changed")]
     Empty {
         /// The file or pipe.
         name: String,
     },
     /// The input pipe carries a bundle.
-    #[error("{name} is a melv bundle, which is read by position, and a pipe has none")]
+    #[error("{name} is a melv bundle, which cannot be read from a pipe")]
     PipedBundle {
         /// The pipe.
         name: String,
     },
     /// The work takes more memory than the system gives.
-    #[error("out of memory: {} are needed, and the system does not give as much", human(*needed_bytes))]
+    #[error("out of memory: the command needs {}, and the system does not provide that much", human(*needed_bytes))]
     OutOfMemory {
         /// The memory needed, in bytes.
         needed_bytes: u64,
@@ -57,7 +57,7 @@ pub enum Failure {
         path: PathBuf,
     },
     /// The folder for a new store holds other files.
-    #[error("{} holds other files ({entry} is one), so no store is made there", path.display())]
+    #[error("{} holds other files, such as {entry}, so melv creates no store there", path.display())]
     FolderNotEmpty {
         /// The folder.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum Failure {
         entry: String,
     },
     /// The file given as a bundle does not start with the magic bytes of one.
-    #[error("{} holds no melv bundle, or one that was broken off while it was written", path.display())]
+    #[error("{} holds no melv bundle, or an incomplete one", path.display())]
     NotBundle {
         /// The file or device.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum Failure {
         name: String,
     },
     /// The bundle holds several images, but one is wanted.
-    #[error("{} holds {} images; say which", path.display(), images.len())]
+    #[error("{} holds {} images; choose one", path.display(), images.len())]
     SeveralImages {
         /// The bundle.
         path: PathBuf,
@@ -102,19 +102,11 @@ pub enum Failure {
         /// The object and the reason.
         error: Box<Error>,
     },
-    /// The file has a format that cannot be read.
-    #[error("{} is in the format {}, which this version of melv does not read", path.display(), format.name())]
-    ForeignFile {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        format: melv::Container,
-    },
     /// The VMDK is of a kind that cannot be read.
     #[error(transparent)]
     ForeignVmdk(Error),
     /// The format given by name is known but not supported.
-    #[error("--format {format} is known, but this version of melv does not {verb} it")]
+    #[error("this version of melv does not {verb} the format {format}")]
     ForeignFormat {
         /// The format.
         format: String,
@@ -141,7 +133,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// An address cannot be listened at.
-    #[error("cannot listen at {address}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: String,
@@ -151,7 +143,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// The daemon ended without a message.
-    #[error("the process that was to serve the images ended at once: {0}")]
+    #[error("the process that serves the images ended before it was ready: {0}")]
     Daemon(std::process::ExitStatus),
     /// The reader of standard output went away before the whole disk was written.
     #[error("the reader of standard output went away")]
@@ -159,8 +151,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Wraps an error about a VMDK. An unsupported kind becomes a failure of its own.
-    pub fn of_vmdk(error: Error) -> Self {
+    /// Wraps an error about a disk of another program. An unsupported kind of VMDK becomes a failure of its
+    /// own.
+    pub fn of_disk(error: Error) -> Self {
         if matches!(error.detail(), Some(BlockError::Unsupported { .. })) {
             Self::ForeignVmdk(error)
         } else {
@@ -186,10 +179,9 @@ impl Failure {
             Self::Usage(_) | Self::SeveralImages { .. } | Self::Empty { .. } => Exit::Usage,
             Self::StoreNotFolder { .. } | Self::FolderNotEmpty { .. } => Exit::NoStore,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
-            Self::ForeignFile { .. }
-            | Self::ForeignFormat { .. }
-            | Self::NotBundle { .. }
-            | Self::PipedBundle { .. } => Exit::Unsupported,
+            Self::ForeignFormat { .. } | Self::NotBundle { .. } | Self::PipedBundle { .. } => {
+                Exit::Unsupported
+            }
             Self::Fuse(melv_fuse::Error::Missing { .. }) => Exit::NotFound,
             Self::Fuse(melv_fuse::Error::NoDevice { source })
                 if source.kind() == io::ErrorKind::PermissionDenied =>

@@ -1,16 +1,26 @@
 //! The names of disk formats for `--format`.
 
+use melv::DiskFormat;
+
 use crate::failure::Failure;
 
 /// An input format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A raw disk, with nothing but its bytes.
-    Raw,
-    /// A VMDK of any kind.
-    Vmdk,
+    /// A disk of another program.
+    Disk(DiskFormat),
     /// An image of a bundle.
     Bundle,
+}
+
+impl Format {
+    /// Returns the format of another program's disk; `None` for a bundle.
+    pub fn of_disk(self) -> Option<DiskFormat> {
+        match self {
+            Self::Disk(format) => Some(format),
+            Self::Bundle => None,
+        }
+    }
 }
 
 /// An output format.
@@ -54,11 +64,11 @@ pub const WRITTEN: &str = "raw, vmdk or vmdk-stream";
 pub fn read_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
     match name.map(str::to_lowercase).as_deref() {
         None => Ok(None),
-        Some("raw") => Ok(Some(Format::Raw)),
-        Some("vmdk") => Ok(Some(Format::Vmdk)),
+        Some("raw") => Ok(Some(Format::Disk(DiskFormat::Raw))),
+        Some("vmdk") => Ok(Some(Format::Disk(DiskFormat::Vmdk))),
         Some("bundle") => Ok(Some(Format::Bundle)),
         Some("vmdk-stream") => {
-            Err(Failure::Usage("--format vmdk reads every kind of VMDK, streams too".into()))
+            Err(Failure::Usage("--format vmdk reads every kind of VMDK, including streams".into()))
         }
         Some(name) => Err(unknown(name, "read", READ)),
     }
@@ -79,6 +89,6 @@ fn unknown(name: &str, verb: &'static str, expected: &str) -> Failure {
     if FOREIGN.contains(&name) {
         Failure::ForeignFormat { format: name.into(), verb }
     } else {
-        Failure::Usage(format!("--format {name:?} is not the name of a disk format: {expected}"))
+        Failure::Usage(format!("--format {name:?} is unknown, expected {expected}"))
     }
 }

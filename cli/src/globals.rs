@@ -11,13 +11,13 @@ const WAIT_MAX: u64 = 365 * 24 * 3600;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// The store [default: $MELV_STORE, else melv in the user's data folder]
+    /// Store folder [default: $MELV_STORE, else melv in the user's data folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long, global = true)]
     pub json: bool,
-    /// No progress, no summary
+    /// Print no progress and no summary
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Log each step; given twice, log details
@@ -30,14 +30,21 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=WAIT_MAX))]
     pub wait: u64,
-    /// Clean up after dead writers on other machines and damaged journals; first make sure no writer runs
+    /// Clean up after dead writers on other machines and damaged journals; first make sure that no writer runs
     #[arg(long, global = true, hide_short_help = true)]
     pub break_locks: bool,
     /// Treat a store that another user owns as your own
     #[arg(long, global = true, hide_short_help = true)]
     pub trust_owner: bool,
     /// Progress display
-    #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "MODE",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     #[arg(help = "Progress: auto (a bar on a terminal), plain (lines), none")]
     pub progress: ProgressMode,
     /// Colours on standard error
@@ -49,7 +56,7 @@ pub struct Globals {
         default_value_t,
         hide_possible_values = true
     )]
-    #[arg(help = "Colours: auto, always, never; NO_COLOR is heeded")]
+    #[arg(help = "Colours: auto, always, never; auto respects NO_COLOR")]
     pub color: Color,
 }
 

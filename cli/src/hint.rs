@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use melv::{BlockError, Container, DeviceState, DiskError, Error, StoreError, StoreErrors, vmdk};
+use melv::vmdk::{Parent, VmdkViolation};
+use melv::{BlockError, Container, DeviceState, DiskError, Error, StoreError, StoreErrors};
 
 use crate::bundle_path::SUFFIX;
 use crate::failure::{Failure, is_lost_object};
@@ -18,49 +19,48 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::SeveralImages { .. } => Some("add # and a name or @IMAGE-ID to the path"),
         Failure::InBundle { path, error } if error.is_damage() => Some(of_bundle(path, error)),
         Failure::InBundle { error, .. } | Failure::InOneOf { error, .. } => of_error(error),
-        Failure::NotBundle { .. } => Some("if it is a disk, `melv import FILE` takes it"),
-        Failure::ForeignFile { format, .. } => Some(of_container(*format)),
+        Failure::NotBundle { .. } => Some("if it is a disk, import it with `melv import FILE`"),
         Failure::ForeignVmdk(_) => Some(
-            "a raw copy can be imported: of ESX's sparse kinds `qemu-img convert -f vmdk -O raw FILE OUT.raw` \
-             makes one; --format raw takes the bytes as they are",
+            "import a raw copy: for ESX's sparse kinds, `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes \
+             one; --format raw takes the bytes as they are",
         ),
         Failure::ForeignFormat { verb: "write", .. } => Some(
-            "`melv serve REF --run 'qemu-img convert -O FORMAT \"$uri\" OUT'` writes what qemu-img can write",
+            "`melv serve REF --run 'qemu-img convert -O FORMAT \"$uri\" OUT'` writes any format of qemu-img",
         ),
         Failure::ForeignFormat { .. } => Some(
-            "`qemu-img convert -O raw FILE OUT.raw` makes a raw disk of what qemu-img can read; import that",
+            "if qemu-img can read it, `qemu-img convert -O raw FILE OUT.raw` makes a raw disk; import that",
         ),
         Failure::StoreNotFolder { path } if path.to_string_lossy().ends_with(SUFFIX) => {
             Some("a bundle needs no store: `melv inspect FILE.melv`, `melv export FILE.melv OUT`")
         }
         Failure::FolderNotEmpty { .. } => {
-            Some("name an empty folder, or one to be made, with --store DIR or $MELV_STORE")
+            Some("give an empty or a new folder with --store DIR or $MELV_STORE")
         }
-        Failure::StoreNotFolder { .. } => Some("name a folder with --store DIR or $MELV_STORE"),
-        Failure::NoFile { path } if path.to_string_lossy().ends_with(SUFFIX) => {
-            Some("a bundle is meant, by its ending; an image of that name is NAME.melv:TAG, with its tag")
-        }
+        Failure::StoreNotFolder { .. } => Some("give a folder with --store DIR or $MELV_STORE"),
+        Failure::NoFile { path } if path.to_string_lossy().ends_with(SUFFIX) => Some(
+            "a reference that ends in .melv is the path of a bundle; for an image of that name, add its tag: NAME.melv:TAG",
+        ),
         Failure::Fuse(error) => of_mount(error),
         Failure::PipedBundle { .. } => Some(
-            "write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk",
+            "write it to a file; then `melv load FILE` loads its images, or `melv import FILE` imports its disk",
         ),
         Failure::OutOfMemory { .. } => Some(
-            "raise the limit, which `ulimit -v` shows, or take less: --threads 1, and for an import a lower --level and a smaller --chunk",
+            "raise the limit that `ulimit -v` shows, or use less: --threads 1, and for an import a lower --level and a smaller --chunk",
         ),
         Failure::Empty { .. } => {
-            Some("if a command was to write it, --from-command runs that command and sees how it ends")
+            Some("if a command writes it, --from-command runs that command and checks that it succeeds")
         }
         Failure::Run { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            Some("it is run without a shell; `-- sh -c 'COMMAND'` runs a line for the shell")
+            Some("melv runs it without a shell; `-- sh -c 'COMMAND'` runs a shell command")
         }
         Failure::Start { source, .. } if memory::is_refused(source) => {
-            Some("`ulimit -u` shows how many processes and threads are allowed, `ulimit -v` how much memory")
+            Some("`ulimit -u` shows the limit on processes and threads, `ulimit -v` the limit on memory")
         }
         Failure::Listen { port: Some(..1024), source, .. }
             if source.kind() == io::ErrorKind::PermissionDenied =>
         {
             Some(
-                "ports below 1024 are root's: choose a higher one, let systemd open it (a .socket unit), or \
+                "only root may use ports below 1024: choose a higher one, let systemd open it (a .socket unit), or \
                  lower net.ipv4.ip_unprivileged_port_start",
             )
         }
@@ -75,9 +75,9 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
 fn of_bundle(path: &Path, error: &Error) -> &'static str {
     match error.detail() {
         Some(StoreError::Corrupt { object, .. }) if *object == path.display().to_string() => {
-            "nothing can be read of it; get the file again from where it came"
+            "nothing in it can be read; get another copy of the file from its source"
         }
-        _ => "`melv verify FILE.melv --full` tells what is hurt; get the file again from where it came",
+        _ => "`melv verify FILE.melv --full` lists the damage; get another copy of the file from its source",
     }
 }
 
@@ -85,18 +85,20 @@ fn of_bundle(path: &Path, error: &Error) -> &'static str {
 fn of_mount(error: &melv_fuse::Error) -> Option<&'static str> {
     use melv_fuse::Error as Mount;
     match error {
-        Mount::Missing { .. } => Some("`mkdir DIR` makes it"),
-        Mount::NotFolder { .. } | Mount::NotEmpty { .. } => Some("make an empty folder for the images"),
-        Mount::Mounted { .. } => Some("`melv umount DIR` ends that; other images can go to another folder"),
-        Mount::Dead { .. } => Some("`melv umount DIR` clears it away"),
-        Mount::NotMounted { .. } => Some("`findmnt -t fuse.melv` lists what melv has mounted"),
+        Mount::Missing { .. } => Some("`mkdir DIR` creates it"),
+        Mount::NotFolder { .. } | Mount::NotEmpty { .. } => Some("create an empty folder for the images"),
+        Mount::Mounted { .. } => Some("`melv umount DIR` unmounts them; other images need another folder"),
+        Mount::Dead { .. } => Some("`melv umount DIR` removes the dead mount"),
+        Mount::NotMounted { .. } => Some("`findmnt -t fuse.melv` lists the mounts of melv"),
         Mount::Busy { .. } => Some("`fuser -vm DIR` lists the programs, `losetup` the loop devices"),
         Mount::NoDevice { source } if source.kind() == io::ErrorKind::PermissionDenied => Some(
-            "`ls -l /dev/fuse` shows who may open it (mode 0666 lets everybody); a container needs --device /dev/fuse",
+            "`ls -l /dev/fuse` shows its owner and mode (0666 lets every user open it); a container needs --device /dev/fuse",
         ),
-        Mount::NoDevice { .. } => Some("`modprobe fuse` brings it; a container needs --device /dev/fuse"),
+        Mount::NoDevice { .. } => {
+            Some("`modprobe fuse` loads the module; a container needs --device /dev/fuse")
+        }
         Mount::Helper { said, .. } if said.contains("user_allow_other") => {
-            Some("root permits --allow-other with the line user_allow_other in /etc/fuse.conf")
+            Some("root can permit --allow-other with the line user_allow_other in /etc/fuse.conf")
         }
         _ => None,
     }
@@ -122,7 +124,7 @@ macro_rules! unpacked_by {
         concat!(
             "`",
             $command,
-            " | melv import - --name N` unpacks it on the way; --format raw takes the bytes as they are"
+            " | melv import - --name N` unpacks and imports it; --format raw takes the bytes as they are"
         )
     };
 }
@@ -144,10 +146,10 @@ pub fn of_container(container: Container) -> &'static str {
         Container::Dmg => by_qemu!("dmg"),
         Container::VmdkCowd | Container::VmdkSeSparse => by_qemu!("vmdk"),
         Container::VhdFixed => {
-            "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
+            "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` imports the disk alone; --format raw takes the bytes as they are"
         }
         Container::VhdFixedOld => {
-            "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are"
+            "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` imports the disk alone; --format raw takes the bytes as they are"
         }
         Container::Gzip | Container::Compress => unpacked_by!("gunzip -c FILE"),
         Container::Xz | Container::Lzma => unpacked_by!("xz -dc FILE"),
@@ -160,7 +162,7 @@ pub fn of_container(container: Container) -> &'static str {
         Container::SevenZip => unpacked_by!("7z x -so FILE"),
         Container::Rar => unpacked_by!("unrar p -inul FILE"),
         Container::Tar => {
-            "take the disk out with `tar xf FILE`: the .vmdk of an OVA can be imported; \
+            "extract the disk with `tar xf FILE`: the .vmdk of an OVA can be imported; \
              --format raw takes the bytes as they are"
         }
         Container::Ewf => {
@@ -168,17 +170,19 @@ pub fn of_container(container: Container) -> &'static str {
              --format raw takes the bytes as they are"
         }
         Container::AndroidSparse => {
-            "`simg2img FILE OUT.raw` makes a raw disk of it; --format raw takes the bytes as they are"
+            "`simg2img FILE OUT.raw` converts it to a raw disk; --format raw takes the bytes as they are"
         }
         Container::Vma => {
-            "`vma extract FILE DIR` of Proxmox takes the disks out; --format raw takes the bytes as they are"
+            "`vma extract FILE DIR` of Proxmox extracts the disks; --format raw takes the bytes as they are"
         }
         Container::VmdkSparse | Container::VmdkDescriptor => "--format vmdk reads it",
-        Container::Bundle => "`melv load FILE` brings its images into the store",
+        Container::Bundle => "`melv load FILE` loads its images into the store",
         Container::Xml | Container::WebPage | Container::Vmx => {
             "give the disk itself; --format raw takes the bytes as they are"
         }
-        _ => "make a raw disk of it with the program that wrote it; --format raw takes the bytes as they are",
+        _ => {
+            "convert it to a raw disk with the program that wrote it; --format raw takes the bytes as they are"
+        }
     }
 }
 
@@ -187,19 +191,20 @@ fn of_error(error: &Error) -> Option<&'static str> {
         return of_store(error, failure);
     }
     match error.detail() {
-        Some(DiskError::Vmdk { fault, .. }) => return Some(of_vmdk(fault)),
+        Some(DiskError::Vmdk { violation, .. }) => return Some(of_vmdk(violation)),
+        Some(DiskError::ForeignFormat { format, .. }) => return Some(of_container(*format)),
         Some(DiskError::Difference { parent, .. }) => return Some(of_parent(parent)),
         Some(DiskError::MissingExtent { .. }) => {
-            return Some("a VMDK may be several files: bring all of them into one folder");
+            return Some("a VMDK may consist of several files: put all of them into one folder");
         }
         _ => {}
     }
     match error.detail()? {
         BlockError::FileExists { .. } => Some("--force replaces it"),
         BlockError::OddSize { .. } => Some("--pad adds zeros up to the next multiple"),
-        BlockError::NotDisk { .. } => Some("a pipe is read as -"),
-        BlockError::Unsupported { .. } => Some("a newer version of melv may have it"),
-        BlockError::NoSpace { .. } => Some("free some space there and try again; the store is as it was"),
+        BlockError::NotDisk { .. } => Some("to read a pipe, redirect it to standard input and give -"),
+        BlockError::Unsupported { .. } => Some("a newer version of melv may support it"),
+        BlockError::NoSpace { .. } => Some("free some space there and try again; the store is unchanged"),
         BlockError::Changed { .. } => Some("stop the program that writes to it, or use a snapshot"),
         BlockError::Device { state, .. } => of_device(state),
         BlockError::Io { source, .. } => of_refusal(source),
@@ -207,36 +212,38 @@ fn of_error(error: &Error) -> Option<&'static str> {
     }
 }
 
-const LIST_DAMAGE: &str = "`melv verify --full` lists all that is damaged and whom it hurts";
+const LIST_DAMAGE: &str = "`melv verify --full` lists all damage and the affected images";
 
 /// The hint for a failure of a store or a bundle.
 fn of_store(error: &Error, failure: &StoreError) -> Option<&'static str> {
     match failure {
         StoreError::ForeignOwner { .. } => {
-            Some("--trust-owner writes to it as to your own; do so only where you trust who wrote it")
+            Some("--trust-owner treats it as your own; use it only if you trust that user")
         }
         StoreError::Corrupt { object, .. } if object.ends_with("/melv.store") => {
-            Some("every new store has the same header: `cp OTHER/melv.store STORE` puts it right")
+            Some("every new store has the same header: `cp OTHER/melv.store STORE` repairs it")
         }
         _ if error.is_damage() || is_lost_object(error) => Some(LIST_DAMAGE),
         StoreError::NoStore { .. } => {
-            Some("the first import creates one; --store DIR or $MELV_STORE names another place")
+            Some("the first import creates one; --store DIR or $MELV_STORE selects another folder")
         }
         StoreError::Locked { .. } => Some("--wait SECONDS waits longer"),
         StoreError::NoLocks { .. } => {
-            Some("put the store elsewhere with --store DIR, or mount that file system with locks")
+            Some("put the store elsewhere with --store DIR, or mount that file system with support for locks")
         }
         StoreError::NotFound { .. } => Some("`melv ls` lists the images"),
         StoreError::Ambiguous { .. } => Some("give more digits"),
         StoreError::Conflict { .. } => Some("try again"),
-        StoreError::BaseMissing { .. } => Some(
-            "bring that image into the store with `melv load`, or name the store that has it with --store",
-        ),
-        StoreError::ReadOnly { .. } => Some("`melv load FILE.melv` brings its images into the store"),
+        StoreError::BaseMissing { .. } => {
+            Some("load that image with `melv load`, or give the store that has it with --store")
+        }
+        StoreError::ReadOnly { .. } => Some("`melv load FILE.melv` loads its images into the store"),
         StoreError::Exists { .. } => Some("--replace takes the name from the image that has it"),
-        StoreError::OutcomeUnknown { .. } => Some("look with `melv ls`, and at the medium: it fails"),
+        StoreError::OutcomeUnknown { .. } => {
+            Some("check the result with `melv ls`, and check the storage for hardware faults")
+        }
         StoreError::SizeMismatch { .. } | StoreError::ContentMismatch { .. } => {
-            Some("the disk is not the one that was expected; get it again from where it came")
+            Some("this is not the expected disk; get another copy from its source")
         }
         _ => None,
     }
@@ -244,19 +251,19 @@ fn of_store(error: &Error, failure: &StoreError) -> Option<&'static str> {
 
 /// The hint for a refusal of the system.
 fn of_refusal(refusal: &io::Error) -> Option<&'static str> {
-    (refusal.kind() == io::ErrorKind::PermissionDenied).then_some("look at who owns it and at its mode")
+    (refusal.kind() == io::ErrorKind::PermissionDenied).then_some("check its owner and its mode")
 }
 
 /// Returns a way to turn a difference into a whole disk. Each program finds only the parents that it wrote.
-fn of_parent(parent: &vmdk::Parent) -> &'static str {
+fn of_parent(parent: &Parent) -> &'static str {
     if parent.uuid.is_some() {
-        "`VBoxManage clonemedium disk FILE OUT.vmdk` makes one disk of both, which can be imported; \
+        "`VBoxManage clonemedium disk FILE OUT.vmdk` merges both into one disk, which can be imported; \
          so does deleting the machine's snapshots"
     } else if parent.file.is_some() {
-        "with the parent where the file names it, `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes one \
-         disk of both, which can be imported; so does deleting the machine's snapshots"
+        "with the parent at the path that the file gives, `qemu-img convert -f vmdk -O raw FILE OUT.raw` merges \
+         both into one disk, which can be imported; so does deleting the machine's snapshots"
     } else {
-        "import the disk that is left when the machine's snapshots have been deleted"
+        "delete the machine's snapshots, then import the disk that is left"
     }
 }
 
@@ -264,24 +271,24 @@ fn of_parent(parent: &vmdk::Parent) -> &'static str {
 fn of_device(state: &DeviceState) -> Option<&'static str> {
     match state {
         DeviceState::ReadOnly => {
-            Some("`blockdev --getro DEVICE` tells; `blockdev --setrw DEVICE` lets it be written")
+            Some("`blockdev --getro DEVICE` shows this; `blockdev --setrw DEVICE` makes it writable")
         }
-        DeviceState::Busy => Some("`lsblk DEVICE` tells by what"),
-        DeviceState::TooSmall { .. } => Some("`blockdev --getsize64 DEVICE` tells its size"),
-        DeviceState::Holds(_) => Some("--force overwrites it; `wipefs DEVICE` lists what is on it"),
+        DeviceState::Busy => Some("`lsblk DEVICE` shows its mounts and the devices that use it"),
+        DeviceState::TooSmall { .. } => Some("`blockdev --getsize64 DEVICE` shows its size"),
+        DeviceState::Holds(_) => Some("--force overwrites it; `wipefs DEVICE` lists its contents"),
         _ => None,
     }
 }
 
 /// Returns the hint for an invalid VMDK.
-fn of_vmdk(fault: &vmdk::Fault) -> &'static str {
-    match fault {
-        vmdk::Fault::Extent { .. } => {
-            "put the extents beside the descriptor, and only their plain names into it, if you trust it"
+fn of_vmdk(violation: &VmdkViolation) -> &'static str {
+    match violation {
+        VmdkViolation::Extent { .. } => {
+            "if you trust it, put the extents beside the descriptor, and only their plain names into it"
         }
-        vmdk::Fault::NoDescriptor => "give the small .vmdk file that names this one",
-        vmdk::Fault::Order { .. } => "save it to a file, and import that",
-        vmdk::Fault::NotVmdk => "without --format the file is taken for what it looks like",
-        _ => "get it again from where it came; --format raw takes the bytes as they are",
+        VmdkViolation::NoDescriptor => "give the small .vmdk file that names this one",
+        VmdkViolation::Order { .. } => "save it to a file and import that file",
+        VmdkViolation::NotVmdk => "without --format, melv detects the format from the content",
+        _ => "get another copy from its source; --format raw takes the bytes as they are",
     }
 }

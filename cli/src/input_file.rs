@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub fn metadata(path: &Path) -> Result<Metadata, Failure> {
     std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure::NoFile { path: path.into() },
-        _ => Error::io("look at", path.display().to_string(), error).into(),
+        _ => Error::io("read the metadata of", path.display().to_string(), error).into(),
     })
 }
 

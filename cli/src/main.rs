@@ -7,7 +7,7 @@
 //! | `args` | the command line: the commands, and the parser of their names and options |
 //! | `commands` | the commands, one module each: options, help, and implementation |
 //! | `catalog` | the images that a front end serves |
-//! | `disk` | disks in files: raw disks, VMDKs, images of bundles |
+//! | `disk` | disks in files: those of other programs, and images of bundles |
 //! | `operand` | arguments: an image of the store or of a bundle, or a file |
 //! | `bundle_ref` | references to bundles, given in place of a reference or a disk |
 //! | `output_file` | files and block devices that are written |

@@ -17,7 +17,7 @@ pub fn new_name(text: &str) -> Result<RefName, Failure> {
         return Ok(name);
     }
     Err(Failure::Usage(format!(
-        "name {text:?} is not acceptable: where an image is wanted, what ends in {SUFFIX} is the path of a bundle"
+        "name {text:?} is invalid: a reference that ends in {SUFFIX} is the path of a bundle"
     )))
 }
 

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use melv::{Error, Image, ImageRef, Store, StoreErrors};
+use melv::{Error, Image, ImageRef, Images, Store, StoreErrors};
 
 use crate::failure::Failure;
 
 /// An opened image and its store.
 #[derive(Debug)]
 pub struct OpenedImage {
-    /// The store, or the bundle opened as one.
-    pub store: Store,
+    /// All images of its store or bundle.
+    pub images: Images,
     /// The image.
     pub image: Image,
     /// The path of the bundle, if the image is in one.
@@ -21,17 +21,17 @@ impl OpenedImage {
     /// Opens the image of a reference in the store.
     pub fn in_store(text: &str, store: Store) -> Result<Self, Failure> {
         let image = store.image(&text.parse::<ImageRef>()?)?;
-        Ok(Self { store, image, bundle: None })
+        Ok(Self { images: store.into(), image, bundle: None })
     }
 
     /// Whether the store or bundle has this object; a position in the object may follow the name.
     fn has(&self, object: &str) -> bool {
         let name = object.split_once(' ').map_or(object, |(name, _)| name);
-        self.store.storage().open(name).is_ok()
+        self.images.source().open(name).is_ok()
     }
 
     /// Adds the bundle's path to damage in it.
-    pub fn told<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
+    pub fn in_bundle<T>(&self, result: melv::Result<T>) -> Result<T, Failure> {
         result.map_err(|error| Failure::of_bundle(self.bundle.as_deref(), error))
     }
 }

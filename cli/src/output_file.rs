@@ -31,9 +31,7 @@ pub fn note_rest(out: &Path, written: u64, session: &Session<'_>) -> Option<u64>
     let left = room.checked_sub(written).filter(|left| *left > 0)?;
     if !session.globals.quiet {
         let (device, human) = (out.display(), human(left));
-        note(&format!(
-            "melv: note: {device} has {left} bytes ({human}) more; what lies there was left as it was"
-        ));
+        note(&format!("melv: note: the last {left} bytes ({human}) of {device} stay unchanged"));
     }
     Some(left)
 }

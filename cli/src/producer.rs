@@ -56,7 +56,7 @@ impl<'a> Producer<'a> {
     /// standard input of this process, unless that is a terminal.
     pub fn start(command: &[OsString], cancel: &'a AtomicBool) -> Result<(Self, Pipe<'a>), Failure> {
         let Some((program, arguments)) = command.split_first() else {
-            return Err(Failure::Usage("--from-command needs a command behind --".into()));
+            return Err(Failure::Usage("--from-command needs a command after --".into()));
         };
         let name = program.display().to_string();
         let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
@@ -98,7 +98,7 @@ impl<'a> Producer<'a> {
 
     fn wait(&self, patience: Option<Duration>) -> melv::Result<()> {
         let begun = Instant::now();
-        let failed = |error| Error::io("take", &self.name, error);
+        let failed = |error| Error::io("import", &self.name, error);
         loop {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(BlockError::Interrupted.into());

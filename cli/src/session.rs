@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
     /// Opens the store, or creates it.
     pub fn store_or_new(&self) -> Result<Store, Failure> {
         let path = store_path::of(self.globals)?;
-        tracing::info!(store = %path.display(), "opening or making");
+        tracing::info!(store = %path.display(), "opening or creating");
         opened(path, Store::create_folder(path, self.store_options())).map_err(|failure| match failure {
             Failure::Melv(ref error) if error.kind() == ErrorKind::NoStore => {
                 not_made(path).unwrap_or(failure)
@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
             if told {
                 // Start a new line after the ^C on the terminal.
                 let begin = if std::io::stderr().is_terminal() { "\n" } else { "" };
-                note(&format!("{begin}melv: stopping (once more to stop at once)"));
+                note(&format!("{begin}melv: stopping (interrupt again to stop at once)"));
             }
         };
         match ctrlc::set_handler(handler) {

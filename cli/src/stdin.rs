@@ -19,7 +19,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub const NAME: &str = "standard input";
 
 /// The reason that a bundle cannot be read from a pipe.
-pub const NO_BUNDLE: &str = "a bundle is read by position, and a pipe has none; write it to a file first";
+pub const NO_BUNDLE: &str = "a bundle cannot be read from a pipe; write it to a file first";
 
 /// A check, called while no data arrives, that fails if none ever will.
 pub type Watch<'a> = Box<dyn Fn() -> io::Result<()> + Send + 'a>;
@@ -64,7 +64,7 @@ impl<'a> Pipe<'a> {
 /// Fails if standard input is a terminal, since the command would wait for it silently.
 pub fn check_no_terminal() -> Result<(), Failure> {
     if io::stdin().is_terminal() {
-        let text = "standard input is a terminal; send a file or the output of a command to it";
+        let text = "standard input is a terminal; redirect a file or the output of a command to it";
         return Err(Failure::Usage(text.into()));
     }
     Ok(())

@@ -10,7 +10,7 @@ pub fn size(text: &str) -> Result<u64, String> {
         "m" | "mib" => 20,
         "g" | "gib" => 30,
         "t" | "tib" => 40,
-        _ => return Err("expected bytes, or a number with K M G T or KiB MiB GiB TiB".into()),
+        _ => return Err("expected a number of bytes, or a number with K M G T or KiB MiB GiB TiB".into()),
     };
     let number: u64 = number.parse().map_err(|_| "expected a number that fits 64 bits".to_owned())?;
     number.checked_mul(1 << shift).ok_or_else(|| "the number of bytes does not fit 64 bits".into())

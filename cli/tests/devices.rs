@@ -134,7 +134,7 @@ fn an_empty_device_needs_no_force_and_what_is_behind_the_end_is_told() {
     let bed = one_image();
     let Some(device) = Loop::new(&bed, "lun", 12 << 20) else { return };
     let (device, left) = (device.0.as_str(), (12 << 20) - disk().len());
-    bed.melv(&["export", "web", device]).exits(0).says(&format!("{left} bytes")).says("was left");
+    bed.melv(&["export", "web", device]).exits(0).says(&format!("{left} bytes")).says("stay unchanged");
     let json = bed.json(&["export", "web", device, "--force"]);
     assert_eq!(json["left_bytes"], left);
     assert_eq!(bed.melv(&["export", "web", device, "--force", "-q"]).exits(0).stderr(), "");

@@ -32,7 +32,7 @@ fn exit_2_no_bytes_from_standard_input_and_the_name_keeps_its_image() {
             format!("melv import - --name web {options} </dev/null"),
             format!("melv import - --name web {options} <empty"),
         ] {
-            bed.sh(&line).exits(2).says("no bytes came").says("--from-command");
+            bed.sh(&line).exits(2).says("is empty; nothing was changed").says("--from-command");
             assert_eq!(state(&bed), before, "{line}");
         }
     }
@@ -71,7 +71,7 @@ fn an_empty_input_makes_no_store() {
     bed.write("empty.raw", b"");
     bed.sh("false | melv import - --name web").exits(2);
     bed.melv(&["import", "empty.raw"]).exits(2);
-    bed.sh("melv import --from-command --name web -- true").exits(2).says("no bytes came");
+    bed.sh("melv import --from-command --name web -- true").exits(2).says("is empty; nothing was changed");
     assert!(!bed.store().exists());
 }
 

@@ -109,7 +109,7 @@ fn where_a_folder_cannot_be_synced_since_the_medium_fails_the_work_fails() {
     let names = lacking.bed.melv(&["ls"]).exits(0).stdout();
     assert!(!names.contains("new") && !names.contains("other"), "{names}");
     let said = failed(&["rm", "d"]);
-    assert!(said.contains("not known whether that lasts") && said.contains("`melv ls`"), "{said}");
+    assert!(said.contains("may not survive a power failure") && said.contains("`melv ls`"), "{said}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn size_holds_files_pipes_and_commands_against_a_number() {
     // A whole number of spans, whose end shows only in the next read.
     bed.write("span.raw", &noise(8, 2 << 20));
     bed.sh("melv import - --name s --size 2M <span.raw").exits(0);
-    bed.sh("melv import - --name t --size 1m <span.raw").exits(1).says("more bytes");
+    bed.sh("melv import - --name t --size 1m <span.raw").exits(1).says("more than the expected");
     bed.sh("melv import - --name t --size 3MiB <span.raw").exits(1).says("2097152");
 }
 

@@ -49,37 +49,36 @@ type Tried = (&'static str, fn(&str));
 const TRIED: [Tried; 17] = [
     ("`melv ls` lists the images; a file can be given as ./NAME", neither_image_nor_file),
     ("`melv inspect FILE.melv` lists its images", not_in_the_bundle),
-    ("`melv verify FILE.melv --full` tells what is hurt; get the file again from where it came", hurt_bundle),
-    ("if it is a disk, `melv import FILE` takes it", no_bundle),
     (
-        "`melv serve REF --run 'qemu-img convert -O FORMAT \"$uri\" OUT'` writes what qemu-img can write",
+        "`melv verify FILE.melv --full` lists the damage; get another copy of the file from its source",
+        hurt_bundle,
+    ),
+    ("if it is a disk, import it with `melv import FILE`", no_bundle),
+    (
+        "`melv serve REF --run 'qemu-img convert -O FORMAT \"$uri\" OUT'` writes any format of qemu-img",
         foreign_output,
     ),
     (
-        "`qemu-img convert -O raw FILE OUT.raw` makes a raw disk of what qemu-img can read; import that",
+        "if qemu-img can read it, `qemu-img convert -O raw FILE OUT.raw` makes a raw disk; import that",
         foreign_input,
     ),
     ("a bundle needs no store: `melv inspect FILE.melv`, `melv export FILE.melv OUT`", bundle_as_store),
-    ("`mkdir DIR` makes it", no_folder),
-    ("`melv umount DIR` ends that; other images can go to another folder", mounted_twice),
-    ("`melv umount DIR` clears it away", dead_mount),
-    ("`findmnt -t fuse.melv` lists what melv has mounted", not_mounted),
+    ("`mkdir DIR` creates it", no_folder),
+    ("`melv umount DIR` unmounts them; other images need another folder", mounted_twice),
+    ("`melv umount DIR` removes the dead mount", dead_mount),
+    ("`findmnt -t fuse.melv` lists the mounts of melv", not_mounted),
     ("`fuser -vm DIR` lists the programs, `losetup` the loop devices", busy_mount),
-    ("`melv verify --full` lists all that is damaged and whom it hurts", damaged_store),
+    ("`melv verify --full` lists all damage and the affected images", damaged_store),
     ("`melv ls` lists the images", not_in_the_store),
-    (
-        "bring that image into the store with `melv load`, or name the store that has it with --store",
-        base_missing,
-    ),
-    ("`melv load FILE.melv` brings its images into the store", bundle_is_read_only),
-    ("every new store has the same header: `cp OTHER/melv.store STORE` puts it right", header_damaged),
+    ("load that image with `melv load`, or give the store that has it with --store", base_missing),
+    ("`melv load FILE.melv` loads its images into the store", bundle_is_read_only),
+    ("every new store has the same header: `cp OTHER/melv.store STORE` repairs it", header_damaged),
 ];
 
 /// Hints for files of other formats, tried as printed.
 const TRIED_AS_PRINTED: [&str; 3] = [
     "`qemu-img convert -O raw FILE OUT.raw` may read this VMDK; --format raw takes the bytes as they are",
-    "take the disk out with `tar xf FILE`: the .vmdk of an OVA can be imported; \
-     --format raw takes the bytes as they are",
+    "extract the disk with `tar xf FILE`: the .vmdk of an OVA can be imported; --format raw takes the bytes as they are",
     "convert it with `qemu-img convert -O raw FILE OUT.raw`, or unpack it; \
      --format raw takes the bytes as they are",
 ];
@@ -87,15 +86,15 @@ const TRIED_AS_PRINTED: [&str; 3] = [
 /// Hints that name a command that cannot be tried everywhere, with the reason.
 const NOT_TRIED: [(&str, &str); 9] = [
     (
-        "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are",
+        "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` imports the disk alone; --format raw takes the bytes as they are",
         "Virtual PC wrote such footers before its version of 2004; the disk is cut as with 512",
     ),
     (
-        "`modprobe fuse` brings it; a container needs --device /dev/fuse",
+        "`modprobe fuse` loads the module; a container needs --device /dev/fuse",
         "it is for a system without the module, and the tests of mounting need one with it",
     ),
     (
-        "`VBoxManage clonemedium disk FILE OUT.vmdk` makes one disk of both, which can be imported; so does deleting the machine's snapshots",
+        "`VBoxManage clonemedium disk FILE OUT.vmdk` merges both into one disk, which can be imported; so does deleting the machine's snapshots",
         "no package of Debian has it",
     ),
     (
@@ -103,23 +102,23 @@ const NOT_TRIED: [(&str, &str); 9] = [
         "it needs a mount of its own, and an image that its own tools made",
     ),
     (
-        "`simg2img FILE OUT.raw` makes a raw disk of it; --format raw takes the bytes as they are",
+        "`simg2img FILE OUT.raw` converts it to a raw disk; --format raw takes the bytes as they are",
         "an image needs the system's own tools to be made",
     ),
     (
-        "`vma extract FILE DIR` of Proxmox takes the disks out; --format raw takes the bytes as they are",
+        "`vma extract FILE DIR` of Proxmox extracts the disks; --format raw takes the bytes as they are",
         "no package of Debian has it",
     ),
     (
-        "a raw copy can be imported: of ESX's sparse kinds `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes one; --format raw takes the bytes as they are",
+        "import a raw copy: for ESX's sparse kinds, `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes one; --format raw takes the bytes as they are",
         "only ESX writes such files",
     ),
     (
-        "`ls -l /dev/fuse` shows who may open it (mode 0666 lets everybody); a container needs --device /dev/fuse",
+        "`ls -l /dev/fuse` shows its owner and mode (0666 lets every user open it); a container needs --device /dev/fuse",
         "it shows a mode, and the mode of the machine's own device is not for a test to change",
     ),
     (
-        "look with `melv ls`, and at the medium: it fails",
+        "check the result with `melv ls`, and check the storage for hardware faults",
         "a medium whose last sync fails is modelled beneath the library (`crash_states.rs`)",
     ),
 ];
@@ -127,38 +126,38 @@ const NOT_TRIED: [(&str, &str); 9] = [
 /// Hints whose commands another test file runs.
 const TRIED_ELSEWHERE: [(&str, &str); 15] = [
     (
-        "with the parent where the file names it, `qemu-img convert -f vmdk -O raw FILE OUT.raw` makes one disk of both, which can be imported; so does deleting the machine's snapshots",
+        "with the parent at the path that the file gives, `qemu-img convert -f vmdk -O raw FILE OUT.raw` merges both into one disk, which can be imported; so does deleting the machine's snapshots",
         "hints.rs",
     ),
     (
-        "raise the limit, which `ulimit -v` shows, or take less: --threads 1, and for an import a lower --level and a smaller --chunk",
+        "raise the limit that `ulimit -v` shows, or use less: --threads 1, and for an import a lower --level and a smaller --chunk",
         "few_resources.rs",
     ),
     (
-        "write it to a file: `melv load FILE` brings its images into the store, `melv import FILE` its disk",
+        "write it to a file; then `melv load FILE` loads its images, or `melv import FILE` imports its disk",
         "stdin.rs",
     ),
     ("QEMU reads it: `nbdcopy -- [ qemu-nbd -r ", "containers.rs"),
     (" ] - | melv import - --name N`; ", "containers.rs"),
     ("`", "containers.rs"),
     (
-        " | melv import - --name N` unpacks it on the way; --format raw takes the bytes as they are",
+        " | melv import - --name N` unpacks and imports it; --format raw takes the bytes as they are",
         "containers.rs",
     ),
     (
-        "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` takes the disk; --format raw takes the bytes as they are",
+        "it is a raw disk with a footer: `head -c -512 FILE | melv import - --name N` imports the disk alone; --format raw takes the bytes as they are",
         "hints.rs",
     ),
-    ("--force overwrites it; `wipefs DEVICE` lists what is on it", "devices.rs"),
-    ("`blockdev --getro DEVICE` tells; `blockdev --setrw DEVICE` lets it be written", "devices.rs"),
-    ("`blockdev --getsize64 DEVICE` tells its size", "devices.rs"),
-    ("`lsblk DEVICE` tells by what", "devices.rs"),
-    ("`melv load FILE` brings its images into the store", "bundles.rs"),
+    ("--force overwrites it; `wipefs DEVICE` lists its contents", "devices.rs"),
+    ("`blockdev --getro DEVICE` shows this; `blockdev --setrw DEVICE` makes it writable", "devices.rs"),
+    ("`blockdev --getsize64 DEVICE` shows its size", "devices.rs"),
+    ("`lsblk DEVICE` shows its mounts and the devices that use it", "devices.rs"),
+    ("`melv load FILE` loads its images into the store", "bundles.rs"),
     (
-        "`ulimit -u` shows how many processes and threads are allowed, `ulimit -v` how much memory",
+        "`ulimit -u` shows the limit on processes and threads, `ulimit -v` the limit on memory",
         "few_resources.rs",
     ),
-    ("it is run without a shell; `-- sh -c 'COMMAND'` runs a line for the shell", "from_command.rs"),
+    ("melv runs it without a shell; `-- sh -c 'COMMAND'` runs a shell command", "from_command.rs"),
 ];
 
 /// Files of other formats, with the commands that make them from `new.raw`.

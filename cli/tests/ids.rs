@@ -81,7 +81,7 @@ fn a_short_id_of_several_images_is_refused_and_lists_them() {
     let twin = format!("{}{}", &id[1..11], "0".repeat(54));
     std::fs::write(bed.store().join("manifests").join(&twin), b"").unwrap();
     for of in [&id[..11], &id[1..8]] {
-        let ran = bed.melv(&["export", of, "out.raw"]).exits(2).says("is short for 2 images");
+        let ran = bed.melv(&["export", of, "out.raw"]).exits(2).says("the ids of 2 images begin with it");
         let said = ran.says("web:latest").says("(no name)").says(&format!("@{twin}")).stderr();
         assert!(said.contains("give more digits"), "{said}");
         let ran = bed.melv(&["inspect", of, "--json"]).exits(2);
@@ -108,12 +108,12 @@ fn what_is_no_id_or_nobodys_is_refused_with_the_reason() {
         for arguments in
             [&["inspect", bad][..], &["export", bad, "x"], &["tag", bad, "x"], &["compare", bad, "x"]]
         {
-            bed.melv(arguments).exits(2).says("6 or more of its first ones");
+            bed.melv(arguments).exits(2).says("or its first 6 or more");
         }
     }
     bed.melv(&["inspect", "@abcdef012345"]).exits(13).says("image @abcdef012345 is not in this store");
     // An id is not accepted as a name.
-    bed.melv(&["rm", &id]).exits(2).says("what begins with @ is an image id");
-    bed.melv(&["tag", "web", &id]).exits(2).says("what begins with @ is an image id");
-    bed.melv(&["import", "new.raw", "--name", &id]).exits(2).says("what begins with @ is an image id");
+    bed.melv(&["rm", &id]).exits(2).says("not an image id, which begins with @");
+    bed.melv(&["tag", "web", &id]).exits(2).says("not an image id, which begins with @");
+    bed.melv(&["import", "new.raw", "--name", &id]).exits(2).says("not an image id, which begins with @");
 }

@@ -155,7 +155,7 @@ fn a_folder_of_other_things_is_not_made_a_store() {
     bed.write("disk.raw", &disk());
     let ran = bed.melv(&["import", "disk.raw", "--store", "."]).exits(10);
     let folder = bed.path(".").canonicalize().unwrap();
-    ran.says(&format!("{} holds other files (disk.raw is one)", folder.display())).says("--store DIR");
+    ran.says(&format!("{} holds other files, such as disk.raw,", folder.display())).says("--store DIR");
     bed.melv(&["import", "disk.raw", "--store", "empty"]).exits(0);
 }
 
@@ -193,7 +193,13 @@ fn what_goes_wrong_in_the_store_names_the_store() {
     lock.unlock().unwrap();
     for (object, line) in [("melv.store", "melv ls"), ("refs/web/latest", "melv export web x")] {
         bed.sh(&format!("chmod 0 store/{object}")).exits(0);
-        once(bed.without_override(line).exits(1).says("Permission denied").says("at its mode"), object);
+        once(
+            bed.without_override(line)
+                .exits(1)
+                .says("Permission denied")
+                .says("check its owner and its mode"),
+            object,
+        );
         bed.sh(&format!("chmod 644 store/{object}")).exits(0);
     }
     // The message names the absolute path, however the command line names the store.
@@ -325,7 +331,7 @@ fn exit_15_no_space_and_the_store_is_as_it_was() {
 fn files_that_are_no_disks_are_refused_without_hanging() {
     let bed = one_image();
     bed.sh("mkfifo pipe").exits(0);
-    bed.melv(&["import", "pipe"]).exits(2).says("read as -");
+    bed.melv(&["import", "pipe"]).exits(2).says("give -");
     bed.melv(&["import", "."]).exits(2);
     bed.melv(&["import", "/dev/null"]).exits(2);
     for out in ["pipe", ".", "/dev/null"] {

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod common;
-#[path = "../../nbd/tests/common/mod.rs"]
-mod nbd;
 mod serving;
 
 use std::io::{Read, Write};
@@ -17,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{Bed, MELV, bed, disk, later_disk};
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{command, reply};
-use nbd::{Client, SOON};
+use melv_testing::nbd::{Client, SOON};
 use serde_json::Value;
 use serving::*;
 
@@ -314,11 +312,11 @@ fn socket_left_behind_is_replaced_and_one_in_use_is_not() {
     drop(UnixListener::bind(bed.path(SOCKET)).unwrap());
     let mut served = serve(&bed, &[]);
     reading(&bed, "web:1");
-    bed.melv(&["serve", "--socket", SOCKET]).exits(1).says("a server is there already");
+    bed.melv(&["serve", "--socket", SOCKET]).exits(1).says("another server is there");
     reading(&bed, "web:1");
     served.terminate();
     bed.write(SOCKET, b"something of value");
-    bed.melv(&["serve", "--socket", SOCKET]).exits(1).says("no socket");
+    bed.melv(&["serve", "--socket", SOCKET]).exits(1).says("not a socket");
     assert_eq!(bed.read(SOCKET), b"something of value");
 }
 

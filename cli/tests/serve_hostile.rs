@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod common;
-#[path = "../../nbd/tests/common/mod.rs"]
-mod nbd;
 mod serving;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Bed, MELV, bed, disk, noise};
 use melv_nbd::wire::{command, reply};
-use nbd::SOON;
+use melv_testing::nbd::SOON;
 use serving::*;
 
 const MIB: usize = 1 << 20;
@@ -120,7 +118,7 @@ fn store_removed_while_served_harms_nobody() {
     }
     assert_ne!(kind_of_go(&bed, "web:2"), reply::ACK);
     assert!(names(&bed).is_empty());
-    served.line("the images could not be listed");
+    served.line("cannot list the images");
     assert!(served.stats()["requests"].as_u64() > Some(0));
     served.terminate();
 }

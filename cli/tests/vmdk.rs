@@ -313,12 +313,15 @@ fn what_is_left_out_without_a_fault_is_told_also_in_json() {
             assert!(warnings.iter().any(|warning| warning.as_str().unwrap().contains(wanted)), "{json}");
         }
     };
-    warned(&["import", "v.vmdk"], "v-flat.vmdk: it has 4096 bytes more than the descriptor uses");
-    warned(&["digest", "v-flat.vmdk"], "a piece of \"v.vmdk\"");
-    warned(&["import", "v-flat.vmdk", "--name", "v"], "a piece of \"v.vmdk\"");
+    warned(&["import", "v.vmdk"], "v-flat.vmdk: it has 4096 more bytes than the descriptor uses");
+    warned(&["digest", "v-flat.vmdk"], "only a piece of the disk that \"v.vmdk\" beside it describes");
+    warned(
+        &["import", "v-flat.vmdk", "--name", "v"],
+        "only a piece of the disk that \"v.vmdk\" beside it describes",
+    );
     let child = text.replace("parentCID=ffffffff", "parentCID=fffffffe\nparentFileNameHint=\"v.vmdk\"");
     bed.write("v-000001.vmdk", child.replace("v-flat", "v-delta").as_bytes());
-    warned(&["import", "v.vmdk"], "\"v-000001.vmdk\" beside it is a snapshot");
+    warned(&["import", "v.vmdk"], "\"v-000001.vmdk\" beside it is a later snapshot");
     bed.melv(&["import", "v-000001.vmdk"]).exits(14).says("v.vmdk");
     // An explicit raw format gives no warning.
     let json = bed.json(&["digest", "v-flat.vmdk", "--format", "raw"]);
@@ -371,7 +374,11 @@ fn disks_over_devices_are_read_where_those_are_plain_files_and_else_refused_by_n
     bed.write("image.vmdk", text("RW 8 FLAT \"image.img\" 0").as_bytes());
     assert_eq!(bed.json(&["digest", "image.vmdk"])["content"], content);
     bed.write("device.vmdk", text("RW 8 FLAT \"/dev/sda\" 0").as_bytes());
-    bed.melv(&["import", "device.vmdk"]).exits(14).says("fullDevice").says("/dev/sda").says("itself");
+    bed.melv(&["import", "device.vmdk"])
+        .exits(14)
+        .says("fullDevice")
+        .says("/dev/sda")
+        .says("give it directly");
     bed.melv(&["inspect", "./device.vmdk"]).exits(0);
     // A sparse header without capacity that contains the descriptor of a flat disk.
     let mut header = vec![0; 21 * 512];
@@ -392,5 +399,8 @@ fn exit_13_names_the_file_that_almost_is_the_missing_extent() {
     let bed = bed();
     bed.write("Gro\u{308}\u{df}e-flat.vmdk", &noise(5, 4096));
     bed.write("g.vmdk", descriptor("RW 8 FLAT \"Gr\u{f6}\u{df}e-flat.vmdk\" 0").as_bytes());
-    bed.melv(&["import", "g.vmdk"]).exits(13).says("almost this name").says("Gro\\u{308}\u{df}e-flat.vmdk");
+    bed.melv(&["import", "g.vmdk"])
+        .exits(13)
+        .says("differs only in case")
+        .says("Gro\\u{308}\u{df}e-flat.vmdk");
 }

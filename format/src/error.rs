@@ -53,7 +53,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A short image id matches several images.
-    #[error("{prefix} is short for {count} images")]
+    #[error("{prefix} is ambiguous: the ids of {count} images begin with it")]
     Ambiguous {
         /// The digits given.
         prefix: String,
@@ -63,7 +63,7 @@ pub enum StoreError {
         candidates: Vec<Candidate>,
     },
     /// The name is already taken.
-    #[error("{what} {name} exists already")]
+    #[error("{what} {name} already exists")]
     Exists {
         /// The kind of thing.
         what: &'static str,
@@ -77,14 +77,14 @@ pub enum StoreError {
         object: String,
     },
     /// The caller tried to change a bundle.
-    #[error("{object} is a bundle, which is read in place and never changed")]
+    #[error("{object} is a bundle, which cannot be changed")]
     ReadOnly {
         /// The bundle.
         object: String,
     },
     /// The store belongs to another user, who may have written anything into it.
     #[error(
-        "{store} belongs to another user (uid {owner}): it is read with every id checked, and not written"
+        "{store} belongs to another user (uid {owner}): melv checks every id that it reads there, and writes nothing"
     )]
     ForeignOwner {
         /// The store.
@@ -94,7 +94,7 @@ pub enum StoreError {
     },
     /// A bundle was saved without one of its base images, and the store does not have that image.
     #[error(
-        "{bundle} was saved without image @{base}, which is not in the store; it can be read only beside it"
+        "{bundle} was saved without image @{base}, which is not in the store; it can be read only with that image"
     )]
     BaseMissing {
         /// The bundle.
@@ -147,7 +147,7 @@ pub enum StoreError {
     },
     /// A change was committed, but the storage failed to make it durable. The change may or may not survive
     /// the next power loss, but never in part. The next writer of the store settles it.
-    #[error("{what} {name} was changed, and it is not known whether that lasts")]
+    #[error("{what} {name} was changed, but the change may not survive a power failure")]
     OutcomeUnknown {
         /// The kind of thing that was changed.
         what: &'static str,
@@ -182,7 +182,7 @@ pub struct Candidate {
 fn of_size(object: &str, expected: u64, found: Option<u64>) -> String {
     match found {
         Some(found) => format!("{object} has {found} bytes, expected {expected}"),
-        None => format!("{object} has more bytes than the expected {expected}"),
+        None => format!("{object} has more than the expected {expected} bytes"),
     }
 }
 

@@ -40,7 +40,7 @@ macro_rules! faults {
 
 faults! {
     /// An object that a name or an id refers to does not exist.
-    Missing = "missing", "it is needed and not there";
+    Missing = "missing", "another object needs it, but it does not exist";
     /// Fewer bytes than the structure needs.
     Truncated { needed: u64, found: u64 } = "truncated", "ends too early: {needed} bytes needed, {found} found";
     /// Bytes after the structure's end.
@@ -110,7 +110,7 @@ faults! {
     /// A leaf's lists are not numbered in the order of their first use.
     ListFirstUse { found: u64, max: u64 } = "list-first-use", "list {found} is used before list {max}";
     /// A leaf names a list that no extent uses, or an extent uses a list that its leaf does not name.
-    ListUnused { lists: u64, used: u64 } = "list-unused", "{lists} lists are named, the extents use {used}";
+    ListUnused { lists: u64, used: u64 } = "list-unused", "the leaf names {lists} lists, but its extents use {used}";
     /// A leaf names one list twice.
     ListTwice = "list-twice", "a leaf names one chunk list twice";
     /// A page without a single entry, which must not exist.
@@ -119,11 +119,11 @@ faults! {
     ListUnknown { list: String } = "list-unknown", "the map uses chunk list {list}, which the manifest does not name";
 
     /// Chunk size out of range.
-    ChunkBlocks { found: u32 } = "chunk-blocks", "{found} blocks to a chunk, expected a power of two in 1..=1024";
+    ChunkBlocks { found: u32 } = "chunk-blocks", "{found} blocks per chunk, expected a power of two in 1..=1024";
     /// A chunk list without blocks.
     EmptyList = "empty-list", "a chunk list holds no block";
     /// A list's root disagrees with the object that refers to it.
-    ListShape { expected: u64, found: u64 } = "list-shape", "the list holds {found} blocks or blocks to a chunk, expected {expected}";
+    ListShape { expected: u64, found: u64 } = "list-shape", "the list holds {found} blocks or blocks per chunk, expected {expected}";
 
     /// A locator belongs to another list.
     LocatorList { expected: String, found: String } = "locator-list", "the locator is for list {found}, expected {expected}";
@@ -139,7 +139,7 @@ faults! {
     FramePlace { end: u64, max: u64 } = "frame-place", "a frame ends at byte {end}, beyond {max}";
 
     /// A pack's counts disagree with its length.
-    PackLength { expected: u64, found: u64 } = "pack-length", "the pack should be {expected} bytes long and is {found}";
+    PackLength { expected: u64, found: u64 } = "pack-length", "the pack has {found} bytes, expected {expected}";
     /// A pack's last bytes are not its end mark.
     PackEnd = "pack-end", "the pack does not end in its end mark";
     /// A frame's stored bytes do not match their guard.
@@ -150,7 +150,7 @@ faults! {
     Transform { found: u8 } = "transform", "transform {found} (encryption is reserved)";
     /// A partial frame's mask is empty, full or reaches beyond the chunk, repeats blocks of another frame, or
     /// contradicts the locator.
-    FrameMask = "frame-mask", "a partial frame's mask is empty, full, reaches beyond the chunk, repeats blocks, or is not what the locator says";
+    FrameMask = "frame-mask", "a partial frame's mask is empty or full, reaches beyond the chunk, repeats blocks, or disagrees with the locator";
     /// No frame here holds a wanted block.
     BlockAbsent { block: u32 } = "block-absent", "no frame here holds block {block} of the chunk";
     /// Stored bytes of the raw codec have the wrong length.
@@ -158,7 +158,7 @@ faults! {
     /// The zstd frame breaks the profile: one frame, sized, no dictionary, small window, nothing after it.
     ZstdProfile { reason: &'static str } = "zstd-profile", "the zstd frame is outside the profile: {reason}";
     /// The zstd decoder refused the frame.
-    ZstdDecode { reason: String } = "zstd-decode", "the zstd frame does not decode: {reason}";
+    ZstdDecode { reason: String } = "zstd-decode", "cannot decode the zstd frame: {reason}";
     /// The decoder made fewer bytes than the chunk has.
     DecodedLength { expected: u64, found: u64 } = "decoded-length", "decoded to {found} bytes, expected {expected}";
     /// Decoded blocks have another chunk id.
@@ -170,7 +170,7 @@ faults! {
         ContentId { expected: String, found: String } = "content-id", "content id is {found}, expected {expected}";
 
     /// A bundle's head, pieces and table overlap, leave gaps or reach beyond its end.
-    BundleLayout { offset: u64, expected: u64 } = "bundle-layout", "something begins or ends at byte {offset} of the bundle, expected {expected}";
+    BundleLayout { offset: u64, expected: u64 } = "bundle-layout", "a part begins or ends at byte {offset} of the bundle, expected {expected}";
     /// A kind of object that this reader does not know.
     ObjectKind { found: u32 } = "object-kind", "object kind {found}, this reader knows 0 to 4";
     /// An object's pieces overlap, leave a gap or reach beyond the object.

@@ -35,6 +35,7 @@
 //! | [`image`] | the data a guest reads at a position |
 //! | `index` | finding a block the store already holds (a cache: never needed for reading) |
 //! | [`store`] | the location of a chunk, page or name; the committed state |
+//! | `write` | data objects written, to a store or a bundle |
 //! | [`storage`] | objects by name, bytes by position |
 //! | [`ondisk`], `codec`, [`digest`], [`content`], [`limits`], [`fault`] | pure: bytes to values |
 //!
@@ -64,6 +65,7 @@ pub mod space;
 pub mod storage;
 pub mod store;
 pub mod verify;
+mod write;
 
 pub use bundle::{BundleSink, LoadOptions, LoadReport, LoadedImage, SaveOptions, SaveReport};
 pub use cache::{Cache, MemoryPages};
@@ -80,6 +82,9 @@ pub use melv_block::{
     SectorBits, Source, SpanStream,
 };
 pub use space::Space;
-pub use storage::{FileStorage, MemoryStorage, Storage};
-pub use store::{BundleOptions, ImageRef, NamedImage, RefName, Store, StoreErrors, StoreOptions, VerifyMode};
+pub use storage::{FileStorage, LocalFolder, MemoryStorage, ObjectSource, ObjectStore, Scratch};
+pub use store::{
+    Bundle, BundleOptions, ImageRef, Images, NamedImage, RefName, Store, StoreErrors, StoreOptions,
+    VerifyMode,
+};
 pub use verify::{Damage, DamagedObject, VerifyOptions, VerifyReport};

@@ -49,7 +49,7 @@ fn mount_as_root(dir: &Path, device: &File, allow_other: bool) -> Result<(), Err
 }
 
 fn mount_by_helper(dir: &Path, allow_other: bool) -> Result<OwnedFd> {
-    let (ours, theirs) = UnixStream::pair().map_err(|source| Error::io("make", "a socket", source))?;
+    let (ours, theirs) = UnixStream::pair().map_err(|source| Error::io("create", "a socket", source))?;
     let mut options = format!("ro,nosuid,nodev,default_permissions,subtype=melv,fsname={}", source());
     if allow_other {
         options.push_str(",allow_other");
@@ -62,7 +62,7 @@ fn mount_by_helper(dir: &Path, allow_other: bool) -> Result<OwnedFd> {
     let running = helper.spawn().map_err(|error| no_helper(dir, error))?;
     // Close our copy of the helper's end.
     drop(helper);
-    let device = receive(&ours).map_err(|errno| Error::io("take the device of", dir, errno))?;
+    let device = receive(&ours).map_err(|errno| Error::io("receive the FUSE device for", dir, errno))?;
     let ended = running.wait_with_output().map_err(|error| no_helper(dir, error))?;
     match device {
         Some(device) if ended.status.success() => Ok(device),
@@ -115,7 +115,7 @@ fn unmount_by_helper(dir: &Path, is_lazy: bool) -> Result<()> {
 
 fn no_helper(dir: &Path, error: std::io::Error) -> Error {
     if error.kind() == ErrorKind::NotFound {
-        let said = "it is not installed, and only root mounts without it (package fuse3)";
+        let said = "it is not installed (package fuse3), and only root can mount without it";
         return Error::Helper { dir: dir.into(), said: said.into() };
     }
     Error::io("run", OsStr::new(HELPER), error)

@@ -23,13 +23,13 @@ pub enum Error {
         dir: PathBuf,
     },
     /// The folder has content, which the mount would hide.
-    #[error("{} is not empty, and what is in it could not be seen while images are mounted there", dir.display())]
+    #[error("{} is not empty, and a mount would hide its files", dir.display())]
     NotEmpty {
         /// The folder.
         dir: PathBuf,
     },
     /// The folder has images mounted already.
-    #[error("melv has mounted images at {} already", dir.display())]
+    #[error("melv has already mounted images at {}", dir.display())]
     Mounted {
         /// The folder.
         dir: PathBuf,
@@ -47,7 +47,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// A file of the mount is open, or one of its folders is a working folder.
-    #[error("{} is in use: a program has one of its files open, is in it, or mounts one of its files", dir.display())]
+    #[error("{} is in use: a program has one of its files open, works in it, or has mounted one of its files", dir.display())]
     Busy {
         /// The folder.
         dir: PathBuf,
@@ -61,7 +61,7 @@ pub enum Error {
         pid: u32,
     },
     /// The kernel's FUSE device cannot be opened.
-    #[error("cannot open /dev/fuse, the kernel's device for file systems of programs")]
+    #[error("cannot open /dev/fuse, the kernel's device for FUSE")]
     NoDevice {
         /// The error of the system.
         #[source]

@@ -12,8 +12,7 @@ use fuser::{
     ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 use melv_block::{BlockDevice, RunKind};
-use melv_format::limits::BLOCK_LEN;
-use melv_serve::{Catalog, Disk};
+use melv_serve::{Budget, Export, Exports};
 
 use crate::attributes::{self, Owner};
 use crate::buffer::Buffer;
@@ -48,14 +47,14 @@ thread_local! {
 /// The content of a folder at the time of its opening: number, type and name of each entry.
 type OpenFolder = Arc<[(u64, FileType, String)]>;
 
-/// The images of a catalog as a file system.
+/// Exports as a file system.
 #[derive(Debug)]
 pub(crate) struct Images {
-    catalog: Arc<Catalog>,
+    exports: Arc<dyn Exports>,
     listing: Listing,
     owner: Owner,
     inodes: Inodes,
-    files: Handles<Arc<Disk>>,
+    files: Handles<Arc<dyn BlockDevice>>,
     folders: Handles<OpenFolder>,
     waiting: Arc<Waiting>,
 }
@@ -66,15 +65,15 @@ fn errno(error: &melv_block::Error) -> Errno {
 }
 
 impl Images {
-    pub fn new(catalog: Arc<Catalog>) -> Self {
+    pub fn new(exports: Arc<dyn Exports>, budget: Budget) -> Self {
         Self {
-            listing: Listing::new(catalog.clone()),
-            catalog,
+            listing: Listing::new(exports.clone()),
+            exports,
             owner: Owner::of_process(),
             inodes: Inodes::default(),
             files: Handles::default(),
             folders: Handles::default(),
-            waiting: Arc::default(),
+            waiting: Arc::new(Waiting::new(budget)),
         }
     }
 
@@ -104,15 +103,15 @@ impl Images {
         let tag = file.strip_suffix(SUFFIX).ok_or(Errno::ENOENT)?;
         let full_name = format!("{name}:{tag}");
         // Open no data objects yet: most files get a `stat` but are never read.
-        let (entry, image) = self.catalog.image(&full_name).map_err(|error| logged(&full_name, &error))?;
-        let manifest = image.manifest();
+        let info = self.exports.info(&full_name).map_err(|error| logged(&full_name, &error))?;
+        let info = info.ok_or(Errno::ENOENT)?;
         Ok(Node::File(Arc::new(DiskFile {
             name: full_name,
-            image: entry.image,
-            content: manifest.content,
-            size: image.size(),
-            data_bytes: manifest.data_blocks * BLOCK_LEN as u64,
-            created_seconds: entry.created_seconds.unwrap_or(0),
+            id: info.entry.id,
+            content: info.content,
+            size: info.size_bytes,
+            data_bytes: info.data_bytes,
+            created_seconds: info.entry.created_seconds.unwrap_or(0),
         })))
     }
 
@@ -128,17 +127,16 @@ impl Images {
     }
 
     /// Opens the disk of a file.
-    fn disk(&self, file: &DiskFile) -> Result<Arc<Disk>, Errno> {
+    fn disk(&self, file: &DiskFile) -> Result<Arc<dyn BlockDevice>, Errno> {
         // A process that has a file open may reopen it through `/proc`, even after its name is gone.
-        if let Some(disk) = self.catalog.opened(&file.image) {
+        if let Some(Export { disk, .. }) = self.exports.opened(&file.id) {
             return Ok(disk);
         }
-        match self.catalog.open(&file.name) {
-            Ok(disk) if disk.image_id() == file.image => Ok(disk),
+        match self.exports.open(&file.name) {
+            Ok(Some(Export { id, disk, .. })) if id == file.id => Ok(disk),
             // Since the lookup, the name was moved to another image or removed. ESTALE makes the kernel look
             // it up again.
             Ok(_) => Err(Errno::ESTALE),
-            Err(error) if error.is_not_found() => Err(Errno::ESTALE),
             Err(error) => Err(logged(&file.name, &error)),
         }
     }
@@ -155,7 +153,7 @@ impl Images {
         } else {
             let Node::Folder(folder) = self.node(number)? else { return Err(Errno::ENOTDIR) };
             for entry in self.listing.folder(&folder).map_err(|error| unlisted(&error))? {
-                let number = wanted_number(&entry.full_name(), Some(&entry.image));
+                let number = wanted_number(&entry.full_name(), Some(&entry.id));
                 entries.push((number, FileType::RegularFile, format!("{}{SUFFIX}", entry.tag)));
             }
         }
@@ -167,8 +165,8 @@ impl Images {
             return Err(Errno::ENODATA);
         }
         match (self.node(number)?, name.to_str()) {
-            (Node::File(file), Some(attributes::IMAGE)) => Ok(file.image.to_string()),
-            (Node::File(file), Some(attributes::CONTENT)) => Ok(file.content.to_string()),
+            (Node::File(file), Some(attributes::IMAGE)) => Ok(file.id.to_string()),
+            (Node::File(file), Some(attributes::CONTENT)) => file.content.clone().ok_or(Errno::ENODATA),
             _ => Err(Errno::ENODATA),
         }
     }
@@ -183,7 +181,7 @@ impl Images {
 fn logged(name: &str, error: &melv_block::Error) -> Errno {
     if !error.is_not_found() {
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        tracing::error!(image = %name, %error, cause, "cannot be opened");
+        tracing::error!(image = %name, %error, cause, "cannot open");
     }
     errno(error)
 }
@@ -196,7 +194,7 @@ fn unlisted(error: &melv_block::Error) -> Errno {
 
 /// Returns the next position from `offset` on that is in a hole, or in data; the end of a disk counts as a
 /// hole.
-fn seek(disk: &Disk, offset: i64, whence: i32) -> Result<i64, Errno> {
+fn seek(disk: &dyn BlockDevice, offset: i64, whence: i32) -> Result<i64, Errno> {
     let size = disk.size();
     let wanted = match whence {
         SEEK_DATA => RunKind::Data,
@@ -298,9 +296,9 @@ impl Filesystem for Images {
         let len = disk.size().saturating_sub(offset).min(u64::from(size)) as usize;
         BUFFER.with_borrow_mut(|buffer| {
             let Ok(room) = buffer.room(len) else { return reply.error(Errno::ENOMEM) };
-            match disk.read_held(offset, room) {
+            match disk.try_read_cached(offset, room) {
                 Ok(false) => {}
-                held => return answer(held.map(drop), room, reply),
+                cached => return answer(cached.map(drop), room, reply),
             }
             self.waiting.read(Missed { disk, offset, len, reply }, room);
         });
@@ -316,7 +314,7 @@ impl Filesystem for Images {
         reply: ReplyLseek,
     ) {
         let Some(disk) = self.files.get(handle.0) else { return reply.error(Errno::EBADF) };
-        match seek(&disk, offset, whence) {
+        match seek(disk.as_ref(), offset, whence) {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),
         }

@@ -22,7 +22,7 @@ pub fn check(dir: &Path) -> Result<PathBuf> {
         let dir = dir.to_owned();
         return Err(if entry.is_served() { Error::Mounted { dir } } else { Error::Dead { dir } });
     }
-    let kind = std::fs::metadata(&real).map_err(|source| Error::io("look at", dir, source))?;
+    let kind = std::fs::metadata(&real).map_err(|source| Error::io("read the metadata of", dir, source))?;
     if !kind.is_dir() {
         return Err(Error::NotFolder { dir: dir.into() });
     }

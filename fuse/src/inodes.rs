@@ -4,20 +4,20 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use melv_format::Digest;
+use melv_serve::ExportId;
 
 /// The number of the root folder.
 pub(crate) const ROOT: u64 = 1;
 
-/// A file: an image under a name.
+/// A file: a disk under a name.
 #[derive(Debug)]
 pub(crate) struct DiskFile {
     /// The name, as `NAME:TAG`.
     pub name: String,
-    /// The image id.
-    pub image: Digest,
-    /// The content id.
-    pub content: Digest,
+    /// The identity of the disk: the image id.
+    pub id: ExportId,
+    /// The content id, if there is one.
+    pub content: Option<String>,
     /// The size of the disk, in bytes.
     pub size: u64,
     /// The size of its data without zero blocks, in bytes.
@@ -39,7 +39,7 @@ impl Node {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Folder(one), Self::Folder(other)) => one == other,
-            (Self::File(one), Self::File(other)) => one.image == other.image && one.name == other.name,
+            (Self::File(one), Self::File(other)) => one.id == other.id && one.name == other.name,
             _ => false,
         }
     }
@@ -49,15 +49,15 @@ impl Node {
     pub fn wanted_number(&self) -> u64 {
         match self {
             Self::Folder(name) => wanted_number(name, None),
-            Self::File(file) => wanted_number(&file.name, Some(&file.image)),
+            Self::File(file) => wanted_number(&file.name, Some(&file.id)),
         }
     }
 }
 
 /// Returns the number of a folder, or of an image under its name, unless a collision makes it another one.
-pub(crate) fn wanted_number(name: &str, image: Option<&Digest>) -> u64 {
+pub(crate) fn wanted_number(name: &str, id: Option<&ExportId>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (name, image).hash(&mut hasher);
+    (name, id).hash(&mut hasher);
     // Clear the top bit for programs with signed numbers, and skip 0, which is invalid, and the root's 1.
     (hasher.finish() >> 1).max(ROOT + 1)
 }

@@ -23,7 +23,7 @@
 //! | existence of a folder `NAME` | half a second |
 //! | absence of a name | none |
 //!
-//! An open file holds its [`Disk`](melv_serve::Disk) and the objects it reads from, regardless of the
+//! An open file holds its [`Export`](melv_serve::Export) and the objects it reads from, regardless of the
 //! name. If the name moves to another image while a file is opened, the open fails as stale. The kernel then
 //! looks the name up again, and the program does not notice.
 //!
@@ -40,8 +40,8 @@
 //! else below that. Each thread has one buffer, which the disk fills and the answer is sent from, and which
 //! is never cleared. Each thread has its own queue to the kernel (`clone_fd`), and up to [`BACKGROUND`]
 //! requests of read-ahead and of asynchronous readers run concurrently. There is one thread for each core, at
-//! least two. Reads that wait for a drive or a network move to extra threads, so that up to 24 more can wait
-//! at once.
+//! least two. Reads that wait for a drive or a network move to extra threads, as far as the
+//! [`Budget`](melv_serve::Budget) allows.
 //!
 //! | module | content |
 //! |---|---|

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use melv_serve::{Catalog, Entry};
+use melv_serve::{ExportEntry, Exports};
 
 /// The validity of a listing of all names, so that several programs that list the root share one. Counted
 /// from the end of the listing: one that takes longer than this would otherwise be outdated when it is
@@ -13,13 +13,13 @@ const FRESH: Duration = Duration::from_millis(250);
 /// The maximum number of remembered tags; when exceeded, all are dropped and looked up again.
 const FOUND_MAX: usize = 4096;
 
-/// The listing of a catalog.
+/// The listing of the exports.
 ///
 /// Reads all names only for requests that need all. To check for a folder, looks up a tag it is known to have
 /// had: one access to the store, however many names there are.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    catalog: Arc<Catalog>,
+    exports: Arc<dyn Exports>,
     all: Mutex<Option<All>>,
     /// A tag for each folder found since the last listing of all names.
     found: Mutex<HashMap<String, String>>,
@@ -29,30 +29,30 @@ pub(crate) struct Listing {
 #[derive(Debug)]
 struct All {
     read: Instant,
-    entries: Arc<[Entry]>,
+    entries: Arc<[ExportEntry]>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listing {
-    pub fn new(catalog: Arc<Catalog>) -> Self {
-        Self { catalog, all: Mutex::default(), found: Mutex::default() }
+    pub fn new(exports: Arc<dyn Exports>) -> Self {
+        Self { exports, all: Mutex::default(), found: Mutex::default() }
     }
 
     /// Returns all entries, at most [`FRESH`] old.
-    pub fn entries(&self) -> melv_block::Result<Arc<[Entry]>> {
+    pub fn entries(&self) -> melv_block::Result<Arc<[ExportEntry]>> {
         // Concurrent callers wait here for one listing instead of repeating it.
-        let mut all = locked(&self.all);
+        let mut all = lock(&self.all);
         if let Some(All { read, entries }) = all.as_ref()
             && read.elapsed() < FRESH
         {
             return Ok(entries.clone());
         }
-        let entries: Arc<[Entry]> = self.catalog.list()?.into();
+        let entries: Arc<[ExportEntry]> = self.exports.list()?.into();
         *all = Some(All { read: Instant::now(), entries: entries.clone() });
-        locked(&self.found).clear();
+        lock(&self.found).clear();
         Ok(entries)
     }
 
@@ -65,15 +65,15 @@ impl Listing {
     }
 
     /// Returns the current entries of the folder `name`.
-    pub fn folder(&self, name: &str) -> melv_block::Result<Vec<Entry>> {
-        self.catalog.list_of(name)
+    pub fn folder(&self, name: &str) -> melv_block::Result<Vec<ExportEntry>> {
+        self.exports.list_of(name)
     }
 
     /// Whether the folder `name` exists now.
     pub fn has_folder(&self, name: &str) -> melv_block::Result<bool> {
         let known = self.known_tag(name);
-        let tag = self.catalog.tag_of(name, known.as_deref())?;
-        let mut found = locked(&self.found);
+        let tag = self.exports.tag_of(name, known.as_deref())?;
+        let mut found = lock(&self.found);
         match &tag {
             Some(tag) if known.as_ref() != Some(tag) => {
                 if found.len() >= FOUND_MAX {
@@ -89,10 +89,10 @@ impl Listing {
 
     /// Returns a tag that the folder `name` had at the last lookup.
     fn known_tag(&self, name: &str) -> Option<String> {
-        if let Some(tag) = locked(&self.found).get(name) {
+        if let Some(tag) = lock(&self.found).get(name) {
             return Some(tag.clone());
         }
-        let entries = locked(&self.all).as_ref().map(|all| all.entries.clone())?;
+        let entries = lock(&self.all).as_ref().map(|all| all.entries.clone())?;
         let at = entries.partition_point(|entry| entry.name.as_str() < name);
         entries.get(at).filter(|entry| entry.name == name).map(|entry| entry.tag.clone())
     }

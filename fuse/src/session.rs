@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fuser::{Config, Session, SessionACL};
-use melv_serve::Catalog;
+use melv_serve::{Budget, Exports};
 
 use crate::error::{Error, Result};
 use crate::filesystem::Images;
@@ -18,6 +18,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// The number of threads that answer the kernel; `None` means one for each core, at least two.
     pub threads: Option<usize>,
+    /// The limits on threads beyond these, for this mount and all others with the same budget.
+    pub budget: Budget,
 }
 
 /// Mounted images. Requests of the kernel wait until [`Mounted::run`]; dropping this unmounts.
@@ -35,11 +37,11 @@ pub struct Unmounter {
 }
 
 impl Mounted {
-    /// Mounts the images of `catalog` at `dir`, an empty folder.
+    /// Mounts the disks of `exports` at `dir`, an empty folder.
     ///
     /// # Errors
     /// Those of [`check`](crate::check), and errors of the kernel and of `fusermount3`.
-    pub fn new(catalog: Arc<Catalog>, dir: &Path, options: &MountOptions) -> Result<Self> {
+    pub fn new(exports: Arc<dyn Exports>, dir: &Path, options: &MountOptions) -> Result<Self> {
         let (dir, lock) = folder::check_and_lock(dir)?;
         let device = device::mount(&dir, options.allow_other)?;
         drop(lock);
@@ -49,8 +51,9 @@ impl Mounted {
         config.n_threads = Some(options.threads.unwrap_or_else(default_threads).max(1));
         config.clone_fd = true;
         config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-        let session = Session::from_fd(Images::new(catalog), device, config.acl, config);
-        mounted.session = Some(session.map_err(|source| Error::io("begin serving", dir, source))?);
+        let session =
+            Session::from_fd(Images::new(exports, options.budget.clone()), device, config.acl, config);
+        mounted.session = Some(session.map_err(|source| Error::io("start serving", dir, source))?);
         Ok(mounted)
     }
 

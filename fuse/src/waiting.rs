@@ -2,7 +2,7 @@
 //! kernel.
 //!
 //! Memory: each of these threads keeps a buffer for its longest request, at most 1 MiB as the kernel limits
-//! it, and a decoder. [`ExtraThread`] limits the number of threads.
+//! it, and a decoder. The [`Budget`] limits the number of threads.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fuser::{Errno, ReplyData};
 use melv_block::BlockDevice;
-use melv_serve::{Disk, ExtraThread, Medium};
+use melv_serve::{Budget, LatencyProbe, ThreadPermit};
 
 /// The time after which an idle thread ends.
 const IDLE: Duration = Duration::from_millis(500);
@@ -18,16 +18,17 @@ const IDLE: Duration = Duration::from_millis(500);
 /// A read of data that is not in memory.
 #[derive(Debug)]
 pub(crate) struct Missed {
-    pub disk: Arc<Disk>,
+    pub disk: Arc<dyn BlockDevice>,
     pub offset: u64,
     pub len: usize,
     pub reply: ReplyData,
 }
 
-/// The medium of the disks, and the threads that wait for it.
-#[derive(Debug, Default)]
+/// The probe of the disks' medium, and the threads that wait for it.
+#[derive(Debug)]
 pub(crate) struct Waiting {
-    medium: Medium,
+    probe: LatencyProbe,
+    budget: Budget,
     state: Mutex<State>,
     /// Wakes idle threads.
     wake: Condvar,
@@ -50,9 +51,14 @@ pub(crate) fn answer(read: melv_block::Result<()>, room: &[u8], reply: ReplyData
 }
 
 impl Waiting {
+    /// Starts without threads; each needs a permit of `budget`.
+    pub fn new(budget: Budget) -> Self {
+        Self { probe: LatencyProbe::default(), budget, state: Mutex::default(), wake: Condvar::new() }
+    }
+
     /// Answers a read here or in an extra thread; `room` has the length of the read.
     pub fn read(self: &Arc<Self>, missed: Missed, room: &mut [u8]) {
-        let left = if self.medium.makes_wait() { self.hand_over(missed) } else { Some(missed) };
+        let left = if self.probe.is_slow() { self.hand_over(missed) } else { Some(missed) };
         if let Some(missed) = left {
             self.answer(missed, room);
         }
@@ -60,7 +66,7 @@ impl Waiting {
 
     fn answer(&self, missed: Missed, room: &mut [u8]) {
         let Missed { disk, offset, reply, .. } = missed;
-        answer(self.medium.watch(|| disk.read_at(offset, room)), room, reply);
+        answer(self.probe.watch(|| disk.read_at(offset, room)), room, reply);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -76,11 +82,11 @@ impl Waiting {
             self.wake.notify_one();
             return None;
         }
-        let Some(extra) = ExtraThread::begin() else { return Some(missed) };
+        let Some(permit) = self.budget.extra_thread() else { return Some(missed) };
         state.reads.push_back(missed);
         let mine = self.clone();
         let thread = std::thread::Builder::new().name("fuse-wait".into());
-        match thread.spawn(move || mine.serve(&extra)) {
+        match thread.spawn(move || mine.serve(&permit)) {
             Ok(_) => None,
             // Since the lock is held, the last read is still this one.
             Err(_) => state.reads.pop_back(),
@@ -88,7 +94,7 @@ impl Waiting {
     }
 
     /// Runs an extra thread: answers reads until none has come for [`IDLE`].
-    fn serve(&self, _: &ExtraThread) {
+    fn serve(&self, _: &ThreadPermit) {
         let mut room = Vec::new();
         while let Some(missed) = self.next() {
             room.resize(missed.len.max(room.len()), 0);

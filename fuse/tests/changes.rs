@@ -37,10 +37,10 @@ fn new_images_appear_and_removed_ones_go() {
     soon("a new tag is listed", || live.names("web") == ["1.raw", "2.raw"]);
     soon("a new name is listed", || live.names("") == ["db", "web"]);
     assert_eq!(std::fs::read(live.dir.join("db/latest.raw")).expect("a file"), noise(3, BLOCK));
-    bed.store().remove(&"web:2".parse().expect("a name")).expect("removed");
+    bed.store().untag(&"web:2".parse().expect("a name")).expect("removed");
     // The name of a file is looked up each time.
     assert!(!live.dir.join("web/2.raw").exists());
-    bed.store().remove(&"db".parse().expect("a name")).expect("removed");
+    bed.store().untag(&"db".parse().expect("a name")).expect("removed");
     soon("a removed name is not listed", || live.names("") == ["web"]);
     soon("nor is its folder there", || !live.dir.join("db").exists());
     live.end();
@@ -126,7 +126,7 @@ fn an_open_file_outlives_its_name_and_even_the_store() {
     let Some(live) = bed.mount() else { return };
     let web = live.direct("web/latest.raw");
     read_direct(&web, 0, BLOCK).expect("a read");
-    bed.store().remove(&"web".parse().expect("a name")).expect("removed");
+    bed.store().untag(&"web".parse().expect("a name")).expect("removed");
     assert!(read_direct(&web, 0, disk.len()).expect("a read") == disk);
     // Simulate the removal of all objects.
     remove_all(&bed.path("store"));

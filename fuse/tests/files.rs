@@ -72,7 +72,7 @@ fn attributes_are_those_of_the_image() {
     assert_eq!(found.blocks() * 512, 66 * BLOCK as u64, "data is 40 + 25 blocks and a short one");
     assert_eq!(found.permissions().mode() & 0o7777, 0o444);
     assert_eq!(found.uid(), rustix::process::geteuid().as_raw());
-    let image = bed.store().references().expect("names").remove(0).1.expect("an image");
+    let image = bed.store().names().expect("names").remove(0).1.expect("an image");
     assert_eq!(found.mtime() as u64, image.created_seconds);
     for folder in ["", "web"] {
         let found = std::fs::metadata(live.dir.join(folder)).expect("a folder");
@@ -240,7 +240,7 @@ fn chosen_images_are_served_alone_and_by_id_where_they_have_no_name() {
     bed.import("db", &noise(2, BLOCK));
     let store = bed.store();
     let web = store.image(&"web".parse().expect("a name")).expect("an image");
-    let mut catalog = Catalog::of_chosen();
+    let mut catalog = Catalog::empty();
     catalog.add(Some(&"other:7".parse().expect("a name")), &store, &web);
     catalog.add(None, &store, &web);
     let Some(live) = bed.mount_catalog(catalog) else { return };

@@ -5,9 +5,9 @@ mod common;
 use std::process::Command;
 
 use common::{BLOCK, Bed, Live, bed, noise};
-use melv::storage::{FaultyStorage, Operation};
 use melv::{FileStorage, Store, StoreOptions};
 use melv_serve::Catalog;
+use melv_testing::{FaultyStorage, Operation};
 
 /// Mounts a store with this number of names, and counts the operations on it.
 fn mounted(names: usize) -> Option<(Bed, Live, FaultyStorage<FileStorage>)> {
@@ -92,7 +92,7 @@ fn a_folder_that_was_known_by_a_tag_stays_as_long_as_it_has_another() {
     assert_eq!(live.names(""), ["web"]);
     for gone in ["web:1", "web:2"] {
         assert!(live.dir.join("web").is_dir());
-        bed.store().remove(&gone.parse().expect("a name")).expect("removed");
+        bed.store().untag(&gone.parse().expect("a name")).expect("removed");
         // Wait longer than the kernel caches the existence of a folder.
         std::thread::sleep(std::time::Duration::from_millis(700));
     }

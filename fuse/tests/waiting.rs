@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{BLOCK, bed, noise, read_direct};
-use melv::storage::{Append, FileStorage, Held, Listed, LockMode, ReadAt, Storage};
+use melv::storage::{
+    Append, FileStorage, Listed, LockGuard, LockMode, ObjectSource, ObjectStore, ReadAt, Scratch,
+};
 use melv::{Store, StoreOptions};
 use melv_serve::Catalog;
 
@@ -43,33 +45,37 @@ impl ReadAt for FarObject {
     }
 }
 
-impl Storage for FarStorage {
+impl ObjectSource for FarStorage {
     fn place(&self) -> String {
         self.0.place()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        self.0.create(name)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         Ok(Arc::new(FarObject(self.0.open(name)?, self.1.clone())))
     }
 
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
-        self.0.publish(moves)
-    }
-
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         self.0.list(prefix)
+    }
+}
+
+impl ObjectStore for FarStorage {
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        self.0.publish(moves)
     }
 
     fn remove(&self, names: &[String]) -> io::Result<()> {
         self.0.remove(names)
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.0.lock(name, mode, wait)
+    }
+}
+
+impl Scratch for FarStorage {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        self.0.create(name)
     }
 }
 

@@ -2,15 +2,13 @@
 //!
 //! usage: cargo run --example seeds -- FOLDER    writes FOLDER/NAME/… for each target
 
-#[path = "../../melv/tests/common/vmdk_made.rs"]
-mod vmdk_made;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use melv::digest::object_digest;
 use melv::{ImportOptions, MemoryStorage, Source, Store, StoreOptions};
-use vmdk_made::{Grains, Layout, Sparse, descriptor, embedded};
+use melv_testing::Rng;
+use melv_testing::vmdk::made::{Grains, Layout, Sparse, descriptor, embedded};
 
 /// The output folder. Each input is named by its digest, so that none is there twice.
 struct Seeds(PathBuf);
@@ -22,22 +20,6 @@ impl Seeds {
         fs::create_dir_all(&folder).expect("a folder");
         let name = &object_digest(bytes).to_string()[..16];
         fs::write(folder.join(name), bytes).expect("a file");
-    }
-}
-
-/// xorshift64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| (self.next() >> 32) as u8).collect()
     }
 }
 
@@ -104,7 +86,7 @@ fn table(seeds: &Seeds, bytes: &[u8]) {
 fn stores(seeds: &Seeds) {
     let storage = MemoryStorage::new();
     let store = Store::create(storage.clone(), StoreOptions::default()).expect("a store");
-    let mut rng = Rng(7);
+    let mut rng = Rng::new(7);
     for (number, chunk_blocks) in [1, 8, 32].into_iter().enumerate() {
         let blocks = (0..40).flat_map(|at| match at % 5 {
             0 => vec![0; 4096],
@@ -146,9 +128,9 @@ fn stores(seeds: &Seeds) {
 
 /// Writes scripts of choices: any bytes are a script.
 fn scripts(seeds: &Seeds) {
-    let mut rng = Rng(9);
+    let mut rng = Rng::new(9);
     for number in 0..=255u8 {
-        let len = 1 + (rng.next() % 60) as usize;
+        let len = 1 + rng.below(60) as usize;
         let script = rng.bytes(len);
         seeds.put("bundle", &[&[number], &script[..]].concat());
         seeds.put("bundle", &[number]);

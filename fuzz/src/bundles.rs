@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use melv::ondisk::bundle::Object;
 use melv::{
-    BlockDevice, Cache, Digest, Error, ErrorKind, LoadOptions, MemoryStorage, Store, StoreErrors,
-    StoreOptions, VerifyOptions,
+    BlockDevice, Bundle, Cache, Digest, Error, ErrorKind, Images, LoadOptions, MemoryStorage, Store,
+    StoreErrors, StoreOptions, VerifyOptions,
 };
 
-use crate::hostile::forge::{Site, sites};
-use crate::hostile::model::{Sound, open, read, sound};
 use crate::input::Input;
+use melv_testing::hostile::forge::{Site, sites};
+use melv_testing::hostile::model::{Sound, open, read, sound};
 
 /// The limit on a bundle's length: larger ones cost more than they find.
 const BUNDLE_LEN_MAX: usize = 64 << 10;
@@ -139,7 +139,7 @@ fn assert_typed(error: &Error) {
 }
 
 /// Whether all images can be read; those with a known id must read their original bytes.
-fn read_all(store: &Store, sound: &Sound) -> bool {
+fn read_all(store: &Images, sound: &Sound) -> bool {
     let images = match store.image_refs() {
         Ok(images) => images,
         Err(error) => {
@@ -165,7 +165,7 @@ fn assert_known(sound: &Sound, id: Digest, bytes: &[u8]) {
     assert!(is_right, "image {id} reads other bytes than it always did");
 }
 
-fn load(bundle: &Store, sound: &Sound, was_clean: bool) {
+fn load(bundle: &Bundle, sound: &Sound, was_clean: bool) {
     let storage = MemoryStorage::new();
     let options = StoreOptions { cache: Cache::new(1 << 20), ..StoreOptions::default() };
     let store = Store::create(storage, options).expect("a store in memory");

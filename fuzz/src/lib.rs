@@ -15,45 +15,14 @@
 //! | [`nbd`] | `nbd_handshake` `nbd_requests` | the server sends nothing that the protocol forbids |
 //!
 //! The runner bounds memory (`-malloc_limit_mb`, `-rss_limit_mb`) and time (`-timeout`). Checksums and
-//! digests are recomputed here ([`seal`]), never skipped in the product. A target is stateless.
+//! digests are recomputed (`melv_testing::seal`), never skipped in the product. A target is stateless.
 
 #![forbid(unsafe_code)]
-
-// The models come from the tests of the server and of bundles.
-#[path = "../../nbd/tests/common/mod.rs"]
-mod common;
-
-#[path = "."]
-mod talk {
-    //! A protocol client and the replies it must get.
-
-    #[path = "../../nbd/tests/talk/bench.rs"]
-    pub mod bench;
-    #[path = "../../nbd/tests/talk/model.rs"]
-    pub mod model;
-    #[path = "../../nbd/tests/talk/replies.rs"]
-    pub mod replies;
-    #[path = "../../nbd/tests/talk/script.rs"]
-    pub mod script;
-}
-
-#[path = "."]
-mod hostile {
-    //! Bundles taken apart, and forged.
-    #![allow(dead_code, reason = "the tests of bundles use all of it")]
-    #![allow(clippy::expect_used, reason = "a vector that is not sound is a failure")]
-
-    #[path = "../../melv/tests/hostile/forge.rs"]
-    pub mod forge;
-    #[path = "../../melv/tests/hostile/model.rs"]
-    pub mod model;
-}
 
 pub mod bundles;
 mod input;
 pub mod nbd;
 pub mod places;
-pub mod seal;
 pub mod stores;
 pub mod structures;
 pub mod vmdk;

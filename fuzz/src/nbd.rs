@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 use melv_nbd::TlsPolicy;
 use melv_nbd::wire::{OPTION_MAGIC, Put, option};
 
-use crate::common::Rng;
-use crate::talk::bench::{Bench, Talked};
-use crate::talk::script;
+use melv_testing::Rng;
+use melv_testing::nbd::talk::bench::{Bench, Talked};
+use melv_testing::nbd::talk::script;
 
 /// Runs a whole conversation.
 fn talk(said: &[u8], policy: TlsPolicy, seed: u64) {

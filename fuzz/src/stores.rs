@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use melv::storage::BytesObject;
 use melv::{
-    BlockDevice, BundleOptions, Cache, Error, ErrorKind, ImageRef, ImportOptions, ImportReport, LoadOptions,
-    MemoryStorage, RefName, SaveOptions, Source, Store, StoreError, StoreOptions, VerifyOptions,
+    BlockDevice, Bundle, BundleOptions, Cache, Error, ErrorKind, ImageRef, Images, ImportOptions,
+    ImportReport, LoadOptions, MemoryStorage, RefName, SaveOptions, Source, Store, StoreError, StoreOptions,
+    VerifyOptions,
 };
 
+use melv_testing::seal;
+
 use crate::input::Input;
-use crate::places::Memory;
-use crate::seal;
 
 const BLOCK: usize = 4096;
 /// Names that a script uses.
@@ -36,10 +38,7 @@ fn made(storage: &MemoryStorage) -> Store {
 fn block(number: u8) -> Vec<u8> {
     match number {
         0 => vec![0; BLOCK],
-        n if n % 3 == 0 => {
-            let mut rng = crate::common::Rng::new(u64::from(n));
-            (0..BLOCK / 8).flat_map(|_| rng.next().to_le_bytes()).collect()
-        }
+        n if n % 3 == 0 => melv_testing::noise(n.into()),
         n => format!("{n:03} and so on\n").into_bytes().into_iter().cycle().take(BLOCK).collect(),
     }
 }
@@ -162,8 +161,8 @@ impl Shadowed {
 
     fn remove(&mut self, input: &mut Input<'_>) {
         let name = name(input);
-        match (self.store.remove(&name), self.disks.remove(&name)) {
-            (Ok(()), Some(_)) => {}
+        match (self.store.untag(&name), self.disks.remove(&name)) {
+            (Ok(_), Some(_)) => {}
             (Err(error), None) if error.is_not_found() => {}
             (done, was) => panic!("{name}: {done:?}, was there: {}", was.is_some()),
         }
@@ -178,7 +177,8 @@ impl Shadowed {
         let mut bytes = Vec::new();
         self.store.save(&images, &mut bytes, &SaveOptions::default()).expect("a save");
         let bundle_options = BundleOptions { store: options(), base: None };
-        let bundle = Store::open_bundle_reader(Memory(bytes), "bundle", bundle_options).expect("a bundle");
+        let bundle =
+            Bundle::open_reader(BytesObject::from(bytes), "bundle", bundle_options).expect("a bundle");
         for (name, disk) in &self.disks {
             assert_reads(&bundle, name, disk);
         }
@@ -188,7 +188,7 @@ impl Shadowed {
             // Some blocks are there already.
             import(&store, &disk(input), &ImportOptions::named("before".parse().expect("a name")))
                 .expect("an import");
-            store.remove(&"before".parse().expect("a name")).expect("a removal");
+            store.untag(&"before".parse().expect("a name")).expect("a removal");
         }
         store.load(&bundle, &LoadOptions::default()).expect("a load");
         (self.storage, self.store) = (storage, store);
@@ -211,13 +211,13 @@ impl Shadowed {
             .extend((1..8).flat_map(|part| [&block(1)[..part * 512], &vec![0; BLOCK - part * 512]].concat()));
         let options = ImportOptions::named("pool".parse().expect("a name"));
         import(&self.store, &whole, &options).expect("an import");
-        self.store.remove(&options.name).expect("a removal");
+        self.store.untag(&options.name).expect("a removal");
         self.blocks.extend(whole.chunks(BLOCK).map(<[u8]>::to_vec));
     }
 
     fn check(&self) {
         let found: BTreeSet<RefName> =
-            self.store.references().expect("the names").into_iter().map(|(name, _)| name).collect();
+            self.store.names().expect("the names").into_iter().map(|(name, _)| name).collect();
         assert!(found.iter().eq(self.disks.keys()), "{found:?}");
         for (name, disk) in &self.disks {
             assert_reads(&self.store, name, disk);
@@ -227,7 +227,7 @@ impl Shadowed {
     }
 }
 
-fn assert_reads(store: &Store, name: &RefName, disk: &[u8]) {
+fn assert_reads(store: &Images, name: &RefName, disk: &[u8]) {
     let image = store.image(&ImageRef::Name(name.clone())).expect("an image that is there");
     let mut bytes = vec![0x5a; disk.len()];
     assert_eq!(image.size(), disk.len() as u64);
@@ -322,7 +322,7 @@ pub fn index(data: &[u8]) {
             None => gone.push(name.clone()),
         }
     }
-    melv::Storage::remove(&storage, &gone).expect("a removal");
+    melv::ObjectStore::remove(&storage, &gone).expect("a removal");
     let store = opened(&storage);
     let report = import(&store, &indexed.next, &next_options()).expect("an import beside a bad index");
     if is_forged {

@@ -9,10 +9,10 @@ use melv::SpanStream;
 use melv::for_each_run;
 use melv::fuzzing;
 use melv::limits::SPAN_LEN;
-use melv::vmdk::{Disk, ExtentKind, Stream, looks_like};
-use melv::{BlockDevice, Error, ErrorKind, Result};
+use melv::vmdk::{ExtentKind, Stream, VmdkDisk, looks_like};
+use melv::{BlockDevice, Error, ErrorKind, Gate, Result};
 
-use crate::common::Rng;
+use melv_testing::Rng;
 
 /// The size up to which disks are read whole; larger ones are read at both ends.
 const READ_WHOLE: u64 = 1 << 20;
@@ -40,7 +40,7 @@ pub fn vmdk_text(data: &[u8]) {
         let mut line = format!("{access} {} {}", extent.sectors, extent.kind.word());
         if let Some(name) = &extent.name {
             line.push_str(&format!(" \"{name}\" {}", extent.offset_sectors));
-            if fuzzing::vmdk_name_fault(name).is_none() {
+            if fuzzing::vmdk_name_refusal(name).is_none() {
                 assert!(!name.contains(['/', '\0', '\n']) && name != "." && name != "..");
             }
         } else {
@@ -109,8 +109,8 @@ fn read(disk: &dyn BlockDevice) -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-fn opened(path: &Path) -> Result<(Disk, Option<Vec<u8>>)> {
-    let disk = Disk::open(path)?;
+fn opened(path: &Path) -> Result<(VmdkDisk, Option<Vec<u8>>)> {
+    let disk = VmdkDisk::open(path, Gate::Beside)?;
     assert!(disk.size() < 1 << 63 && disk.size().is_multiple_of(512));
     let bytes = read(&disk)?;
     Ok((disk, bytes))
@@ -122,7 +122,7 @@ pub fn vmdk_sparse(data: &[u8]) {
     with_file(data, |path| match opened(path) {
         Err(error) => assert!(is_typed(&error), "{error:?}"),
         Ok((disk, Some(bytes))) => {
-            let disk_again = Disk::open(path).expect("a disk that was opened before");
+            let disk_again = VmdkDisk::open(path, Gate::Beside).expect("a disk that was opened before");
             agree(&disk_again, &bytes);
             drop(disk);
         }
@@ -132,7 +132,7 @@ pub fn vmdk_sparse(data: &[u8]) {
     });
 }
 
-fn agree(disk: &Disk, bytes: &[u8]) {
+fn agree(disk: &VmdkDisk, bytes: &[u8]) {
     let mut rng = Rng::new(bytes.len() as u64);
     for _ in 0..8 {
         let at = rng.below(bytes.len() as u64 + 1);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use melv::storage::ReadAt;
 use melv::{
-    BlockDevice, BundleOptions, ImportOptions, MemoryStorage, Result, SaveOptions, Source, Store,
+    BlockDevice, Bundle, BundleOptions, ImportOptions, MemoryStorage, Result, SaveOptions, Source, Store,
     StoreOptions,
 };
 
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     println!("{} bytes of disk, {} bytes of bundle", disk.len(), saved.bytes);
 
     let far = Far { bytes: file, requests: &REQUESTS };
-    let bundle = Store::open_bundle_reader(far, "far/web.melv", BundleOptions::default())?;
+    let bundle = Bundle::open_reader(far, "far/web.melv", BundleOptions::default())?;
     let image = bundle.image(&"web".parse()?)?;
     println!("opened with {} requests", REQUESTS.swap(0, Ordering::Relaxed));
     let mut block = vec![0; 4096];

@@ -1,5 +1,5 @@
 //! A store over custom storage: here a map behind a lock, standing in for a database table. Any storage that
-//! keeps the contract of [`Storage`] will do; the contract test checks it.
+//! keeps the contract of [`LocalFolder`] will do; the contract test checks it.
 //!
 //! ```text
 //! cargo run --release --example custom_backend
@@ -10,8 +10,9 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use melv::storage::{Append, Held, Listed, LockMode, ReadAt, check_contract};
-use melv::{BlockDevice, ImportOptions, Source, Storage, Store, StoreOptions};
+use melv::storage::{Append, Listed, LockGuard, LockMode, ReadAt};
+use melv::{BlockDevice, ImportOptions, ObjectSource, ObjectStore, Scratch, Source, Store, StoreOptions};
+use melv_testing::check_contract;
 
 /// A table with an object per row, and the locks held.
 #[derive(Debug, Default)]
@@ -56,33 +57,14 @@ impl Append for Row {
     }
 }
 
-impl Storage for TableStorage {
+impl ObjectSource for TableStorage {
     fn place(&self) -> String {
         "a table in memory".into()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        let mut table = guard(&self.0);
-        if table.rows.contains_key(name) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        let row = Arc::<Row>::default();
-        table.rows.insert(name.into(), row.clone());
-        Ok(row)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         let row = guard(&self.0).rows.get(name).cloned().ok_or(ErrorKind::NotFound)?;
         Ok(row)
-    }
-
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
-        let mut table = guard(&self.0);
-        for (from, to) in moves {
-            let row = table.rows.remove(from).ok_or(ErrorKind::NotFound)?;
-            table.rows.insert(to.clone(), row);
-        }
-        Ok(())
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
@@ -93,6 +75,17 @@ impl Storage for TableStorage {
         let rows = table.rows.iter().filter(|(name, _)| inside(name));
         Ok(rows.map(|(name, row)| Listed { name: name.clone(), len: row.len() }).collect())
     }
+}
+
+impl ObjectStore for TableStorage {
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        let mut table = guard(&self.0);
+        for (from, to) in moves {
+            let row = table.rows.remove(from).ok_or(ErrorKind::NotFound)?;
+            table.rows.insert(to.clone(), row);
+        }
+        Ok(())
+    }
 
     fn remove(&self, names: &[String]) -> io::Result<()> {
         let mut table = guard(&self.0);
@@ -100,7 +93,7 @@ impl Storage for TableStorage {
         Ok(())
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         let deadline = Instant::now() + wait;
         loop {
             let mut table = guard(&self.0);
@@ -122,6 +115,18 @@ impl Storage for TableStorage {
     }
 }
 
+impl Scratch for TableStorage {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        let mut table = guard(&self.0);
+        if table.rows.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let row = Arc::<Row>::default();
+        table.rows.insert(name.into(), row.clone());
+        Ok(row)
+    }
+}
+
 #[derive(Debug)]
 struct TableLock {
     storage: TableStorage,
@@ -129,7 +134,7 @@ struct TableLock {
     mode: LockMode,
 }
 
-impl Held for TableLock {}
+impl LockGuard for TableLock {}
 
 impl Drop for TableLock {
     fn drop(&mut self) {

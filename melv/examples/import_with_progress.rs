@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for disk in arguments {
         let path = Path::new(&disk);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let name = RefName::from_stem(&stem).ok_or("no name can be made of the file's")?;
+        let name = RefName::from_stem(&stem).ok_or("cannot make a name from the file name")?;
         let raw = RawFile::open(path, false)?;
         let progress = |progress: Progress| eprint!("\r{} MiB", progress.done_bytes >> 20);
         let unchanged = || raw.check_unchanged();

@@ -30,7 +30,7 @@
 //! |---|---|
 //! | `melv-block` | [`BlockDevice`], [`Error`], raw files and devices, outputs |
 //! | `melv-format` | the format and the store: [`Store`], [`Image`], bundles, imports, verification |
-//! | `melv-disks` | other programs' disks: [`export`] to raw files, [`vmdk`] |
+//! | `melv-disks` | other programs' disks: [`open_disk`], [`export`] to raw files, `vmdk` |
 //!
 //! The format is specified in `spec/format.md`; the modules of [`ondisk`] follow its sections.
 
@@ -38,7 +38,7 @@
 #[doc(hidden)]
 pub mod fuzzing {
     //! Entry points for the harness in `fuzz/`. This API is not stable.
-    pub use melv_disks::vmdk::fuzzing::{Descriptor, vmdk_descriptor, vmdk_extent, vmdk_name_fault};
+    pub use melv_disks::vmdk::fuzzing::{DescriptorFacts, vmdk_descriptor, vmdk_extent, vmdk_name_refusal};
     pub use melv_format::fuzzing::*;
 }
 
@@ -47,12 +47,18 @@ pub use melv_block::{
     ErrorKind, Place, Position, RawFile, Result, ResultExt, Run, RunKind, SectorBits, Source, SpanStream,
     check_range, container, first_data, for_each_run, padded_size,
 };
-pub use melv_disks::raw::{ExportOptions, export, export_into, export_stream};
-pub use melv_disks::{DiskError, vmdk};
+pub use melv_disks::raw::{ExportOptions, PeekedReader, RawStream, export, export_into, export_stream};
+#[cfg(feature = "vmdk")]
+pub use melv_disks::vmdk;
+pub use melv_disks::{
+    DiskError, DiskFormat, ForeignDisk, Gate, Oddity, OpenOptions, PeekedStream, StreamedDisk, Warning,
+    open as open_disk,
+};
 pub use melv_format::{
-    BundleOptions, BundleSink, Cache, Candidate, Codec, Comparison, Damage, DamagedObject, Digest, Fault,
-    FileStorage, Image, ImageRef, ImportOptions, ImportReport, LEVELS, LoadOptions, LoadReport, LoadedImage,
-    MemoryPages, MemoryStorage, NamedImage, Progress, RefName, SaveOptions, SaveReport, Space, Storage,
-    Store, StoreError, StoreErrors, StoreOptions, VerifyMode, VerifyOptions, VerifyReport, bundle, compare,
-    content, content_of, digest, fault, image, limits, ondisk, space, storage, store, verify,
+    Bundle, BundleOptions, BundleSink, Cache, Candidate, Codec, Comparison, Damage, DamagedObject, Digest,
+    Fault, FileStorage, Image, ImageRef, Images, ImportOptions, ImportReport, LEVELS, LoadOptions,
+    LoadReport, LoadedImage, LocalFolder, MemoryPages, MemoryStorage, NamedImage, ObjectSource, ObjectStore,
+    Progress, RefName, SaveOptions, SaveReport, Scratch, Space, Store, StoreError, StoreErrors, StoreOptions,
+    VerifyMode, VerifyOptions, VerifyReport, bundle, compare, content, content_of, digest, fault, image,
+    limits, ondisk, space, storage, store, verify,
 };

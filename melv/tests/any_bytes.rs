@@ -1,30 +1,29 @@
 //! Arbitrary bytes, and valid structures changed with their digests recomputed: no decoder panics, and
 //! accepted bytes are the only encoding of their value.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Rng, noise, text};
 use melv::digest::{Digest, block_digest, object_digest};
-use melv::ondisk::bundle::{self, Head, Object, ObjectKind, Piece, Table};
+use melv::ondisk::bundle::{Head, Object, ObjectKind, Piece, Table};
 use melv::ondisk::cursor::{Cursor, Put, unzigzag, zigzag};
 use melv::ondisk::digest_table::{self, Entry};
 use melv::ondisk::frame::{self, Frame};
 use melv::ondisk::header::{self, HEADER_LEN, Kind};
 use melv::ondisk::list::{ListRoot, ListShape};
-use melv::ondisk::locator::{self, FramePlace, LocatorRoot};
+use melv::ondisk::locator::{FramePlace, LocatorRoot};
 use melv::ondisk::manifest::{Geometry, ListUse, Manifest};
 use melv::ondisk::map_leaf::{Extent, MapLeaf};
 use melv::ondisk::pack::{self, FrameRecord};
-use melv::ondisk::record::{self, HEAD_LEN, PagePlace, Places, RecordHead};
+use melv::ondisk::record::{self, PagePlace, Places, RecordHead};
 use melv::ondisk::reference::Reference;
 use melv::ondisk::store_header;
+use melv_testing::seal::sealed;
+use melv_testing::structures::{self, KINDS, NAME};
+use melv_testing::{Rng, noise, text};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 const LEAF_BLOCKS: u64 = 1 << 16;
-const NAME: &str = "web:latest";
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -37,143 +36,19 @@ fn config(cases: u32) -> ProptestConfig {
 
 /// Runs every decoder on one input; if one accepts, the encoder must reproduce the input.
 fn decode_all(bytes: &[u8]) {
-    header(bytes);
-    canonical(bytes, "store", store_header::decode(bytes).ok().map(|_| store_header::encode()));
-    let reference = Reference::decode(bytes, NAME).ok();
-    canonical(bytes, "reference", reference.map(|reference| reference.encode()));
-    canonical(bytes, "manifest", Manifest::decode(bytes).ok().map(|manifest| manifest.encode()));
-    canonical(bytes, "list", ListRoot::decode(bytes).ok().map(|root| root.encode()));
-    canonical(bytes, "leaf", MapLeaf::decode(bytes, LEAF_BLOCKS).ok().map(|leaf| leaf.encode()));
-    for kind in [Kind::MapRoot, Kind::SpanRoot, Kind::SpanPage] {
-        let entries = digest_table::decode(kind, bytes, 256).ok();
-        canonical(bytes, "table", entries.map(|entries| digest_table::encode(kind, &entries)));
+    structures::objects(bytes);
+    structures::manifest(bytes);
+    structures::list(bytes);
+    structures::map_leaf(bytes, LEAF_BLOCKS);
+    structures::bundle_head(bytes);
+    structures::bundle_table(bytes, TABLE_OFFSET);
+    for root in [Some(some_locator()), structures::locator(bytes)].iter().flatten() {
+        structures::locator_page(bytes, root);
     }
-    bundle(bytes);
-    locator(bytes);
-    record(bytes);
-    pack(bytes);
-    frames(bytes);
-}
-
-/// Checks that re-encoding gives the input, unless minor version, ignore mask or writer mask is non-zero.
-fn canonical(bytes: &[u8], what: &str, encoded: Option<Vec<u8>>) {
-    if let Some(encoded) = encoded
-        && bytes[9] == 0
-        && bytes[16..20] == [0; 4]
-        && (what != "store" || bytes[20..24] == [0; 4])
-    {
-        assert_eq!(encoded, bytes, "{what}: two encodings of one value");
-    }
-}
-
-fn header(bytes: &[u8]) {
-    for kind in KINDS {
-        let mut cursor = Cursor::new(bytes);
-        if header::decode(kind, &mut cursor).is_ok() {
-            assert_eq!(cursor.position(), HEADER_LEN);
-        }
-        let _ = header::decode_whole(kind, bytes);
-    }
-}
-
-const KINDS: [Kind; 14] = [
-    Kind::Bundle,
-    Kind::BundleTable,
-    Kind::Store,
-    Kind::Reference,
-    Kind::Manifest,
-    Kind::Record,
-    Kind::MapRoot,
-    Kind::MapLeaf,
-    Kind::SpanRoot,
-    Kind::SpanPage,
-    Kind::List,
-    Kind::Locator,
-    Kind::Pack,
-    Kind::PageFile,
-];
-
-fn bundle(bytes: &[u8]) {
-    if let Ok(head) = Head::decode(bytes) {
-        canonical(&bytes[..bundle::HEAD_LEN as usize], "bundle", Some(head.encode()));
-        assert!(head.tail_offset <= head.table_offset && head.table_offset + head.table_len == head.len);
-    }
-    canonical(bytes, "bundle table", Table::decode(bytes, TABLE_OFFSET).ok().map(|table| table.encode()));
-}
-
-fn locator(bytes: &[u8]) {
-    let root = LocatorRoot::decode(bytes).ok();
-    canonical(bytes, "locator", root.as_ref().map(LocatorRoot::encode));
-    let roots = [Some(some_locator()), root];
-    for root in roots.iter().flatten() {
-        for number in [0, 1, 5, 1023, 1024, u64::MAX] {
-            if let Ok(place) = FramePlace::decode(bytes, number, root) {
-                let mut encoded = Vec::new();
-                place.encode(&mut encoded);
-                let at = (number % 1024) as usize * locator::RECORD_LEN;
-                assert_eq!(encoded, bytes[at..at + locator::RECORD_LEN]);
-                assert!(place.pack == locator::ABSENT || (place.pack as usize) < root.packs.len());
-                assert!(place.next == 0 || u64::from(place.next) < root.records);
-            }
-        }
-    }
-}
-
-fn record(bytes: &[u8]) {
-    let len = bytes.len() as u64;
-    for len in [len, 0, u64::MAX] {
-        let _ = RecordHead::decode(bytes, len);
-    }
-    let Ok(head) = RecordHead::decode(bytes, len) else { return };
-    let part = |offset: u64, len: u64| &bytes[offset as usize..(offset + len) as usize];
-    let places = part(head.places_offset(), head.places_len());
-    if let Ok(places) = Places::decode(places, bytes, &head, false) {
-        let manifest = part(HEAD_LEN, u64::from(head.manifest_len));
-        let map_root = part(head.map_root_offset(), u64::from(head.map_root_len));
-        let span_root = part(head.span_root_offset(), u64::from(head.span_root_len));
-        let encoded = record::encode(manifest, &places, map_root, span_root);
-        canonical(bytes, "record", Some(encoded));
-    }
-}
-
-fn pack(bytes: &[u8]) {
-    let _ = pack::decode_head(bytes);
-    let len = bytes.len() as u64;
-    let tail = &bytes[bytes.len().saturating_sub(pack::TRAILER_LEN as usize)..];
-    for len in [len, 0, u64::MAX] {
-        let _ = pack::decode_trailer(tail, len);
-        let _ = pack::decode_trailer(bytes, len);
-    }
-    let Ok(trailer) = pack::decode_trailer(tail, len) else { return };
-    let part =
-        |offset: u64, len: u64| bytes.get(offset as usize..(offset + len) as usize).unwrap_or_default();
-    let (head, index) = (part(0, pack::FRAMES_OFFSET), part(trailer.index_offset(), trailer.index_len()));
-    // The head is checked separately; a valid head may differ from this writer's.
-    if let Ok(records) = pack::decode_index(head, index, &trailer)
-        && head == pack::encode_head()
-    {
-        let (encoded, id) = pack::encode_tail(&records);
-        assert_eq!((&encoded[..], id), (&bytes[trailer.index_offset() as usize..], trailer.id));
-    }
-}
-
-fn frames(bytes: &[u8]) {
+    structures::record(bytes);
+    structures::pack(bytes);
     for blocks in [1, 2, 4, 8, 9, 1024, u32::MAX] {
-        let Ok(frame) = Frame::decode(bytes, blocks) else { continue };
-        let held = frame.held(blocks);
-        assert!(held >= 1 && held <= blocks);
-        if held <= 1024 {
-            let _ = frame.decode_payload(&mut vec![0; frame::plain_len(held)]);
-        }
-        let mut encoded = Vec::new();
-        match &frame.presence {
-            frame::Presence::Whole => frame::encode_head(frame.codec, &mut encoded),
-            frame::Presence::Partial { mask, absent } => {
-                frame::encode_partial_head(frame.codec, mask, absent, &mut encoded);
-            }
-        }
-        encoded.extend_from_slice(frame.payload);
-        assert_eq!(encoded, bytes);
+        structures::frame(bytes, blocks);
     }
 }
 
@@ -309,50 +184,6 @@ fn valid() -> Vec<Vec<u8>> {
     all
 }
 
-/// Sets body length and digests as a forger would, so that the checks behind them are reached.
-fn refix(bytes: &mut [u8]) {
-    if bytes.len() < HEADER_LEN {
-        return;
-    }
-    if bytes.starts_with(b"melvpack") {
-        return refix_pack(bytes);
-    }
-    if bytes.starts_with(b"melvbndl") {
-        // The checksum covers only the head; the body is the rest of the bundle.
-        if let Some(checksum) = bytes.get(..480).map(object_digest) {
-            bytes.iter_mut().skip(480).zip(checksum.0).for_each(|(byte, digest)| *byte = digest);
-        }
-        return;
-    }
-    let body_len = (bytes.len() - HEADER_LEN) as u64;
-    bytes[24..32].copy_from_slice(&body_len.to_le_bytes());
-    let end = bytes.len().saturating_sub(32);
-    if [b"melvstor", b"melvrefr", b"melvloca"].iter().any(|magic| bytes.starts_with(*magic)) {
-        let checksum = object_digest(&bytes[..end]);
-        bytes[end..].copy_from_slice(&checksum.0);
-    } else if bytes.starts_with(b"melvrecd") && bytes.len() >= HEAD_LEN as usize {
-        let len = bytes.len() as u64;
-        if let Ok(head) = RecordHead::decode(bytes, len) {
-            let places = head.places_offset() as usize..(head.places_offset() + head.places_len()) as usize;
-            let covered = [&bytes[..HEADER_LEN + 32], &bytes[places]].concat();
-            let checksum = object_digest(&covered);
-            bytes[HEADER_LEN + 32..HEAD_LEN as usize].copy_from_slice(&checksum.0);
-        }
-    }
-}
-
-fn refix_pack(bytes: &mut [u8]) {
-    let len = bytes.len();
-    let Some(at) = len.checked_sub(pack::TRAILER_LEN as usize) else { return };
-    if let Ok(trailer) = pack::decode_trailer(&bytes[at..], len as u64) {
-        let index = trailer.index_offset() as usize..at;
-        let head = &bytes[..pack::FRAMES_OFFSET as usize];
-        let covered = [head, &bytes[index], &bytes[at..at + 16]].concat();
-        let id = object_digest(&covered);
-        bytes[at + 16..at + 48].copy_from_slice(&id.0);
-    }
-}
-
 /// Makes a small change of any kind.
 fn change(bytes: &mut Vec<u8>, rng: &mut Rng) {
     let len = bytes.len() as u64;
@@ -416,14 +247,14 @@ fn every_cut_and_every_flipped_bit_of_a_valid_structure_is_survived() {
         for len in 0..bytes.len().min(1200) {
             decode_all(&bytes[..len]);
             let mut cut = bytes[..len].to_vec();
-            refix(&mut cut);
+            cut = sealed(&cut);
             decode_all(&cut);
         }
-        for at in common::places(bytes.len(), 1200) {
+        for at in melv_testing::places(bytes.len(), 1200) {
             for bit in 0..8 {
                 let mut flipped = bytes.clone();
                 flipped[at] ^= 1 << bit;
-                refix(&mut flipped);
+                flipped = sealed(&flipped);
                 decode_all(&flipped);
             }
         }
@@ -435,7 +266,7 @@ fn a_valid_structure_with_its_digest_put_right_is_still_refused_where_a_rule_is_
     // The checks behind the checksums are reached: each change breaks its own rule.
     let rule = |mut bytes: Vec<u8>, at: usize, to: u8, decode: &dyn Fn(&[u8]) -> Option<&'static str>| {
         bytes[at] = to;
-        refix(&mut bytes);
+        bytes = sealed(&bytes);
         decode(&bytes)
     };
     let reference = |bytes: &[u8]| Reference::decode(bytes, NAME).err().map(|fault| fault.rule());
@@ -472,7 +303,7 @@ proptest! {
         let mut bytes = header::begin(KINDS[kind]);
         bytes.extend_from_slice(&body);
         header::finish(&mut bytes);
-        refix(&mut bytes);
+        bytes = sealed(&bytes);
         decode_all(&bytes);
         // Mostly zeros, which are valid as many a count and length.
         let mut bytes = header::begin(KINDS[kind]);
@@ -483,7 +314,7 @@ proptest! {
             }
         }
         header::finish(&mut bytes);
-        refix(&mut bytes);
+        bytes = sealed(&bytes);
         decode_all(&bytes);
     }
 
@@ -495,7 +326,7 @@ proptest! {
                 change(&mut bytes, &mut rng);
             }
             decode_all(&bytes);
-            refix(&mut bytes);
+            bytes = sealed(&bytes);
             decode_all(&bytes);
         }
     }

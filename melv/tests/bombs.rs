@@ -2,8 +2,6 @@
 //! reports the damage in bounded memory. A single test, since it measures the peak memory of its process.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 use melv::digest::{object_digest, page_digest};
@@ -16,10 +14,10 @@ use melv::ondisk::locator::{FramePlace, LocatorRoot};
 use melv::ondisk::manifest::{Geometry, ListUse, Manifest};
 use melv::ondisk::map_leaf::{Extent, MapLeaf};
 use melv::ondisk::record::{self, PagePlace, Places};
-use melv::storage::ReadAt;
+use melv::storage::{BytesObject, ReadAt};
 use melv::{
-    BundleOptions, Digest, Error, ImageRef, LoadOptions, MemoryStorage, SaveOptions, Store, StoreError,
-    StoreErrors, StoreOptions, VerifyOptions,
+    Bundle, BundleOptions, Digest, Error, ImageRef, Images, LoadOptions, MemoryStorage, SaveOptions, Store,
+    StoreError, StoreErrors, StoreOptions, VerifyOptions,
 };
 
 const MEMORY_MAX_KIB: u64 = 256 << 10;
@@ -29,27 +27,11 @@ const LEAF_EXTENTS: u64 = 1 << 21;
 /// Blocks of a list with the most chunks, each of the largest size.
 const LIST_BLOCKS: u64 = 1 << 34;
 
-/// A bundle in memory.
-#[derive(Debug, Clone)]
-struct Memory(Arc<Vec<u8>>);
-
-impl ReadAt for Memory {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let from = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)?.get(..buf.len()));
-        buf.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
 /// An object of a bundle: its kind, id and length, and its bytes from an offset on.
 type Made = (ObjectKind, Digest, u64, u64, Vec<u8>);
 
 /// Makes a bundle of these objects and gives `names` to its first images.
-fn bundle(mut made: Vec<Made>, names: &[&str]) -> Memory {
+fn bundle(mut made: Vec<Made>, names: &[&str]) -> BytesObject {
     made.sort_by_key(|object| (object.0, object.1));
     // Images may have the same page file.
     made.dedup_by_key(|object| (object.0, object.1));
@@ -70,11 +52,11 @@ fn bundle(mut made: Vec<Made>, names: &[&str]) -> Memory {
         tail_offset: HEAD_LEN,
         table_digest: object_digest(&table),
     };
-    Memory(Arc::new([head.encode(), body, table].concat()))
+    [head.encode(), body, table].concat().into()
 }
 
-fn open(bundle: &Memory) -> Store {
-    Store::open_bundle_reader(bundle.clone(), "bundle", BundleOptions::default()).expect("a bundle")
+fn open(bundle: &BytesObject) -> Bundle {
+    Bundle::open_reader(bundle.clone(), "bundle", BundleOptions::default()).expect("a bundle")
 }
 
 /// The leaves of an image and the lists that they name.
@@ -207,7 +189,7 @@ fn refused<T: std::fmt::Debug>(what: &str, done: Result<T, Error>) {
     }
 }
 
-fn verify(what: &str, store: &Store, leaves: u64, full: bool) {
+fn verify(what: &str, store: &Images, leaves: u64, full: bool) {
     let options = VerifyOptions { full, ..VerifyOptions::default() };
     let report = step(&format!("{what}: verify, full {full}"), || store.verify(&[], &options));
     let report = report.expect("damage is reported");
@@ -225,7 +207,7 @@ fn verify(what: &str, store: &Store, leaves: u64, full: bool) {
 /// Runs every operation that visits all extents on a bundle of two images.
 fn try_all(what: &str, leaves: u64, made: Vec<Made>) {
     let bundle = bundle(made, &["bomb:one", "bomb:two"]);
-    println!("{what}: {} bytes", bundle.0.len());
+    println!("{what}: {} bytes", bundle.len());
     forget_peak();
     let store = open(&bundle);
     let images = store.image_refs().expect("names");

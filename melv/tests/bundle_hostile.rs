@@ -3,26 +3,17 @@
 //!
 //! `MELV_CASES` sets the number of cases.
 
-mod common;
-
-mod hostile {
-    //! Takes bundles apart and forges them.
-
-    pub mod forge;
-    pub mod model;
-}
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use common::Rng;
-use hostile::forge::{CHOICES, Site, set_field, sites};
-use hostile::model::{Model, Sound, open, read, sound};
 use melv::digest::object_digest;
 use melv::ondisk::bundle::{HEAD_LEN, Object, ObjectKind, Piece};
 use melv::ondisk::list::{ListRoot, ListShape};
-use melv::{BlockDevice, Digest, Error, ErrorKind, Store, StoreError, StoreErrors, VerifyOptions};
+use melv::{BlockDevice, Digest, Error, ErrorKind, Images, StoreError, StoreErrors, VerifyOptions};
+use melv_testing::Rng;
+use melv_testing::hostile::forge::{CHOICES, Site, set_field, sites};
+use melv_testing::hostile::model::{Model, Sound, open, read, sound};
 
 const CASES: u64 = 20_000;
 const CASE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -82,7 +73,7 @@ fn try_bundle(bytes: Vec<u8>, sound: &Sound) -> Result<String, String> {
 }
 
 /// Reads all images; the inner error is the outcome of a refusal.
-fn read_all(store: &Store, sound: &Sound) -> Result<Result<(), String>, String> {
+fn read_all(store: &Images, sound: &Sound) -> Result<Result<(), String>, String> {
     let images = match store.image_refs() {
         Ok(images) => images,
         Err(error) => return outcome_of(&error).map(Err),

@@ -1,12 +1,9 @@
-//! The cache keeps to its bound under any reads. Idle arenas belong to the process, so there is one test,
-//! with small caches first.
-
-mod common;
+//! The cache keeps to its bound under any reads. There is one test, since it takes both processors.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{BLOCK, Rng, image, import, options, random_disk, store_in};
 use melv::{BlockDevice, Cache, ImportOptions, MemoryStorage, Store, StoreOptions};
+use melv_testing::{BLOCK, Rng, image, import, options, random_disk, store_in};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

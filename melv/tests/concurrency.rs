@@ -1,19 +1,17 @@
 //! Several writers, readers and handles at once on one store in a folder.
 
-mod common;
-
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{
-    Rng, VecDisk, Watched, assert_clean, assert_equal, assert_image, image, import, name, on_threads,
-    options, random_disk, read_all, store_in,
-};
 use melv::storage::LockMode;
 use melv::{
-    BlockDevice, FileStorage, ImageRef, ImportOptions, MemoryStorage, ResultExt, Source, Storage, Store,
-    StoreError, StoreOptions,
+    BlockDevice, FileStorage, ImageRef, ImportOptions, MemoryStorage, ObjectSource, ObjectStore, ResultExt,
+    Source, Store, StoreError, StoreOptions,
+};
+use melv_testing::{
+    Rng, VecDisk, Watched, assert_clean, assert_equal, assert_image, image, import, name, on_threads,
+    options, random_disk, read_all, store_in,
 };
 
 const KIB: usize = 1 << 10;
@@ -103,7 +101,7 @@ fn many_small_changes_at_once_never_get_in_each_others_way() {
                 1 => drop(store.tag(&base_ref, &name(&text), false).expect("tag")),
                 _ => {
                     store.tag(&base_ref, &name(&text), true).expect("tag");
-                    store.remove(&name(&text)).expect("remove");
+                    store.untag(&name(&text)).expect("remove");
                 }
             }
         }
@@ -133,6 +131,44 @@ fn one_name_for_several_imports_goes_to_exactly_one() {
     assert_image(&store, "prize", &disk(winners[0]));
     assert_clean(&store);
     assert_eq!(FileStorage::new(&path).list("tmp").expect("list"), [], "the others left nothing");
+}
+
+#[test]
+fn one_name_for_several_tags_goes_to_exactly_one_and_is_removed_by_exactly_one() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("store");
+    let disk = |thread: usize| random_disk(250 + thread as u64, 20 * KIB);
+    (0..4).for_each(|thread| {
+        import(&open(&path), &disk(thread), &options(&format!("disk:{thread}")));
+    });
+    for _ in 0..10 {
+        let winners = std::sync::Mutex::new(Vec::new());
+        at_once(&path, 4, |thread, store| {
+            let image: ImageRef = format!("disk:{thread}").parse().expect("a reference");
+            match store.tag(&image, &name("prize"), false) {
+                Ok(_) => winners.lock().expect("lock").push(thread),
+                Err(error) => assert!(matches!(error.detail(), Some(StoreError::Exists { .. })), "{error:?}"),
+            }
+        });
+        let winners = winners.into_inner().expect("lock");
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        assert_image(&open(&path), "prize", &disk(winners[0]));
+        let removals = std::sync::Mutex::new(0);
+        at_once(&path, 4, |thread, store| {
+            let image: ImageRef = format!("disk:{thread}").parse().expect("a reference");
+            store.tag(&image, &name("shared"), true).expect("tag");
+            match store.untag(&name("prize")) {
+                Ok(_) => *removals.lock().expect("lock") += 1,
+                Err(error) => assert!(error.is_not_found(), "{error:?}"),
+            }
+        });
+        assert_eq!(removals.into_inner().expect("lock"), 1);
+        let store = open(&path);
+        let shared = read_all(&image(&store, "shared")).expect("read");
+        assert!((0..4).any(|thread| shared == disk(thread)));
+    }
+    assert_clean(&open(&path));
+    assert_eq!(FileStorage::new(&path).list("tmp").expect("list"), []);
 }
 
 #[test]
@@ -248,7 +284,7 @@ fn a_lock_that_is_held_is_waited_for_as_long_as_was_asked() {
     let base: ImageRef = "disk".parse().expect("a reference");
     let import_refused = store.import(Source::device(&VecDisk(disk.clone())), &options("other")).map(drop);
     let tag_refused = store.tag(&base, &name("tag"), false).map(drop);
-    let remove_refused = store.remove(&name("disk"));
+    let remove_refused = store.untag(&name("disk")).map(drop);
     for refused in [import_refused, tag_refused, remove_refused] {
         let Some(StoreError::Locked { object, waited_seconds: 0 }) = refused.detail() else {
             panic!("{refused:?}")
@@ -284,8 +320,8 @@ fn imports_hold_the_lock_for_moments_only() {
     store_in(&storage);
     let free = {
         let storage = storage.clone();
-        move |op: &common::Op| {
-            if let common::Op::Append(object, _) = op
+        move |op: &melv_testing::Op| {
+            if let melv_testing::Op::Append(object, _) = op
                 && object.contains("/pack-")
             {
                 let free = storage.lock("lock", LockMode::Exclusive, Duration::ZERO);

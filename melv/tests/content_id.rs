@@ -1,9 +1,7 @@
 //! The content id matches the design, recomputed here from its text alone.
 
-mod common;
-
-use common::{BLOCK, VecDisk, import, name, options, random_disk, read_all, store_in};
 use melv::{ImportOptions, MemoryStorage, Source, content_of};
+use melv_testing::{BLOCK, VecDisk, import, name, options, random_disk, read_all, store_in};
 
 /// Computes the content id by its whole definition, naively.
 fn content_id(disk: &[u8]) -> String {

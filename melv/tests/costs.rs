@@ -1,17 +1,15 @@
 //! The cost of an operation depends only on the data it concerns: counts storage operations and disk bytes.
 
-mod common;
-
 use std::sync::Mutex;
 
-use common::{Op, SeedDisk, VecDisk, Watched, full, import, name, noise, options, store_in};
 use melv::RawFile;
 use melv::limits::SPAN_LEN;
 use melv::{
-    BlockDevice, BlockError, Comparison, MemoryStorage, RefName, Result, ResultExt, Run, Source, Storage,
+    BlockDevice, BlockError, Comparison, MemoryStorage, ObjectStore, RefName, Result, ResultExt, Run, Source,
     Store, StoreError, StoreErrors, StoreOptions, compare, content_of,
 };
 use melv_serve::Catalog;
+use melv_testing::{Op, SeedDisk, VecDisk, Watched, full, import, name, noise, options, store_in};
 
 const SPAN: u64 = SPAN_LEN as u64;
 
@@ -85,7 +83,35 @@ fn to_remove_a_name_costs_the_same_however_many_there_are() {
         costs.push(ops.len());
     }
     assert_eq!(costs[0], costs[1]);
-    assert!(costs[0] <= 8, "{costs:?}");
+    assert!(costs[0] <= 4, "{costs:?}");
+}
+
+#[test]
+fn to_give_a_name_writes_and_syncs_one_object_however_many_there_are() {
+    let mut costs = Vec::new();
+    for count in [3, 300] {
+        let (watched, store) = watched(&names(count));
+        let tag = |text: &str, replace| store.tag(&"web".parse().expect("a name"), &name(text), replace);
+        for (text, replace) in [("new", false), ("web:new", false), ("name-1", true)] {
+            tag(text, replace).expect("a tag");
+            let ops = watched.take();
+            assert!(ops.iter().all(|op| !matches!(op, Op::List(folder) if folder != "tmp")), "{ops:?}");
+            assert_eq!(listings(&ops), 1, "{ops:?}");
+            let is_sync = |op: &&Op| matches!(op, Op::Sync(_));
+            let is_publication = |op: &&Op| matches!(op, Op::Publish(moves) if moves.len() == 1);
+            assert_eq!(ops.iter().filter(is_sync).count(), 1, "{ops:?}");
+            assert_eq!(ops.iter().filter(is_publication).count(), 1, "{ops:?}");
+            assert!(!format!("{ops:?}").contains("journal"), "{ops:?}");
+            costs.push((count, ops.len()));
+        }
+        let (before, refused) = (watched.take(), tag("name-1", false));
+        assert!(before.is_empty() && refused.is_err());
+        let writes = |op: &Op| matches!(op, Op::Create(_) | Op::Sync(_) | Op::Publish(_));
+        assert!(!watched.take().iter().any(writes), "a refused name writes nothing");
+    }
+    let (few, many) = costs.split_at(3);
+    assert!(few.iter().zip(many).all(|(few, many)| few.1 == many.1), "{costs:?}");
+    assert!(few.iter().all(|(_, cost)| *cost <= 14), "{costs:?}");
 }
 
 #[test]
@@ -133,8 +159,8 @@ fn many_chosen_images_are_found_by_their_names() {
     let storage = names(300);
     let store = store_in(&storage);
     let image = store.image(&"web".parse().expect("a name")).expect("an image");
-    let mut catalog = Catalog::of_chosen();
-    for (name, _) in store.references().expect("names") {
+    let mut catalog = Catalog::empty();
+    for (name, _) in store.names().expect("names") {
         catalog.add(Some(&name), &store, &image);
         catalog.add(Some(&name), &store, &image);
     }
@@ -142,7 +168,7 @@ fn many_chosen_images_are_found_by_their_names() {
     let all = catalog.list().expect("entries");
     assert_eq!(all.len(), 301);
     assert!(all.is_sorted_by_key(|entry| (entry.name.clone(), entry.tag.clone())));
-    for name in store.references().expect("names").into_iter().map(|(name, _)| name) {
+    for name in store.names().expect("names").into_iter().map(|(name, _)| name) {
         assert_eq!(catalog.open(&name.to_string()).expect("open").image_id(), image.id());
     }
     assert_eq!(catalog.open("web").expect("open").image_id(), image.id());
@@ -325,10 +351,10 @@ fn names_given_and_taken_by_others_are_seen_at_once() {
     other.tag(&"web".parse().expect("a name"), &added, false).expect("a tag");
     assert_eq!(catalog.tag_of("new", None).expect("a tag").as_deref(), Some("1"));
     other.tag(&"web".parse().expect("a name"), &name("new:2"), false).expect("a tag");
-    other.remove(&added).expect("removed");
+    other.untag(&added).expect("removed");
     // The known tag is gone: the catalog looks for another.
     assert_eq!(catalog.tag_of("new", Some("1")).expect("a tag").as_deref(), Some("2"));
-    other.remove(&name("new:2")).expect("removed");
+    other.untag(&name("new:2")).expect("removed");
     assert_eq!(catalog.tag_of("new", Some("2")).expect("none"), None);
     // A record that cannot be read still exists.
     storage.put("refs/bad/latest", vec![1, 2, 3]);

@@ -1,25 +1,22 @@
 //! Power loss or a kill at every operation of every writing command. Existing data stays, the interrupted
 //! change is there whole or not at all, and its space is reclaimed.
 
-mod common;
-#[path = "common/machine.rs"]
-mod machine;
-
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use common::{
+use melv::storage::BytesObject;
+use melv::{
+    BlockDevice, BlockError, Bundle, BundleOptions, Digest, FileStorage, ImageRef, ImportOptions,
+    LoadOptions, LocalFolder, MemoryStorage, Result, ResultExt, Run, SaveOptions, Source, Store, StoreError,
+    StoreOptions, VerifyOptions,
+};
+use melv_testing::machine::{Contents, Machine, committed_on, store_on};
+use melv_testing::{FaultMode, FaultyStorage, Operation};
+use melv_testing::{
     Op, VecDisk, Watched, assert_clean, assert_image, assert_same_objects, image, import, name, on_threads,
     options, random_disk, store_in,
-};
-use machine::{Contents, Machine, Modelled, committed_on, store_on};
-use melv::storage::{FaultMode, FaultyStorage, Operation, ReadAt};
-use melv::{
-    BlockDevice, BlockError, BundleOptions, Digest, FileStorage, ImageRef, ImportOptions, LoadOptions,
-    MemoryStorage, Result, ResultExt, Run, SaveOptions, Source, Storage, Store, StoreError, StoreOptions,
-    VerifyOptions,
 };
 
 const SEEDS: u64 = 5;
@@ -82,7 +79,7 @@ fn at_every_operation<M: Machine>(
     }
 }
 
-on_every_machine!(
+melv_testing::on_every_machine!(
     an_import_is_there_whole_or_not_at_all,
     what_a_broken_off_import_left_goes_with_the_next_change_of_any_kind,
     a_replaced_name_is_the_old_image_or_the_new_one,
@@ -226,7 +223,7 @@ fn a_name_is_removed_or_not<M: Machine>() {
             FaultMode::Forever,
             ErrorKind::Other,
         );
-        let done = Store::open(faulty, StoreOptions::default()).expect("store").remove(&name("old:1"));
+        let done = Store::open(faulty, StoreOptions::default()).expect("store").untag(&name("old:1"));
         assert_eq!(done.is_ok(), operation > 0, "one operation does it: {done:?}");
         for (_, remains) in remains(&storage) {
             let store = store_on(&remains);
@@ -304,7 +301,7 @@ fn one_failing_operation_leaves_nothing_half_done<M: Machine>() {
                 assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{what}, then {refused:?}");
                 let refused = store.tag(&ImageRef::Id(fixture.ids[0]), &name("tag"), true);
                 assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{what}, then {refused:?}");
-                let refused = store.remove(&name("old:0"));
+                let refused = store.untag(&name("old:0"));
                 assert!(matches!(refused.detail(), Some(StoreError::Poisoned)), "{what}, then {refused:?}");
                 fixture.check_old(&store);
             }
@@ -371,7 +368,7 @@ impl BlockDevice for Slow {
     }
 }
 
-fn a_living_writer_is_left_alone(storage: impl Storage + Clone + 'static) {
+fn a_living_writer_is_left_alone(storage: impl LocalFolder + Clone + 'static) {
     let open = || Store::create(storage.clone(), StoreOptions::default()).expect("store");
     let (one, two) = (random_disk(31, 400 * KIB), random_disk(32, 300 * KIB));
     let (slow, reached, let_go) = Slow::new(&one);
@@ -385,7 +382,7 @@ fn a_living_writer_is_left_alone(storage: impl Storage + Clone + 'static) {
         let store = open();
         on_threads(2, || import(&store, &two, &options("quick")));
         store.tag(&"quick".parse().expect("a name"), &name("tag"), false).expect("tag");
-        store.remove(&name("tag")).expect("remove");
+        store.untag(&name("tag")).expect("remove");
         let failed = store.import(Source::stream(&two[..513], "pipe"), &options("odd"));
         assert!(failed.is_err());
         assert!(storage.list("tmp").expect("list").iter().all(|object| object.name.starts_with("tmp/0/")));
@@ -433,7 +430,7 @@ fn a_writer_that_dies_after_its_commit_takes_nothing_with_it<M: Machine>() {
                     let other = random_disk(99, 20 * KIB);
                     import(&store, &other, &ImportOptions { replace: true, ..options("new") });
                 } else {
-                    store.remove(&name("new")).expect("remove");
+                    store.untag(&name("new")).expect("remove");
                 }
                 dead.store(true, Ordering::SeqCst);
                 Err(ErrorKind::Other.into())
@@ -479,7 +476,7 @@ fn an_interrupted_import_leaves_nothing<M: Machine>() {
 /// its lists come from, and a third.
 struct Loading {
     before: Contents,
-    bundle: Store,
+    bundle: Bundle,
     disks: [Vec<u8>; 3],
 }
 
@@ -496,7 +493,7 @@ impl Loading {
             let refs: Vec<ImageRef> = names.iter().map(|name| name.parse().expect("a reference")).collect();
             let mut bytes = Vec::new();
             source.save(&refs, &mut bytes, &SaveOptions::default()).expect("saved");
-            Store::open_bundle_reader(Bytes(bytes), "bundle", BundleOptions::default()).expect("opened")
+            Bundle::open_reader(BytesObject::from(bytes), "bundle", BundleOptions::default()).expect("opened")
         };
         let storage = MemoryStorage::new();
         let target = store_in(&storage);
@@ -522,21 +519,6 @@ impl Loading {
         let report = store.verify(&[], &VerifyOptions { full: true, ..Default::default() }).expect(what);
         assert!(report.damaged.is_empty(), "{what}: {:?}", report.damaged);
         there
-    }
-}
-
-/// A bundle in memory.
-#[derive(Debug)]
-struct Bytes(Vec<u8>);
-
-impl ReadAt for Bytes {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
-        buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
-        Ok(())
     }
 }
 

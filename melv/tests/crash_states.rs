@@ -4,7 +4,6 @@
 //! The disk is modelled below the code that syncs. `MELV_CRASH_STATES=N` adds random runs until N distinct
 //! states were seen.
 
-mod common;
 #[path = "crash_states/disks.rs"]
 mod disks;
 #[path = "crash_states/history.rs"]
@@ -20,9 +19,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use common::{Rng, on_threads};
 use disks::Disks;
 use melv::storage::model::{ModelFs, Names, SyncPoint};
+use melv_testing::{Rng, on_threads};
 use oracle::{Fault, Kind, check, hash_of};
 use run::{STEPS, Step, Workload};
 
@@ -225,6 +224,38 @@ fn a_store_that_a_dead_process_began_lasts_once_something_is_acknowledged() {
         true
     });
     report(&tally);
+}
+
+/// Returns the number of changes that a step makes at most before it is done.
+const CHANGES_OF_A_NAME: u64 = 24;
+
+/// Returns names given, replaced and removed, killed after each of their changes, then another writer of any
+/// kind. In half of them, the first writer lives and the second one is killed.
+fn of_names(number: usize, names: Names) -> Workload {
+    const SECOND: [Step; 4] = [Step::Tag, Step::Remove, Step::Import, Step::Load];
+    let (number, kill) = (number / CHANGES_OF_A_NAME as usize, number as u64 % CHANGES_OF_A_NAME);
+    let (number, second) = (number / SECOND.len(), SECOND[number % SECOND.len()]);
+    let (number, first) = (number / 2, [Step::Tag, Step::Remove][number % 2]);
+    let (seed, is_late) = (number / 2, number % 2 == 1);
+    let steps = if is_late { vec![Step::Tag, first, second] } else { vec![first, second] };
+    Workload { names, steps, seed: seed as u64, is_filled: true, kill: Some((usize::from(is_late), kill)) }
+}
+
+/// The number of workloads of `of_names` for each seed.
+const OF_NAMES: usize = CHANGES_OF_A_NAME as usize * 4 * 2 * 2;
+
+#[test]
+fn a_name_given_replaced_or_removed_survives_a_kill_and_a_loss_of_power_at_any_moment() {
+    let disks = Disks::new();
+    let tally = Tally::default();
+    on_both_cores(4 * OF_NAMES, |number| {
+        let names = if number.is_multiple_of(2) { Names::Ordered } else { Names::Loose };
+        crash(&of_names(number / 2, names), &disks, Depth { every: 3, states: 1 }, |fs| fs, &tally);
+        true
+    });
+    report(&tally);
+    println!("{} states, {} distinct", tally.made.load(Ordering::Relaxed), tally.distinct());
+    assert!(tally.distinct() > 1000, "only {} states", tally.distinct());
 }
 
 /// Leaves out one sync after the other: each time data is lost, and a check notices.

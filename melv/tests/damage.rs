@@ -1,16 +1,11 @@
 //! Damage to any object: reads return the right bytes or a typed error, never other bytes. `verify` reports
 //! all damage, as ranges that cannot be read.
 
-mod common;
 #[path = "damage/forged.rs"]
 mod forged;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{
-    BLOCK, Rng, assert_equal, assert_image, assert_same_objects, full, import, options, places, put_all,
-    random_disk, store_in,
-};
 use melv::digest::{object_digest, page_digest};
 use melv::ondisk::frame::{self, Frame};
 use melv::ondisk::list::ListRoot;
@@ -19,6 +14,10 @@ use melv::ondisk::pack::{self, FrameRecord};
 use melv::{
     BlockDevice, BlockError, Digest, Error, Fault, ImageRef, ImportOptions, MemoryStorage, ResultExt, Store,
     StoreError, StoreErrors, StoreOptions, VerifyMode, VerifyOptions,
+};
+use melv_testing::{
+    BLOCK, Rng, assert_equal, assert_image, assert_same_objects, full, import, options, places, put_all,
+    random_disk, store_in,
 };
 
 type Contents = BTreeMap<String, Vec<u8>>;
@@ -206,7 +205,7 @@ fn an_object_in_anothers_place_is_never_taken_for_it() {
 
 #[test]
 fn a_missing_object_is_an_error_and_told() {
-    use melv::Storage;
+    use melv::ObjectStore;
     let fixture = Fixture::new();
     for (name, _) in fixture.needed() {
         // A missing name counts as removed; without its header a store does not exist.

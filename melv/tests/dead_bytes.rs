@@ -3,12 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
-use common::{Rng, VecDisk, assert_clean, noise, random_disk, store_in};
 use melv::limits::TABLE_PAGE_RECORDS;
 use melv::ondisk::frame::{Frame, Presence, has};
 use melv::ondisk::header::{HEADER_LEN, Kind};
@@ -19,11 +15,12 @@ use melv::ondisk::map_leaf::MapLeaf;
 use melv::ondisk::record::{HEAD_LEN, Places, RecordHead};
 use melv::ondisk::reference::Reference;
 use melv::ondisk::{digest_table, pack};
-use melv::storage::ReadAt;
+use melv::storage::BytesObject;
 use melv::{
-    BundleOptions, Codec, Digest, ErrorKind, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
+    Bundle, BundleOptions, Codec, Digest, ErrorKind, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
     SaveOptions, Source, Store, StoreError, StoreOptions,
 };
+use melv_testing::{Rng, VecDisk, assert_clean, noise, random_disk, store_in};
 
 /// A frame: its pack and its offset there.
 type FrameAt = (Digest, u64);
@@ -244,22 +241,6 @@ impl Count {
     }
 }
 
-/// A bundle in memory.
-#[derive(Debug)]
-struct Bytes(Vec<u8>);
-
-impl ReadAt for Bytes {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let range = offset as usize..offset as usize + buf.len();
-        buf.copy_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
 /// The store under test, and two others that supply bundles.
 struct Scene {
     rng: Rng,
@@ -309,7 +290,7 @@ impl Scene {
 
     /// Returns the name of an image in a store.
     fn a_name(&mut self, store: usize) -> Option<melv::RefName> {
-        let names = self.stores[store].references().unwrap();
+        let names = self.stores[store].names().unwrap();
         let at = if names.is_empty() { 0 } else { self.rng.below(names.len() as u64) as usize };
         names.into_iter().nth(at).map(|(name, _)| name)
     }
@@ -353,10 +334,13 @@ impl Scene {
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) => return,
             saved => drop(saved.unwrap()),
         }
-        let (base, options) = (Some(self.stores[0].clone()), StoreOptions::default());
-        let bundle =
-            Store::open_bundle_reader(Bytes(bytes), "bundle.melv", BundleOptions { store: options, base })
-                .unwrap();
+        let (base, options) = (Some(self.stores[0].clone().into()), StoreOptions::default());
+        let bundle = Bundle::open_reader(
+            BytesObject::from(bytes),
+            "bundle.melv",
+            BundleOptions { store: options, base },
+        )
+        .unwrap();
         self.names += 1;
         let load = LoadOptions { replace: self.rng.below(2) == 0, ..Default::default() };
         match self.stores[0].load(&bundle, &load) {
@@ -373,7 +357,7 @@ impl Scene {
             5..=7 => self.load(),
             _ => {
                 if let Some(name) = self.a_name(0) {
-                    self.stores[0].remove(&name).unwrap();
+                    self.stores[0].untag(&name).unwrap();
                 }
             }
         }
@@ -417,12 +401,12 @@ fn with_the_last_name_gone_all_is_dead_but_the_header() {
     let store = store_in(&storage);
     let disk = random_disk(7, 1 << 20);
     for name in ["web", "other"] {
-        store.import(Source::device(&VecDisk(disk.clone())), &common::options(name)).unwrap();
+        store.import(Source::device(&VecDisk(disk.clone())), &melv_testing::options(name)).unwrap();
     }
     assert_eq!(store.space().unwrap().dead_bytes, 0);
-    store.remove(&common::name("web")).unwrap();
+    store.untag(&melv_testing::name("web")).unwrap();
     assert_eq!(store.space().unwrap().dead_bytes, 0);
-    assert!(store.untag(&common::name("other")).unwrap().is_some());
+    assert!(store.untag(&melv_testing::name("other")).unwrap().is_some());
     let space = store.space().unwrap();
     let header = storage.contents()["melv.store"].len() as u64;
     assert_eq!(space.dead_bytes, space.stored_bytes - header);

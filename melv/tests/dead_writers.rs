@@ -1,20 +1,20 @@
 //! Writers after others that died, ran on other machines, or were of a later version. Also their errors when
 //! the outcome of their own work is unknown.
 
-mod common;
-#[path = "common/machine.rs"]
-mod machine;
-
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{VecDisk, assert_clean, assert_image, image, import, name, options, random_disk};
-use machine::{Contents, Machine as _, Modelled, store_on};
 use melv::digest::object_digest;
 use melv::storage::Machine;
 use melv::storage::model::{ModelFs, Names, SyncPoint};
 use melv::{
-    BlockDevice, BlockError, Error, ImportOptions, MemoryStorage, Result, ResultExt, Run, RunKind, Source,
-    Storage, Store, StoreError, StoreOptions,
+    BlockDevice, BlockError, Bundle, Error, ImportOptions, MemoryStorage, ObjectSource, Result, ResultExt,
+    Run, RunKind, Source, Store, StoreError, StoreOptions,
+};
+use melv_testing::machine::{Contents, Machine as _, Modelled, store_on};
+use melv_testing::{
+    Op, VecDisk, Watched, assert_clean, assert_image, image, import, name, options, random_disk, read_all,
 };
 
 const KIB: usize = 1 << 10;
@@ -71,7 +71,7 @@ fn a_journal_of_a_later_version_forbids_every_change_and_keeps_everything() {
             let store = Store::open(machine.clone(), options).expect("a store");
             refused(try_import(&store, &random_disk(2, 64 * KIB), "new"));
             refused(store.tag(&"web".parse().expect("a name"), &name("tag"), true).map(drop));
-            refused(store.remove(&name("web")));
+            refused(store.untag(&name("web")).map(drop));
             assert_image(&store, "web", &disk);
         }
         assert!(machine.contents() == before, "{line}: something changed");
@@ -93,7 +93,7 @@ fn a_damaged_journal_stays_with_its_copies_until_it_is_told_to_go() {
         // Other writers go on.
         try_import(&store, &random_disk(2, 64 * KIB), "more").expect("imported");
         store.tag(&"more".parse().expect("a name"), &name("tag"), true).expect("tagged");
-        store.remove(&name("tag")).expect("removed");
+        store.untag(&name("tag")).expect("removed");
         assert_eq!(machine.contents()["tmp/0/journal"], damaged);
         assert_eq!(machine.contents()["tmp/0/old-0"], b"the only copy");
         let options = StoreOptions { break_locks: true, ..StoreOptions::default() };
@@ -146,7 +146,7 @@ fn a_writer_of_another_machine_is_left_alone_until_its_locks_are_broken() {
     let store = open(&fs);
     store.tag(&"web".parse().expect("a name"), &name("tag"), false).expect("tagged");
     try_import(&store, &random_disk(3, 64 * KIB), "more").expect("imported");
-    store.remove(&name("tag")).expect("removed");
+    store.untag(&name("tag")).expect("removed");
     assert_eq!(fs.storage().list("tmp").expect("listed"), left);
     let store = breaking(&fs);
     store.tag(&"web".parse().expect("a name"), &name("tag"), false).expect("tagged");
@@ -178,8 +178,8 @@ fn a_name_that_may_not_last_is_not_reported_as_not_given() {
     let fs = ModelFs::new(Names::Loose);
     let disk = random_disk(1, 64 * KIB);
     import(&open(&fs), &disk, &options("web"));
-    // Syncing the journal's folder works, and syncing the reference's folder fails.
-    let failing = fs.failing(&[SyncPoint::Target], 5, 1);
+    // Without a journal, the reference's folder is the first that receives a name.
+    let failing = fs.failing(&[SyncPoint::Target], 5, 0);
     let store = open(&failing);
     let done = store.tag(&"web".parse().expect("a name"), &name("tag"), false);
     assert!(
@@ -194,7 +194,7 @@ fn a_name_that_may_not_last_is_not_reported_as_not_given() {
     for seed in 0..64 {
         let after = fs.moment().crash(seed);
         let store = open(&after);
-        store.remove(&name("nobody")).expect_err("no such name");
+        store.untag(&name("nobody")).expect_err("no such name");
         match store.image(&"tag".parse().expect("a name")) {
             Ok(_) => assert_image(&store, "tag", &disk),
             Err(error) => assert!(error.is_not_found(), "{error:?}"),
@@ -204,7 +204,7 @@ fn a_name_that_may_not_last_is_not_reported_as_not_given() {
     }
     // Without one, the next writer makes it durable.
     let next = fs.moment().restart();
-    open(&next).remove(&name("nobody")).expect_err("no such name");
+    open(&next).untag(&name("nobody")).expect_err("no such name");
     for seed in 0..64 {
         assert_image(&open(&next.moment().crash(seed)), "tag", &disk);
     }
@@ -215,12 +215,12 @@ fn a_removal_that_may_not_last_is_not_reported_as_failed() {
     let fs = ModelFs::new(Names::Loose);
     import(&open(&fs), &random_disk(1, 64 * KIB), &options("web"));
     let store = open(&fs.failing(&[SyncPoint::Removal], 5, 0));
-    let removed = store.remove(&name("web"));
+    let removed = store.untag(&name("web"));
     assert!(
         matches!(removed.detail(), Some(StoreError::OutcomeUnknown { name, .. }) if name == "web:latest"),
         "{removed:?}"
     );
-    assert!(matches!(store.remove(&name("web")).detail(), Some(StoreError::Poisoned)));
+    assert!(matches!(store.untag(&name("web")).detail(), Some(StoreError::Poisoned)));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn several_names_of_a_dead_writer_last_together_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("both.melv");
     std::fs::write(&path, bytes).expect("written");
-    let bundle = Store::open_bundle(&path, melv::BundleOptions::default()).expect("a bundle");
+    let bundle = Bundle::open(&path, melv::BundleOptions::default()).expect("a bundle");
     let mut done = 0;
     for changes in 0.. {
         let fs = ModelFs::new(Names::Loose);
@@ -251,7 +251,7 @@ fn several_names_of_a_dead_writer_last_together_or_not_at_all() {
         }
         drop(loaded);
         // Another process reads, then power is lost.
-        open(&fs).remove(&name("nobody")).expect_err("no such name");
+        open(&fs).untag(&name("nobody")).expect_err("no such name");
         let there = names.map(|text| open(&fs).resolve(&text.parse().expect("a name")).is_ok());
         done += u64::from(there == [true, true]);
         for seed in 0..12 {
@@ -265,6 +265,88 @@ fn several_names_of_a_dead_writer_last_together_or_not_at_all() {
         assert!(there[0] == there[1], "killed after {changes} changes");
     }
     assert!(done > 1, "{done} of them had happened");
+}
+
+#[test]
+fn a_name_that_a_dead_writer_gave_lasts_once_the_next_writer_was_there() {
+    let disks = [1, 2].map(|seed| random_disk(seed, 40 * KIB));
+    let given = |fs: &ModelFs, text: &str| {
+        let found = open(fs).resolve(&text.parse().expect("a reference")).ok();
+        found.map(|_| read_all(&image(&open(fs), text)).expect("read"))
+    };
+    // The machine loses its power at once, too: then the name is the old one or the new one.
+    for (text, names) in [("web:tag", Names::Loose), ("new:tag", Names::Loose), ("old", Names::Ordered)] {
+        let (mut kept, mut given_up) = (0, 0);
+        for changes in 0.. {
+            let fs = ModelFs::new(names);
+            import(&open(&fs), &disks[0], &options("web"));
+            import(&open(&fs), &disks[1], &options("old"));
+            let before = given(&fs, text);
+            let dying = fs.process();
+            dying.kill_after(changes);
+            let tagged = open(&dying).tag(&"web".parse().expect("a name"), &name(text), true);
+            if !dying.is_killed() {
+                tagged.expect("tagged");
+                break;
+            }
+            for seed in 0..12 {
+                let after = fs.moment().crash(seed);
+                let now = given(&after, text);
+                assert!(now == before || now.as_ref() == Some(&disks[0]), "{text}, {changes}, {seed}");
+                open(&after).untag(&name("nobody")).expect_err("no such name");
+                assert!(given(&after, text) == now, "{text}, {changes}, {seed}");
+                assert_eq!(after.storage().list("tmp").expect("listed"), []);
+            }
+            open(&fs).untag(&name("nobody")).expect_err("no such name");
+            let now = given(&fs, text);
+            assert!(now == before || now.as_ref() == Some(&disks[0]), "{text}, {changes}");
+            for seed in 0..24 {
+                let later = given(&fs.moment().crash(seed), text);
+                assert!(later == now, "{text}, killed after {changes} changes, {seed}");
+            }
+            *(if now == before { &mut given_up } else { &mut kept }) += 1;
+        }
+        assert!(kept > 2 && given_up > 4, "{text}: {kept} given, {given_up} not");
+    }
+}
+
+/// Models locks that exclude only processes of the same machine: another machine gives and removes names at
+/// every step of a tag.
+#[test]
+fn a_tag_goes_through_beside_a_writer_of_another_machine() {
+    let disk = random_disk(1, 40 * KIB);
+    for step in 0.. {
+        let first = ModelFs::new(Names::Loose).process_on(machine('a', '1'));
+        let other = first.process_on(machine('b', '2'));
+        import(&open(&first), &disk, &options("web"));
+        let steps = Arc::new(AtomicU64::new(0));
+        let hooked = Watched::hooked(first.storage(), {
+            let steps = steps.clone();
+            move |op: &Op| {
+                // Before it lists the stages and claims its own, two machines may choose the same number.
+                if matches!(op, Op::List(_)) || steps.fetch_add(1, Ordering::SeqCst) != step {
+                    return Ok(());
+                }
+                let store = open(&other);
+                store.tag(&"web".parse().expect("a name"), &name("tag:two"), true).expect("tagged");
+                store.tag(&"web".parse().expect("a name"), &name("tag:three"), true).expect("tagged");
+                store.untag(&name("tag:three")).expect("removed");
+                Ok(())
+            }
+        });
+        let store = Store::open(hooked, StoreOptions::default()).expect("a store");
+        store.tag(&"web".parse().expect("a name"), &name("tag:one"), false).expect("tagged");
+        if steps.load(Ordering::SeqCst) <= step {
+            assert!(step > 8, "only {step} steps");
+            break;
+        }
+        for seed in 0..12 {
+            let store = open(&first.moment().crash(seed));
+            ["tag:one", "tag:two"].iter().for_each(|text| assert_image(&store, text, &disk));
+            assert_clean(&store);
+        }
+        assert_eq!(first.storage().list("tmp").expect("listed"), []);
+    }
 }
 
 #[test]
@@ -318,7 +400,7 @@ fn a_pack_whose_sync_fails_in_an_import_that_fails_anyway_ends_all_writing() {
     let fs = ModelFs::new(Names::Ordered);
     import(&open(&fs), &random_disk(1, 64 * KIB), &options("web"));
     let mut noise = vec![0; 40 << 20];
-    common::Rng::new(5).fill(&mut noise);
+    melv_testing::Rng::new(5).fill(&mut noise);
     let disk = Breaking(VecDisk(noise));
     // The sync of the store's objects works; packs are also synced now and then while they are written.
     let store = open(&fs.failing(&[SyncPoint::Object], 5, 0));
@@ -336,7 +418,7 @@ fn a_file_system_that_cannot_sync_folders_is_used() {
         let store = open(&fs);
         import(&store, &disk, &options("web"));
         store.tag(&"web".parse().expect("a name"), &name("tag"), false).expect("tagged");
-        store.remove(&name("web")).expect("removed");
+        store.untag(&name("web")).expect("removed");
         assert_image(&store, "tag", &disk);
         assert_clean(&store);
     }

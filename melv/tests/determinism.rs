@@ -1,14 +1,12 @@
 //! The same disks in the same order give the same bytes, on any number of threads.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{
+use melv::{ImportOptions, MemoryStorage, ObjectSource, ObjectStore, Source};
+use melv_testing::{
     SeedDisk, assert_clean, assert_same_objects, but_refs, committed, import, on_threads, options,
     random_disk, store_in,
 };
-use melv::{ImportOptions, MemoryStorage, Source, Storage};
 
 const MIB: usize = 1 << 20;
 

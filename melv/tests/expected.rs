@@ -3,35 +3,10 @@
 use std::io::Read;
 
 use melv::{
-    BlockDevice, BlockError, Digest, ImportOptions, MemoryStorage, Result, ResultExt, Run, RunKind, Source,
-    Store, StoreError,
+    BlockError, Digest, ImportOptions, MemoryStorage, ResultExt, Source, Store, StoreError, StoreOptions,
+    first_data,
 };
-use melv::{StoreOptions, first_data};
-
-/// Bytes as a disk, with zeros as holes of 4 KiB.
-#[derive(Debug)]
-struct Bytes(Vec<u8>);
-
-impl BlockDevice for Bytes {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
-        Ok(())
-    }
-
-    fn map(&self, offset: u64, len: u64) -> Result<Run> {
-        let piece = &self.0[offset as usize..][..(4096 - offset % 4096).min(len) as usize];
-        let kind = if piece.iter().all(|byte| *byte == 0) { RunKind::Zero } else { RunKind::Data };
-        Ok(Run { kind, len: piece.len() as u64 })
-    }
-
-    fn name(&self) -> String {
-        "bytes".into()
-    }
-}
+use melv_testing::{Rng, VecDisk};
 
 fn store() -> (Store, MemoryStorage) {
     let storage = MemoryStorage::new();
@@ -44,12 +19,7 @@ fn options() -> ImportOptions<'static> {
 }
 
 fn noise(len: usize) -> Vec<u8> {
-    let mut state = 7_u64;
-    let next = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56) as u8
-    };
-    (0..len).map(next).collect()
+    Rng::new(7).bytes(len)
 }
 
 /// A stream that counts the bytes read from it.
@@ -69,19 +39,19 @@ fn another_size_is_refused_and_nothing_stays() {
     let bytes = noise((3 << 20) + 1024);
     for expected in [0, 512, 1 << 20, 3 << 20, (3 << 20) + 512, (3 << 20) + 1536, 1 << 40] {
         let options = || ImportOptions { size_bytes: Some(expected), ..options() };
-        let by_device = store.import(Source::device(&Bytes(bytes.clone())), &options());
+        let by_device = store.import(Source::device(&VecDisk(bytes.clone())), &options());
         let by_stream = store.import(Source::stream(&bytes[..], "stream"), &options());
         for refused in [by_device, by_stream] {
             let is_so = matches!(refused.detail(), Some(StoreError::SizeMismatch { expected: said, .. }) if *said == expected);
             assert!(is_so, "{expected}: {refused:?}");
         }
     }
-    assert!(store.references().expect("references").is_empty());
-    let left = melv::Storage::list(&storage, "packs/").expect("packs");
+    assert!(store.names().expect("references").is_empty());
+    let left = melv::ObjectSource::list(&storage, "packs/").expect("packs");
     assert!(left.is_empty(), "{left:?}");
     let size_bytes = Some(bytes.len() as u64);
     store
-        .import(Source::device(&Bytes(bytes.clone())), &ImportOptions { size_bytes, ..options() })
+        .import(Source::device(&VecDisk(bytes.clone())), &ImportOptions { size_bytes, ..options() })
         .expect("import");
 }
 
@@ -122,14 +92,14 @@ fn another_content_is_refused_also_where_all_of_it_is_shared() {
     let refused = store.import(Source::stream(&bytes[..], "stream"), &expecting(other));
     let is_so = matches!(refused.detail(), Some(StoreError::ContentMismatch { expected, found, .. }) if (expected, found) == (&other, &content));
     assert!(is_so, "{refused:?}");
-    assert_eq!(store.references().expect("references").len(), 1);
+    assert_eq!(store.names().expect("references").len(), 1);
     store.import(Source::stream(&bytes[..], "stream"), &expecting(content)).expect("import");
 }
 
 #[test]
 fn the_first_data_in_a_range_is_found() {
     let mut bytes = vec![0; (5 << 20) + 512];
-    let disk = |bytes: &[u8]| Bytes(bytes.to_vec());
+    let disk = |bytes: &[u8]| VecDisk(bytes.to_vec());
     let len = bytes.len() as u64;
     assert_eq!(first_data(&disk(&bytes), 0, len, None).expect("zeros"), None);
     for at in [0, 1, 4095, 4096, (3 << 20) + 77, len - 1] {

@@ -1,17 +1,15 @@
 //! Every read fails once, and every write finds the disk full: errors are typed and bytes are right.
 
-mod common;
-
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{
+use melv::{BlockError, Error, ImageRef, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
+use melv_testing::{FaultMode, FaultyStorage, Operation};
+use melv_testing::{
     Op, VecDisk, Watched, assert_clean, assert_equal, assert_image, assert_same_objects, committed, full,
     import, name, options, put_all, random_disk, read_all, store_in,
 };
-use melv::storage::{FaultMode, FaultyStorage, Operation};
-use melv::{BlockError, Error, ImageRef, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
 
 const KIB: usize = 1 << 10;
 

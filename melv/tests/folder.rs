@@ -8,7 +8,8 @@ use std::path::Path;
 
 use melv::storage::FileStorage;
 use melv::{
-    BlockDevice, Error, ImportOptions, Result, ResultExt, Source, Storage, Store, StoreError, StoreOptions,
+    BlockDevice, Error, ImportOptions, ObjectSource, ObjectStore, Result, ResultExt, Scratch, Source, Store,
+    StoreError, StoreOptions,
 };
 
 fn disk(seed: u8) -> Vec<u8> {
@@ -52,7 +53,7 @@ fn a_name_that_is_a_link_leads_no_reader_out_of_the_store() {
     symlink("/etc", place.join("refs/etc")).unwrap();
     let error = store.image(&"etc:hostname".parse().unwrap()).unwrap_err();
     assert!(text(&error).contains("refs/etc is a symbolic link"), "{}", text(&error));
-    let names: Vec<_> = store.references().unwrap().into_iter().map(|(name, _)| name.to_string()).collect();
+    let names: Vec<_> = store.names().unwrap().into_iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(names, ["web:latest"]);
 }
 
@@ -90,7 +91,7 @@ fn no_writer_writes_or_removes_through_a_link() {
         if let Ok(store) = Store::open_folder(&place, StoreOptions::default()) {
             let _ = import(&store, 2, "web");
             let _ = import(&store, 3, "other");
-            let _ = store.remove(&"web".parse().unwrap());
+            let _ = store.untag(&"web".parse().unwrap());
         }
         assert_eq!(listed(), before, "{part}");
     }
@@ -131,7 +132,7 @@ fn a_store_that_is_renamed_meanwhile_stays_the_store() {
     assert_eq!(read(&store, "web").unwrap(), disk(1));
     import(&store, 2, "more").unwrap();
     store.tag(&"more".parse().unwrap(), &"tag".parse().unwrap(), false).unwrap();
-    store.remove(&"web".parse().unwrap()).unwrap();
+    store.untag(&"web".parse().unwrap()).unwrap();
     let moved = Store::open_folder(&new, StoreOptions::default()).unwrap();
     assert_eq!(read(&moved, "tag").unwrap(), disk(2));
     assert!(matches!(read(&moved, "web").detail(), Some(StoreError::NotFound { .. })));

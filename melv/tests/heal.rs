@@ -3,16 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
-mod common;
 #[path = "heal/place.rs"]
 mod place;
 #[path = "heal/rounds.rs"]
 mod rounds;
 
-use common::{Rng, VecDisk, full, import, name, noise, on_threads, options, random_disk, read_all, text};
 use melv::{
-    BlockError, BundleOptions, ImageRef, ImportOptions, LoadOptions, Result, ResultExt, SaveOptions, Source,
-    Store, StoreError, StoreErrors, StoreOptions, VerifyOptions,
+    BlockError, Bundle, BundleOptions, ImageRef, ImportOptions, LoadOptions, Result, ResultExt, SaveOptions,
+    Source, Store, StoreError, StoreErrors, StoreOptions, VerifyOptions,
+};
+use melv_testing::{
+    Rng, VecDisk, full, import, name, noise, on_threads, options, random_disk, read_all, text,
 };
 use place::{Harm, Place};
 
@@ -36,7 +37,7 @@ fn saved(store: &Store, names: &[&str]) -> Vec<u8> {
 fn load(store: &Store, bundle: &[u8], replace: bool) -> Result<melv::LoadReport> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bundle).unwrap();
-    let bundle = Store::open_bundle(file.path(), BundleOptions::default()).unwrap();
+    let bundle = Bundle::open(file.path(), BundleOptions::default()).unwrap();
     store.load(&bundle, &LoadOptions { replace, ..LoadOptions::default() })
 }
 
@@ -211,7 +212,7 @@ fn what_is_lost_and_cannot_be_brought_fails_and_changes_nothing() {
     place.open().save(&refs, &mut bytes, &without).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    place.open().remove(&name("next")).unwrap();
+    place.open().untag(&name("next")).unwrap();
     for folder in ["manifests", "lists", "locators", "packs"] {
         let base = place.open().image(&"base".parse().unwrap()).unwrap();
         place.remove_but(folder, &base);
@@ -220,8 +221,8 @@ fn what_is_lost_and_cannot_be_brought_fails_and_changes_nothing() {
     assert_eq!(packs.len(), 1);
     place.write_at(&packs[0], 70_000, b"UUUU");
     let before = place.contents();
-    let options = BundleOptions { base: Some(place.open()), ..BundleOptions::default() };
-    let bundle = Store::open_bundle(file.path(), options).unwrap();
+    let options = BundleOptions { base: Some(place.open().into()), ..BundleOptions::default() };
+    let bundle = Bundle::open(file.path(), options).unwrap();
     let error = place.open().load(&bundle, &LoadOptions::default()).unwrap_err();
     assert!(error.is_damage(), "{error}");
     assert_eq!(place.contents(), before);
@@ -311,7 +312,7 @@ fn an_unknown_pack_is_read_once() {
 
 #[test]
 fn errors_of_the_medium_are_no_damage() {
-    use melv::storage::{FaultMode, FaultyStorage, Operation};
+    use melv_testing::{FaultMode, FaultyStorage, Operation};
     let place = Place::new();
     let disk = plain_disk();
     import(&place.open(), &disk, &options("d"));
@@ -340,7 +341,7 @@ fn errors_of_the_medium_are_no_damage() {
 
 #[test]
 fn whoever_dies_while_healing_takes_nothing_with_it() {
-    use melv::storage::{FaultMode, FaultyStorage, Operation};
+    use melv_testing::{FaultMode, FaultyStorage, Operation};
     let (disk, other) = (plain_disk(), random_disk(8, 300 * KIB));
     let scene = Place::new();
     import(&scene.open(), &disk, &options("d"));

@@ -14,12 +14,6 @@ use std::collections::BTreeSet;
 use rules::{CRATES, FILE_LINES_MAX, FUNCTION_LINES_MAX, MAY_NOT_NAME, ONLY_IN, broken_rules};
 use source::{Source, functions, names, root, sources};
 
-/// The circle that is left: a store opens lists and records, and these read through the store. It goes when
-/// they take the parts of the store that they need.
-const CIRCLES_LEFT: &[&str] = &[
-    r#"format: {"store/bundle.rs", "store/list.rs", "store/open.rs", "store/record.rs", "store/scrub.rs"}"#,
-];
-
 /// The sources of all crates; paths begin with the crate's folder.
 fn all_sources() -> Vec<Source> {
     let of_crate = |(folder, _): &(&'static str, &[&str])| {
@@ -50,7 +44,7 @@ fn no_files_import_each_other_in_a_circle() {
         circles.into_iter().map(|circle| format!("{folder}: {circle:?}")).collect::<Vec<_>>()
     };
     let circles: Vec<_> = CRATES.iter().flat_map(of_crate).collect();
-    assert_eq!(circles, CIRCLES_LEFT, "{circles:#?}");
+    assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]
@@ -95,6 +89,7 @@ fn a_planted_call_upwards_is_found() {
         ("format/image/read.rs", "use crate::import::ImportOptions;"),
         ("format/index/log.rs", "use crate::image::Image;"),
         ("format/index/health.rs", "use crate::heal;"),
+        ("format/write/pack.rs", "use crate::store::stage::Stage;"),
         ("format/cache/mod.rs", "use crate::store::Shared;"),
         ("format/store/frames.rs", "let digest = blake3::hash(bytes);"),
         ("format/import/packer.rs", "let made = ::zstd::bulk::compress(bytes, 3);"),
@@ -103,9 +98,9 @@ fn a_planted_call_upwards_is_found() {
         ("format/image/read.rs", "use quick_cache::sync::Cache;"),
         ("format/import/run.rs", "use std::fs::File;"),
         ("format/import/finish.rs", "let now = SystemTime::now();"),
-        ("disks/vmdk/tables.rs", "use melv_block::RawFile;"),
-        ("disks/vmdk/disk.rs", "let file = std::fs::File::open(path)?;"),
-        ("disks/vmdk/descriptor.rs", "use encoding_rs::UTF_8;"),
+        ("disks/vmdk/layout/tables.rs", "use melv_block::RawFile;"),
+        ("disks/vmdk/read/disk.rs", "let file = std::fs::File::open(path)?;"),
+        ("disks/vmdk/layout/descriptor.rs", "use encoding_rs::UTF_8;"),
         ("format/image/walk.rs", "let raw = unsafe { *pointer };"),
         ("cli/hint.rs", "match error { BlockError::Io { operation: \"lock\", .. } => 1 }"),
         ("cli/exit.rs", "if error.to_string().contains(\"lock\") {}"),
@@ -122,7 +117,7 @@ fn text_that_only_looks_like_a_call_upwards_is_not_taken_for_one() {
     let innocent = [
         ("format/ondisk/manifest.rs", "//! See [`crate::store`], which uses std::fs.\n/// And crate::image."),
         ("format/ondisk/list.rs", "let text = \"crate::store and std::io\"; // crate::image"),
-        ("format/store/open.rs", "use crate::storage::Storage;"),
+        ("format/store/open.rs", "use crate::storage::{LocalFolder, ObjectSource, ObjectStore, Scratch};"),
         ("format/storage/mod.rs", "let quote = '\"'; let fine = 1; // crate::store"),
         (
             "format/image/read.rs",

@@ -1,21 +1,20 @@
 //! The block index is a cache: its loss, truncation or corruption costs time and nothing else.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{
-    SeedDisk, Seen, VecDisk, assert_clean, assert_equal, assert_image, assert_same_objects, committed, image,
-    import, noise, options, places, put_all, random_disk, read_all, store_in,
-};
 use melv::digest::object_digest;
 use melv::ondisk::locator::LocatorRoot;
-use melv::storage::{LockMode, ReadAt};
+use melv::storage::{BytesObject, LockMode};
 use melv::{
-    BlockDevice, BundleOptions, Digest, ImportOptions, LoadOptions, MemoryStorage, Run, SaveOptions, Source,
-    Storage, Store,
+    BlockDevice, Bundle, BundleOptions, Digest, ImportOptions, LoadOptions, MemoryStorage, ObjectSource,
+    ObjectStore, Run, SaveOptions, Source, Store, StoreOptions,
+};
+use melv_testing::{
+    Op, SeedDisk, Seen, VecDisk, Watched, assert_clean, assert_equal, assert_image, assert_same_objects,
+    committed, image, import, noise, options, places, put_all, random_disk, read_all, store_in,
 };
 
 const MIB: usize = 1 << 20;
@@ -259,24 +258,9 @@ fn saved(store: &Store, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A bundle in memory.
-#[derive(Debug)]
-struct Bytes(Vec<u8>);
-
-impl ReadAt for Bytes {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let range = offset as usize..offset as usize + buf.len();
-        buf.copy_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
 fn load(store: &Store, bundle: Vec<u8>) {
-    let bundle = Store::open_bundle_reader(Bytes(bundle), "test", BundleOptions::default()).expect("bundle");
+    let bundle =
+        Bundle::open_reader(BytesObject::from(bundle), "test", BundleOptions::default()).expect("bundle");
     store.load(&bundle, &LoadOptions::default()).expect("load");
 }
 
@@ -458,8 +442,8 @@ fn after_imports_at_once_the_index_has_all_their_logs() {
 
 /// Checks that importing an existing disk reads no frame: of a shared pack, only head and trailer are read.
 fn assert_decodes_nothing(storage: &MemoryStorage, disk: &[u8]) {
-    let watched = common::Watched::new(storage.clone());
-    let store = Store::open(watched.clone(), melv::StoreOptions::default()).expect("the store");
+    let watched = Watched::new(storage.clone());
+    let store = Store::open(watched.clone(), StoreOptions::default()).expect("the store");
     let disk = VecDisk(disk.to_vec());
     let report = store.import(Source::device(&disk), &options("there-already")).expect("an import");
     assert_eq!(report.new_bytes, 0);
@@ -506,4 +490,28 @@ fn the_index_may_go_while_an_import_is_under_way() {
     assert_image(&store, "next", &fixture.next);
     assert_eq!(import(&store, &fixture.next, &options("again")).new_bytes, 0);
     assert_tidy(&storage);
+}
+
+#[test]
+fn a_new_segment_may_be_merged_and_removed_by_another_process_at_once() {
+    let fixture = Fixture::new();
+    // Without its index, an import publishes one segment before it reads the disk and one behind its commit.
+    let storage = put_all(&fixture.contents);
+    storage.remove(&index_of(&storage).into_keys().collect::<Vec<_>>()).expect("remove");
+    let (other, removed) = (storage.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = removed.clone();
+    let watched = Watched::new(storage.clone()).and_after(move |op| {
+        let Op::Publish(moves) = op else { return };
+        let published = moves.iter().map(|(_, name)| name.clone());
+        let segments: Vec<_> = published.filter(|name| name.starts_with("index/segments/")).collect();
+        count.fetch_add(segments.len(), Ordering::SeqCst);
+        other.remove(&segments).expect("remove");
+    });
+    let store = Store::open(watched, StoreOptions::default()).expect("the store");
+    let report = import(&store, &fixture.next, &options("next"));
+    assert!(removed.load(Ordering::SeqCst) >= 2, "{removed:?}");
+    assert_eq!(report.new_bytes, fixture.new_bytes);
+    assert_same_objects(&committed(&storage), &fixture.expected, "merged away");
+    assert_image(&store, "next", &fixture.next);
+    assert_eq!(import(&store_in(&storage), &fixture.next, &options("again")).new_bytes, 0);
 }

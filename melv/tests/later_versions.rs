@@ -1,22 +1,14 @@
 //! Objects of a later minor version, with header bits that this version does not know and may ignore. They
 //! are kept unchanged, since their ids and digests cover every byte.
 
-mod common;
-
-mod hostile {
-    //! Takes bundles apart and forges them.
-    #![allow(dead_code, reason = "the tests of bundles use all of it")]
-
-    pub mod forge;
-    pub mod model;
-}
-
 use std::collections::BTreeSet;
 
-use hostile::forge::{What, sites};
-use hostile::model::{Model, Sound, open, read, sound};
 use melv::ondisk::bundle::ObjectKind;
-use melv::{Digest, ImageRef, LoadOptions, MemoryStorage, SaveOptions, Store, StoreOptions, VerifyOptions};
+use melv::{
+    Digest, ImageRef, Images, LoadOptions, MemoryStorage, SaveOptions, Store, StoreOptions, VerifyOptions,
+};
+use melv_testing::hostile::forge::{What, sites};
+use melv_testing::hostile::model::{Model, Sound, open, read, sound};
 
 /// The offsets of minor version and ignore mask in a header.
 const MINOR_AT: u64 = 9;
@@ -36,15 +28,15 @@ fn later(sound: &Sound, what: What) -> Vec<u8> {
 }
 
 /// Checks that both have the same images, and that these read the same.
-fn assert_same(found: &Store, expected: &Store, what: &str) {
-    let ids = |store: &Store| -> BTreeSet<Digest> {
+fn assert_same(found: &Images, expected: &Images, what: &str) {
+    let ids = |store: &Images| -> BTreeSet<Digest> {
         let images = store.image_refs().expect("the images");
         images.iter().map(|image| store.image(image).expect(what).id()).collect()
     };
     let all = ids(expected);
     assert!(!all.is_empty() && ids(found) == all, "{what}");
     for id in all {
-        let image = |store: &Store| read(&store.image(&ImageRef::Id(id)).expect(what)).expect(what);
+        let image = |store: &Images| read(&store.image(&ImageRef::Id(id)).expect(what)).expect(what);
         assert!(image(found) == image(expected), "{what}");
     }
     let verified = found.verify(&[], &VerifyOptions { full: true, ..Default::default() }).expect(what);

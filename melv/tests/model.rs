@@ -1,15 +1,13 @@
 //! A store checked against plain vectors: every import reads back, shares exactly and adds up.
 
-mod common;
-
-use common::{
-    BLOCK, Rng, SeedDisk, Seen, VecDisk, assert_clean, assert_equal, assert_image, image, import, noise,
-    options, random_disk, read_all, store_in, text,
-};
 use melv::for_each_run;
 use melv::{
     BlockDevice, BlockError, Comparison, ExportOptions, Image, ImportOptions, MemoryStorage, ResultExt,
     RunKind, Source, Store, StoreError, StoreOptions, compare, export, export_stream,
+};
+use melv_testing::{
+    BLOCK, Rng, SeedDisk, Seen, VecDisk, assert_clean, assert_equal, assert_image, image, import, noise,
+    options, random_disk, read_all, store_in, text,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -381,7 +379,7 @@ fn a_disk_that_shrinks_or_changes_under_an_import_is_refused() {
     let refused = store.import(Source::device(&file), &options);
     assert!(matches!(refused.detail(), Some(BlockError::Changed { .. })), "{refused:?}");
     assert_eq!(stored(&store), before, "nothing is left of either");
-    assert!(store.references().expect("references").is_empty());
+    assert!(store.names().expect("references").is_empty());
 }
 
 #[test]
@@ -400,7 +398,7 @@ fn names_are_refused_replaced_and_shortened_as_the_contract_says() {
     assert!(matches!(missing.detail(), Some(StoreError::NotFound { .. })), "{missing:?}");
 
     let tag = |text: &str, replace| {
-        store.tag(&format!("@{}", first.image).parse().expect("id"), &common::name(text), replace)
+        store.tag(&format!("@{}", first.image).parse().expect("id"), &melv_testing::name(text), replace)
     };
     tag("old:v1", false).expect("tag");
     assert!(matches!(tag("web", false).detail(), Some(StoreError::Exists { .. })));
@@ -408,15 +406,15 @@ fn names_are_refused_replaced_and_shortened_as_the_contract_says() {
     tag("web", true).expect("tag");
     assert_image(&store, "web", &one);
     assert_image(&store, "old:v1", &one);
-    store.remove(&common::name("web")).expect("remove");
-    assert!(matches!(store.remove(&common::name("web")).detail(), Some(StoreError::NotFound { .. })));
+    store.untag(&melv_testing::name("web")).expect("remove");
+    assert!(matches!(store.untag(&melv_testing::name("web")).detail(), Some(StoreError::NotFound { .. })));
     assert_image(&store, "old:v1", &one);
     let nothing = melv::Digest([7; 32]);
-    let missing = store.tag(&melv::ImageRef::Id(nothing), &common::name("none"), false);
+    let missing = store.tag(&melv::ImageRef::Id(nothing), &melv_testing::name("none"), false);
     assert!(matches!(missing.detail(), Some(StoreError::NotFound { .. })), "{missing:?}");
     for bad in ["../web", "web\0", "Web", "a/b", "", &"w".repeat(300), "a:b:c", "web:", "-web"] {
         assert!(bad.parse::<melv::RefName>().is_err(), "{bad:?}");
     }
-    assert_eq!(store.references().expect("references").len(), 1);
+    assert_eq!(store.names().expect("references").len(), 1);
     assert_clean(&store);
 }

@@ -1,13 +1,11 @@
 //! One call reads chunks whose frames are adjacent. The result equals that of separate reads, also with
 //! damage among them, from bundles, and from stores with only some of the blocks.
 
-mod common;
-
-use common::{BLOCK, Rng, Watched, assert_equal, image, import, options, store_in};
 use melv::{
-    BlockDevice, BundleOptions, Image, LoadOptions, MemoryStorage, SaveOptions, Storage, Store, StoreErrors,
-    StoreOptions, VerifyMode,
+    BlockDevice, Bundle, BundleOptions, Image, Images, LoadOptions, LocalFolder, MemoryStorage, SaveOptions,
+    Store, StoreErrors, StoreOptions, VerifyMode,
 };
+use melv_testing::{BLOCK, Rng, Watched, assert_equal, image, import, options, store_in};
 
 const MIB: usize = 1 << 20;
 /// Bytes of a chunk of the default length.
@@ -17,12 +15,12 @@ const CHUNK: usize = 8 * BLOCK;
 fn blocks(seeds: impl IntoIterator<Item = u64>) -> Vec<u8> {
     let block = |seed| match seed {
         0 => vec![0; BLOCK],
-        seed => [&common::noise(seed)[..BLOCK / 2], &[7; BLOCK / 2]].concat(),
+        seed => [&melv_testing::noise(seed)[..BLOCK / 2], &[7; BLOCK / 2]].concat(),
     };
     seeds.into_iter().flat_map(block).collect()
 }
 
-fn open(storage: impl Storage + 'static, verify: VerifyMode) -> Store {
+fn open(storage: impl LocalFolder + 'static, verify: VerifyMode) -> Store {
     Store::open(storage, StoreOptions { verify, ..Default::default() }).expect("store")
 }
 
@@ -100,7 +98,7 @@ fn damage_among_neighbours_is_the_damaged_chunks_alone() {
     check_large_reads(&image(&open(storage, VerifyMode::Full), "disk"), &disk, "whole again");
 }
 
-fn save(store: &Store, name: &str, without: Option<&str>) -> Vec<u8> {
+fn save(store: &Images, name: &str, without: Option<&str>) -> Vec<u8> {
     let reference = |name: &str| name.parse().expect("a name");
     let options = SaveOptions { without: without.map(reference).into_iter().collect(), ..Default::default() };
     let mut bytes = Vec::new();
@@ -124,9 +122,9 @@ impl melv::storage::ReadAt for Bytes {
     }
 }
 
-fn bundle(bytes: Vec<u8>, base: Option<Store>) -> Store {
-    let options = BundleOptions { base, ..Default::default() };
-    Store::open_bundle_reader(Bytes(bytes), "test.melv", options).expect("a bundle")
+fn bundle(bytes: Vec<u8>, base: Option<Store>) -> Bundle {
+    let options = BundleOptions { base: base.map(Images::from), ..Default::default() };
+    Bundle::open_reader(Bytes(bytes), "test.melv", options).expect("a bundle")
 }
 
 #[test]
@@ -139,7 +137,7 @@ fn bundles_and_chunks_held_in_part_read_in_large_pieces_as_the_disk() {
     let disk = blocks(parts.chain(705..=1200).chain((2001..=2300).step_by(2)));
     import(&source, &base, &options("base"));
     import(&source, &disk, &options("disk"));
-    let read = |store: &Store, name: &str, expected: &[u8], what: &str| {
+    let read = |store: &Images, name: &str, expected: &[u8], what: &str| {
         check_large_reads(&image(store, name), expected, what);
     };
     read(&open(storage.clone(), VerifyMode::Full), "disk", &disk, "the store");

@@ -1,15 +1,13 @@
 //! The cost of reading, counted through the storage seam: opening, the first block, a read after many
 //! generations, a whole disk through a small cache. Also the cost of storing a small change.
 
-mod common;
-
 use std::sync::{Arc, Barrier};
 
-use common::{
-    BLOCK, Rng, SeedDisk, VecDisk, Watched, assert_equal, image, import, options, random_disk, store_in,
-};
 use melv::{
     BlockDevice, Cache, Comparison, ImportOptions, MemoryStorage, Source, Store, StoreOptions, compare,
+};
+use melv_testing::{
+    BLOCK, Rng, SeedDisk, VecDisk, Watched, assert_equal, image, import, options, random_disk, store_in,
 };
 
 const MIB: u64 = 1 << 20;
@@ -95,10 +93,10 @@ fn an_ordinary_image_opens_in_three_reads_and_gives_its_first_block_in_three_mor
     // Two generations that share with another disk: several lists, several page files.
     let other = random_disk(1, 3 << 20);
     import(&store, &other, &options("other"));
-    let mut disk: Vec<u8> = (1000..6000).flat_map(common::noise).collect();
+    let mut disk: Vec<u8> = (1000..6000).flat_map(melv_testing::noise).collect();
     disk[8 << 20..11 << 20].copy_from_slice(&other);
     import(&store, &disk, &options("base"));
-    disk[12 << 20..][..BLOCK].copy_from_slice(&common::noise(99_999));
+    disk[12 << 20..][..BLOCK].copy_from_slice(&melv_testing::noise(99_999));
     let parent = Some("base".parse().expect("a reference"));
     import(&store, &disk, &ImportOptions { parent, ..options("disk") });
     check_opening(&storage, 0, &disk[..BLOCK], "ordinary image");
@@ -142,13 +140,13 @@ fn sixty_four_generations_cost_no_more_to_look_up_than_one() {
     let storage = MemoryStorage::new();
     let store = store_in(&storage);
     let mut rng = Rng::new(64);
-    let mut disk: Vec<u8> = (0..BLOCKS).flat_map(common::text).collect();
+    let mut disk: Vec<u8> = (0..BLOCKS).flat_map(melv_testing::text).collect();
     import(&store, &disk, &options("gen:0"));
     for generation in 1..=64u64 {
         // Random changes of 2 %.
         for n in 0..BLOCKS / 50 {
             let at = rng.below(BLOCKS) as usize * BLOCK;
-            disk[at..at + BLOCK].copy_from_slice(&common::text((generation << 32) + n));
+            disk[at..at + BLOCK].copy_from_slice(&melv_testing::text((generation << 32) + n));
         }
         let parent = Some(format!("gen:{}", generation - 1).parse().expect("a reference"));
         import(&store, &disk, &ImportOptions { parent, ..options(&format!("gen:{generation}")) });
@@ -286,11 +284,11 @@ fn a_cache_keeps_to_its_bound_whatever_is_read() {
 fn images_share_one_cache_by_content() {
     let storage = MemoryStorage::new();
     let store = store_in(&storage);
-    let base: Vec<u8> = (0..256).flat_map(common::noise).collect();
+    let base: Vec<u8> = (0..256).flat_map(melv_testing::noise).collect();
     import(&store, &base, &options("base"));
     for number in 0..5u64 {
         let mut disk = base.clone();
-        disk[..BLOCK].copy_from_slice(&common::noise(1000 + number));
+        disk[..BLOCK].copy_from_slice(&melv_testing::noise(1000 + number));
         import(&store, &disk, &options(&format!("appliance:{number}")));
     }
     let watched = Watched::new(storage);
@@ -313,7 +311,7 @@ fn images_share_one_cache_by_content() {
 #[test]
 fn threads_that_miss_the_same_chunk_decode_it_once() {
     let storage = MemoryStorage::new();
-    let disk: Vec<u8> = (0..64).flat_map(common::noise).collect();
+    let disk: Vec<u8> = (0..64).flat_map(melv_testing::noise).collect();
     import(&store_in(&storage), &disk, &ImportOptions { chunk_blocks: 64, ..options("disk") });
     for round in 0..20 {
         let watched = Watched::new(storage.clone());
@@ -346,7 +344,7 @@ fn a_front_to_back_read_reads_each_frame_once() {
     let store = Store::open(watched.clone(), StoreOptions::default()).expect("store");
     let image = image(&store, "disk");
     watched.take();
-    assert_equal(&common::read_all(&image).expect("read"), &disk, "disk");
+    assert_equal(&melv_testing::read_all(&image).expect("read"), &disk, "disk");
     let frames: Vec<_> = watched.take_reads().into_iter().filter(is_frame).collect();
     let chunks = report.new_bytes.div_ceil(8 * BLOCK as u64);
     eprintln!("front to back: {} frame reads for {chunks} chunks", frames.len());

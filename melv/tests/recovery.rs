@@ -2,23 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
-#[path = "common/machine.rs"]
-mod machine;
-
 use std::io::ErrorKind;
 use std::path::Path;
 
-use machine::{Contents, Machine, Modelled};
+use melv_testing::machine::{Contents, Machine};
 
 use melv::digest::object_digest;
 use melv::ondisk::reference::Reference;
-use melv::storage::{FaultMode, FaultyStorage, Operation};
 use melv::{
-    BlockDevice, BlockError, Cache, FileStorage, ImportOptions, MemoryStorage, Result, ResultExt, Source,
-    Storage, Store, StoreError, StoreOptions, VerifyOptions,
+    BlockDevice, BlockError, Cache, FileStorage, ImportOptions, MemoryStorage, ObjectStore, Result,
+    ResultExt, Source, Store, StoreError, StoreOptions, VerifyOptions,
 };
+use melv_testing::{FaultMode, FaultyStorage, Operation};
 
-on_every_machine!(
+melv_testing::on_every_machine!(
     a_commit_is_not_taken_back_because_its_reference_could_not_be_read,
     importing_a_disk_again_puts_back_what_was_lost_of_it,
     importing_a_disk_again_puts_back_roots_that_were_damaged,

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use melv::{
-    FileStorage, ImageRef, ImportOptions, MemoryStorage, RefName, ResultExt, Source, Storage, Store,
-    StoreError, StoreOptions,
+    FileStorage, ImageRef, ImportOptions, MemoryStorage, ObjectStore, RefName, ResultExt, Scratch, Source,
+    Store, StoreError, StoreOptions,
 };
 
 fn store_in(storage: MemoryStorage) -> Store {
@@ -90,14 +90,14 @@ fn a_tag_has_the_time_of_the_name_that_it_was_made_from() {
     store.tag(&reference(&format!("@{id}")), &name("by-id"), false).unwrap();
     store.tag(&reference(&id[..6]), &name("by-digits"), false).unwrap();
     let times = || {
-        let references = store.references().unwrap().into_iter();
+        let references = store.names().unwrap().into_iter();
         references.map(|(_, named)| named.unwrap().created_seconds).collect::<Vec<_>>()
     };
     assert!(times().iter().all(|time| *time == times()[0]), "{:?}", times());
     // An unnamed image takes the time of its next name.
     let before = times()[0];
     for held in ["one", "by-name", "by-id", "by-digits"] {
-        store.remove(&name(held)).unwrap();
+        store.untag(&name(held)).unwrap();
     }
     store.tag(&reference(&format!("@{id}")), &name("again"), false).unwrap();
     assert!(times()[0] > before);

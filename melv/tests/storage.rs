@@ -3,9 +3,8 @@
 use std::io::ErrorKind;
 
 use melv::storage::model::{ModelFs, Names};
-use melv::storage::{
-    FaultMode, FaultyStorage, FileStorage, MemoryStorage, Operation, Storage, check_contract,
-};
+use melv::storage::{FileStorage, MemoryStorage, ObjectSource, ObjectStore, Scratch};
+use melv_testing::{FaultMode, FaultyStorage, Operation, check_contract};
 
 #[test]
 fn a_folder_keeps_the_contract() {

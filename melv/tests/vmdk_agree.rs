@@ -3,32 +3,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-mod common;
 #[path = "vmdk_agree/files.rs"]
 mod files;
 #[path = "vmdk_agree/parents.rs"]
 mod parents;
 #[path = "vmdk_agree/texts.rs"]
 mod texts;
-#[path = "common/vmdk_made.rs"]
-mod vmdk_made;
-#[path = "common/vmdk_refusal.rs"]
-mod vmdk_refusal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Rng, VecDisk, assert_equal, random_disk, read_all};
 use melv::SpanStream;
 use melv::for_each_run;
 use melv::limits::SPAN_LEN;
-use melv::vmdk::{Disk, Fault, Oddity, Stream, looks_like};
-use melv::{BlockDevice, BlockError, DiskError, Result, ResultExt, content_of};
-use tempfile::TempDir;
-use vmdk_made::{
+use melv::vmdk::{Stream, VmdkDisk, VmdkViolation, looks_like};
+use melv::{BlockDevice, BlockError, DiskError, ForeignDisk, Gate, Oddity, Result, ResultExt, content_of};
+use melv_testing::vmdk::made::{
     Grains, Habits, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32, put64, stream,
 };
-use vmdk_refusal::{fault, feature};
+use melv_testing::vmdk::refusal::{fault, feature};
+use melv_testing::{Rng, VecDisk, assert_equal, random_disk, read_all};
+use tempfile::TempDir;
 
 const LAYOUTS: [Layout; 3] = [Layout::True, Layout::Patched, Layout::Front];
 
@@ -43,7 +38,7 @@ fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
 
 fn from_file(bytes: &[u8]) -> Result<Vec<u8>> {
     let folder = folder();
-    let disk = Disk::open(&put(folder.path(), "disk.vmdk", bytes))?;
+    let disk = VmdkDisk::open(&put(folder.path(), "disk.vmdk", bytes), Gate::Beside)?;
     for_each_run(&disk, |_, _| Ok(()))?;
     read_all(&disk)
 }
@@ -77,12 +72,12 @@ fn only_zeros_may_follow_the_end_of_a_stream() {
         assert_equal(&from_file(&padded).unwrap(), &disk, "a file");
         let last = [&padded[..], &[7]].concat();
         let found = fault(from_pipe(&last));
-        assert!(matches!(found.1, Fault::Value { found: 7, expected: "0", .. }), "{}", found.1);
+        assert!(matches!(found.1, VmdkViolation::Value { found: 7, expected: "0", .. }), "{}", found.1);
         assert_eq!(found.0, padded.len() as u64);
         // In a file, the bytes at its end decide the end of the stream.
         let found = fault(from_file(&last));
-        let is_far = matches!(found.1, Fault::Cut { .. }) && zeros >= 1 << 20;
-        assert!(is_far || matches!(found.1, Fault::Value { found: 7, .. }), "{}", found.1);
+        let is_far = matches!(found.1, VmdkViolation::Cut { .. }) && zeros >= 1 << 20;
+        assert!(is_far || matches!(found.1, VmdkViolation::Value { found: 7, .. }), "{}", found.1);
     }
 }
 
@@ -92,14 +87,14 @@ fn zeros_behind_a_stream_are_passed_over_where_they_are_holes() {
     let folder = folder();
     let path = put(folder.path(), "disk.vmdk", &vmdk);
     fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
-    let opened = Disk::open(&path).unwrap();
+    let opened = VmdkDisk::open(&path, Gate::Beside).unwrap();
     assert_equal(&read_all(&opened).unwrap(), &disk, "before a hole of a TiB");
     let bytes = (1 << 40) - vmdk.len() as u64;
     assert_eq!(opened.warnings()[0].oddity, Oddity::Padding { bytes });
     // A truncated stream is reported as such, regardless of trailing zeros.
     fs::write(&path, &vmdk[..vmdk.len() - 1024]).unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
-    assert!(matches!(fault(Disk::open(&path)).1, Fault::Cut { .. }));
+    assert!(matches!(fault(VmdkDisk::open(&path, Gate::Beside)).1, VmdkViolation::Cut { .. }));
 }
 
 #[test]
@@ -108,11 +103,17 @@ fn a_footer_that_comes_twice_is_two_ends() {
     let (before, end) = vmdk.split_at(vmdk.len() - 512);
     let two = [before, &before[before.len() - 1024..], end].concat();
     for (at, found) in [fault(from_file(&two)), fault(from_pipe(&two))] {
-        assert!(matches!(found, Fault::TwoEnds { .. }) && at == vmdk.len() as u64 - 1024, "{at} {found}");
+        assert!(
+            matches!(found, VmdkViolation::TwoEnds { .. }) && at == vmdk.len() as u64 - 1024,
+            "{at} {found}"
+        );
     }
     // The end marker is missing: cut off.
     for found in [fault(from_file(before)).1, fault(from_pipe(before)).1] {
-        assert!(matches!(found, Fault::Cut { expected: "the marker that ends the stream" }), "{found}");
+        assert!(
+            matches!(found, VmdkViolation::Cut { expected: "the marker that ends the stream" }),
+            "{found}"
+        );
     }
 }
 
@@ -123,7 +124,7 @@ fn two_streams_in_one_file_are_no_disk() {
     let two = [&one[..], &other].concat();
     assert_eq!(
         fault(from_file(&two)),
-        (one.len() as u64 - 1024, Fault::TwoEnds { other: two.len() as u64 - 1024 })
+        (one.len() as u64 - 1024, VmdkViolation::TwoEnds { other: two.len() as u64 - 1024 })
     );
     assert!(fault(from_file(&two)).1.to_string().contains("two streams"));
     assert_eq!(fault(from_pipe(&two)).0, one.len() as u64);
@@ -139,10 +140,10 @@ fn two_streams_in_one_file_are_no_disk() {
     let footer = other.len() - 1024 + 56;
     put64(&mut other, footer, directory + shift);
     let two = [&one[..], &other].concat();
-    assert!(matches!(fault(from_file(&two)).1, Fault::TwoEnds { .. }));
+    assert!(matches!(fault(from_file(&two)).1, VmdkViolation::TwoEnds { .. }));
     assert!(matches!(
         fault(from_pipe(&two)).1,
-        Fault::Value { what: "a byte after the end of the stream", .. }
+        VmdkViolation::Value { what: "a byte after the end of the stream", .. }
     ));
 }
 
@@ -208,7 +209,10 @@ fn whatever_the_habits_of_its_writer_a_stream_is_its_disk_from_a_file_and_from_a
         read(&padded).into_iter().for_each(|found| assert_equal(&found.expect(&what), &disk, &what));
         let cut = vmdk.len() - 2 * SECTOR;
         for found in read(&vmdk[..cut]) {
-            assert!(matches!(fault(found).1, Fault::Cut { .. } | Fault::Truncated { .. }), "{what}");
+            assert!(
+                matches!(fault(found).1, VmdkViolation::Cut { .. } | VmdkViolation::Truncated { .. }),
+                "{what}"
+            );
         }
         // A directory that points at no table is refused.
         let place = if layout == Layout::True { vmdk.len() - 2 * SECTOR + 56 } else { 56 };
@@ -268,7 +272,7 @@ fn a_stale_footer_behind_a_header_that_tells_the_place_is_no_fault() {
     assert_equal(&from_pipe(&stale).unwrap(), &disk, "piped");
     put64(&mut stale, footer + 56, get64(&vmdk, footer + 56) - 1);
     for (at, found) in [fault(from_file(&stale)), fault(from_pipe(&stale))] {
-        assert!(matches!(found, Fault::Disagree { .. }) && at == footer as u64 + 56, "{found}");
+        assert!(matches!(found, VmdkViolation::Disagree { .. }) && at == footer as u64 + 56, "{found}");
     }
 }
 
@@ -296,13 +300,13 @@ fn a_header_that_says_compressed_in_one_place_and_not_in_another_is_refused() {
         vmdk[77] = compression;
         for (at, found) in [fault(from_file(&vmdk)), fault(from_pipe(&vmdk))] {
             assert!(
-                matches!(found, Fault::Value { found, .. } if found == u64::from(compression)),
+                matches!(found, VmdkViolation::Value { found, .. } if found == u64::from(compression)),
                 "{found}"
             );
             assert_eq!(at, 77);
         }
     }
-    let is_flag = |(at, found): (u64, Fault)| {
+    let is_flag = |(at, found): (u64, VmdkViolation)| {
         assert!(at == 8 && found.to_string().contains("bit 16"), "{at} {found}");
     };
     is_flag(fault(from_file(&plain("streamOptimized"))));
@@ -310,7 +314,7 @@ fn a_header_that_says_compressed_in_one_place_and_not_in_another_is_refused() {
     let folder = folder();
     put(folder.path(), "one.vmdk", Sparse::default().make(&disk));
     let text = descriptor("streamOptimized", &["RW 300 SPARSE \"one.vmdk\"".to_owned()]);
-    is_flag(fault(Disk::open(&put(folder.path(), "disk.vmdk", text))));
+    is_flag(fault(VmdkDisk::open(&put(folder.path(), "disk.vmdk", text), Gate::Beside)));
 }
 
 // ---- a capacity up to the end of the last grain --------------------------------------------
@@ -339,7 +343,7 @@ fn the_descriptor_says_where_the_disk_ends_in_the_last_grain() {
             assert_eq!(get64(&vmdk, 12) as usize, sectors.next_multiple_of(grain));
             assert_equal(&from_file(&vmdk).unwrap(), expected, "a file");
             let folder = folder();
-            let disk = Disk::open(&put(folder.path(), "disk.vmdk", &vmdk)).unwrap();
+            let disk = VmdkDisk::open(&put(folder.path(), "disk.vmdk", &vmdk), Gate::Beside).unwrap();
             assert_eq!(disk.size(), expected.len() as u64);
             assert!(matches!(
                 disk.read_at(disk.size(), &mut [0]).detail(),
@@ -369,13 +373,14 @@ fn a_last_grain_that_the_header_makes_whole_is_stored_whole() {
                     assert_equal(&read.unwrap(), &disk, "whole");
                 } else {
                     let (_, found) = fault(read);
-                    assert!(matches!(found, Fault::GrainLen { expected: 65536, .. }), "{found}");
+                    assert!(matches!(found, VmdkViolation::GrainLen { expected: 65536, .. }), "{found}");
                 }
             }
             for capacity in [299, 301, 383, 385, 512] {
                 put_capacity(&mut vmdk, capacity);
                 for (at, found) in [fault(from_file(&vmdk)), fault(from_pipe(&vmdk))] {
-                    let text = format!("the capacity in sectors is {capacity}, but 300 by the descriptor");
+                    let text =
+                        format!("the capacity in sectors is {capacity}, but 300 according to the descriptor");
                     assert_eq!((at, found.to_string()), (12, text));
                 }
             }
@@ -392,15 +397,18 @@ fn extents_whose_header_has_the_whole_last_grain_join_without_a_seam() {
     put(folder.path(), "one.vmdk", Sparse::default().make(&filled(one)));
     put(folder.path(), "two.vmdk", Sparse::default().make(&filled(two)));
     let lines = ["one", "two"].map(|name| format!("RW 300 SPARSE \"{name}.vmdk\""));
-    let opened =
-        Disk::open(&put(folder.path(), "disk.vmdk", descriptor("twoGbMaxExtentSparse", &lines))).unwrap();
+    let opened = VmdkDisk::open(
+        &put(folder.path(), "disk.vmdk", descriptor("twoGbMaxExtentSparse", &lines)),
+        Gate::Beside,
+    )
+    .unwrap();
     assert_equal(&read_all(&opened).unwrap(), &disk, "joined");
     let lines = lines.map(|line| line.replace("300", "256"));
     let text = descriptor("twoGbMaxExtentSparse", &lines);
-    let (at, found) = fault(Disk::open(&put(folder.path(), "disk.vmdk", text)));
+    let (at, found) = fault(VmdkDisk::open(&put(folder.path(), "disk.vmdk", text), Gate::Beside));
     assert_eq!(
         (at, found.to_string().as_str()),
-        (12, "the capacity in sectors is 384, but 256 by the descriptor")
+        (12, "the capacity in sectors is 384, but 256 according to the descriptor")
     );
 }
 

@@ -4,10 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-mod common;
-#[path = "common/vmdk_made.rs"]
-mod vmdk_made;
-
 use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
@@ -15,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Rng, assert_equal, noise};
 use melv::SpanStream;
 use melv::limits::SPAN_LEN;
-use melv::vmdk::{Disk, Stream, looks_like};
-use melv::{BlockDevice, RunKind};
+use melv::vmdk::{Stream, VmdkDisk, looks_like};
+use melv::{BlockDevice, Gate, RunKind};
+use melv_testing::vmdk::made::{Grains, Habits, Layout, SECTOR, Sparse, descriptor};
+use melv_testing::{Rng, assert_equal, noise};
 use rayon::prelude::*;
-use vmdk_made::{Grains, Habits, Layout, SECTOR, Sparse, descriptor};
 
 /// The axes and their numbers of values; [`Made::of`] has their meaning.
 const AXES: [(&str, usize); 13] = [
@@ -372,7 +368,7 @@ fn every_pair_of_values_occurs() {
 }
 
 /// Reads as an import does: span by span, and only the ranges mapped as data.
-fn check_reads(disk: &Disk, expected: &[u8], what: &str) {
+fn check_reads(disk: &VmdkDisk, expected: &[u8], what: &str) {
     assert_eq!(disk.size(), expected.len() as u64, "{what}");
     let mut offset = 0;
     while offset < disk.size() {
@@ -441,7 +437,7 @@ fn generated_disks_read_as_they_were_made_and_as_others_read_them() {
         let what = format!("case {number}: {made:?}");
         let folder = tempfile::tempdir().unwrap();
         let (path, expected) = made.write(folder.path(), number as u64);
-        let disk = Disk::open(&path).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        let disk = VmdkDisk::open(&path, Gate::Beside).unwrap_or_else(|error| panic!("{what}: {error:?}"));
         check_reads(&disk, &expected, &what);
         let bytes = fs::read(&path).unwrap();
         assert!(looks_like(&bytes[..bytes.len().min(1024)]), "{what}");

@@ -6,23 +6,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-mod common;
-#[path = "common/vmdk_made.rs"]
-mod vmdk_made;
-
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use common::{Rng, random_disk};
 use melv::SpanStream;
 use melv::for_each_run;
 use melv::limits::SPAN_LEN;
-use melv::vmdk::{Disk, Stream, looks_like};
-use melv::{BlockDevice, Error, ErrorKind, Result};
-use vmdk_made::{FIELDS, Grains, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32};
+use melv::vmdk::{Stream, VmdkDisk, looks_like};
+use melv::{BlockDevice, Error, ErrorKind, ForeignDisk, Gate, Result};
+use melv_testing::vmdk::made::{
+    FIELDS, Grains, Layout, SECTOR, Sparse, descriptor, embedded, get32, get64, put32,
+};
+use melv_testing::{Rng, random_disk};
 
 const CASES_DEFAULT: u64 = 20_000;
 const MEMORY_MAX_KIB: u64 = 256 << 10;
@@ -282,7 +280,7 @@ fn change(rng: &mut Rng, base: &Base) -> (usize, Vec<u8>) {
 
 /// Reads as an import does; `None` if the disk is too large to read whole.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let disk = Disk::open(path)?;
+    let disk = VmdkDisk::open(path, Gate::Beside)?;
     for_each_run(&disk, |_, _| Ok(()))?;
     disk.check_unchanged()?;
     let _ = (disk.create_type(), disk.extents(), disk.warnings());

@@ -2,17 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-mod common;
-#[path = "common/vmdk_made.rs"]
-mod vmdk_made;
-
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::sync::Barrier;
 
-use melv::BlockDevice;
-use melv::vmdk::Disk;
-use vmdk_made::{Layout, SECTOR, Sparse, embedded, get32, get64, put32, stream};
+use melv::vmdk::VmdkDisk;
+use melv::{BlockDevice, Gate};
+use melv_testing::vmdk::made::{Layout, SECTOR, Sparse, embedded, get32, get64, put32, stream};
 
 const GRAIN_SECTORS: usize = 4096;
 const GRAIN: usize = GRAIN_SECTORS * SECTOR;
@@ -53,7 +49,7 @@ fn many_threads_hold_a_grain_each_and_what_is_stored_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk.vmdk");
     far_apart(&path);
-    let disk = Disk::open(&path).unwrap();
+    let disk = VmdkDisk::open(&path, Gate::Beside).unwrap();
     // Making the file took memory that is free again: reset the peak.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory_kib("VmRSS:");

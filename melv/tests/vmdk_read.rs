@@ -3,15 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-mod common;
 #[path = "vmdk_read/refusals.rs"]
 mod refusals;
 #[path = "vmdk_read/streams.rs"]
 mod streams;
-#[path = "common/vmdk_made.rs"]
-mod vmdk_made;
-#[path = "common/vmdk_refusal.rs"]
-mod vmdk_refusal;
 
 use std::fs;
 use std::io::Read;
@@ -19,18 +14,18 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{VecDisk, assert_equal, noise, options, random_disk, read_all, store_in};
 use melv::for_each_run;
-use melv::vmdk::{Access, Disk, ExtentKind, Fault, Oddity, Stream};
+use melv::vmdk::{Access, ExtentKind, Stream, VmdkDisk, VmdkViolation};
 use melv::{
-    BlockDevice, BlockError, Digest, DiskError, MemoryStorage, Result, ResultExt, Run, RunKind, Source,
-    content_of,
+    BlockDevice, BlockError, Digest, DiskError, ForeignDisk, Gate, MemoryStorage, Oddity, Result, ResultExt,
+    Run, RunKind, Source, content_of,
 };
-use tempfile::TempDir;
-use vmdk_made::{
+use melv_testing::vmdk::made::{
     FIELDS, Grains, Layout, SECTOR, Sparse, deflate, descriptor, embedded, get32, get64, put32, put64, stream,
 };
-use vmdk_refusal::{fault, feature};
+use melv_testing::vmdk::refusal::{fault, feature};
+use melv_testing::{VecDisk, assert_equal, noise, options, random_disk, read_all, store_in};
+use tempfile::TempDir;
 
 struct Folder(TempDir);
 
@@ -49,21 +44,21 @@ impl Folder {
     }
 
     /// Writes a descriptor with these extents, and opens it.
-    fn open(&self, create_type: &str, extents: &[&str]) -> Result<Disk> {
+    fn open(&self, create_type: &str, extents: &[&str]) -> Result<VmdkDisk> {
         let extents: Vec<String> = extents.iter().map(|&line| line.to_owned()).collect();
-        Disk::open(&self.put("disk.vmdk", descriptor(create_type, &extents)))
+        VmdkDisk::open(&self.put("disk.vmdk", descriptor(create_type, &extents)), Gate::Beside)
     }
 }
 
 /// Reads the disk as an import does, and so meets every fault that a read can.
-fn read_through(disk: &Disk) -> Result<Vec<u8>> {
+fn read_through(disk: &VmdkDisk) -> Result<Vec<u8>> {
     for_each_run(disk, |_, _| Ok(()))?;
     read_all(disk)
 }
 
 fn open_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
     let folder = Folder::new();
-    read_through(&Disk::open(&folder.put("disk.vmdk", bytes))?)
+    read_through(&VmdkDisk::open(&folder.put("disk.vmdk", bytes), Gate::Beside)?)
 }
 
 /// Imports through a pipe; returns the content id.
@@ -113,7 +108,7 @@ fn one_disk_in_all_kinds_is_one_content_id() {
             &["convert", "-f", "raw", "-O", "vmdk", "-o", &subformat, "disk.raw", &file],
             folder.0.path(),
         );
-        let disk = Disk::open(&folder.path(&file)).unwrap();
+        let disk = VmdkDisk::open(&folder.path(&file), Gate::Beside).unwrap();
         assert_eq!(disk.create_type(), kind);
         assert_eq!(disk.warnings(), []);
         assert_eq!(disk.extents().iter().map(|extent| extent.sectors).sum::<u64>() * 512, disk.size());
@@ -124,7 +119,7 @@ fn one_disk_in_all_kinds_is_one_content_id() {
         if let Some(rest) = kind.strip_prefix("twoGb") {
             let text = fs::read_to_string(folder.path(&file)).unwrap();
             let text = text.replace(&format!("\"{kind}\""), &format!("\"2Gb{rest}\""));
-            let disk = Disk::open(&folder.put("other-spelling.vmdk", text)).unwrap();
+            let disk = VmdkDisk::open(&folder.put("other-spelling.vmdk", text), Gate::Beside).unwrap();
             assert_eq!(disk.create_type(), format!("2Gb{rest}"));
             assert_eq!(content_of(&disk, None, None).unwrap(), expected, "2Gb{rest}");
         }
@@ -171,7 +166,7 @@ fn unequal_flat_extents_join_without_a_seam() {
 
 /// A disk that fails reads where the inner disk's map says zero.
 #[derive(Debug)]
-struct NoHoles(Disk);
+struct NoHoles(VmdkDisk);
 
 impl BlockDevice for NoHoles {
     fn size(&self) -> u64 {
@@ -206,7 +201,7 @@ fn holes_are_told_and_never_read() {
             descriptor: Some(embedded(create_type, disk.len())),
             ..Sparse::default()
         };
-        let opened = Disk::open(&folder.put("disk.vmdk", sparse.make(&disk))).unwrap();
+        let opened = VmdkDisk::open(&folder.put("disk.vmdk", sparse.make(&disk)), Gate::Beside).unwrap();
         let mut data = Vec::new();
         let note = |start, run: Run| {
             if run.kind == RunKind::Data {
@@ -242,9 +237,9 @@ fn grains_longer_than_a_span_and_parts_of_grains_are_read_right() {
             };
             let made = sparse.make(&disk);
             let folder = Folder::new();
-            let opened = Disk::open(&folder.put("disk.vmdk", &made)).unwrap();
+            let opened = VmdkDisk::open(&folder.put("disk.vmdk", &made), Gate::Beside).unwrap();
             assert_equal(&read_all(&opened).unwrap(), &disk, "whole");
-            let mut rng = common::Rng::new(grain_sectors as u64);
+            let mut rng = melv_testing::Rng::new(grain_sectors as u64);
             for _ in 0..40 {
                 let start = rng.below(disk.len() as u64) as usize;
                 let len = rng.below(200_000).min((disk.len() - start) as u64) as usize;
@@ -269,12 +264,12 @@ fn many_threads_read_the_same_bytes_at_once() {
         let descriptor = Some(embedded("monolithicSparse", disk.len()));
         let sparse = Sparse { grain_sectors, grains, descriptor, ..Sparse::default() };
         let folder = Folder::new();
-        let opened = Disk::open(&folder.put("disk.vmdk", sparse.make(&disk))).unwrap();
+        let opened = VmdkDisk::open(&folder.put("disk.vmdk", sparse.make(&disk)), Gate::Beside).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let (opened, disk) = (&opened, &disk);
                 scope.spawn(move || {
-                    let mut rng = common::Rng::new(thread);
+                    let mut rng = melv_testing::Rng::new(thread);
                     for _ in 0..60 {
                         let start = rng.below(disk.len() as u64) as usize;
                         let len = rng.below(300_000).min((disk.len() - start) as u64) as usize;
@@ -294,7 +289,7 @@ fn what_is_odd_is_said_and_read() {
     let (mut vmdk, disk) = sparse_vmdk(Sparse::default());
     vmdk[72] = 1;
     vmdk[73..77].copy_from_slice(b"\n \n\n");
-    let opened = Disk::open(&folder.put("disk.vmdk", &vmdk)).unwrap();
+    let opened = VmdkDisk::open(&folder.put("disk.vmdk", &vmdk), Gate::Beside).unwrap();
     let oddities: Vec<_> = opened.warnings().iter().map(|warning| warning.oddity.clone()).collect();
     assert_eq!(oddities, [Oddity::Unclean, Oddity::Newlines]);
     assert!(opened.warnings()[0].to_string().contains("not closed cleanly"));
@@ -302,7 +297,7 @@ fn what_is_odd_is_said_and_read() {
 
     let (mut padded, disk) = sparse_vmdk(stream(Layout::True));
     padded.extend([0; 700]);
-    let opened = Disk::open(&folder.put("disk.vmdk", &padded)).unwrap();
+    let opened = VmdkDisk::open(&folder.put("disk.vmdk", &padded), Gate::Beside).unwrap();
     assert_eq!(opened.warnings()[0].oddity, Oddity::Padding { bytes: 700 });
     assert_equal(&read_through(&opened).unwrap(), &disk, "padded");
     import_stream(&padded).unwrap();
@@ -317,7 +312,7 @@ fn the_path_given_may_be_a_link_and_extents_lie_where_it_leads() {
     folder.put("flat.bin", [5; 512]);
     folder.open("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0"]).unwrap();
     symlink(folder.path("disk.vmdk"), other.path("link.vmdk")).unwrap();
-    assert_eq!(read_all(&Disk::open(&other.path("link.vmdk")).unwrap()).unwrap(), [5; 512]);
+    assert_eq!(read_all(&VmdkDisk::open(&other.path("link.vmdk"), Gate::Beside).unwrap()).unwrap(), [5; 512]);
 }
 
 // ---- descriptors -------------------------------------------------------------------------

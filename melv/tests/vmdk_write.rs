@@ -1,10 +1,6 @@
 //! Writing VMDKs: a strict check of their layout, other products' readers, equal bytes on any number of
 //! threads, and cleanup after failures.
 
-mod common;
-#[path = "common/vmdk_layout.rs"]
-mod vmdk_layout;
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -12,15 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{
+use melv::for_each_run;
+use melv::vmdk::{WriteOptions, export_sparse, export_stream, export_stream_file};
+use melv::{
+    BlockDevice, BlockError, Digest, Error, ExportOptions, ForeignDisk, Gate, Result, ResultExt, Run,
+    RunKind, Source,
+};
+use melv_testing::vmdk::layout::{GRAIN, Grains, check_sparse, check_stream, descriptor};
+use melv_testing::{
     BLOCK, SeedDisk, VecDisk, assert_equal, import, noise, on_threads, options, random_disk, read_all,
     store_in, text,
 };
-use melv::for_each_run;
-use melv::vmdk::{WriteOptions, export_sparse, export_stream, export_stream_file};
-use melv::{BlockDevice, BlockError, Digest, Error, ExportOptions, Result, ResultExt, Run, RunKind, Source};
 use rayon::prelude::*;
-use vmdk_layout::{GRAIN, Grains, check_sparse, check_stream, descriptor};
 
 const SECTOR: usize = 512;
 const COVERAGE: usize = 512 * GRAIN;
@@ -120,7 +119,7 @@ fn assert_readers_read(path: &Path, disk: &[u8]) {
     let mut bytes = Vec::with_capacity(disk.len());
     reader.read_to_end(&mut bytes).expect("vmdk-core reads");
     assert_equal(&bytes, disk, "vmdk-core");
-    let own = melv::vmdk::Disk::open(path).expect("melv");
+    let own = melv::vmdk::VmdkDisk::open(path, Gate::Beside).expect("melv");
     assert!(own.warnings().is_empty(), "{:?}", own.warnings());
     assert_equal(&read_all(&own).expect("melv reads"), disk, "melv");
 }

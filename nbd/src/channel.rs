@@ -8,11 +8,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use melv_serve::Budget;
 use rustls::ServerConnection;
 
-use crate::outbox::Outbox;
-use crate::output::Output;
 use crate::polling::Polling;
+use crate::send_buffer::SendBuffer;
+use crate::send_queue::SendQueue;
 
 /// A socket, or standard input and output as one.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Socket {
     ///
     /// # Errors
     /// The errors of the system.
-    pub fn set_patience(&self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
+    pub fn set_timeouts(&self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Unix(socket) => {
                 socket.set_read_timeout(read).and_then(|()| socket.set_write_timeout(write))
@@ -82,7 +83,7 @@ pub struct Channel {
     socket: Socket,
     tls: Option<Tls>,
     polling: Polling,
-    outbox: Outbox,
+    queue: SendQueue,
 }
 
 #[derive(Debug)]
@@ -103,15 +104,15 @@ struct Raw {
 
 const RAW_LEN: usize = 64 << 10;
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Channel {
-    /// Creates a channel without TLS.
+    /// Creates a channel without TLS, which polls only with permits of `budget`.
     #[must_use]
-    pub fn new(socket: Socket) -> Self {
-        Self { socket, tls: None, polling: Polling::new(), outbox: Outbox::default() }
+    pub fn new(socket: Socket, budget: Budget) -> Self {
+        Self { socket, tls: None, polling: Polling::new(budget), queue: SendQueue::default() }
     }
 
     /// Returns the socket.
@@ -151,10 +152,10 @@ impl Channel {
     /// The errors of the socket and of TLS.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &self.tls else { return self.read_socket(buf) };
-        let mut raw = held(&tls.raw);
+        let mut raw = lock(&tls.raw);
         let raw = &mut *raw;
         loop {
-            let read = held(&tls.state).reader().read(buf);
+            let read = lock(&tls.state).reader().read(buf);
             match read {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
@@ -164,7 +165,7 @@ impl Channel {
                 raw.start = 0;
             }
             let mut rest = &raw.bytes[raw.start..raw.end];
-            let mut state = held(&tls.state);
+            let mut state = lock(&tls.state);
             if rest.is_empty() {
                 state.read_tls(&mut rest)?;
             }
@@ -197,21 +198,21 @@ impl Channel {
     ///
     /// # Errors
     /// The errors of the socket; [`ErrorKind::BrokenPipe`] after another thread's send has failed.
-    pub fn send(&self, out: &mut Output) -> io::Result<()> {
-        if out.is_empty() { Ok(()) } else { self.outbox.send(out, |bytes| self.write_all(bytes)) }
+    pub fn send(&self, out: &mut SendBuffer) -> io::Result<()> {
+        if out.is_empty() { Ok(()) } else { self.queue.send(out, |bytes| self.write_all(bytes)) }
     }
 
     /// Lets `body` write several times without output of other threads in between.
     ///
     /// # Errors
     /// The errors of `body` and of [`Channel::send`].
-    pub fn alone(&self, body: impl FnOnce(&Writer<'_>) -> io::Result<()>) -> io::Result<()> {
-        self.outbox.alone(|| body(&Writer(self)), |bytes| self.write_all(bytes))
+    pub fn write_exclusive(&self, body: impl FnOnce(&Writer<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.queue.write_exclusive(|| body(&Writer(self)), |bytes| self.write_all(bytes))
     }
 
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(tls) = &self.tls else { return (&self.socket).write_all(bytes) };
-        let mut state = held(&tls.state);
+        let mut state = lock(&tls.state);
         state.writer().write_all(bytes)?;
         while state.wants_write() {
             state.write_tls(&mut &self.socket)?;
@@ -222,14 +223,14 @@ impl Channel {
     /// Sends the close message of TLS.
     pub fn close(&self) {
         if let Some(tls) = &self.tls {
-            let mut state = held(&tls.state);
+            let mut state = lock(&tls.state);
             state.send_close_notify();
             let _ = state.write_tls(&mut &self.socket);
         }
     }
 }
 
-/// The access to the channel in [`Channel::alone`].
+/// The access to the channel in [`Channel::write_exclusive`].
 #[derive(Debug)]
 pub struct Writer<'a>(&'a Channel);
 

@@ -10,17 +10,17 @@
 //! | [`context`] | metadata contexts: queries, extents |
 //! | [`request`] | decoding and checking requests |
 //! | [`reply`] | encoding replies: simple, structured, extended |
-//! | [`export`] | the exports, which the user of this crate supplies |
-//! | [`answer`] | answering checked requests |
+//! | `export` | the exports, which the user of this crate supplies, as [`Exports`](melv_serve::Exports) |
+//! | [`handler`] | answering checked requests |
 //! | [`transmission`] | the threads of one connection |
-//! | `outbox` | replies of several threads, one after the other |
+//! | `send_queue` | replies of several threads, one after the other |
 //! | `polling` | busy-polling for a client's requests |
 //! | [`channel`] | a connection as bytes in both directions, with or without TLS |
 //! | [`tls`] | certificates and client authentication |
 //! | [`server`] | connections from their first byte to their last |
 //! | [`listen`] | listening sockets and their URIs |
 //!
-//! Only [`answer`], [`transmission`] and the modules listed after them use sockets.
+//! Only [`handler`], [`transmission`] and the modules listed after them use sockets.
 //!
 //! # Rules of the protocol
 //!
@@ -114,23 +114,22 @@
 //! | the TLS handshake has a time limit too | `slow_drip_of_a_tls_handshake_ends_in_time` |
 //! | clients are admitted by their certificate | `only_clients_with_the_right_certificate_are_let_in` |
 
-pub mod answer;
 pub mod channel;
 pub mod context;
-pub mod export;
+mod export;
+pub mod handler;
 pub mod listen;
 pub mod negotiation;
-mod outbox;
-pub mod output;
 mod polling;
 pub mod reply;
 pub mod request;
+pub mod send_buffer;
+mod send_queue;
 pub mod server;
 pub mod tls;
 pub mod transmission;
 pub mod wire;
 
 pub use channel::Socket;
-pub use export::{Export, Exports};
 pub use negotiation::TlsPolicy;
 pub use server::{Listener, Server, ServerOptions};

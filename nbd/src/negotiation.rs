@@ -1,7 +1,9 @@
 //! The handshake: options and their replies, until an export is selected. Pure: bytes in, bytes out.
 
+use melv_serve::{Export, Exports};
+
 use crate::context::{Chosen, Context};
-use crate::export::{Export, Exports};
+use crate::export;
 use crate::wire::{
     BadText, INIT_MAGIC, OPTION_MAGIC, OPTION_REPLY_MAGIC, PAYLOAD_LEN_MAX, Put, STRING_LEN_MAX, Take,
     handshake, info, option, reply, text_of,
@@ -170,9 +172,9 @@ impl Negotiation {
             option::EXPORT_NAME if needs_tls => return Step::Close,
             option::EXPORT_NAME => return self.export_name(data, exports, out),
             option::STARTTLS => return self.start_tls(data, out),
-            _ if needs_tls => refuse(out, number, reply::ERR_TLS_REQD, "TLS comes first"),
+            _ if needs_tls => refuse(out, number, reply::ERR_TLS_REQD, "start TLS first"),
             option::LIST if data.is_empty() => {
-                for (name, description) in exports.list() {
+                for (name, description) in export::list(exports) {
                     let mut body = Vec::with_capacity(4 + name.len() + description.len());
                     body.put_u32(name.len() as u32);
                     body.extend_from_slice(name.as_bytes());
@@ -181,13 +183,13 @@ impl Negotiation {
                 }
                 put_reply(out, number, reply::ACK, &[]);
             }
-            option::LIST => refuse(out, number, reply::ERR_INVALID, "the option has no data"),
+            option::LIST => refuse(out, number, reply::ERR_INVALID, "this option takes no data"),
             option::STRUCTURED_REPLY | option::EXTENDED_HEADERS => self.reply_mode(number, data, out),
             option::INFO | option::GO => return self.go(number, data, exports, out),
             option::LIST_META_CONTEXT | option::SET_META_CONTEXT => {
                 self.meta_context(number, data, exports, out);
             }
-            _ => refuse(out, number, reply::ERR_UNSUP, "the option is not known"),
+            _ => refuse(out, number, reply::ERR_UNSUP, "unknown option"),
         }
         Step::Went
     }
@@ -195,9 +197,9 @@ impl Negotiation {
     fn start_tls(&mut self, data: &[u8], out: &mut Vec<u8>) -> Step {
         let number = option::STARTTLS;
         if !data.is_empty() {
-            refuse(out, number, reply::ERR_INVALID, "the option has no data");
+            refuse(out, number, reply::ERR_INVALID, "this option takes no data");
         } else if self.is_tls {
-            refuse(out, number, reply::ERR_INVALID, "TLS is in use already");
+            refuse(out, number, reply::ERR_INVALID, "TLS is already in use");
         } else if self.policy == TlsPolicy::Off {
             refuse(out, number, reply::ERR_POLICY, "this server has no TLS");
         } else {
@@ -216,11 +218,11 @@ impl Negotiation {
             _ => ReplyMode::Structured,
         };
         if !data.is_empty() {
-            refuse(out, number, reply::ERR_INVALID, "the option has no data");
+            refuse(out, number, reply::ERR_INVALID, "this option takes no data");
         } else if self.mode == wanted {
-            refuse(out, number, reply::ERR_INVALID, "this is agreed on already");
+            refuse(out, number, reply::ERR_INVALID, "this is already negotiated");
         } else if self.mode > wanted {
-            refuse(out, number, reply::ERR_EXT_HEADER_REQD, "extended headers are agreed on already");
+            refuse(out, number, reply::ERR_EXT_HEADER_REQD, "extended headers are already negotiated");
         } else {
             self.mode = wanted;
             put_reply(out, number, reply::ACK, &[]);
@@ -229,11 +231,11 @@ impl Negotiation {
 
     fn export_name(&mut self, data: &[u8], exports: &dyn Exports, out: &mut Vec<u8>) -> Step {
         // The option has no error reply, so closing is the only refusal.
-        let Some(export) = text_of(data).ok().and_then(|name| exports.open(name)) else {
+        let Some(export) = text_of(data).ok().and_then(|name| export::open(exports, name)) else {
             return Step::Close;
         };
         out.put_u64(export.disk.size());
-        out.put_u16(export.flags(self.mode > ReplyMode::Simple));
+        out.put_u16(export::flags(self.mode > ReplyMode::Simple));
         if !self.no_zeroes {
             out.extend_from_slice(&[0; EXPORT_NAME_ZEROES]);
         }
@@ -262,7 +264,7 @@ impl Negotiation {
         if wanted.len() != usize::from(count) || !take.0.is_empty() {
             return invalid(out, number);
         }
-        let Some(export) = exports.open(name) else {
+        let Some(export) = export::open(exports, name) else {
             refuse(out, number, reply::ERR_UNKNOWN, "there is no such export");
             return Step::Went;
         };
@@ -280,7 +282,7 @@ impl Negotiation {
         };
         put(info::EXPORT, &|body| {
             body.put_u64(export.disk.size());
-            body.put_u16(export.flags(self.mode > ReplyMode::Simple));
+            body.put_u16(export::flags(self.mode > ReplyMode::Simple));
         });
         if wanted.contains(&info::NAME) {
             put(info::NAME, &|body| body.extend_from_slice(cut(&export.name)));
@@ -304,7 +306,7 @@ impl Negotiation {
             self.contexts = None;
         }
         if self.mode == ReplyMode::Simple {
-            return refuse(out, number, reply::ERR_INVALID, "structured replies come first");
+            return refuse(out, number, reply::ERR_INVALID, "negotiate structured replies first");
         }
         let mut take = Take(data);
         let name = match take.text() {
@@ -313,7 +315,7 @@ impl Negotiation {
             None => return drop(invalid(out, number)),
         };
         let Some(queries) = queries(&mut take) else { return drop(invalid(out, number)) };
-        if exports.open(name).is_none() {
+        if export::open(exports, name).is_none() {
             return refuse(out, number, reply::ERR_UNKNOWN, "there is no such export");
         }
         let mut chosen = Chosen::default();
@@ -355,7 +357,7 @@ fn cut(text: &str) -> &[u8] {
 }
 
 fn invalid(out: &mut Vec<u8>, number: u32) -> Step {
-    refuse(out, number, reply::ERR_INVALID, "the option's data is not what it must be");
+    refuse(out, number, reply::ERR_INVALID, "the option's data is malformed");
     Step::Went
 }
 

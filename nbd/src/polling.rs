@@ -7,13 +7,15 @@
 //! yields. A slower client halves the window until polling stops. KVM's halt polling and QEMU's
 //! event loops do the same, for the same reason.
 //!
-//! One processor always stays free: of `n` processors, the whole process uses at most `n - 1` for polling.
+//! One processor always stays free: of `n` processors, all clients of a [`Budget`] together use at most `n - 1`
+//! for polling.
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use melv_serve::Budget;
 use rustix::net::RecvFlags;
 
 /// The maximum polling window.
@@ -25,37 +27,17 @@ const NO_WAIT: Duration = Duration::from_micros(2);
 /// The ratio of a window to the expected wait.
 const MARGIN: u32 = 2;
 
-/// The number of threads that are polling.
-static ASKING: AtomicUsize = AtomicUsize::new(0);
-
 /// The polling window for one client.
 #[derive(Debug)]
 pub(crate) struct Polling {
     window_nanos: AtomicU32,
-    asking_max: usize,
-}
-
-/// The permission to poll, until it is dropped.
-struct Asking;
-
-impl Asking {
-    fn begin(max: usize) -> Option<Self> {
-        let one_more = |asking| Some(asking + 1).filter(|asking| *asking <= max);
-        ASKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        ASKING.fetch_sub(1, Ordering::Relaxed);
-    }
+    budget: Budget,
 }
 
 impl Polling {
     /// Creates a window of zero for a new client.
-    pub fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { window_nanos: AtomicU32::new(0), asking_max: processors - 1 }
+    pub fn new(budget: Budget) -> Self {
+        Self { window_nanos: AtomicU32::new(0), budget }
     }
 
     /// Reads some bytes of `socket` into `buf`; calls `sleep` if they do not come within the window.
@@ -67,15 +49,15 @@ impl Polling {
     ) -> io::Result<usize> {
         let begun = Instant::now();
         let window = self.window();
-        let asking = if window.is_zero() { None } else { Asking::begin(self.asking_max) };
-        while asking.is_some() && begun.elapsed() < window {
+        let permit = if window.is_zero() { None } else { self.budget.polling() };
+        while permit.is_some() && begun.elapsed() < window {
             if let Some(done) = ask(socket, buf) {
                 self.learn(begun.elapsed());
                 return done;
             }
             std::thread::yield_now();
         }
-        drop(asking);
+        drop(permit);
         let done = sleep(buf);
         self.learn(begun.elapsed());
         done
@@ -119,8 +101,8 @@ mod tests {
 
     const MICRO: Duration = Duration::from_micros(1);
 
-    fn polling(asking_max: usize) -> Polling {
-        Polling { window_nanos: AtomicU32::new(0), asking_max }
+    fn polling(polling_threads_max: usize) -> Polling {
+        Polling::new(Budget::new(0, polling_threads_max))
     }
 
     #[test]
@@ -144,9 +126,9 @@ mod tests {
 
     #[test]
     fn bytes_and_the_end_come_the_same_whether_it_asks_or_sleeps() {
-        for asking_max in [0, usize::MAX] {
+        for polling_threads_max in [0, usize::MAX] {
             let (mut client, server) = UnixStream::pair().unwrap();
-            let polling = polling(asking_max);
+            let polling = polling(polling_threads_max);
             let sender = std::thread::spawn(move || {
                 for number in 0..200u8 {
                     client.write_all(&[number; 3]).unwrap();
@@ -165,14 +147,5 @@ mod tests {
             sender.join().unwrap();
             assert!(found.into_iter().eq((0..200).flat_map(|number| [number; 3])));
         }
-    }
-
-    #[test]
-    fn no_more_threads_ask_than_may() {
-        let all: Vec<_> = (0..3).map_while(|_| Asking::begin(usize::MAX)).collect();
-        let now = ASKING.load(Ordering::Relaxed);
-        assert!(now >= all.len() && Asking::begin(all.len()).is_none());
-        drop(all);
-        assert!(Asking::begin(0).is_none());
     }
 }

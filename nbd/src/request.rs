@@ -23,7 +23,7 @@ pub struct Request {
 
 /// The action that a request demands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Todo {
+pub enum Action {
     /// Send data; in one piece if `in_one` is set.
     Read {
         /// Whether the client wants no fragments.
@@ -84,7 +84,7 @@ impl Request {
     /// Returns the action for the request, on a disk of `size` bytes. `has_contexts` tells whether
     /// contexts are selected.
     #[must_use]
-    pub fn todo(&self, mode: ReplyMode, size: u64, has_contexts: bool) -> Todo {
+    pub fn action(&self, mode: ReplyMode, size: u64, has_contexts: bool) -> Action {
         let can_df = mode > ReplyMode::Simple;
         let allowed = match self.command {
             command::READ if can_df => flag::DF,
@@ -94,24 +94,24 @@ impl Request {
             _ => 0,
         };
         if self.command == command::DISC {
-            return Todo::Disconnect;
+            return Action::Disconnect;
         }
         if self.flags & !(allowed | flag::FUA) != 0 {
-            return Todo::Refuse(Errno::Inval);
+            return Action::Refuse(Errno::Inval);
         }
         let is_inside = self.offset.checked_add(self.len).is_some_and(|end| end <= size);
         match self.command {
-            command::WRITE | command::TRIM | command::WRITE_ZEROES => Todo::Refuse(Errno::Perm),
-            command::FLUSH => Todo::Nothing,
+            command::WRITE | command::TRIM | command::WRITE_ZEROES => Action::Refuse(Errno::Perm),
+            command::FLUSH => Action::Nothing,
             command::READ if !is_inside || self.len > u64::from(PAYLOAD_LEN_MAX) => {
-                Todo::Refuse(Errno::Inval)
+                Action::Refuse(Errno::Inval)
             }
-            command::READ => Todo::Read { in_one: self.flags & flag::DF != 0 },
-            command::CACHE if is_inside => Todo::Cache,
+            command::READ => Action::Read { in_one: self.flags & flag::DF != 0 },
+            command::CACHE if is_inside => Action::Cache,
             command::BLOCK_STATUS if is_inside && has_contexts && self.len > 0 => {
-                Todo::Status { only_first: self.flags & flag::REQ_ONE != 0 }
+                Action::Status { only_first: self.flags & flag::REQ_ONE != 0 }
             }
-            _ => Todo::Refuse(Errno::Inval),
+            _ => Action::Refuse(Errno::Inval),
         }
     }
 }

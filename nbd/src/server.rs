@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use melv_serve::{Budget, Exports};
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::channel::{Channel, Socket};
-use crate::export::Exports;
 use crate::negotiation::{Negotiation, Session, Step, TlsPolicy};
 use crate::transmission::{self, Helpers};
 
@@ -36,18 +36,20 @@ pub struct ServerOptions {
     /// paused guest accepts none.
     pub stall_max: Duration,
     /// The maximum number of threads of a connection for requests that cannot be answered at once.
-    /// Two are always available; the others come from 24 for all connections of the process.
+    /// Two are always available; the others come from `budget`.
     pub helpers_max: usize,
     /// The same limit while reads wait for a drive or a network; at least `helpers_max`.
     pub helpers_waiting_max: usize,
     /// The maximum number of open connections; further ones are closed at once.
     pub connections_max: usize,
+    /// The limits on threads, for all connections of this server and of those with the same budget.
+    pub budget: Budget,
 }
 
 impl Default for ServerOptions {
     /// Returns the defaults: no TLS; one minute of silence and ten minutes in all for a handshake;
     /// ten minutes for a reply; one helper per processor, from 2 to 16, and 16 while reads wait;
-    /// 4096 connections.
+    /// 4096 connections; a budget of its own.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -59,6 +61,7 @@ impl Default for ServerOptions {
             helpers_max: processors.clamp(2, 16),
             helpers_waiting_max: 16,
             connections_max: 4096,
+            budget: Budget::default(),
         }
     }
 }
@@ -127,7 +130,7 @@ impl Server {
                 Ok(socket) => self.spawn(socket),
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) if is_exhausted(&error) => {
-                    tracing::warn!(%error, "the process is out of descriptors or memory; connections wait");
+                    tracing::warn!(%error, "out of file descriptors or memory; new connections must wait");
                     std::thread::sleep(EXHAUSTED_WAIT);
                 }
                 Err(error) => return Err(error),
@@ -139,7 +142,7 @@ impl Server {
         let open = self.connections.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(self.connections.clone());
         if open >= self.options.connections_max {
-            tracing::warn!(open, "there are too many connections; one more is closed");
+            tracing::warn!(open, "too many connections; a new one is closed");
             return;
         }
         let server = self.clone();
@@ -149,7 +152,7 @@ impl Server {
             drop(counted);
         });
         if let Err(error) = spawned {
-            tracing::warn!(%error, "there is no thread for a connection; it is closed");
+            tracing::warn!(%error, "cannot start a thread for a connection; it is closed");
         }
     }
 
@@ -158,23 +161,23 @@ impl Server {
         match self.serve(socket) {
             Ok(()) => tracing::debug!("a connection ended"),
             // Clients may leave at any time.
-            Err(error) => tracing::info!(%error, "a connection broke off"),
+            Err(error) => tracing::info!(%error, "a connection failed"),
         }
     }
 
     fn serve(&self, socket: Socket) -> io::Result<()> {
-        let mut channel = Channel::new(socket);
-        channel.socket().set_patience(Some(self.options.handshake_idle), Some(self.options.stall_max))?;
+        let mut channel = Channel::new(socket, self.options.budget.clone());
+        channel.socket().set_timeouts(Some(self.options.handshake_idle), Some(self.options.stall_max))?;
         let Some((session, early)) = self.negotiate(&mut channel)? else {
             channel.close();
             return Ok(());
         };
         // A client may be silent for as long as it likes.
-        channel.socket().set_patience(None, Some(self.options.stall_max))?;
-        tracing::info!(export = %session.export.name, mode = ?session.mode, "a client begins");
+        channel.socket().set_timeouts(None, Some(self.options.stall_max))?;
+        tracing::info!(export = %session.export.name, mode = ?session.mode, "a client opened an export");
         let helpers =
             Helpers { max: self.options.helpers_max, waiting_max: self.options.helpers_waiting_max };
-        let done = transmission::run(&channel, &session, early, helpers);
+        let done = transmission::run(&channel, &session, early, helpers, &self.options.budget);
         // After an error the client may accept nothing more, and a close message could block again.
         if done.is_ok() {
             channel.close();
@@ -193,7 +196,7 @@ impl Server {
             let (taken, step) = negotiation.step(&input, self.exports.as_ref(), &mut out);
             input.drain(..taken);
             if !matches!(step, Step::Went) || out.len() > READ_LEN {
-                channel.alone(|writer| writer.write(&out))?;
+                channel.write_exclusive(|writer| writer.write(&out))?;
                 out.clear();
             }
             match step {

@@ -67,7 +67,9 @@ pub fn config(folder: &Path, clients: Clients) -> Result<Arc<ServerConfig>, TlsE
         Clients::Any => builder.with_no_client_auth(),
         Clients::Known => {
             let mut roots = RootCertStore::empty();
-            for certificate in self::certificates(folder.join("ca-cert.pem"), "the clients' authority")? {
+            for certificate in
+                self::certificates(folder.join("ca-cert.pem"), "the certificate of the clients' CA")?
+            {
                 roots.add(certificate).map_err(|error| failed(error.to_string()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
@@ -89,7 +91,7 @@ fn certificates(path: PathBuf, expected: &'static str) -> Result<Vec<Certificate
     let read = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(TlsError::File { path, expected, why: "it has no certificate".into() }),
+        Ok(_) => Err(TlsError::File { path, expected, why: "the file has no certificate".into() }),
         Err(error) => Err(TlsError::File { path, expected, why: error.to_string() }),
     }
 }

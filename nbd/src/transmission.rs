@@ -2,10 +2,10 @@
 //!
 //! The threads of a connection take turns at reading requests, many at a time. The reading thread
 //! answers those whose data is decoded in memory, and sends the replies of a batch with one call.
-//! The others wait in a queue. Every free thread takes a share of it, the reader first, so no
+//! The others wait in a queue. Every free thread takes a batch of them, the reader first, so no
 //! request waits for a thread to wake. There are as many threads as processors, and more while
-//! reads wait for the medium (see [`Medium`]). Beyond the second thread, a limit for all
-//! connections of the process applies.
+//! reads wait for the medium (see [`LatencyProbe`]). Beyond the second thread, a thread needs
+//! a permit of the server's [`Budget`].
 //!
 //! While all threads decode, none reads, which does no harm if decoding takes microseconds. If
 //! reads were slow lately, as from a network or a bad disk, one more thread keeps reading: slow
@@ -22,13 +22,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use melv_serve::{ExtraThread, Medium};
+use melv_serve::{Budget, LatencyProbe, ThreadPermit};
 
-use crate::answer::{Answers, PIECE_LEN};
 use crate::channel::Channel;
+use crate::handler::{Handler, PIECE_LEN};
 use crate::negotiation::Session;
-use crate::output::Output;
-use crate::request::{Request, Todo};
+use crate::request::{Action, Request};
+use crate::send_buffer::SendBuffer;
 
 /// The length of one read from the socket, in bytes: it holds fewer than `WAITING_MAX` requests.
 const READ_LEN: usize = 16 << 10;
@@ -36,19 +36,19 @@ const READ_LEN: usize = 16 << 10;
 const WAITING_MAX: usize = 1024;
 /// The length of collected replies that triggers a send, in bytes.
 const TOGETHER_LEN: usize = PIECE_LEN as usize;
-/// The maximum number of requests in a thread's share; their replies are sent together.
-const SHARE_MAX: usize = 4;
+/// The maximum number of requests in a thread's batch; their replies are sent together.
+const BATCH_MAX: usize = 4;
 /// The duration above which a read is slow.
 const SLOW: Duration = Duration::from_millis(1);
 /// The number of quick reads after a slow one until slow ones are no longer expected.
-const WARY_READS: usize = 32;
+const EXPECT_SLOW_READS: usize = 32;
 /// The number of single requests after several in flight until several are no longer expected.
-const DEEP_READS: usize = 8;
+const PIPELINED_READS: usize = 8;
 /// The time for which an idle thread stays awake while several requests are in flight: work will
 /// come soon, and waking takes longer.
 const AWAKE: Duration = Duration::from_micros(30);
-/// The number of helpers that each connection may always have. Others come from a limit for the whole
-/// process, so that a hundred connections stay small even with many processors or a slow medium.
+/// The number of helpers that each connection may always have. Others come from the budget of all
+/// connections, so that a hundred connections stay small even with many processors or a slow medium.
 const HELPERS_OWN: usize = 2;
 /// The idle time after which a helper beyond those ends.
 const EXTRA_IDLE: Duration = Duration::from_millis(500);
@@ -63,29 +63,43 @@ pub struct Helpers {
     pub waiting_max: usize,
 }
 
-/// Serves one client with these helpers and one thread that reads.
+/// Serves one client with these helpers and one thread that reads. Helpers beyond the client's own
+/// need permits of `budget`.
 ///
 /// # Errors
 /// The errors of the socket, and bytes that are not a request.
-pub fn run(channel: &Channel, session: &Session, early: Vec<u8>, helpers: Helpers) -> io::Result<()> {
-    let state = State { input: Some(Input::new(early)), threads: 1, wary: WARY_READS, ..State::default() };
-    let medium = Medium::default();
-    let crew = Crew {
-        answers: Answers { channel, session, medium: &medium },
+pub fn run(
+    channel: &Channel,
+    session: &Session,
+    early: Vec<u8>,
+    helpers: Helpers,
+    budget: &Budget,
+) -> io::Result<()> {
+    let state = State {
+        input: Some(Input::new(early)),
+        threads: 1,
+        expect_slow: EXPECT_SLOW_READS,
+        ..State::default()
+    };
+    let probe = LatencyProbe::default();
+    let workers = Workers {
+        handler: Handler { channel, session, probe: &probe },
         has_contexts: session.contexts.contexts().next().is_some(),
         helpers,
+        budget,
         state: Mutex::new(state),
         wake: Condvar::new(),
     };
-    std::thread::scope(|scope| crew.take_part(scope));
-    crew.state.into_inner().unwrap_or_else(PoisonError::into_inner).end.unwrap_or(Ok(()))
+    std::thread::scope(|scope| workers.worker_loop(scope));
+    workers.state.into_inner().unwrap_or_else(PoisonError::into_inner).end.unwrap_or(Ok(()))
 }
 
 /// The threads of a connection.
-struct Crew<'a> {
-    answers: Answers<'a>,
+struct Workers<'a> {
+    handler: Handler<'a>,
     has_contexts: bool,
     helpers: Helpers,
+    budget: &'a Budget,
     state: Mutex<State>,
     /// Wakes idle threads.
     wake: Condvar,
@@ -97,28 +111,28 @@ struct State {
     /// The bytes read from the socket; `None` while a thread reads, and after the end.
     input: Option<Input>,
     /// The queue of requests for data not decoded in memory.
-    waiting: VecDeque<(Request, Todo)>,
+    waiting: VecDeque<(Request, Action)>,
     threads: usize,
     /// A permit for each helper beyond the connection's own.
-    extra: Vec<ExtraThread>,
+    extra: Vec<ThreadPermit>,
     /// The number of threads that answer queued requests.
     answering: usize,
-    /// The number of idle threads that have not been called.
+    /// The number of idle threads that have not been woken.
     idle: usize,
-    /// The number of threads that have been called and have not woken yet.
-    called: usize,
-    /// Positive if the next read may be slow.
-    wary: usize,
+    /// The number of threads that have been woken and do not run yet.
+    woken: usize,
+    /// Positive if the next read may be slow: the number of quick reads until this is over.
+    expect_slow: usize,
     /// Positive if the client lately had several requests in flight.
-    deep: usize,
+    pipelined: usize,
     /// The result of the connection.
     end: Option<io::Result<()>>,
 }
 
 /// The next task of a thread.
-enum Turn {
+enum Step {
     Read(Input),
-    /// Answer the requests in its share.
+    /// Answer the requests in its batch.
     Answer,
 }
 
@@ -173,18 +187,18 @@ impl Input {
 }
 
 impl State {
-    /// Returns a task for a free thread, if there is one; moves requests to be answered to `share`.
-    fn turn(&mut self, answering_max: usize, share: &mut Vec<(Request, Todo)>) -> Option<Turn> {
+    /// Returns a task for a free thread, if there is one; moves requests to be answered to `batch`.
+    fn step(&mut self, answering_max: usize, batch: &mut Vec<(Request, Action)>) -> Option<Step> {
         let can_answer = self.answering < answering_max;
         if can_answer && !self.waiting.is_empty() {
             // With a thread for every request, each takes one, so that no request waits for another.
-            let count = (self.waiting.len() / answering_max).clamp(1, SHARE_MAX);
-            share.extend(self.waiting.drain(..count));
+            let count = (self.waiting.len() / answering_max).clamp(1, BATCH_MAX);
+            batch.extend(self.waiting.drain(..count));
             self.answering += 1;
-            return Some(Turn::Answer);
+            return Some(Step::Answer);
         }
-        if (can_answer || self.wary > 0) && self.waiting.len() < WAITING_MAX {
-            return self.input.take().map(Turn::Read);
+        if (can_answer || self.expect_slow > 0) && self.waiting.len() < WAITING_MAX {
+            return self.input.take().map(Step::Read);
         }
         None
     }
@@ -193,12 +207,12 @@ impl State {
     fn has_work(&self, answering_max: usize) -> bool {
         let can_answer = self.answering < answering_max;
         let can_read = self.input.is_some() && self.waiting.len() < WAITING_MAX;
-        let has_share = can_answer && !self.waiting.is_empty();
-        has_share || can_read && (self.wary > 0 || can_answer && self.deep > 0)
+        let has_batch = can_answer && !self.waiting.is_empty();
+        has_batch || can_read && (self.expect_slow > 0 || can_answer && self.pipelined > 0)
     }
 }
 
-impl Crew<'_> {
+impl Workers<'_> {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -206,16 +220,16 @@ impl Crew<'_> {
     /// Returns the number of threads that may answer now.
     fn answering_max(&self) -> usize {
         let Helpers { max, waiting_max } = self.helpers;
-        if self.answers.medium.makes_wait() { waiting_max.max(max) } else { max }
+        if self.handler.probe.is_slow() { waiting_max.max(max) } else { max }
     }
 
     /// Performs tasks until there are none left for this thread.
-    fn take_part<'s>(&'s self, scope: &'s Scope<'s, '_>) {
-        let (mut out, mut share) = (Output::default(), Vec::with_capacity(SHARE_MAX));
-        while let Some(turn) = self.next(scope, &mut share, &mut out) {
-            match turn {
-                Turn::Read(input) => self.read(scope, input, &mut share, &mut out),
-                Turn::Answer => self.answer_share(&mut share, &mut out),
+    fn worker_loop<'s>(&'s self, scope: &'s Scope<'s, '_>) {
+        let (mut out, mut batch) = (SendBuffer::default(), Vec::with_capacity(BATCH_MAX));
+        while let Some(step) = self.next(scope, &mut batch, &mut out) {
+            match step {
+                Step::Read(input) => self.read(scope, input, &mut batch, &mut out),
+                Step::Answer => self.answer_batch(&mut batch, &mut out),
             }
         }
     }
@@ -224,21 +238,21 @@ impl Crew<'_> {
     fn next<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
-        share: &mut Vec<(Request, Todo)>,
-        out: &mut Output,
-    ) -> Option<Turn> {
+        batch: &mut Vec<(Request, Action)>,
+        out: &mut SendBuffer,
+    ) -> Option<Step> {
         let mut state = self.state();
         let mut awake_until = None;
         loop {
-            if let Some(turn) = state.turn(self.answering_max(), share) {
-                self.call(scope, state);
-                return Some(turn);
+            if let Some(step) = state.step(self.answering_max(), batch) {
+                self.wake_one(scope, state);
+                return Some(step);
             }
             if state.end.is_some() {
                 return None;
             }
-            if state.deep > 0
-                && !self.answers.medium.makes_wait()
+            if state.pipelined > 0
+                && !self.handler.probe.is_slow()
                 && Instant::now() < *awake_until.get_or_insert_with(|| Instant::now() + AWAKE)
             {
                 drop(state);
@@ -247,15 +261,15 @@ impl Crew<'_> {
                 continue;
             }
             awake_until = None;
-            *out = Output::default();
+            *out = SendBuffer::default();
             state = self.sleep(state)?;
         }
     }
 
-    /// Waits for a call or the end; returns `None` for an extra thread that has been idle too long.
+    /// Waits to be woken, or for the end; returns `None` for an extra thread that has been idle too long.
     fn sleep<'s>(&self, mut state: MutexGuard<'s, State>) -> Option<MutexGuard<'s, State>> {
         state.idle += 1;
-        while state.called == 0 && state.end.is_none() {
+        while state.woken == 0 && state.end.is_none() {
             if state.extra.is_empty() {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -263,42 +277,42 @@ impl Crew<'_> {
             let waited = self.wake.wait_timeout(state, EXTRA_IDLE);
             let timeout;
             (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            let is_over = timeout.timed_out() && state.called == 0 && state.end.is_none();
+            let is_over = timeout.timed_out() && state.woken == 0 && state.end.is_none();
             if is_over && state.extra.pop().is_some() {
                 state.idle -= 1;
                 state.threads -= 1;
                 return None;
             }
         }
-        if state.called > 0 {
-            state.called -= 1;
+        if state.woken > 0 {
+            state.woken -= 1;
         } else {
             state.idle -= 1;
         }
         Some(state)
     }
 
-    /// Wakes or starts one more thread if there is a task for it; that thread calls the next one.
-    fn call<'s>(&'s self, scope: &'s Scope<'s, '_>, mut state: MutexGuard<'_, State>) {
+    /// Wakes or starts one more thread if there is a task for it; that thread wakes the next one.
+    fn wake_one<'s>(&'s self, scope: &'s Scope<'s, '_>, mut state: MutexGuard<'_, State>) {
         let answering_max = self.answering_max();
-        if state.called > 0 || !state.has_work(answering_max) {
+        if state.woken > 0 || !state.has_work(answering_max) {
             return;
         }
         if state.idle > 0 {
             state.idle -= 1;
-            state.called += 1;
+            state.woken += 1;
             // The woken thread needs the lock at once.
             drop(state);
             self.wake.notify_one();
         } else if state.threads <= answering_max {
             let is_extra = state.threads > HELPERS_OWN.min(self.helpers.max);
-            let extra = if is_extra { ExtraThread::begin() } else { None };
+            let extra = if is_extra { self.budget.extra_thread() } else { None };
             if is_extra && extra.is_none() {
                 return;
             }
-            let thread = std::thread::Builder::new().name("nbd-crew".into()).stack_size(STACK_LEN);
+            let thread = std::thread::Builder::new().name("nbd-worker".into()).stack_size(STACK_LEN);
             // If no thread can be started, the existing ones do the work.
-            if thread.spawn_scoped(scope, || self.take_part(scope)).is_ok() {
+            if thread.spawn_scoped(scope, || self.worker_loop(scope)).is_ok() {
                 state.threads += 1;
                 state.extra.extend(extra);
             }
@@ -311,14 +325,14 @@ impl Crew<'_> {
         &'s self,
         scope: &'s Scope<'s, '_>,
         mut input: Input,
-        found: &mut Vec<(Request, Todo)>,
-        out: &mut Output,
+        found: &mut Vec<(Request, Action)>,
+        out: &mut SendBuffer,
     ) {
         let read = self.read_requests(scope, &mut input, found, out);
         let mut state = self.state();
         state.waiting.extend(found.drain(..));
-        let is_deep = state.waiting.len() + state.answering > 1;
-        state.deep = if is_deep { DEEP_READS } else { state.deep.saturating_sub(1) };
+        let is_pipelined = state.waiting.len() + state.answering > 1;
+        state.pipelined = if is_pipelined { PIPELINED_READS } else { state.pipelined.saturating_sub(1) };
         match read {
             Ok(Read::Found) => state.input = Some(input),
             Ok(Read::Ended(end)) => _ = state.end.get_or_insert(end),
@@ -333,20 +347,23 @@ impl Crew<'_> {
         &'s self,
         scope: &'s Scope<'s, '_>,
         input: &mut Input,
-        found: &mut Vec<(Request, Todo)>,
-        out: &mut Output,
+        found: &mut Vec<(Request, Action)>,
+        out: &mut SendBuffer,
     ) -> io::Result<Read> {
-        let Answers { channel, session, .. } = self.answers;
+        let Handler { channel, session, .. } = self.handler;
         let mut has_found = false;
         loop {
             let Ok(decoded) = Request::decode(input.bytes(), session.mode) else {
-                self.answers.send(out)?;
-                let error = io::Error::new(io::ErrorKind::InvalidData, "the client sent no request");
+                self.handler.send(out)?;
+                let error = io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the client sent bytes that are not a request",
+                );
                 return Ok(Read::Ended(Err(error)));
             };
             let Some((request, header_len)) = decoded else {
                 // Finished replies do not wait for further requests.
-                self.answers.send(out)?;
+                self.handler.send(out)?;
                 if has_found {
                     return Ok(Read::Found);
                 }
@@ -356,25 +373,25 @@ impl Crew<'_> {
                 continue;
             };
             input.start += header_len;
-            let todo = request.todo(session.mode, session.export.disk.size(), self.has_contexts);
-            if todo == Todo::Disconnect {
-                self.answers.send(out)?;
+            let action = request.action(session.mode, session.export.disk.size(), self.has_contexts);
+            if action == Action::Disconnect {
+                self.handler.send(out)?;
                 return Ok(Read::Ended(Ok(())));
             }
             let payload_len = request.payload_len(session.mode);
             if payload_len > input.bytes().len() as u64 {
                 self.pass_on(scope, found);
-                self.answers.send(out)?;
+                self.handler.send(out)?;
             }
             if !input.skip(payload_len, channel)? {
                 return Ok(Read::Ended(Ok(())));
             }
-            has_found |= self.begin(request, todo, found, out)?;
-            if found.len() >= SHARE_MAX || out.len() >= TOGETHER_LEN {
+            has_found |= self.begin(request, action, found, out)?;
+            if found.len() >= BATCH_MAX || out.len() >= TOGETHER_LEN {
                 self.pass_on(scope, found);
             }
             if out.len() >= TOGETHER_LEN {
-                self.answers.send(out)?;
+                self.handler.send(out)?;
             }
         }
     }
@@ -383,40 +400,40 @@ impl Crew<'_> {
     fn begin(
         &self,
         request: Request,
-        todo: Todo,
-        found: &mut Vec<(Request, Todo)>,
-        out: &mut Output,
+        action: Action,
+        found: &mut Vec<(Request, Action)>,
+        out: &mut SendBuffer,
     ) -> io::Result<bool> {
-        match todo {
-            Todo::Read { in_one } if request.len <= PIECE_LEN => {
-                if self.answers.read_held(&request, in_one, out) {
+        match action {
+            Action::Read { in_one } if request.len <= PIECE_LEN => {
+                if self.handler.try_read_cached(&request, in_one, out) {
                     return Ok(false);
                 }
-                found.push((request, todo));
+                found.push((request, action));
             }
-            Todo::Read { .. } | Todo::Cache => found.push((request, todo)),
-            _ => return self.answer(&request, todo, out).map(|()| false),
+            Action::Read { .. } | Action::Cache => found.push((request, action)),
+            _ => return self.answer(&request, action, out).map(|()| false),
         }
         Ok(true)
     }
 
     /// Moves requests from `found` to the queue while reading goes on.
-    fn pass_on<'s>(&'s self, scope: &'s Scope<'s, '_>, found: &mut Vec<(Request, Todo)>) {
+    fn pass_on<'s>(&'s self, scope: &'s Scope<'s, '_>, found: &mut Vec<(Request, Action)>) {
         if !found.is_empty() {
             let mut state = self.state();
             state.waiting.extend(found.drain(..));
-            self.call(scope, state);
+            self.wake_one(scope, state);
         }
     }
 
-    fn answer_share(&self, share: &mut Vec<(Request, Todo)>, out: &mut Output) {
-        let (begun, count) = (Instant::now(), share.len());
-        let done = share.drain(..).try_for_each(|(request, todo)| self.answer(&request, todo, out));
+    fn answer_batch(&self, batch: &mut Vec<(Request, Action)>, out: &mut SendBuffer) {
+        let (begun, count) = (Instant::now(), batch.len());
+        let done = batch.drain(..).try_for_each(|(request, action)| self.answer(&request, action, out));
         let is_slow = begun.elapsed() > SLOW * count as u32;
-        let done = done.and_then(|()| self.answers.send(out));
+        let done = done.and_then(|()| self.handler.send(out));
         let mut state = self.state();
         state.answering -= 1;
-        state.wary = if is_slow { WARY_READS } else { state.wary.saturating_sub(count) };
+        state.expect_slow = if is_slow { EXPECT_SLOW_READS } else { state.expect_slow.saturating_sub(count) };
         if let Err(error) = done {
             out.truncate(0);
             self.fail(&mut state, error);
@@ -424,14 +441,14 @@ impl Crew<'_> {
         }
     }
 
-    fn answer(&self, request: &Request, todo: Todo, out: &mut Output) -> io::Result<()> {
-        match todo {
-            Todo::Read { in_one } => self.answers.read(request, in_one, out)?,
-            Todo::Status { only_first } => self.answers.status(request, only_first, out),
-            Todo::Cache => self.answers.cache(request, out),
-            Todo::Nothing => self.answers.nothing(request, out),
-            Todo::Refuse(errno) => self.answers.refuse(request, errno, out),
-            Todo::Disconnect => {}
+    fn answer(&self, request: &Request, action: Action, out: &mut SendBuffer) -> io::Result<()> {
+        match action {
+            Action::Read { in_one } => self.handler.read(request, in_one, out)?,
+            Action::Status { only_first } => self.handler.status(request, only_first, out),
+            Action::Cache => self.handler.cache(request, out),
+            Action::Nothing => self.handler.nothing(request, out),
+            Action::Refuse(errno) => self.handler.refuse(request, errno, out),
+            Action::Disconnect => {}
         }
         Ok(())
     }
@@ -441,6 +458,6 @@ impl Crew<'_> {
     fn fail(&self, state: &mut State, error: io::Error) {
         state.waiting.clear();
         state.end.get_or_insert(Err(error));
-        self.answers.channel.socket().shutdown();
+        self.handler.channel.socket().shutdown();
     }
 }

@@ -6,25 +6,15 @@
 #![allow(clippy::big_endian_bytes, reason = "so is the protocol")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod common;
-
-mod talk {
-    //! The client's input, and the checks of the server's output.
-
-    pub mod bench;
-    pub mod model;
-    pub mod replies;
-    pub mod script;
-}
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use common::{MIB, Rng, resident_bytes};
 use melv_nbd::TlsPolicy;
-use talk::bench::{Bench, Talked};
-use talk::model::Wrong;
-use talk::script;
+use melv_testing::Rng;
+use melv_testing::nbd::talk::bench::{Bench, Talked};
+use melv_testing::nbd::talk::model::Wrong;
+use melv_testing::nbd::talk::script;
+use melv_testing::nbd::{MIB, resident_bytes};
 
 const CASES: u64 = 20_000;
 const CASE_TIME_MAX: Duration = Duration::from_secs(2);

@@ -3,11 +3,9 @@
 #![allow(clippy::big_endian_bytes, reason = "so is the protocol")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod common;
-
-use common::*;
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{Put, Take, command, export, info, option, reply};
+use melv_testing::nbd::*;
 
 fn usual_server() -> melv_nbd::Server {
     server(Shelf::usual())

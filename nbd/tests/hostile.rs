@@ -3,25 +3,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use common::*;
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{command, option, reply};
 use melv_nbd::{Listener, Server, ServerOptions};
+use melv_testing::nbd::*;
 
 const SHORT: Duration = Duration::from_millis(300);
 
 /// A lock that makes tests run one at a time, since some measure this process's memory.
 static MEMORY: Mutex<()> = Mutex::new(());
 
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+fn write_exclusive() -> std::sync::MutexGuard<'static, ()> {
     MEMORY.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -79,7 +77,7 @@ fn send_without_end(client: &mut Client, command: u16, len: u64) -> u64 {
 
 #[test]
 fn client_that_never_reads_is_let_go_and_others_go_on() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     for (export, mode, len) in [
         ("plain", ReplyMode::Simple, 128 * KIB),
         ("plain", ReplyMode::Structured, 32 * MIB),
@@ -102,7 +100,7 @@ fn client_that_never_reads_is_let_go_and_others_go_on() {
 
 #[test]
 fn requests_without_end_and_without_reading_are_bounded() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     for number in [command::FLUSH, command::CACHE, command::TRIM, 99] {
         let server = impatient();
         let mut bad = reading(&server, "held", ReplyMode::Structured);
@@ -116,7 +114,7 @@ fn requests_without_end_and_without_reading_are_bounded() {
 
 #[test]
 fn requests_without_end_behind_one_that_is_slow_are_bounded() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let gate = Gate::default();
     let disk = TestDisk::new().and(Part::Slow(gate.clone()), 64 * MIB);
     let options = ServerOptions { stall_max: SHORT, helpers_max: 2, ..ServerOptions::default() };
@@ -135,12 +133,12 @@ fn crew_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     // A thread may end in between.
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    names.filter(|name| name == "nbd-crew\n").count()
+    names.filter(|name| name == "nbd-worker\n").count()
 }
 
 #[test]
 fn reads_that_wait_for_the_medium_do_so_together_and_the_threads_for_them_end() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let gate = Gate::default();
     let disk = TestDisk::new().and(Part::Far, MIB).and(Part::Slow(gate.clone()), MIB);
     let options = ServerOptions { helpers_max: 2, helpers_waiting_max: 12, ..ServerOptions::default() };
@@ -186,7 +184,7 @@ fn thousand_half_open(path: &std::path::Path) -> Vec<UnixStream> {
 
 #[test]
 fn thousand_half_open_connections_cost_little_and_others_are_served() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = server(Shelf::usual());
     let (_folder, path) = listening(&server);
     let before = resident_bytes();
@@ -202,7 +200,7 @@ fn thousand_half_open_connections_cost_little_and_others_are_served() {
 
 #[test]
 fn thousand_half_open_connections_are_let_go() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = impatient();
     let (_folder, path) = listening(&server);
     let open = thousand_half_open(&path);
@@ -213,7 +211,7 @@ fn thousand_half_open_connections_are_let_go() {
 
 #[test]
 fn connections_over_the_limit_are_closed_and_later_ones_served() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server =
         server_with(Shelf::usual(), ServerOptions { connections_max: 3, ..ServerOptions::default() });
     let (_folder, path) = listening(&server);
@@ -229,7 +227,7 @@ fn connections_over_the_limit_are_closed_and_later_ones_served() {
 
 #[test]
 fn slow_drip_of_a_handshake_ends_in_time() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let options = ServerOptions { handshake_max: Duration::from_millis(200), ..ServerOptions::default() };
     let server = server_with(Shelf::usual(), options);
     let mut client = greeted(&server);
@@ -247,7 +245,7 @@ fn slow_drip_of_a_handshake_ends_in_time() {
 
 #[test]
 fn silent_client_in_the_handshake_is_let_go() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let mut client = greeted(&impatient());
     client.is_closed();
     client.ends();
@@ -255,7 +253,7 @@ fn silent_client_in_the_handshake_is_let_go() {
 
 #[test]
 fn silent_client_with_a_disk_stays() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let mut client = reading(&impatient(), "plain", ReplyMode::Structured);
     std::thread::sleep(2 * SHORT);
     assert_eq!(client.read(0, 512).bytes(), data(0..512));
@@ -263,7 +261,7 @@ fn silent_client_with_a_disk_stays() {
 
 #[test]
 fn client_gone_in_mid_request_ends_its_connection_alone() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = server(Shelf::usual());
     let mut good = reading(&server, "plain", ReplyMode::Structured);
     for mode in [ReplyMode::Simple, ReplyMode::Structured, ReplyMode::Extended] {
@@ -280,7 +278,7 @@ fn client_gone_in_mid_request_ends_its_connection_alone() {
 
 #[test]
 fn client_gone_in_mid_payload_ends_its_connection_alone() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = server(Shelf::usual());
     let mut good = reading(&server, "plain", ReplyMode::Structured);
     for len in [100, 100_000, 40 * MIB] {
@@ -296,7 +294,7 @@ fn client_gone_in_mid_payload_ends_its_connection_alone() {
 
 #[test]
 fn client_gone_before_its_replies_ends_its_connection_alone() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = server(Shelf::usual());
     let mut good = reading(&server, "plain", ReplyMode::Structured);
     for (mode, len) in
@@ -314,7 +312,7 @@ fn client_gone_before_its_replies_ends_its_connection_alone() {
 
 #[test]
 fn client_gone_in_the_handshake_ends_its_connection_alone() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = server(Shelf::usual());
     for said in [&[][..], &[0, 0], &[0, 0, 0, 3], b"\0\0\0\x03IHAVEOPT\0\0"] {
         let mut client = connect(&server);
@@ -327,7 +325,7 @@ fn client_gone_in_the_handshake_ends_its_connection_alone() {
 
 #[test]
 fn client_that_shuts_down_its_side_gets_its_replies() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let mut client = usual("plain", ReplyMode::Structured);
     let all: Vec<u8> = (0..20).flat_map(|at| client.request(command::READ, 0, at * 4096, 4096)).collect();
     client.send(&all);
@@ -338,7 +336,7 @@ fn client_that_shuts_down_its_side_gets_its_replies() {
 
 #[test]
 fn options_without_end_and_without_reading_are_let_go() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = impatient();
     let mut client = greeted(&server);
     client.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -355,7 +353,7 @@ fn options_without_end_and_without_reading_are_let_go() {
 
 #[test]
 fn options_without_end_are_too_many() {
-    let _alone = alone();
+    let _alone = write_exclusive();
     let server = server(Shelf::usual());
     let mut client = greeted(&server);
     let mut reader = client.stream.try_clone().unwrap();

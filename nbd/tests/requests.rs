@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::*;
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{command, flag};
+use melv_testing::nbd::*;
 
 const MODES: [ReplyMode; 3] = [ReplyMode::Simple, ReplyMode::Structured, ReplyMode::Extended];
 const CHUNKED: [ReplyMode; 2] = [ReplyMode::Structured, ReplyMode::Extended];

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod common;
-
-use common::*;
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{command, flag};
+use melv_testing::nbd::*;
 
 const CHUNKED: [ReplyMode; 2] = [ReplyMode::Structured, ReplyMode::Extended];
 const EINVAL: u32 = 22;

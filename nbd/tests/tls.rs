@@ -3,19 +3,17 @@
 #![allow(clippy::big_endian_bytes, reason = "so is the protocol")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::*;
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::tls::{Clients, config};
 use melv_nbd::wire::{command, export, option, reply};
 use melv_nbd::{Server, ServerOptions, TlsPolicy};
+use melv_testing::nbd::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -1,19 +1,19 @@
 //! The catalog of served disks, by name.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::counters::Counters;
-use super::disk::Disk;
+use super::disk::ServedDisk;
 use melv_block::{Error, Result};
-use melv_format::{Digest, Image, NamedImage, RefName, Store, StoreError};
+use melv_format::{Digest, Image, Images, NamedImage, RefName, StoreError};
 
 /// The number of disk entries at which unused ones are swept.
 const OPEN_SWEEP: usize = 64;
 
 /// A served image and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// The name without its tag; `@` and the image id for an image chosen by id.
     pub name: String,
     /// The tag.
@@ -28,15 +28,15 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Catalog {
     /// The store that is served in full.
-    all: Option<Store>,
+    all: Option<Images>,
     /// The chosen images, by name and tag.
-    chosen: BTreeMap<(String, String), (Entry, Store)>,
+    chosen: BTreeMap<(String, String), (CatalogEntry, Images)>,
     counters: Arc<Counters>,
     /// The open disks, by image.
-    open: Mutex<HashMap<Digest, Weak<Disk>>>,
+    open: Mutex<HashMap<Digest, Weak<ServedDisk>>>,
 }
 
-impl Entry {
+impl CatalogEntry {
     /// Returns the name that identifies exactly this entry.
     #[must_use]
     pub fn full_name(&self) -> String {
@@ -56,25 +56,26 @@ impl Entry {
 impl Catalog {
     /// Creates a catalog of all named images of `store`, including images named later.
     #[must_use]
-    pub fn all(store: Store) -> Self {
+    pub fn all(images: impl Into<Images>) -> Self {
+        let store = images.into();
         Self { all: Some(store), chosen: BTreeMap::new(), counters: Arc::default(), open: Mutex::default() }
     }
 
     /// Creates an empty catalog, to be filled by [`Catalog::add`].
     #[must_use]
-    pub fn of_chosen() -> Self {
+    pub fn empty() -> Self {
         Self { all: None, chosen: BTreeMap::new(), counters: Arc::default(), open: Mutex::default() }
     }
 
     /// Serves `image` of `store`, even if its name later moves to another image. Replaces any entry with the
     /// same name.
-    pub fn add(&mut self, name: Option<&RefName>, store: &Store, image: &Image) {
+    pub fn add(&mut self, name: Option<&RefName>, store: &Images, image: &Image) {
         let (name, tag) = match name {
             Some(name) => (name.name().to_owned(), name.tag().to_owned()),
             None => (format!("@{}", image.id()), "latest".to_owned()),
         };
         let key = (name.clone(), tag.clone());
-        let entry = Entry { name, tag, image: image.id(), created_seconds: None };
+        let entry = CatalogEntry { name, tag, image: image.id(), created_seconds: None };
         self.chosen.insert(key, (entry, store.clone()));
     }
 
@@ -83,9 +84,9 @@ impl Catalog {
     ///
     /// # Errors
     /// Fails if the names cannot be listed.
-    pub fn list(&self) -> Result<Vec<Entry>> {
+    pub fn list(&self) -> Result<Vec<CatalogEntry>> {
         match &self.all {
-            Some(store) => Ok(readable(store.references()?)),
+            Some(store) => Ok(readable(store.names()?)),
             None => Ok(self.chosen.values().map(|(entry, _)| entry.clone()).collect()),
         }
     }
@@ -94,7 +95,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Fails if the names cannot be listed.
-    pub fn list_of(&self, name: &str) -> Result<Vec<Entry>> {
+    pub fn list_of(&self, name: &str) -> Result<Vec<CatalogEntry>> {
         match &self.all {
             Some(store) => Ok(readable(store.references_of(name)?)),
             None => Ok(self.chosen_of(name).cloned().collect()),
@@ -123,18 +124,18 @@ impl Catalog {
         Ok(tag)
     }
 
-    fn chosen_of(&self, name: &str) -> impl Iterator<Item = &Entry> {
+    fn chosen_of(&self, name: &str) -> impl Iterator<Item = &CatalogEntry> {
         let from = (name.to_owned(), String::new());
         self.chosen.range(from..).map(|(_, (entry, _))| entry).take_while(move |entry| entry.name == name)
     }
 
     /// Finds the entry called `name` and its store, as in [`Catalog::open`]. One record is read.
-    fn find(&self, name: &str) -> Result<(Entry, &Store)> {
+    fn find(&self, name: &str) -> Result<(CatalogEntry, &Images)> {
         let missing = || Error::from(StoreError::NotFound { what: "image", name: name.to_owned() });
         if let Some(store) = &self.all {
             // The command line accepts a short id, but it is not a name.
             let parsed: RefName = name.parse().map_err(|_| missing())?;
-            return Ok((Entry::of(store.named(&parsed)?), store));
+            return Ok((CatalogEntry::of(store.named(&parsed)?), store));
         }
         let found = if name.is_empty() && self.chosen.len() == 1 {
             self.chosen.values().next()
@@ -151,7 +152,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; damage of the records.
-    pub fn image(&self, name: &str) -> Result<(Entry, Image)> {
+    pub fn image(&self, name: &str) -> Result<(CatalogEntry, Image)> {
         let (entry, store) = self.find(name)?;
         let image = store.image_by_id(entry.image)?;
         Ok((entry, image))
@@ -162,24 +163,28 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; any error from opening the image.
-    pub fn open(&self, name: &str) -> Result<Arc<Disk>> {
+    pub fn open(&self, name: &str) -> Result<Arc<ServedDisk>> {
         let (entry, store) = self.find(name)?;
         self.disk(entry.full_name(), store, entry.image)
     }
 
     /// Returns the disk of an image that is already open, even if its names have changed.
     #[must_use]
-    pub fn opened(&self, image: &Digest) -> Option<Arc<Disk>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(image).and_then(Weak::upgrade)
+    pub fn opened(&self, image: &Digest) -> Option<Arc<ServedDisk>> {
+        self.lock().get(image).and_then(Weak::upgrade)
     }
 
-    fn disk(&self, name: String, store: &Store, id: Digest) -> Result<Arc<Disk>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<ServedDisk>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disk(&self, name: String, store: &Images, id: Digest) -> Result<Arc<ServedDisk>> {
         if let Some(disk) = self.opened(&id) {
             return Ok(disk);
         }
         // Opened without the lock; if another thread is faster, its disk is used.
-        let disk = Arc::new(Disk::open(name, store, store.image_by_id(id)?, self.counters.clone())?);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let disk = Arc::new(ServedDisk::open(name, store, store.image_by_id(id)?, self.counters.clone())?);
+        let mut open = self.lock();
         if open.len() >= OPEN_SWEEP {
             open.retain(|_, disk| disk.strong_count() > 0);
         }
@@ -198,6 +203,6 @@ impl Catalog {
 }
 
 /// Returns the entries with a readable record.
-fn readable(references: Vec<(RefName, Result<NamedImage>)>) -> Vec<Entry> {
-    references.into_iter().filter_map(|(_, named)| named.ok().map(Entry::of)).collect()
+fn readable(references: Vec<(RefName, Result<NamedImage>)>) -> Vec<CatalogEntry> {
+    references.into_iter().filter_map(|(_, named)| named.ok().map(CatalogEntry::of)).collect()
 }

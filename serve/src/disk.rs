@@ -8,17 +8,17 @@ use melv_block::{BlockDevice, BlockError, DepthRun, Error, Result, Run, SectorBi
 use melv_format::image::Lineage;
 use melv_format::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT};
 use melv_format::store::Pin;
-use melv_format::{Digest, Image, Store, StoreErrors};
+use melv_format::{Digest, Image, Images, StoreErrors};
 
 /// An image served to any number of clients. Until it is dropped, it pins the objects that the image needs.
 ///
-/// Call [`read_held`](BlockDevice::read_held) first, and [`read_at`](BlockDevice::read_at) if that returns
+/// Call [`try_read_cached`](BlockDevice::try_read_cached) first, and [`read_at`](BlockDevice::read_at) if that returns
 /// `false`. `read_at` does not repeat the check, and counts as a cache miss.
 #[derive(Debug)]
-pub struct Disk {
+pub struct ServedDisk {
     name: String,
     image: Image,
-    store: Store,
+    store: Images,
     counters: Arc<Counters>,
     lineage: OnceLock<Lineage>,
     /// The last queried leaf and the depths of its runs.
@@ -26,12 +26,12 @@ pub struct Disk {
     _pin: Pin,
 }
 
-impl Disk {
+impl ServedDisk {
     /// Opens `image` of `store` to be served under `name`.
     ///
     /// # Errors
     /// Damage of the data that locates the image's objects; missing objects.
-    pub fn open(name: String, store: &Store, image: Image, counters: Arc<Counters>) -> Result<Self> {
+    pub fn open(name: String, store: &Images, image: Image, counters: Arc<Counters>) -> Result<Self> {
         let pin = image.pin()?;
         let (lineage, depths) = (OnceLock::new(), Mutex::default());
         Ok(Self { name, image, store: store.clone(), counters, lineage, depths, _pin: pin })
@@ -73,7 +73,7 @@ impl Disk {
             self.count(|counters| &counters.verification_failures, 1);
         }
         // The error names the object, and the chunk or the offset in it.
-        let (store, id) = (self.store.storage().place(), self.image.id());
+        let (store, id) = (self.store.source().place(), self.image.id());
         tracing::error!(image = %self.name, %id, store, offset, len, %error, "a read failed");
     }
 
@@ -99,7 +99,7 @@ impl Disk {
     }
 }
 
-impl BlockDevice for Disk {
+impl BlockDevice for ServedDisk {
     fn size(&self) -> u64 {
         self.image.size()
     }
@@ -114,8 +114,8 @@ impl BlockDevice for Disk {
         read
     }
 
-    fn read_held(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
-        let is_held = self.image.read_held(offset, buf)?;
+    fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        let is_held = self.image.try_read_cached(offset, buf)?;
         if is_held {
             self.count(|counters| &counters.requests, 1);
             self.count(|counters| &counters.hits, 1);

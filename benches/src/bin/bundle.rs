@@ -18,10 +18,10 @@ use std::path::Path;
 use melv::limits::CHUNK_BLOCKS_DEFAULT;
 use melv::ondisk::frame::{Frame, plain_len};
 use melv::ondisk::pack;
-use melv::storage::{Medium, ReadAt};
+use melv::storage::{BytesObject, LocalFile, ReadAt};
 use melv::{
-    BlockDevice, BundleOptions, ExportOptions, ImportOptions, MemoryStorage, SaveOptions, Source, Store,
-    StoreOptions,
+    BlockDevice, Bundle, BundleOptions, ExportOptions, ImportOptions, MemoryStorage, SaveOptions, Source,
+    Store, StoreOptions,
 };
 use melv_benches::{BLOCK_LEN, Counted, WideDisk, first_data};
 use rayon::prelude::*;
@@ -95,10 +95,10 @@ fn foreign(bundle: &Path, disks: &[String]) -> Result<()> {
         own.extend(blocks_of_disk(Path::new(disk))?);
     }
     own.remove(&digest(&[0; BLOCK_LEN]));
-    let storage = Store::open_bundle(bundle, BundleOptions::default())?;
+    let storage = Bundle::open(bundle, BundleOptions::default())?;
     let mut held = Vec::new();
-    for object in storage.storage().list("packs")? {
-        held.extend(blocks_of_pack(storage.storage().open(&object.name)?.as_ref())?);
+    for object in storage.source().list("packs")? {
+        held.extend(blocks_of_pack(storage.source().open(&object.name)?.as_ref())?);
     }
     println!("held_blocks {}", held.len());
     println!("foreign_blocks {}", held.iter().filter(|block| !own.contains(*block)).count());
@@ -114,7 +114,7 @@ fn count_open(reader: impl ReadAt + 'static, name: &str) -> Result<()> {
     let reader = Counted::new(reader);
     let bytes = |calls: &[(u64, usize)]| calls.iter().map(|call| call.1 as u64).sum::<u64>();
     let open = || -> melv::Result<_> {
-        let store = Store::open_bundle_reader(reader.clone(), "counted", BundleOptions::default())?;
+        let store = Bundle::open_reader(reader.clone(), "counted", BundleOptions::default())?;
         store.image(&name.parse()?)
     };
     let image = open()?;
@@ -145,27 +145,12 @@ fn count_open(reader: impl ReadAt + 'static, name: &str) -> Result<()> {
 }
 
 fn export(bundle: &Path, name: &str, out: &Path) -> Result<()> {
-    let reader = Counted::new(Medium::open(bundle)?);
-    let store = Store::open_bundle_reader(reader.clone(), "counted", BundleOptions::default())?;
+    let reader = Counted::new(LocalFile::open(bundle)?);
+    let store = Bundle::open_reader(reader.clone(), "counted", BundleOptions::default())?;
     let image = store.image(&name.parse()?)?;
     melv::export(&image, out, &ExportOptions { force: true, ..ExportOptions::default() })?;
     println!("export_requests {}", reader.take().len());
     Ok(())
-}
-
-#[derive(Debug)]
-struct InMemory(Vec<u8>);
-
-impl ReadAt for InMemory {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let from = self.0.get(offset as usize..).and_then(|rest| rest.get(..buf.len()));
-        buf.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
 }
 
 fn wide_bundle(disk: &WideDisk) -> melv::Result<Vec<u8>> {
@@ -180,11 +165,11 @@ fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["foreign", bundle, _, ..] => foreign(Path::new(bundle), &arguments[2..])?,
-        ["open", bundle, name] => count_open(Medium::open(Path::new(bundle))?, name)?,
+        ["open", bundle, name] => count_open(LocalFile::open(Path::new(bundle))?, name)?,
         ["export", bundle, name, out] => export(Path::new(bundle), name, Path::new(out))?,
         ["open-wide", tib, mib] => {
             let disk = WideDisk::new(tib.parse()?, mib.parse()?);
-            count_open(InMemory(wide_bundle(&disk)?), "wide")?;
+            count_open(BytesObject::from(wide_bundle(&disk)?), "wide")?;
         }
         _ => return Err(USAGE.into()),
     }

@@ -10,13 +10,13 @@
 use std::time::Instant;
 
 use melv::{
-    BlockDevice, Cache, FileStorage, ImageRef, ImportOptions, MemoryStorage, Result, Source, Storage, Store,
-    StoreOptions,
+    BlockDevice, Cache, FileStorage, ImageRef, ImportOptions, LocalFolder, MemoryStorage, Result, Source,
+    Store, StoreOptions,
 };
 use melv_benches::watched::{Read, Watched};
 use melv_benches::{BLOCK_LEN, WideDisk, first_data};
 
-fn count_open<S: Storage + Clone + 'static>(storage: S, name: &ImageRef) -> Result<()> {
+fn count_open<S: LocalFolder + Clone + 'static>(storage: S, name: &ImageRef) -> Result<()> {
     let storage = Watched::new(storage);
     let reads = storage.reads.clone();
     // The store is already open: a process reads its header once, not once per image.

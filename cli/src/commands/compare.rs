@@ -2,19 +2,16 @@
 
 use std::path::Path;
 
-use melv::RawFile;
 use melv::limits::SPAN_LEN;
-use melv::vmdk::Warning;
-use melv::{BlockDevice, Comparison, Error, compare, first_data};
+use melv::{BlockDevice, Comparison, Error, Warning, compare, first_data};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::disk::{Disk, say_warnings};
+use crate::disk::{InputDisk, print_warnings};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::format::{Format, read_format};
-use crate::incoming::{Incoming, Span};
-use crate::input_file::metadata;
+use crate::incoming::{self, Incoming, Span};
 use crate::opened_image::{self, OpenedImage};
 use crate::operand::Operand;
 use crate::session::Session;
@@ -27,16 +24,16 @@ Examples:
   $ melv compare web.melv web:latest
   $ melv export web - | melv compare web -
 
-Exits with 0 where they are the same, with 5 where they differ. Of disks of unequal size it tells
-whether all of the shorter one is the same, and whether the longer one goes on with zeros or data.";
+Exits with 0 if the disks are the same, and with 5 if they differ. For disks of different sizes, it
+shows whether the longer one begins with the whole shorter one and continues with zeros or data.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store or of a bundle, else a disk file or block device
+    /// Image of the store or of a bundle, or else a disk file or block device
     #[arg(value_name = "REF|FILE")]
     one: String,
-    /// The same, or - for standard input
+    /// The other disk, given in the same way, or - for standard input
     #[arg(value_name = "REF|FILE")]
     other: String,
     /// Format of files: raw, vmdk or bundle [default: detected from their content]
@@ -47,26 +44,26 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let format = read_format(args.format.as_deref())?;
     if args.one == "-" {
-        let text = "standard input is the second disk: `melv compare REF -`";
+        let text = "standard input can only be the second disk: `melv compare REF -`";
         return Err(Failure::Usage(text.into()));
     }
     let one = Side::open(&args.one, format, session)?;
     let (found, warnings) = if args.other == "-" {
         let pipe = Pipe::stdin(session.cancel()?)?;
-        let mut other = Incoming::open(pipe, stdin::NAME, format)?;
+        let mut other = incoming::open(pipe, stdin::NAME, format)?;
         let found = compare_incoming(&one, &mut other, session)?;
-        (found, [one.disk.warnings(), &other.warnings()].concat())
+        (found, [one.disk.warnings(), other.warnings()].concat())
     } else {
         let other = Side::open(&args.other, format, session)?;
         (compare_sides(&one, &other, session)?, [one.disk.warnings(), other.disk.warnings()].concat())
     };
     one.disk.check_unchanged()?;
-    tell(args, &found, &warnings, session)
+    print(args, &found, &warnings, session)
 }
 
 /// One of the two disks.
 struct Side {
-    disk: Disk,
+    disk: InputDisk,
     /// The length in bytes, as in the file. If it is not a multiple of the sector size, the device is read as
     /// padded with zeros, but the comparison ends here.
     len: u64,
@@ -75,25 +72,17 @@ struct Side {
 impl Side {
     fn open(text: &str, format: Option<Format>, session: &Session<'_>) -> Result<Self, Failure> {
         // An explicit raw or vmdk format turns a path to a bundle into a plain file.
-        let is_file = matches!(format, Some(Format::Raw | Format::Vmdk)) && Path::new(text).exists();
+        let is_file = matches!(format, Some(Format::Disk(_))) && Path::new(text).exists();
         let disk = match Operand::find_named(text, is_file, session)? {
-            Operand::Image(found) => Disk::Image(found, None),
-            Operand::File(path) => Disk::open(&path, format, true, session)?,
+            Operand::Image(found) => InputDisk::Image(found, None),
+            Operand::File(path) => InputDisk::open(&path, format, true, session)?,
         };
-        let len = match &disk {
-            Disk::Raw(raw, _) => len_of_file(raw, Path::new(text))?,
-            Disk::Vmdk(_) | Disk::Image(..) => disk.device().size(),
-        };
-        Ok(Self { disk, len })
+        Ok(Self { len: disk.len(), disk })
     }
 
     fn device(&self) -> &dyn BlockDevice {
         self.disk.device()
     }
-}
-
-fn len_of_file(raw: &RawFile, path: &Path) -> Result<u64, Failure> {
-    Ok(if metadata(path)?.is_file() { raw.file_size() } else { raw.size() })
 }
 
 /// The result of a comparison.
@@ -142,7 +131,7 @@ fn compare_incoming(one: &Side, other: &mut Incoming<'_>, session: &Session<'_>)
         let looked = first_data(one.device(), start.min(one.len), end.min(one.len), Some(cancel));
         looked.map_err(|error| blame(error, &one.disk, None))
     };
-    let len = other.for_each_batch(stdin::NAME, &mut |batch| {
+    let len = incoming::for_each_batch(other, stdin::NAME, &mut |batch| {
         let compared: Vec<melv::Result<Option<u64>>> =
             batch.par_iter().map(|span| compare_span(one, span)).collect();
         for ((number, data), compared) in batch.iter().zip(compared) {
@@ -180,7 +169,7 @@ fn compare_span(one: &Side, (number, data): &Span<'_>) -> melv::Result<Option<u6
     Ok(differs.map(|at| start + at as u64))
 }
 
-fn tell(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
+fn print(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
     let behind = match found.data_behind {
         _ if !found.is_beginning() => None,
         Some(_) => Some("data"),
@@ -213,21 +202,21 @@ fn tell(args: &Args, found: &Found, warnings: &[Warning], session: &Session<'_>)
         "sizes": found.sizes,
         "behind": behind,
         "data_behind": found.data_behind.filter(|_| behind.is_some()),
-        "warnings": say_warnings(warnings, session),
+        "warnings": print_warnings(warnings, session),
     });
     session.out().summary(&json, &text)?;
     Ok(if found.offset.is_none() { Exit::Done } else { Exit::Differ })
 }
 
 /// Turns an error into a failure that names the affected image.
-fn blame(error: Error, one: &Disk, other: Option<&Disk>) -> Failure {
+fn blame(error: Error, one: &InputDisk, other: Option<&InputDisk>) -> Failure {
     let images: Vec<_> = std::iter::once(one).chain(other).filter_map(image_of).collect();
     opened_image::blame(error, &images)
 }
 
-fn image_of(disk: &Disk) -> Option<&OpenedImage> {
+fn image_of(disk: &InputDisk) -> Option<&OpenedImage> {
     match disk {
-        Disk::Image(found, _) => Some(found.as_ref()),
-        Disk::Raw(..) | Disk::Vmdk(_) => None,
+        InputDisk::Image(found, _) => Some(found.as_ref()),
+        InputDisk::Foreign(_) => None,
     }
 }

@@ -13,10 +13,9 @@ Examples:
   $ melv df
   $ melv df --json
 
-Dead bytes are those of frames, pages, lists, locators and records that no image with a name needs.
-A pack or a page file of which nothing is needed counts whole; of others, the frames or pages that
-are not needed do, and not the head, index and trailer, which the rest needs. A frame counts once,
-however many lists place it.";
+Dead bytes belong to frames, pages, lists, locators and records that no image with a name needs. If
+nothing in a pack or page file is needed, the whole file counts. Otherwise its unneeded frames or pages
+count, but not its head, index and trailer. A frame counts once, even if several lists place it.";
 
 pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let space = session.store()?.space()?;

@@ -7,11 +7,10 @@ use melv::content::ContentHasher;
 use melv::limits::SPAN_LEN;
 use melv::ondisk::manifest::Geometry;
 use melv::padded_size;
-use melv::vmdk::Warning;
-use melv::{Digest, ErrorKind, content_of};
+use melv::{Digest, ErrorKind, Warning, content_of};
 use serde_json::json;
 
-use crate::disk::{Disk, say_warnings};
+use crate::disk::{InputDisk, print_warnings};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::format::{Format, read_format};
@@ -29,7 +28,7 @@ Examples:
   $ melv digest web
   $ melv export web - | melv digest -
 
-A line is as sha256sum prints it. A file comes before an image of the same name.";
+The output has the format of sha256sum. A file takes precedence over an image of the same name.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,7 +39,7 @@ pub struct Args {
     /// Format of the file: raw, vmdk or bundle [default: detected from its content]
     #[arg(long, value_name = "F")]
     format: Option<String>,
-    /// Pad a size that is not a multiple of 512 with zeros
+    /// Pad the disk with zeros to a multiple of 512 bytes
     #[arg(long)]
     pad: bool,
 }
@@ -50,32 +49,32 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let bar = session.progress("digest", Unit::Bytes);
     let (content, size, warnings) = if args.file == Path::new("-") {
         let pipe = Pipe::stdin(session.cancel()?)?;
-        content_of_pipe(Incoming::open(pipe, stdin::NAME, format)?, args.pad, &bar)?
+        content_of_pipe(incoming::open(pipe, stdin::NAME, format)?, args.pad, &bar)?
     } else {
         let disk = open(args, format, session)?;
         let progress = |done, size| bar.update(done, Some(size));
-        let content = disk.told(content_of(disk.device(), Some(session.cancel()?), Some(&progress)))?;
+        let content = disk.in_bundle(content_of(disk.device(), Some(session.cancel()?), Some(&progress)))?;
         disk.check_unchanged()?;
         (content, disk.device().size(), disk.warnings().to_vec())
     };
     bar.update(size, Some(size));
     drop(bar);
-    let warnings = say_warnings(&warnings, session);
+    let warnings = print_warnings(&warnings, session);
     let json = json!({ "content": content.to_string(), "size": size, "warnings": warnings });
     session.out().data_bytes(&json, &line(&content, &args.file))?;
     Ok(Exit::Done)
 }
 
 /// Opens the file of that name, if there is one, otherwise the image.
-fn open(args: &Args, format: Option<Format>, session: &Session<'_>) -> Result<Disk, Failure> {
-    match (Disk::open(&args.file, format, args.pad, session), args.file.to_str()) {
+fn open(args: &Args, format: Option<Format>, session: &Session<'_>) -> Result<InputDisk, Failure> {
+    match (InputDisk::open(&args.file, format, args.pad, session), args.file.to_str()) {
         (Err(Failure::NoFile { path }), Some(text)) if !text.contains('/') => {
             match Operand::find(text, session) {
-                Ok(Operand::Image(found)) => Ok(Disk::Image(found, None)),
+                Ok(Operand::Image(found)) => Ok(InputDisk::Image(found, None)),
                 Err(Failure::Melv(error)) if error.kind() == ErrorKind::NoStore => {
                     Err(Failure::NoFile { path })
                 }
-                Ok(Operand::File(path)) => Disk::open(&path, format, args.pad, session),
+                Ok(Operand::File(path)) => InputDisk::open(&path, format, args.pad, session),
                 Err(failure) => Err(failure),
             }
         }
@@ -107,9 +106,9 @@ fn content_of_pipe(
     pad: bool,
     bar: &Progress,
 ) -> Result<(Digest, u64, Vec<Warning>), Failure> {
-    let known = disk.size();
+    let known = disk.known_size();
     let mut spans: Vec<(u64, Digest)> = Vec::new();
-    let size = disk.for_each_batch(stdin::NAME, &mut |batch| {
+    let size = incoming::for_each_batch(&mut disk, stdin::NAME, &mut |batch| {
         spans.extend(incoming::digests(batch));
         let end = batch.last().map_or(0, |(number, data)| number * SPAN_LEN as u64 + data.len() as u64);
         bar.update(end, known);
@@ -117,7 +116,7 @@ fn content_of_pipe(
     })?;
     let size = padded_size(size, pad, stdin::NAME)?;
     let content = ContentHasher::of_spans(size, Geometry::of_size(size).spans(), spans);
-    Ok((content, size, disk.warnings()))
+    Ok((content, size, disk.warnings().to_vec()))
 }
 
 #[cfg(test)]

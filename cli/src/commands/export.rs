@@ -29,12 +29,12 @@ Examples:
   $ melv export web web.vmdk --format vmdk
   $ melv export web - --format vmdk-stream >stream.vmdk
 
-Formats: raw; vmdk, a file that a virtual machine runs from (monolithicSparse); vmdk-stream,
-compressed and written front to back, as an OVA carries it (streamOptimized).
+Formats: raw; vmdk, which a virtual machine can run from (monolithicSparse); vmdk-stream, compressed
+and written front to back, as in an OVA (streamOptimized).
 
-Zeros become holes, also where standard output is a new file. A block device that holds a file system,
-a partition table, a part of a volume group or RAID, or swap, is written only with --force; what lies
-behind the end of the disk is left as it was.";
+Zeros become holes, also if standard output is a new file. Only --force overwrites a block device that
+holds a file system, a partition table, swap, or a part of a volume group or RAID. The bytes after the
+end of the disk stay unchanged.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -77,7 +77,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
             note(&json!({ "bytes": bytes }).to_string());
         }
     } else {
-        let bytes = found.told(write_file(&found.image, format, &args.out, &options))?;
+        let bytes = found.in_bundle(write_file(&found.image, format, &args.out, &options))?;
         bar.update(found.image.size(), Some(found.image.size()));
         drop(bar);
         let text = format!("{}: {} ({bytes} bytes)\n", args.out.display(), human(bytes));
@@ -128,9 +128,9 @@ fn new_stdout() -> Option<File> {
 
 fn check_stdout(format: OutFormat) -> Result<(), Failure> {
     let text = if format == OutFormat::Vmdk {
-        "--format vmdk is not written front to back, so it cannot go to a pipe; --format vmdk-stream can"
+        "--format vmdk cannot be written front to back, so it cannot go to a pipe; --format vmdk-stream can"
     } else if std::io::stdout().is_terminal() {
-        "a disk is not written to a terminal; send it to a file or a pipe"
+        "standard output is a terminal; redirect it to a file or a pipe"
     } else {
         return Ok(());
     };

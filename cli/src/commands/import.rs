@@ -7,12 +7,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use melv::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
-use melv::vmdk::Warning;
 use melv::{ArrivedSpan, SpanStream};
-use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError};
+use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError, Warning};
 use serde_json::json;
 
-use crate::disk::{Disk, say_warnings};
+use crate::disk::{InputDisk, print_warnings};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::format::{Format, read_format};
@@ -40,14 +39,15 @@ Examples:
   $ melv import - --name web:6 --size 3696128 <disk.raw
   $ melv import web.melv --name web:4
 
-FILE is raw, a VMDK (its extents beside it), or a bundle, which may have #NAME[:TAG] behind it.
-Other than with `melv load`, every 4 KiB block that the store has is shared; the image id may be
-another, the content id is kept. A pipe is taken for what its content says, as a file is: raw, or a
-VMDK, which must be a stream (streamOptimized).
+FILE is a raw disk, a VMDK with its extents beside it, or a bundle, optionally with #NAME[:TAG]. Unlike
+`melv load`, an import from a bundle shares every 4 KiB block that the store already has; the image id
+may change, the content id does not. The format of a pipe is detected from its content, as for a file;
+a VMDK in a pipe must be a stream (streamOptimized).
 
-An empty input is refused. A pipe does not tell whether its writer came to a good end: --from-command
-runs CMD without a shell, takes what it writes, and stores nothing unless CMD ends with 0. --size and
---expect hold the disk against what is known of it: exit code 1 or 17, and nothing is stored.";
+An empty input is refused. A pipe does not show whether its writer succeeded: --from-command runs CMD
+without a shell, imports its output, and stores nothing unless CMD exits with 0. --size and --expect
+check the size and the content id of the disk. If they differ, nothing is stored, and the exit code
+is 1 or 17.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -61,7 +61,7 @@ pub struct Args {
     /// Program to run with --from-command, and its arguments
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
-    /// Name of the image [default: its name in the bundle, else one made from the file's]
+    /// Name of the image [default: its name in the bundle, else one made from the file name]
     #[arg(long, value_name = "N[:T]")]
     name: Option<String>,
     /// Format of the file: raw, vmdk or bundle [default: detected from its content]
@@ -77,13 +77,13 @@ pub struct Args {
     /// Chunk size, the amount of data compressed together, 4K to 4M
     #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = default_chunk())]
     chunk: u64,
-    /// Take the name away from the image that has it
+    /// Take the name from the image that has it
     #[arg(long)]
     replace: bool,
     /// Decode and check all data in the store that the new image shares
     #[arg(long)]
     check_shared: bool,
-    /// Pad a size that is not a multiple of 512 with zeros
+    /// Pad the disk with zeros to a multiple of 512 bytes
     #[arg(long)]
     pad: bool,
     /// Fail unless the disk has this size in bytes
@@ -113,7 +113,7 @@ impl Args {
 }
 
 fn content_id(text: &str) -> Result<Digest, String> {
-    text.parse().map_err(|_| "expected 64 hexadecimal digits, as `melv digest` prints them".into())
+    text.parse().map_err(|_| "expected 64 hexadecimal digits, as printed by `melv digest`".into())
 }
 
 const fn default_chunk() -> u64 {
@@ -135,9 +135,7 @@ impl Args {
             (None, [file]) => Ok(From::File(Path::new(file))),
             (Some(file), []) if file == Path::new("-") => Ok(From::Stdin),
             (Some(file), []) => Ok(From::File(file)),
-            _ => Err(Failure::Usage(
-                "a command is run with --from-command; without it, one FILE is taken".into(),
-            )),
+            _ => Err(Failure::Usage("give either one FILE, or --from-command and a command after --".into())),
         }
     }
 }
@@ -162,7 +160,7 @@ fn parent_ref(text: &str) -> Result<ImageRef, Failure> {
     stored_ref(text).map_err(|failure| match &failure {
         Failure::Melv(error) => match error.detail() {
             Some(StoreError::ReadOnly { object }) => Failure::Usage(format!(
-                "the parent must be an image of the store; `melv load {object}` brings it there"
+                "the parent must be an image of the store; `melv load {object}` loads the bundle into it"
             )),
             _ => failure,
         },
@@ -209,21 +207,22 @@ impl Job<'_> {
         if is_empty(path) {
             return Err(empty());
         }
-        let disk = Disk::open(path, format, self.args.pad, self.session)?;
+        let disk = InputDisk::open(path, format, self.args.pad, self.session)?;
         if disk.len() == 0 {
             return Err(empty());
         }
         disk.check_len(self.args.size)?;
         let name = name.or_else(|| disk.default_name(path)).ok_or_else(|| {
-            Failure::Usage(format!("no name can be made of {:?}; give one with --name", path.display()))
+            Failure::Usage(format!("cannot make a name from {:?}; give one with --name", path.display()))
         })?;
         let unchanged = || disk.check_unchanged();
         // The size was checked above, against the length of the file without padding.
         let options =
             ImportOptions { before_commit: Some(&unchanged), size_bytes: None, ..self.options(name)? };
-        let tell = |imported| disk.told(imported);
-        let done = self.import(Source::device(disk.device()), options, self.session.cancel()?, &tell)?;
-        done.say(disk.warnings(), self.session)
+        let attributed = |imported| disk.in_bundle(imported);
+        let done =
+            self.import(Source::device(disk.device()), options, self.session.cancel()?, &attributed)?;
+        done.print(disk.warnings(), self.session)
     }
 
     fn import_stdin(&self, format: Option<Format>, name: RefName) -> Result<Exit, Failure> {
@@ -259,35 +258,34 @@ impl Job<'_> {
         options: ImportOptions<'_>,
     ) -> Result<Exit, Failure> {
         let cancel = self.session.cancel()?;
-        let tell =
-            |imported: melv::Result<ImportReport>| imported.map_err(|error| incoming::refusal(error, from));
-        match Incoming::open_some(pipe, from, format)? {
+        let attributed = |imported: melv::Result<ImportReport>| imported.map_err(Failure::of_disk);
+        match incoming::open_some(pipe, from, format)? {
             Incoming::Raw(raw) => {
-                self.import(Source::stream(raw, from), options, cancel, &tell)?.say(&[], self.session)
+                self.import(Source::stream(raw, from), options, cancel, &attributed)?.print(&[], self.session)
             }
             Incoming::Vmdk(stream) if stream.size() == 0 => Err(Failure::Empty { name: from.into() }),
             Incoming::Vmdk(mut stream) => {
                 let source = Source::spans(Lent(stream.as_mut()), from);
-                let done = self.import(source, options, cancel, &tell)?;
-                done.say(stream.warnings(), self.session)
+                let done = self.import(source, options, cancel, &attributed)?;
+                done.print(stream.warnings(), self.session)
             }
         }
     }
 
-    /// Imports from `source`; `tell` turns an error into the failure to report.
+    /// Imports from `source`; `attributed` turns an error into the failure to report.
     fn import(
         &self,
         source: Source<'_>,
         options: ImportOptions<'_>,
         cancel: &AtomicBool,
-        tell: &dyn Fn(melv::Result<ImportReport>) -> Result<ImportReport, Failure>,
+        attributed: &dyn Fn(melv::Result<ImportReport>) -> Result<ImportReport, Failure>,
     ) -> Result<Done, Failure> {
         let begun = Instant::now();
         let store = self.session.store_or_new()?;
         let bar = self.session.progress(format!("import {}", options.name), Unit::Bytes);
         let progress = |at: Progress| bar.update(at.done_bytes, at.size_bytes);
         let options = ImportOptions { progress: Some(&progress), cancel: Some(cancel), ..options };
-        let report = tell(store.import(source, &options))?;
+        let report = attributed(store.import(source, &options))?;
         bar.update(report.size_bytes, Some(report.size_bytes));
         Ok(Done { report, seconds: begun.elapsed().as_secs_f64() })
     }
@@ -311,9 +309,9 @@ impl<S: SpanStream> SpanStream for Lent<'_, S> {
 }
 
 impl Done {
-    fn say(&self, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
+    fn print(&self, warnings: &[Warning], session: &Session<'_>) -> Result<Exit, Failure> {
         let Self { report, seconds } = self;
-        let warnings = [say_warnings(warnings, session), heard::take()].concat();
+        let warnings = [print_warnings(warnings, session), heard::take()].concat();
         let json = json!({
             "image": report.image.to_string(),
             "content": report.content.to_string(),
@@ -343,8 +341,8 @@ fn chunk_blocks(bytes: u64) -> Result<u32, Failure> {
     let blocks = u32::try_from(bytes / BLOCK_LEN as u64).ok();
     match blocks.filter(|_| bytes.is_multiple_of(BLOCK_LEN as u64)) {
         Some(blocks) => Ok(blocks),
-        None => Err(Failure::Usage(format!(
-            "--chunk {bytes} is not acceptable: expected a power of two from 4K to 4M"
-        ))),
+        None => {
+            Err(Failure::Usage(format!("--chunk {bytes} is invalid, expected a power of two from 4K to 4M")))
+        }
     }
 }

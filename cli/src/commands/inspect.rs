@@ -21,13 +21,13 @@ Examples:
   $ melv inspect web.melv
   $ melv inspect ./disk.vmdk --json
 
-Of a VMDK that is a difference to another disk, which is not read, the type, the size and the parent
-are told; with --json as \"parent\": {\"file\", \"cid\", \"uuid\", \"other\"}, each null where it is not known.";
+For a VMDK that is a difference to a parent disk, only the type, the size and the parent are shown. With
+--json, \"parent\" has the fields \"file\", \"cid\", \"uuid\" and \"other\"; unknown ones are null.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image of the store or of a bundle, else a bundle or any other file
+    /// Image of the store or of a bundle, or else a bundle or any other file
     #[arg(value_name = "REF|FILE")]
     what: String,
     /// List all names, ancestors and sharing images, not only the first ones

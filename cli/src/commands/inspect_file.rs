@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use melv::RawFile;
-use melv::vmdk::{self, Access, Extent};
-use melv::{BlockDevice, Container, DiskError, Error, ErrorKind};
+use melv::vmdk::{Access, Extent, Outline, VmdkDisk};
+use melv::{BlockDevice, Container, DiskError, Error, ErrorKind, ForeignDisk};
 use serde_json::{Value, json};
 
 use crate::cause::chain;
-use crate::disk::say_warnings;
+use crate::disk::{GATE, print_warnings};
 use crate::failure::Failure;
 use crate::input_file::metadata;
 use crate::session::Session;
@@ -29,7 +29,7 @@ pub fn describe(path: &Path, session: &Session<'_>) -> Result<(Value, String), F
 fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), Failure> {
     let name = path.display().to_string();
     let file_bytes = metadata(path)?.len();
-    let disk = match vmdk::Disk::open(path) {
+    let disk = match VmdkDisk::open(path, GATE) {
         Err(error) if error.kind() == ErrorKind::Unsupported => return describe_unread(path, &error),
         opened => opened?,
     };
@@ -43,7 +43,7 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
         "parent": null,
         "chain": [name],
         "extents": disk.extents().iter().map(extent_json).collect::<Vec<_>>(),
-        "warnings": say_warnings(disk.warnings(), session),
+        "warnings": print_warnings(disk.warnings(), session),
     });
     let mut lines = vec![
         ("file", name),
@@ -61,7 +61,7 @@ fn describe_vmdk(path: &Path, session: &Session<'_>) -> Result<(Value, String), 
 /// Describes a VMDK that cannot be read, from its descriptor, with the reason.
 fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failure> {
     let name = path.display().to_string();
-    let outline = vmdk::Outline::read(path)?;
+    let outline = Outline::read(path)?;
     let parent = match error.detail() {
         Some(DiskError::Difference { parent, .. }) => Some(parent.as_ref()),
         _ => outline.parent.as_ref(),
@@ -91,7 +91,7 @@ fn describe_unread(path: &Path, error: &Error) -> Result<(Value, String), Failur
 /// Describes a file in one of ESX's own formats, which record their size.
 fn describe_esx(path: &Path, foreign: Container) -> Result<(Value, String), Failure> {
     let name = path.display().to_string();
-    let size = vmdk::Outline::read(path)?.size_bytes;
+    let size = Outline::read(path)?.size_bytes;
     let json = json!({
         "file": name, "format": foreign.token(), "size": size, "file_bytes": metadata(path)?.len(),
         "chain": [name],

@@ -32,7 +32,7 @@ const SHARED_MIN: usize = 3;
 /// Describes an image, as JSON and as text. The exit code tells of damage elsewhere, which hides the images that
 /// share data with it.
 pub fn describe(found: &OpenedImage, all: bool) -> Result<(Value, String, Exit), Failure> {
-    let facts = found.told(Facts::of(found))?;
+    let facts = found.in_bundle(Facts::of(found))?;
     let exit = if facts.sharing.is_some() { Exit::Done } else { Exit::Damage };
     Ok((facts.json(&found.image), facts.text(&found.image, all), exit))
 }
@@ -59,11 +59,11 @@ struct Facts {
 
 impl Facts {
     fn of(found: &OpenedImage) -> melv::Result<Self> {
-        let (store, image) = (&found.store, &found.image);
+        let (store, image) = (&found.images, &found.image);
         let manifest = image.manifest();
         let number = |key: &str| manifest.metadata.get(key)?.parse().ok();
         let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-        let mut references = store.references()?;
+        let mut references = store.names()?;
         references.sort_by(|(one, _), (other, _)| natural(one, other));
         for (name, named) in references {
             if let Ok(named) = named {
@@ -84,7 +84,7 @@ impl Facts {
             }
             Err(error) => {
                 let failure = failure_in_store(Failure::of_bundle(found.bundle.as_deref(), error));
-                note(&format!("melv: cannot tell what other images share: {}", chain(&failure)));
+                note(&format!("melv: cannot compute the data shared with other images: {}", chain(&failure)));
                 None
             }
         };

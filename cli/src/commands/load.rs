@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use melv::{Error, LoadOptions, LoadReport, Store, StoreError};
+use melv::{Error, Images, LoadOptions, LoadReport, StoreError};
 use serde_json::{Value, json};
 
 use crate::bundle_ref::BundleRef;
@@ -21,16 +21,16 @@ Examples:
   $ melv load web.melv#web --json
   $ melv load web.melv --replace
 
-Image ids and names are kept; what the store has already is not stored again. An image without a
-name gets one made from the file's.";
+The images keep their ids and names. Data that the store already has is not stored again. An image
+without a name gets one made from the file name.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Bundle, a file or a block device; with #NAME[:TAG] or #@IMAGE-ID, one of its images
+    /// Bundle file or block device; with #NAME[:TAG] or #@IMAGE-ID, only that image
     #[arg(value_name = "FILE.melv")]
     file: PathBuf,
-    /// Take names away from the images that have them
+    /// Take names from the images that have them
     #[arg(long)]
     replace: bool,
 }
@@ -66,14 +66,14 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
 }
 
 /// Whether the damaged object is in the bundle and not in the store, which names its objects in the same way.
-fn is_only_in(error: &Error, bundle: &Store, store: &Store) -> bool {
+fn is_only_in(error: &Error, bundle: &Images, store: &Images) -> bool {
     let Some(StoreError::Corrupt { object, .. }) = error.detail() else { return false };
-    let has = |place: &Store| place.storage().open(object).is_ok();
+    let has = |place: &Images| place.source().open(object).is_ok();
     has(bundle) && !has(store)
 }
 
 /// Sorts the images into the order of the bundle, by their names there.
-fn in_order(mut report: LoadReport, bundle: &Store) -> Result<LoadReport, Failure> {
+fn in_order(mut report: LoadReport, bundle: &Images) -> Result<LoadReport, Failure> {
     let order = BundledImage::all(bundle)?;
     report.images.sort_by_key(|loaded| order.iter().position(|held| held.image == loaded.image));
     Ok(report)

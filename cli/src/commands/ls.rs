@@ -23,14 +23,14 @@ Examples:
   $ melv ls
   $ melv ls --json
 
-The table fits the terminal, or the columns that COLUMNS gives: then long names are shortened, and times say how
-long ago. Where it is piped, names and times are whole. CREATED is when the image came into the store.";
+The table fits the terminal, or the width in COLUMNS, with shortened names and relative times. A pipe gets
+full names and times. CREATED is the time at which the image came into the store.";
 
 const HEADINGS: [&str; 4] = ["NAME", "IMAGE", "SIZE", "CREATED"];
 
 pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let store = session.store()?;
-    let mut references = store.references()?;
+    let mut references = store.names()?;
     references.sort_by(|(one, _), (other, _)| natural(one, other));
     let mut rows = Vec::new();
     let mut images = Vec::new();

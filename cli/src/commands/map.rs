@@ -18,7 +18,7 @@ Examples:
   $ melv map web
   $ melv map web.melv --json
 
-Depth is the number of steps up the lineage over which a part has not changed.";
+Depth counts the steps up the lineage, from image to parent, over which a range has not changed.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -30,7 +30,7 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let found = operand::image(&args.image, session)?;
-    let lineage = found.told(Lineage::of(&found.store, &found.image))?;
+    let lineage = found.in_bundle(Lineage::of(&found.images, &found.image))?;
     let mut out = session.out();
     let columns = Columns::of(found.image.size(), width::of_stdout());
     let heading = columns.line("Offset", "Length", "Depth", "Kind");
@@ -47,7 +47,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     if out.is_gone() {
         return Ok(Exit::Done);
     }
-    found.told(listed)?;
+    found.in_bundle(listed)?;
     out.write_all(end.as_bytes()).and_then(|()| out.flush()).map_err(write_failed)?;
     Ok(Exit::Done)
 }

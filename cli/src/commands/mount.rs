@@ -23,11 +23,11 @@ Examples:
   $ melv mount disks web base --cache 256M && ls -l disks/*; melv umount disks
   $ melv mount disks web.melv && getfattr -d disks/web/latest.raw; melv umount disks
 
-The images are files DIR/NAME/TAG.raw, which cannot be written. Without REF they are those of the
-store, and new ones appear by themselves. A loop device mounts a disk:
+The images appear as read-only files DIR/NAME/TAG.raw. Without REF, all images of the store appear, and
+later ones too. To mount a disk, give its file a loop device:
 `losetup -rPf --show --direct-io=on FILE`.
 
-Once it is ready it logs to the system's log, as melv; SIGUSR1 makes it tell what was done so far.";
+Once ready, the process logs to the system log under the name melv; SIGUSR1 logs statistics.";
 
 /// Each thread has a buffer for the longest request of the kernel.
 const NEEDS: Needs = Needs { base_bytes: 24 << 20, thread_bytes: 24 << 20 };
@@ -35,16 +35,16 @@ const NEEDS: Needs = Needs { base_bytes: 24 << 20, thread_bytes: 24 << 20 };
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Empty folder
+    /// Empty folder to mount at
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// Images of the store or of bundles; a bundle without # stands for all its images
     #[arg(value_name = "REF")]
     images: Vec<String>,
-    /// Mount all images of the store, as without REF
+    /// Mount all images of the store; the default without REF
     #[arg(long, conflicts_with = "images")]
     all: bool,
-    /// Let other users read the images, too
+    /// Let other users read the images too
     #[arg(long)]
     allow_other: bool,
     /// Stay in the foreground, and unmount at the end
@@ -71,7 +71,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let process = daemon::begin()?;
     // A caller may access the mount as soon as the command returns, so try that here.
     rustix::fs::statvfs(&dir)
-        .map_err(|errno| Error::io("look at", dir.display().to_string(), errno.into()))?;
+        .map_err(|errno| Error::io("read the metadata of", dir.display().to_string(), errno.into()))?;
     tell(&dir.display().to_string(), process, session)?;
     Ok(Exit::Done)
 }
@@ -90,7 +90,8 @@ fn serve(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let threads = session.globals.threads.map_or_else(melv_fuse::default_threads, usize::from);
     // One further thread handles signals.
     let threads = threads::available(NEEDS.threads(threads)? + 1).saturating_sub(1).max(1);
-    let options = MountOptions { allow_other: args.allow_other, threads: Some(threads) };
+    let options =
+        MountOptions { allow_other: args.allow_other, threads: Some(threads), ..MountOptions::default() };
     let mounted = Mounted::new(catalog.clone(), &args.dir, &options)?;
     let unmounter = mounted.unmounter();
     let (cache, is_json) = (session.cache().clone(), session.globals.json);
@@ -140,7 +141,7 @@ fn leave(unmounter: &Unmounter) -> bool {
         Err(melv_fuse::Error::Busy { dir }) => {
             let dir = dir.display();
             note(&format!(
-                "melv: files of {dir} are open and served until they are closed (once more to stop at once)"
+                "melv: open files of {dir} are served until they are closed (send the signal again to stop at once)"
             ));
             unmounter.unmount_lazily()
         }

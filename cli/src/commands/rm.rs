@@ -12,8 +12,8 @@ Examples:
   $ melv rm web
   $ melv rm web:latest base --json
 
-Only names go. An image that lost its last name stays in the store, can be given another one by the id
-that is printed, as with `melv tag @IMAGE-ID web`, and counts as dead in `melv df`.";
+This removes names only. An image without a name stays in the store and counts as dead in `melv df`. The
+printed id can give it a new name, as in `melv tag @IMAGE-ID web`.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

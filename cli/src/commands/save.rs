@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use melv::{BlockDevice, ImageRef, SaveOptions, SaveReport, Store};
+use melv::{BlockDevice, ImageRef, Images, SaveOptions, SaveReport};
 use serde_json::{Value, json};
 
 use crate::bundle_path::SUFFIX;
@@ -24,8 +24,8 @@ Examples:
   $ melv save web patch.melv --without base
   $ melv save web.melv#web copy.melv
 
-A bundle is read in place: wherever REF is wanted, FILE.melv or FILE.melv#NAME will do. What is
-saved --without an image can be read where that image is in the store. FILE.melv has its name only
+A bundle is read in place: FILE.melv and FILE.melv#NAME can stand wherever a command takes REF. To
+read a bundle saved --without an image, that image must be in the store. FILE.melv gets its name only
 once it is complete.";
 
 #[derive(Debug, clap::Args)]
@@ -66,7 +66,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
 /// The store or bundle that all images come from. The first reference decides which.
 struct Source<'a> {
     session: &'a Session<'a>,
-    opened: Option<(Option<PathBuf>, Store)>,
+    opened: Option<(Option<PathBuf>, Images)>,
 }
 
 impl Source<'_> {
@@ -84,7 +84,7 @@ impl Source<'_> {
         Ok(refs)
     }
 
-    fn store(&mut self, text: &str, bundle: Option<&BundleRef>) -> Result<Store, Failure> {
+    fn store(&mut self, text: &str, bundle: Option<&BundleRef>) -> Result<Images, Failure> {
         let path = bundle.map(|bundle| bundle.path.clone());
         if let Some((opened, store)) = &self.opened {
             if *opened == path {
@@ -94,12 +94,15 @@ impl Source<'_> {
                 path.as_ref().map_or_else(|| "the store".into(), |path| path.display().to_string())
             };
             return Err(Failure::Usage(format!(
-                "all images must come from the store or from one bundle: {text} is in {}, those before it in {}",
+                "all images must come from the store or from one bundle: {text} is in {}, the images before it are in {}",
                 place(&path),
                 place(opened),
             )));
         }
-        let store = bundle.map_or_else(|| self.session.store(), |bundle| bundle.open(self.session))?;
+        let store: Images = match bundle {
+            None => self.session.store()?.into(),
+            Some(bundle) => bundle.open(self.session)?.into(),
+        };
         self.opened = Some((path, store.clone()));
         Ok(store)
     }
@@ -117,23 +120,23 @@ fn file_and_images(operands: &[String]) -> Result<(&Path, &[String]), Failure> {
         return Err(Failure::Usage(text.into()));
     }
     if !is_device && !file.ends_with(SUFFIX) {
-        let text = format!("the last argument must be FILE.melv or a block device, and {file} is neither");
+        let text = format!("the last argument must be FILE.melv or a block device, but {file} is neither");
         return Err(Failure::Usage(text));
     }
     if images.is_empty() {
-        return Err(Failure::Usage(format!("no image is named that is to be saved to {file}")));
+        return Err(Failure::Usage(format!("no image to save to {file} is named")));
     }
     Ok((Path::new(file), images))
 }
 
 /// Sorts the images into the order of the command line.
-fn in_order(mut report: SaveReport, given: &[ImageRef], store: &Store) -> melv::Result<SaveReport> {
+fn in_order(mut report: SaveReport, given: &[ImageRef], store: &Images) -> melv::Result<SaveReport> {
     let ids = given.iter().map(|image| store.resolve(image)).collect::<melv::Result<Vec<_>>>()?;
     report.images.sort_by_key(|(image, _)| ids.iter().position(|id| id == image));
     Ok(report)
 }
 
-fn tell(report: &SaveReport, store: &Store, file: &Path, session: &Session<'_>) -> Result<(), Failure> {
+fn tell(report: &SaveReport, store: &Images, file: &Path, session: &Session<'_>) -> Result<(), Failure> {
     let mut images: Vec<Value> = Vec::new();
     let mut rows = Vec::new();
     for (id, names) in &report.images {

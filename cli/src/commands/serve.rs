@@ -33,14 +33,14 @@ Examples:
   $ melv serve --listen 0.0.0.0 --tls require --tls-certificates /etc/pki/melv
   $ melv serve backup.melv --socket backup.sock
 
-Exports are called NAME:TAG, or NAME for NAME:latest; where one REF is given, the empty name is
-that one. New images of the store appear by themselves. A client reads one image to the end, also
-when it is replaced or removed meanwhile.
+Exports are named NAME:TAG, or NAME for NAME:latest. If only one REF is given, the empty name stands
+for it. New images of the store appear without a restart. A client keeps reading the same image, even
+if its name is replaced or removed.
 
-TLS reads server-cert.pem, server-key.pem and ca-cert.pem, as QEMU and nbdkit do; clients need a
-certificate of that authority. RSA keys may have 2048 to 8192 bits. SIGUSR1 prints what was done so
-far on standard error, as JSON with --json. Under systemd what is logged says how urgent it is, so
-that `journalctl -p err` finds what failed.";
+TLS reads server-cert.pem, server-key.pem and ca-cert.pem, as QEMU and nbdkit do; clients must present
+a certificate signed by that CA. RSA keys may have 2048 to 8192 bits. SIGUSR1 prints statistics on
+standard error, as JSON with --json. Under systemd, each log line has its severity, so that
+`journalctl -p err` finds failures.";
 
 /// The default port of NBD.
 const PORT: u16 = 10809;
@@ -101,7 +101,7 @@ enum Tls {
 
 fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| "expected three octal digits, as 0660".into())
+    mode.ok_or_else(|| "expected three octal digits, such as 0660".into())
 }
 
 /// The listening sockets and their URIs.
@@ -196,7 +196,7 @@ fn server_options(args: &Args) -> Result<ServerOptions, Failure> {
     };
     if !args.listen.is_empty() && policy != TlsPolicy::Required && !args.insecure {
         let text = "--listen needs TLS: give --tls-certificates DIR with --tls require, or --insecure to let \
-                    everybody read who reaches the address";
+                    anyone who can reach the address read the images";
         return Err(Failure::Usage(text.into()));
     }
     if policy != TlsPolicy::Off && args.tls_certificates.is_none() {
@@ -231,7 +231,7 @@ fn places(args: &Args, is_tls: bool) -> Result<Places, Failure> {
         places.add_unix(path, args, is_tls)?;
     }
     if places.listeners.is_empty() {
-        let text = "say where to listen: --socket P, --listen A or --stdio";
+        let text = "no address to listen on: give --socket P, --listen A or --stdio";
         return Err(Failure::Usage(text.into()));
     }
     Ok(places)
@@ -242,7 +242,7 @@ impl TemporaryFolder {
         let folder = std::env::temp_dir().join(format!("melv-{}", std::process::id()));
         let made =
             std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder);
-        made.map_err(|error| Error::io("make", folder.display().to_string(), error))?;
+        made.map_err(|error| Error::io("create", folder.display().to_string(), error))?;
         Ok(Self(folder))
     }
 }
@@ -271,9 +271,9 @@ impl Places {
     fn add_unix(&mut self, path: &Path, args: &Args, is_tls: bool) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
             let what = match error.kind() {
-                std::io::ErrorKind::AddrInUse => "listen (a server is there already) at",
-                std::io::ErrorKind::AlreadyExists => "listen (something that is no socket is there) at",
-                _ => "listen at",
+                std::io::ErrorKind::AddrInUse => "listen (another server is there) on",
+                std::io::ErrorKind::AlreadyExists => "listen (it is not a socket) on",
+                _ => "listen on",
             };
             Error::io(what, path.display().to_string(), error)
         };
@@ -290,7 +290,7 @@ impl Places {
     fn add_activated(&mut self, is_tls: bool, is_insecure: bool) -> Result<(), Failure> {
         let mut passed = listenfd::ListenFd::from_env();
         for number in 0..passed.len() {
-            let failed = |error| Error::io("take", format!("socket {number} of the service manager"), error);
+            let failed = |error| Error::io("use", format!("socket {number} of the service manager"), error);
             if let Ok(Some(listener)) = passed.take_unix_listener(number) {
                 self.add_blocking_unix(listener).map_err(failed)?;
                 continue;
@@ -320,14 +320,14 @@ fn group_id(name: &str) -> Result<u32, Failure> {
     }
     match nix::unistd::Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
-        _ => Err(Failure::Usage(format!("--socket-group {name}: there is no such group"))),
+        _ => Err(Failure::Usage(format!("--socket-group {name}: no such group exists"))),
     }
 }
 
 /// Notifies the service manager that clients can connect.
 fn notify_ready() {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        note(&format!("melv: the service manager could not be told: {error}"));
+        note(&format!("melv: cannot notify the service manager: {error}"));
     }
 }
 

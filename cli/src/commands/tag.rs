@@ -13,19 +13,19 @@ Examples:
   $ melv tag web web:stable
   $ melv tag web web:stable --replace
 
-The new name has the time of the old one: `melv ls` shows since when the image is in the store. An
-image of a bundle gets names once it is loaded.";
+The new name keeps the time of the old one, so that `melv ls` shows when the image came into the store.
+To name an image of a bundle, load the bundle first.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image to name, which must be in the store
+    /// Image of the store to name
     #[arg(value_name = "REF")]
     image: String,
     /// Name to add
     #[arg(value_name = "N[:T]")]
     name: String,
-    /// Take the name away from the image that has it
+    /// Take the name from the image that has it
     #[arg(long)]
     replace: bool,
 }

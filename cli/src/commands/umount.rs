@@ -12,8 +12,8 @@ const EXAMPLES: &str = "\
 Examples:
   $ melv mount disks && ls disks; melv umount disks
 
-It returns when the process that served the images is gone, and clears away what a process that was
-killed has left.";
+It returns once the process that served the images has ended. It also removes a mount whose process was
+killed.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

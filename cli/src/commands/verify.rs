@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use melv::{
-    Damage, DamagedObject, Digest, ImageRef, RefName, Store, StoreError, VerifyOptions, VerifyReport,
+    Bundle, Damage, DamagedObject, Digest, ImageRef, Images, RefName, Store, StoreError, VerifyOptions,
+    VerifyReport,
 };
 use serde_json::{Value, json};
 
@@ -28,8 +29,8 @@ Examples:
   $ melv verify web --full --json
   $ melv verify web.melv --full --details
 
-Exits with 4 where damage is found. Tells each image that is hurt, each object of the store that is
-damaged, and with --details each place; --json always tells all.";
+Exits with 4 if it finds damage. Lists each image that damage affects, each damaged object of the
+store and, with --details, each damaged place; --json always lists everything.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -37,7 +38,7 @@ pub struct Args {
     /// Images or bundles to check [default: everything in the store]
     #[arg(value_name = "REF")]
     images: Vec<String>,
-    /// Also read and decode all data, and check it against its ids
+    /// Also read and decode all data, and check it against the ids
     #[arg(long)]
     full: bool,
     /// Also list every damaged place
@@ -59,7 +60,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
         VerifyOptions { full: args.full, progress: Some(&progress), cancel: Some(session.cancel()?) };
     let mut found = Found::default();
     for target in &targets {
-        let report = target.store.verify(&target.images, &options)?;
+        let report = target.place.verify(&target.images, &options)?;
         before.store(most.load(Ordering::Relaxed), Ordering::Relaxed);
         found.add(target, report);
     }
@@ -67,10 +68,32 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     found.say(args, session)
 }
 
+/// The store or a bundle.
+enum Place {
+    Store(Store),
+    Bundle(Bundle),
+}
+
+impl Place {
+    fn images(&self) -> &Images {
+        match self {
+            Self::Store(store) => store,
+            Self::Bundle(bundle) => bundle,
+        }
+    }
+
+    fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> melv::Result<VerifyReport> {
+        match self {
+            Self::Store(store) => store.verify(images, options),
+            Self::Bundle(bundle) => bundle.verify(images, options),
+        }
+    }
+}
+
 /// A store or bundle and the images of it to check; an empty list stands for all.
 struct Target {
     bundle: Option<PathBuf>,
-    store: Store,
+    place: Place,
     images: Vec<Digest>,
     everything: bool,
 }
@@ -79,8 +102,8 @@ struct Target {
 fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failure> {
     let mut targets: Vec<Target> = Vec::new();
     if texts.is_empty() {
-        let store = session.store()?;
-        targets.push(Target { bundle: None, store, images: Vec::new(), everything: true });
+        let place = Place::Store(session.store()?);
+        targets.push(Target { bundle: None, place, images: Vec::new(), everything: true });
     }
     for text in texts {
         let bundle = BundleRef::of_reference(text)?;
@@ -88,8 +111,11 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
         let at = match targets.iter().position(|target| target.bundle == path) {
             Some(at) => at,
             None => {
-                let store = bundle.as_ref().map_or_else(|| session.store(), |bundle| bundle.open(session))?;
-                targets.push(Target { bundle: path, store, images: Vec::new(), everything: false });
+                let place = match &bundle {
+                    None => Place::Store(session.store()?),
+                    Some(bundle) => Place::Bundle(bundle.open(session)?),
+                };
+                targets.push(Target { bundle: path, place, images: Vec::new(), everything: false });
                 targets.len() - 1
             }
         };
@@ -97,9 +123,9 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
         match &bundle {
             Some(BundleRef { image: None, .. }) => target.everything = true,
             Some(bundle @ BundleRef { image: Some(image), .. }) => {
-                target.images.push(bundle.check_held(wanted(&target.store, image))?);
+                target.images.push(bundle.check_held(wanted(target.place.images(), image))?);
             }
-            None => target.images.push(wanted(&target.store, &text.parse()?)?),
+            None => target.images.push(wanted(target.place.images(), &text.parse()?)?),
         }
     }
     for target in targets.iter_mut().filter(|target| target.everything) {
@@ -109,10 +135,10 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
 }
 
 /// Resolves the image to check. An id without an image is not damage, unless a name leads to it.
-fn wanted(store: &Store, reference: &ImageRef) -> melv::Result<Digest> {
-    let id = store.resolve(reference)?;
+fn wanted(images: &Images, reference: &ImageRef) -> melv::Result<Digest> {
+    let id = images.resolve(reference)?;
     let is_missing = |error: &melv::Error| matches!(error.detail(), Some(StoreError::NotFound { .. }));
-    match store.image_by_id(id) {
+    match images.image_by_id(id) {
         Err(error) if is_missing(&error) && matches!(reference, ImageRef::Id(_)) => Err(error),
         _ => Ok(id),
     }
@@ -153,7 +179,7 @@ impl Found {
         }
         let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
         // A name with an unreadable record is already reported as damage.
-        for (name, named) in target.store.references().unwrap_or_default() {
+        for (name, named) in target.place.images().names().unwrap_or_default() {
             if let Ok(named) = named {
                 names.entry(named.image).or_default().push(name);
             }
@@ -213,7 +239,7 @@ impl Found {
             );
         }
         if self.hurt.iter().any(|hurt| hurt.bundle.is_some()) {
-            note("hint: get the bundle again from where it came");
+            note("hint: get another copy of the bundle from its source");
         }
     }
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use melv_nbd::negotiation::ReplyMode;
 use melv_nbd::wire::{Take, option, reply};
+use melv_testing::nbd::{Client, SOON, go_data};
 use serde_json::Value;
 
 use crate::common::{Bed, MELV, bed, disk, later_disk, send_signal};
-use crate::nbd::{Client, SOON, go_data};
 
 /// The default socket of servers in tests.
 pub const SOCKET: &str = "nbd.sock";

@@ -1,11 +1,13 @@
 //! Entry points for the harness in `fuzz/`.
 
-use super::extent::{self, Extent};
-use super::{Fault, descriptor};
+use crate::plain_name;
+use crate::vmdk::VmdkViolation;
+use crate::vmdk::layout::descriptor;
+use crate::vmdk::layout::extent::{self, Extent};
 
 /// The part of a descriptor that the harness checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Descriptor {
+pub struct DescriptorFacts {
     /// The disk type, as written.
     pub create_type: String,
     /// The extents in disk order.
@@ -20,9 +22,9 @@ pub struct Descriptor {
 ///
 /// # Errors
 /// The first fault in it.
-pub fn vmdk_descriptor(bytes: &[u8], is_embedded: bool) -> Result<Descriptor, Fault> {
+pub fn vmdk_descriptor(bytes: &[u8], is_embedded: bool) -> Result<DescriptorFacts, VmdkViolation> {
     let read = descriptor::Descriptor::parse(bytes, is_embedded)?;
-    Ok(Descriptor {
+    Ok(DescriptorFacts {
         sectors: read.sectors(),
         is_supported: read.check_supported().is_ok(),
         create_type: read.create_type,
@@ -40,6 +42,6 @@ pub fn vmdk_extent(line: &str) -> Result<Extent, &'static str> {
 
 /// Returns the reason not to open a file of this name, if there is one.
 #[must_use]
-pub fn vmdk_name_fault(name: &str) -> Option<&'static str> {
-    extent::name_fault(name)
+pub fn vmdk_name_refusal(name: &str) -> Option<&'static str> {
+    plain_name::name_refusal(name)
 }

@@ -3,71 +3,49 @@
 //! ## Reading
 //!
 //! A VMDK consists of a text, the *descriptor*, and *extents*: files that hold consecutive parts of
-//! the disk, raw ("flat") or as tables and *grains* ("sparse"). [`Disk`] reads files at any offset;
-//! [`Stream`] reads a pipe from front to back. Both refuse unsound input with the place and the
-//! expected value, and never substitute zeros for missing bytes. They report harmless oddities as a
-//! [`Warning`]. A descriptor may name only plain files next to itself.
+//! the disk, raw ("flat") or as tables and *grains* ("sparse"). [`VmdkDisk`] reads files at any
+//! offset; [`Stream`] reads a pipe from front to back. Both refuse unsound input with the place and
+//! the expected value, and never substitute zeros for missing bytes. They report harmless oddities
+//! as a [`Warning`](crate::Warning). A [`Gate`](crate::Gate) decides about the files that a
+//! descriptor names.
 //!
 //! | task | module |
 //! |---|---|
-//! //! | the descriptor's text, its encoding, its extents, its parent | `descriptor`, `encoding`, `extent`, `parent` |
-//! | a sparse extent's header and its plausibility | [`header`], `layout` |
-//! | the sectors of grains and their plausibility | `tables`, `claims` |
-//! | compressed grains, and the markers of a stream | `grain`, `marker` |
-//! | finding a file by name and permission to open it | `files` |
-//! | the bytes of an extent and of a disk | `sparse`, `sparse_read`, `disk` |
-//! | a summary of an unsupported VMDK | `outline` |
-//! | files next to a disk that refer to it | `beside` |
-//! | the bytes of a pipe and their completeness | `stream`, `stream_front`, `stream_input`, `stream_tables` |
+//! | the descriptor's text, its encoding, its extents, its parent | `layout/`: `descriptor`, `encoding`, `extent`, `parent` |
+//! | a sparse extent's header and its plausibility | `layout/`: [`header`], `extent_layout`, `oddities` |
+//! | the sectors of grains and their plausibility | `layout/`: `tables`, `grain_overlaps`, `stream_tables` |
+//! | compressed grains, and the markers of a stream | `layout/`: `grain`, `marker` |
+//! | the files of a disk, and the bytes of an extent and of a disk | `read/`: `files`, `sparse`, `sparse_read`, `disk` |
+//! | a summary of an unsupported VMDK | `read/`: `outline` |
+//! | files next to a disk that refer to it | `read/`: `beside` |
+//! | the bytes of a pipe and their completeness | `read/`: `stream`, `stream_front`, `stream_input` |
 //!
-//! The first five rows do no I/O: bytes in, values or a [`Fault`] out. Every limit is in `limits`.
+//! `layout/` does no I/O: bytes in, values or a [`VmdkViolation`] out. Every limit is in
+//! `layout/limits.rs`.
+//!
+//! ## Writing
+//!
+//! [`export_sparse`] makes one file to which products write, [`export_stream`] a compressed stream.
 //!
 //! Sources: VMware, *Virtual Disk Format 5.0* (technical note); libyal, *VMWare Virtual Disk Format
 //! (VMDK)*; the headers of VMware's open-vmdk; and files from real writers.
 
-mod beside;
-mod claims;
-mod descriptor;
-mod disk;
-mod encoding;
-mod error;
-mod extent;
-mod fault;
-mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod grain;
-pub mod header;
 mod layout;
-mod limits;
-mod lines;
-mod marker;
-mod outline;
-mod parent;
-mod recent;
-mod sparse;
-mod sparse_read;
-mod stream;
-mod stream_front;
-mod stream_input;
-mod stream_tables;
-mod tables;
-mod text;
-mod warning;
-mod write_pieces;
-mod write_sparse;
-mod write_stream;
+mod read;
+mod violation;
+mod write;
 
-pub use beside::neighbours;
-pub use disk::Disk;
-pub use error::DiskError;
-pub use extent::{Access, Extent, ExtentKind};
-pub use fault::Fault;
+pub use layout::extent::{Access, Extent, ExtentKind};
+pub use layout::header;
+pub use layout::parent::Parent;
 pub use melv_block::container::vmdk::{looks_like, looks_like_descriptor};
-pub use outline::Outline;
-pub use parent::Parent;
-pub use stream::Stream;
-pub use warning::{Oddity, Warning};
-pub use write_pieces::WriteOptions;
-pub use write_sparse::export_sparse;
-pub use write_stream::{export_stream, export_stream_file};
+pub use read::beside::neighbours;
+pub use read::disk::VmdkDisk;
+pub use read::outline::Outline;
+pub use read::stream::Stream;
+pub use violation::VmdkViolation;
+pub use write::pieces::WriteOptions;
+pub use write::sparse::export_sparse;
+pub use write::stream::{export_stream, export_stream_file};

@@ -15,9 +15,9 @@ use crate::store::Shared;
 use crate::store::carry::is_all;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
-use crate::store::list_writer::LocatedFrame;
 use crate::store::merge::OwnList;
 use crate::store::runs::Runs;
+use crate::write::LocatedFrame;
 
 /// The number of chunks looked up at a time: each lookup scans all chunk ids of the store.
 pub(super) const WINDOW: usize = 1 << 18;
@@ -43,7 +43,7 @@ impl KnownChunks {
     pub fn open(shared: &Arc<Shared>, health: &Arc<Health>) -> Result<Self> {
         let mut lists = Vec::new();
         for id in committed_lists(shared)? {
-            match shared.list(&id, None).and_then(|list| list.locator().map(|_| list)) {
+            match shared.reader.list(&id, None).and_then(|list| list.locator().map(|_| list)) {
                 Ok(list) => lists.push(list),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => health.add_tables(&id, &error),
@@ -85,12 +85,12 @@ impl KnownChunks {
     fn held(&self, own: &OwnList, chunk: &ChunkBlocks, suspects: &Runs, from: &List) -> Result<Vec<u8>> {
         let ChunkBlocks { chunk, mask } = chunk;
         if !suspects.has(*chunk) {
-            return self.shared.held(&own.list, *chunk);
+            return self.shared.reader.held(&own.list, *chunk);
         }
         if is_all(mask, from.shape.blocks_of(*chunk)) {
             return Ok(Vec::new());
         }
-        self.shared.held_soundly(&own.list, *chunk)
+        self.shared.reader.held_soundly(&own.list, *chunk)
     }
 
     /// Finds whole frames for chunks of `from` in other lists of the store, by chunk number.
@@ -139,7 +139,7 @@ impl KnownChunks {
 
     /// Whether a page of a locator holds no usable frame.
     fn is_empty_page(&self, list: &List, number: u64) -> Result<bool> {
-        match list.with_locator(|locator| locator.is_empty_page(&self.shared, number)) {
+        match list.with_locator(|locator| locator.is_empty_page(&self.shared.reader.objects, number)) {
             Err(error) if error.is_transient() => Err(error),
             is_empty => Ok(is_empty.unwrap_or(true)),
         }
@@ -147,7 +147,7 @@ impl KnownChunks {
 
     fn whole_frame(&self, list: &List, chunk: u64) -> Result<Option<LocatedFrame>> {
         let told = || -> Result<_> {
-            if self.health.of_list(list)?.has(chunk) || list.record(&self.shared, chunk)?.is_absent() {
+            if self.health.of_list(list)?.has(chunk) || list.record(chunk)?.is_absent() {
                 return Ok(Vec::new());
             }
             list.places_now(chunk)

@@ -8,23 +8,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::chunks::check_cancel;
-use super::known_chunks::{KnownChunks, WINDOW};
-use super::load_frames::FrameWriter;
-use super::load_pages::StagedPages;
+use rayon::prelude::*;
+
+use super::frames::{FrameWriter, batch_chunks, check_cancel};
+use super::known_chunks::{KnownChunks, Lacking, WINDOW};
+use super::pages::{PageCopier, write_record};
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::heal::{self, Health};
 use crate::image::{BlockSet, ChunkBlocks, Image, ListBlocks};
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
-use crate::store::commit::{Naming, Publication};
+use crate::ondisk::record::PagePlace;
+use crate::store::commit::{OnExisting, Publication};
 use crate::store::journal::recover;
-use crate::store::list_writer::{LocatorWriter, write_list};
-use crate::store::merge::{OwnList, StagedList};
-use crate::store::record::Record;
+use crate::store::list::List;
+use crate::store::merge::{Based, OwnList, StagedList};
+use crate::store::record::Tree;
+use crate::store::runs::Runs;
 use crate::store::stage::Stage;
-use crate::store::{ImageRef, RefName, Shared, Store, names};
+use crate::store::{Bundle, ImageRef, RefName, Shared, Store, VerifyMode, names};
+use crate::write::{LocatedFrame, LocatorWriter, PlacedPage, copy_list};
 use melv_block::BlockDevice;
 
 /// The maximum number of attempts if other writers change the same lists.
@@ -88,7 +92,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] for a name in use by another image; damage in the bundle; [`BlockError::NoSpace`];
     /// [`BlockError::Interrupted`].
-    pub fn load(&self, bundle: &Self, options: &LoadOptions<'_>) -> Result<LoadReport> {
+    pub fn load(&self, bundle: &Bundle, options: &LoadOptions<'_>) -> Result<LoadReport> {
         let (mut tries, mut hurt) = (1, BTreeSet::new());
         loop {
             match Load::new(self, bundle, options, &hurt).and_then(Load::run) {
@@ -118,10 +122,20 @@ fn list_of(error: &Error) -> Option<Digest> {
 /// The maximum number of locators that wait for pack ids; each takes some memory.
 const WAITING_MAX: usize = 128;
 
+/// A staged list whose locator waits for pack ids.
+struct WaitingList<'a> {
+    locator: LocatorWriter<'a, Stage>,
+    id: Digest,
+    /// The staged name.
+    list: String,
+    based: Based,
+    suspects: Arc<Runs>,
+}
+
 /// One attempt.
 struct Load<'a> {
     store: &'a Store,
-    bundle: &'a Store,
+    bundle: &'a Bundle,
     options: &'a LoadOptions<'a>,
     stage: Stage,
     images: Vec<Image>,
@@ -144,13 +158,13 @@ impl<'a> Load<'a> {
     /// Prepares an attempt. Chunks of lists in `hurt` are reused only after they were read and checked.
     fn new(
         store: &'a Store,
-        bundle: &'a Store,
+        bundle: &'a Bundle,
         options: &'a LoadOptions<'a>,
         hurt: &BTreeSet<Digest>,
     ) -> Result<Self> {
         let stage = Stage::begin(&store.shared)?;
         let ids: BTreeSet<Digest> = if options.images.is_empty() {
-            bundle.shared.image_ids()?.into_iter().collect()
+            bundle.reader().image_ids()?.into_iter().collect()
         } else {
             options.images.iter().map(|image| bundle.resolve(image)).collect::<Result<_>>()?
         };
@@ -165,12 +179,12 @@ impl<'a> Load<'a> {
     fn run(self) -> Result<LoadReport> {
         let new: Vec<_> =
             self.images.iter().filter(|image| self.seen.new.contains(&image.id())).cloned().collect();
-        let naming = if self.options.replace { Naming::Replace } else { Naming::Same };
+        let on_existing = if self.options.replace { OnExisting::Replace } else { OnExisting::KeepIfSame };
         // New records need a name, even one they already have: a commit is recognized by its names.
         let references = if new.is_empty() { self.seen.references.clone() } else { all_names(&self.loaded) };
-        let mut publication = Publication { references, naming, ..Publication::default() };
+        let mut publication = Publication { references, on_existing, ..Publication::default() };
         self.chunks(&mut publication)?;
-        let files = StagedPages::new(&self.stage, self.donors(&new)?).write(&new, &mut publication)?;
+        let files = self.pages(&new, &mut publication)?;
         publication.needs = needs(&new, &publication, &files);
         if !publication.lists.is_empty() && publication.references.is_empty() {
             publication.references = all_names(&self.loaded);
@@ -178,7 +192,7 @@ impl<'a> Load<'a> {
         self.stage.sync_all()?;
         check_cancel(self.options.cancel)?;
         let nothing = publication.references.is_empty() && new.is_empty();
-        let mut stored_bytes = if nothing { 0 } else { self.stage.commit_then(&publication, |_| ())? };
+        let mut stored_bytes = if nothing { 0 } else { self.stage.commit(&publication, |_| ())? };
         let shared = &self.store.shared;
         heal::remember(shared, &publication.objects);
         stored_bytes += heal::after_commit(shared, &self.health, LEVEL_DEFAULT).stored_bytes;
@@ -187,7 +201,7 @@ impl<'a> Load<'a> {
 
     /// Returns images of the store that may share pages with the new ones: bases and parents.
     fn donors(&self, new: &[Image]) -> Result<Vec<Image>> {
-        let bases = self.bundle.shared.bases().map(|(_, records)| records).unwrap_or_default();
+        let bases = self.bundle.reader().base_records().map_or(&[][..], |records| records);
         let ids: BTreeSet<Digest> =
             bases.iter().map(|base| base.id).chain(new.iter().map(|image| image.manifest().parent)).collect();
         let mut donors = Vec::new();
@@ -207,15 +221,44 @@ impl<'a> Load<'a> {
         Ok(donors)
     }
 
+    /// Stages the pages that the store lacks, and the records. Returns the existing page files that they use.
+    fn pages(&self, images: &[Image], publication: &mut Publication) -> Result<Vec<Digest>> {
+        let donors = self.donors(images)?;
+        let place_of = |donor: &Image, place: PagePlace| {
+            let file = donor.record.places.files.get(place.file as usize);
+            file.map_or(PlacedPage::New(place), |file| PlacedPage::Known(*file, place))
+        };
+        let mut pages = PageCopier::new(&self.stage, &donors, place_of);
+        let mut placed = Vec::with_capacity(images.len());
+        for image in images {
+            placed.push((pages.tree(image, Tree::Map)?, pages.tree(image, Tree::Span)?));
+        }
+        let file = pages.finish()?;
+        let new_file = file.as_ref().map(|(id, _)| *id);
+        publication.objects.extend(file.map(|(_, moved)| moved));
+        let mut used = Vec::new();
+        for (image, (map, span)) in images.iter().zip(&placed) {
+            for page in map.iter().chain(span) {
+                if let PlacedPage::Known(file, _) = page
+                    && !used.contains(file)
+                {
+                    used.push(*file);
+                }
+            }
+            publication.records.push(write_record(&self.stage, image, map, span, new_file)?);
+        }
+        Ok(used)
+    }
+
     /// Stages all blocks of the images that the store lacks.
     fn chunks(&self, publication: &mut Publication) -> Result<()> {
         let all: u64 = self.blocks.lists().map(|(_, list)| list.blocks()).sum();
         let known = KnownChunks::open(&self.store.shared, &self.health)?;
-        let mut frames = FrameWriter::new(&self.stage, &self.bundle.shared);
+        let mut frames = FrameWriter::new(&self.stage);
         let mut waiting = Vec::new();
         let mut done = 0;
-        for ((id, list), number) in self.blocks.lists().zip(0..) {
-            waiting.extend(self.list(id, list, number, &known, &mut frames, &mut |blocks| {
+        for (id, list) in self.blocks.lists() {
+            waiting.extend(self.list(id, list, &known, &mut frames, &mut |blocks| {
                 done += blocks;
                 if let Some(progress) = self.options.progress {
                     progress(done * BLOCK_LEN as u64, all * BLOCK_LEN as u64);
@@ -232,16 +275,42 @@ impl<'a> Load<'a> {
     /// Finishes the packs, and then the locators that refer to them.
     fn finish_locators(
         &self,
-        frames: &mut FrameWriter<'_>,
-        waiting: &mut Vec<(LocatorWriter, StagedList)>,
+        frames: &mut FrameWriter<'_, Stage>,
+        waiting: &mut Vec<WaitingList<'_>>,
         publication: &mut Publication,
     ) -> Result<()> {
-        let pack_ids = frames.finish_packs(&mut publication.objects)?;
-        for (writer, staged) in waiting.drain(..) {
-            writer.finish(&self.stage, staged.id, &pack_ids)?;
-            publication.lists.push(staged);
+        let (pack_ids, packs) = frames.finish_packs()?;
+        publication.objects.extend(packs);
+        for WaitingList { locator, id, list, based, suspects } in waiting.drain(..) {
+            let (locator, _) = locator.finish(&id, &pack_ids)?;
+            publication.lists.push(StagedList { id, list, locator, based, suspects });
         }
         Ok(())
+    }
+
+    /// Returns frames for a batch of chunks of `list`. Encodes missing chunks on all threads, checks them
+    /// against their chunk ids, and writes them.
+    fn frames(
+        &self,
+        list: &List,
+        batch: &[(u64, Lacking)],
+        frames: &mut FrameWriter<'_, Stage>,
+    ) -> Result<Vec<LocatedFrame>> {
+        let from = self.bundle.reader();
+        let carry = |(chunk, lacking): &(u64, Lacking)| match lacking {
+            Lacking::Known(_) => Ok(None),
+            Lacking::Wanted(mask) => from.carry(list, *chunk, mask, VerifyMode::Full).map(Some),
+        };
+        let carried: Vec<_> = batch.par_iter().map(carry).collect::<Result<_>>()?;
+        let mut located = Vec::with_capacity(batch.len());
+        for ((_, lacking), carried) in batch.iter().zip(&carried) {
+            match (lacking, carried) {
+                (Lacking::Known(frame), _) => located.push(*frame),
+                (_, Some(carried)) => located.push(frames.frame(carried)?),
+                (Lacking::Wanted(_), None) => unreachable!("what is wanted was carried"),
+            }
+        }
+        Ok(located)
     }
 
     /// Stages the missing part of one list, if any.
@@ -249,34 +318,28 @@ impl<'a> Load<'a> {
         &self,
         id: &Digest,
         blocks: &ListBlocks,
-        number: usize,
         known: &KnownChunks,
-        frames: &mut FrameWriter<'_>,
+        frames: &mut FrameWriter<'_, Stage>,
         done: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<Option<(LocatorWriter, StagedList)>> {
-        let from = self.bundle.shared.list(id, Some(blocks.shape))?;
+    ) -> Result<Option<WaitingList<'_>>> {
+        let from = self.bundle.reader().list(id, Some(blocks.shape))?;
         // From here on, use the list's own shape, not the manifest's claim.
         let (root, shape) = (from.root_bytes()?, from.root()?.shape);
         let own = self.seen.lists.get(id);
-        let over = own.map(|own| own.locator.digest);
-        let (list, locator) = (format!("list-{number}"), format!("locator-{number}"));
-        let mut writer: Option<LocatorWriter> = None;
+        let based = own.map_or(Based::Absent, |own| Based::On(own.locator.digest));
+        let mut writer: Option<LocatorWriter<'_, Stage>> = None;
         let mut pages = BTreeSet::new();
         let mut chunks = blocks.chunks().peekable();
         while chunks.peek().is_some() {
             let window: Vec<_> = chunks.by_ref().take(WINDOW).collect();
-            for batch in known.lacking(&window, own, &from)?.chunks(frames.batch(&blocks.shape)) {
+            for batch in known.lacking(&window, own, &from)?.chunks(batch_chunks(&blocks.shape)) {
                 let writer = match &mut writer {
                     Some(writer) => writer,
-                    none => none.insert(LocatorWriter::begin(
-                        &self.stage,
-                        locator.clone(),
-                        Some(blocks.shape.chunks()),
-                    )?),
+                    none => none.insert(LocatorWriter::begin(&self.stage, Some(blocks.shape.chunks()))?),
                 };
-                for ((chunk, _), frame) in batch.iter().zip(frames.write(&from, batch)?) {
-                    writer.skip(&self.stage, chunk - writer.position())?;
-                    writer.chunk(&self.stage, &[frame])?;
+                for ((chunk, _), frame) in batch.iter().zip(self.frames(&from, batch, frames)?) {
+                    writer.skip_to(*chunk)?;
+                    writer.chunk(&[frame])?;
                     pages.insert(chunk / TABLE_PAGE_RECORDS);
                 }
                 check_cancel(self.options.cancel)?;
@@ -284,13 +347,12 @@ impl<'a> Load<'a> {
             done(window.iter().map(ChunkBlocks::count).sum())?;
         }
         let Some(mut writer) = writer else { return Ok(None) };
-        writer.skip(&self.stage, blocks.shape.chunks() - writer.position())?;
-        writer.flush(&self.stage)?;
+        writer.skip_to(blocks.shape.chunks())?;
+        writer.flush()?;
         let page = |page: u64| pages.contains(&page).then(|| from.page(page)).transpose();
-        write_list(&self.stage, &list, &shape, &root, page)?;
-        let (list, locator) = (self.stage.staged(&list), self.stage.staged(&locator));
+        let (list, _) = copy_list(&self.stage, id, &shape, &root, page)?;
         let suspects = self.health.suspects_of(id);
-        Ok(Some((writer, StagedList { id: *id, list, locator, over: Some(over), suspects })))
+        Ok(Some(WaitingList { locator: writer, id: *id, list, based, suspects }))
     }
 }
 
@@ -319,13 +381,13 @@ impl Seen {
             }
         }
         for image in loaded {
-            match Record::check(shared, image.image) {
+            match shared.reader.check_record(image.image) {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => return Err(error),
                 Err(_) => {
                     new.insert(image.image);
                     // Register damaged page files that the old record leaves behind.
-                    let own = Record::open(shared, image.image);
+                    let own = shared.reader.record(image.image);
                     let files = own.map(|own| own.places.files).unwrap_or_default();
                     files.iter().try_for_each(|file| health.page_file(file).map(|_| ()))?;
                 }
@@ -340,7 +402,7 @@ impl Seen {
                 new.insert(image.image);
             }
             for name in &image.names {
-                match shared.reference(name) {
+                match shared.reader.reference(name) {
                     Ok(found) if found.image == image.image => continue,
                     Ok(_) if !replace => {
                         return Err(StoreError::Exists { what: "name", name: name.to_string() }.into());
@@ -384,10 +446,10 @@ fn needs(images: &[Image], brought: &Publication, donors: &[Digest]) -> Vec<Stri
 }
 
 /// Returns the images with the names they are to get. Each name is used once.
-fn names_of(bundle: &Store, images: &[Image], options: &LoadOptions<'_>) -> Result<Vec<LoadedImage>> {
+fn names_of(bundle: &Bundle, images: &[Image], options: &LoadOptions<'_>) -> Result<Vec<LoadedImage>> {
     let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
     let mut taken = BTreeSet::new();
-    for (name, named) in bundle.references()? {
+    for (name, named) in bundle.names()? {
         taken.insert(name.clone());
         names.entry(named?.image).or_default().push(name);
     }
@@ -400,7 +462,7 @@ fn names_of(bundle: &Store, images: &[Image], options: &LoadOptions<'_>) -> Resu
             (None, Some(name)) if nameless == 1 && !taken.contains(name) => vec![name.clone()],
             (None, Some(name)) => vec![format!("{}:{id}", name.name()).parse()?],
             (None, None) => {
-                let expected = "a name for it: the bundle has none";
+                let expected = "a name for it, since the bundle has none";
                 return Err(BlockError::Invalid { what: "image", found: format!("@{id}"), expected }.into());
             }
         };

@@ -1,6 +1,6 @@
-//! Images as one file: [`Store::save`](crate::Store::save) writes a bundle, and
+//! Images as one file: [`Images::save`](crate::Images::save) writes a bundle, and
 //! [`Store::load`](crate::Store::load) reads it into a store. The store module reads bundles in place:
-//! see [`Store::open_bundle`](crate::Store::open_bundle).
+//! see [`Bundle::open`](crate::Bundle::open).
 //!
 //! ```text
 //! head | frames, pages of ids and places | span pages, map pages | roots, heads, records | table
@@ -10,20 +10,18 @@
 //! | module | idea |
 //! |---|---|
 //! | `save` | selects images and blocks, and their order |
-//! | `chunks` | frames into packs, their places into locators |
-//! | `pages` | map and span pages into one page file, and the records |
-//! | `writer` | one forward pass, the head last |
+//! | `chunks` | the chunks of lists as frames and places |
+//! | `frames` | each whole frame once, for `save` and `load`; their batches |
+//! | `pages` | map and span pages into one page file, and the records, for `save` and `load` |
+//! | `writer` | where the writers of `write` put a bundle's objects: one forward pass, the head last |
 //! | `sink` | the file or block device that receives a bundle |
 //! | `load` | loads the missing parts of a bundle's images, all or nothing |
 //! | `known_chunks` | chunks that the store already has |
-//! | `load_frames` | frames into packs of the store |
-//! | `load_pages` | pages and records into the store |
 
 mod chunks;
+mod frames;
 mod known_chunks;
 mod load;
-mod load_frames;
-mod load_pages;
 mod pages;
 mod save;
 mod sink;

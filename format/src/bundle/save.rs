@@ -3,18 +3,21 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::chunks::{ChunkWriter, Roots, check_cancel};
-use super::pages::PageFile;
+use super::chunks::ChunkWriter;
+use super::frames::check_cancel;
+use super::pages::{PageCopier, write_record};
 use super::sink::{BundleSink, FileSink};
 use super::writer::BundleWriter;
 use crate::digest::Digest;
 use crate::error::{BlockError, Result};
 use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX};
-use crate::store::{ImageRef, RefName, Store};
+use crate::store::record::Tree;
+use crate::store::{ImageRef, Images, RefName};
+use crate::write::PlacedPage;
 use melv_block::Target;
 
-/// Options of [`Store::save`].
+/// Options of [`Images::save`].
 #[derive(Default)]
 pub struct SaveOptions<'a> {
     /// Images that every reader of the bundle already has. Their contents are left out.
@@ -40,7 +43,7 @@ pub struct SaveReport {
     pub bytes: u64,
 }
 
-impl Store {
+impl Images {
     /// Writes images and all objects they need to `sink` as one bundle, reading on all threads of the
     /// current `rayon` pool. An image given by name keeps that name in the bundle. Equal images from
     /// equal stores give equal bytes.
@@ -63,7 +66,7 @@ impl Store {
             let id = self.resolve(reference)?;
             ids.push(id);
             if let ImageRef::Name(name) = reference
-                && self.shared.reference(name).is_ok_and(|found| found.image == id)
+                && self.reader().reference(name).is_ok_and(|found| found.image == id)
             {
                 names.push((name.clone(), id));
             }
@@ -77,19 +80,16 @@ impl Store {
             return Err(BlockError::Limit { what: "names of a bundle", found, max: BUNDLE_NAMES_MAX }.into());
         }
         // Drop cached lists: another process may have added blocks to lists held in part.
-        self.shared.forget_lists();
+        self.reader().lists.forget_all();
         let images = self.open_all(ids)?;
         let without = options.without.iter().map(|base| self.resolve(base)).collect::<Result<Vec<_>>>()?;
         let bases = self.open_all(without)?;
         check_bases(&images, &bases)?;
         let mut blocks = BlockSet::of(&images)?;
         blocks.subtract(&BlockSet::of(&bases)?);
-        let mut writer = BundleWriter::new(sink);
-        let roots = self.write_chunks(&blocks, &mut writer, options)?;
-        let pages = PageFile::new(&bases).write(&images, &mut writer)?;
-        writer.mark_tail();
-        roots.write(&mut writer)?;
-        pages.finish(&images, &mut writer)?;
+        let writer = BundleWriter::new(sink);
+        self.write_chunks(&blocks, &writer, options)?;
+        write_pages(&images, &bases, &writer)?;
         let texts = names.iter().map(|(name, id)| (name.to_string(), *id)).collect();
         let bytes = writer.finish(bases.iter().map(Image::id).collect(), texts)?;
         let names_of = |image: &Image| {
@@ -102,11 +102,11 @@ impl Store {
         Ok(SaveReport { images: images.iter().map(names_of).collect(), bytes })
     }
 
-    /// Writes a bundle to the file or block device `path`: see [`Store::save`]. A file gets its name only
+    /// Writes a bundle to the file or block device `path`: see [`Images::save`]. A file gets its name only
     /// when complete, and a device holds no bundle before then. Both are synced on return.
     ///
     /// # Errors
-    /// As [`Store::save`]; [`StoreError::Exists`](crate::StoreError::Exists) for an existing file, unless `force` is set;
+    /// As [`Images::save`]; [`StoreError::Exists`](crate::StoreError::Exists) for an existing file, unless `force` is set;
     /// [`BlockError::NoSpace`].
     pub fn save_file(
         &self,
@@ -129,9 +129,9 @@ impl Store {
     fn write_chunks(
         &self,
         blocks: &BlockSet,
-        writer: &mut BundleWriter<'_>,
+        writer: &BundleWriter<'_>,
         options: &SaveOptions<'_>,
-    ) -> Result<Roots> {
+    ) -> Result<()> {
         let all: u64 = blocks.lists().map(|(_, list)| list.blocks()).sum();
         let mut written = 0;
         let mut done = |blocks: u64| {
@@ -142,7 +142,7 @@ impl Store {
             }
             Ok(())
         };
-        let mut chunks = ChunkWriter::new(writer, &self.shared);
+        let mut chunks = ChunkWriter::new(writer, self.reader());
         for (id, list) in blocks.lists() {
             chunks.list(id, list, &mut done)?;
         }
@@ -150,9 +150,25 @@ impl Store {
     }
 }
 
+/// Writes the pages of all images, span pages first, then map pages, which readers need first; then the tail
+/// and the records.
+fn write_pages(images: &[Image], bases: &[Image], writer: &BundleWriter<'_>) -> Result<()> {
+    let mut pages = PageCopier::new(writer, bases, |_, _| PlacedPage::OfBase);
+    let span = images.iter().map(|image| pages.tree(image, Tree::Span)).collect::<Result<Vec<_>>>()?;
+    writer.mark_tail();
+    let map = images.iter().map(|image| pages.tree(image, Tree::Map)).collect::<Result<Vec<_>>>()?;
+    let file = pages.finish()?.map(|(id, ())| id);
+    writer.mark_tail();
+    writer.write_tail()?;
+    images
+        .iter()
+        .zip(map.iter().zip(&span))
+        .try_for_each(|(image, (map, span))| write_record(writer, image, map, span, file))
+}
+
 fn check_bases(images: &[Image], bases: &[Image]) -> Result<()> {
     if let Some(image) = images.iter().find(|image| bases.iter().any(|base| base.id() == image.id())) {
-        let expected = "an image other than those that are saved";
+        let expected = "an image that is not saved itself";
         return Err(BlockError::Invalid { what: "base", found: format!("@{}", image.id()), expected }.into());
     }
     match bases.len() as u64 {

@@ -3,19 +3,19 @@
 
 use std::num::NonZeroU32;
 
-use crate::buffer::{Buffer, Piece};
+use crate::buffer::{Memory, Piece, Pool};
 
 /// The decoded blocks of a chunk. The common case is a chunk of the default length with all blocks; any other
 /// is boxed.
 #[derive(Debug)]
-pub(crate) enum Chunk {
-    Usual { bytes: Piece, trust: Trust },
-    Other(Box<Parts>),
+pub(crate) enum Chunk<'a> {
+    Usual { bytes: Piece<'a>, trust: Trust },
+    Other(Box<Parts<'a>>),
 }
 
 #[derive(Debug)]
-pub(crate) struct Parts {
-    bytes: Buffer,
+pub(crate) struct Parts<'a> {
+    bytes: Memory<'a>,
     held: Option<Vec<u8>>,
     trust: Trust,
 }
@@ -25,25 +25,41 @@ pub(crate) struct Parts {
 pub(crate) enum Trust {
     /// The blocks were checked against the chunk id: valid for every store.
     Proved,
-    /// The frame was checked against the guard given by this store (its number in the process): valid for
-    /// that store alone.
+    /// The frame was checked against the guard given by this store (its number in the cache): valid for that
+    /// store alone.
     Guarded(NonZeroU32),
 }
 
-impl Chunk {
-    /// Creates a chunk from `bytes`, in which absent blocks are zero. `held` is the mask of the blocks
-    /// present, or `None` if all are.
-    pub fn new(bytes: Buffer, held: Option<Vec<u8>>, trust: Trust) -> Self {
+/// The description of the bytes that were loaded for a chunk. Absent blocks are zero.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The mask of the blocks present, or `None` if all are.
+    pub held: Option<Vec<u8>>,
+    pub trust: Trust,
+}
+
+impl<'a> Chunk<'a> {
+    /// Creates a chunk of `bytes`.
+    pub fn new(bytes: Memory<'a>, loaded: Loaded) -> Self {
+        let Loaded { held, trust } = loaded;
         match (bytes, held) {
-            (Buffer::Piece(bytes), None) => Self::Usual { bytes, trust },
+            (Memory::Piece(bytes), None) => Self::Usual { bytes, trust },
             (bytes, held) => Self::Other(Box::new(Parts { bytes, held, trust })),
         }
+    }
+
+    /// Gives the memory back to the pool that it came from.
+    pub fn give_back(self, pool: &Pool<'a>) {
+        pool.give_back(match self {
+            Self::Usual { bytes, .. } => Memory::Piece(bytes),
+            Self::Other(parts) => parts.bytes,
+        });
     }
 
     /// Returns all bytes of the chunk.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::Usual { bytes, .. } => bytes,
+            Self::Usual { bytes, .. } => bytes.as_slice(),
             Self::Other(parts) => &parts.bytes,
         }
     }
@@ -66,4 +82,4 @@ impl Chunk {
 }
 
 // Four entries fit one line of the CPU cache.
-const _: () = assert!(size_of::<Option<Chunk>>() == 16);
+const _: () = assert!(size_of::<Option<Chunk<'static>>>() == 16);

@@ -5,6 +5,8 @@
 //! Chunks are read in place under a shared lock, without reference counts. Pages and leaves are keyed by
 //! digest in a `quick_cache`. If several readers miss the same entry, one loads it and the others wait.
 //!
+//! A cache owns all of its memory, numbers included: when its last handle is dropped, the system has it back.
+//!
 //! The bound covers the content of both, plus a fixed overhead per entry. Pages may take half of it, or three
 //! quarters of a small cache; chunks have the rest.
 
@@ -13,20 +15,22 @@ mod chunks;
 mod shard;
 
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
+use self_cell::{MutBorrow, self_cell};
 
 pub use crate::buffer::MemoryPages;
-pub(crate) use chunk::{Chunk, Trust};
+pub(crate) use chunk::{Chunk, Loaded, Trust};
 pub(crate) use chunks::ListNumber;
 
 use chunks::Chunks;
 
-use crate::buffer::{Arenas, Buffer};
+use crate::buffer::{Arenas, Pool};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::map::SearchableLeaf;
@@ -116,13 +120,23 @@ impl<T> Drop for Kept<T> {
     }
 }
 
+self_cell!(
+    /// The chunks together with the arenas that hold their bytes. Chunks borrow from arenas, so that a chunk is
+    /// one pointer to its bytes; that both are in one place is the reason for this crate.
+    struct ChunksInArenas {
+        owner: MutBorrow<Arenas>,
+        #[not_covariant]
+        dependent: Chunks,
+    }
+);
+
 /// The cache. Clones share it; give one to every store that a process opens.
 #[derive(Debug, Clone)]
 pub struct Cache(Arc<Parts>);
 
 struct Parts {
     bytes_max: u64,
-    chunks: Chunks,
+    chunks: ChunksInArenas,
     pages: QuickCache<Key, Value, Weigh>,
     /// The weight of the pages when the last one was added: asking `quick_cache` is slower than a look-up.
     pages_bytes: AtomicU64,
@@ -131,7 +145,8 @@ struct Parts {
     coming_bytes: AtomicU64,
     /// The bytes pinned by images.
     kept_bytes: Arc<AtomicU64>,
-    arenas: Arenas,
+    /// The number of the next store that uses this cache.
+    next_store: AtomicU32,
     decoded_bytes: AtomicU64,
     decoded_chunks: AtomicU64,
 }
@@ -143,8 +158,12 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Parts {
+    fn with_chunks<R>(&self, call: impl FnOnce(&Chunks<'_>) -> R) -> R {
+        self.chunks.with_dependent(|_, chunks| call(chunks))
+    }
+
     fn bytes(&self) -> u64 {
-        self.chunks.bytes()
+        self.with_chunks(|chunks| chunks.bytes())
             + self.pages_bytes.load(Ordering::Relaxed)
             + self.kept_bytes.load(Ordering::Relaxed)
     }
@@ -154,13 +173,13 @@ impl Parts {
         let pages = self.coming_bytes.load(Ordering::Relaxed)
             + self.pages_bytes.load(Ordering::Relaxed)
             + self.kept_bytes.load(Ordering::Relaxed);
-        self.bytes_max.saturating_sub(pages).saturating_sub(self.arenas.idle_bytes())
+        self.bytes_max.saturating_sub(pages).saturating_sub(self.with_chunks(|chunks| chunks.idle_bytes()))
     }
 
     /// Makes room for an entry about to be added.
     fn make_room(&self, bytes: u64) {
         self.coming_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.chunks.shrink(self.chunks_max());
+        self.with_chunks(|chunks| chunks.shrink(self.chunks_max()));
     }
 
     /// Ends the reservation, whether or not the entry was added.
@@ -184,22 +203,25 @@ impl Cache {
 
     /// Creates a cache of at most `bytes_max` bytes on pages of this size.
     ///
-    /// Memory that a cache no longer uses passes to other caches of the process, regardless of their page
-    /// size.
+    /// The cache keeps memory that it has used, for later use, until its last handle is dropped: a clone, or a
+    /// store that uses it.
     #[must_use]
     pub fn with_memory(bytes_max: u64, memory: MemoryPages) -> Self {
         let pages_max = pages_max(bytes_max);
         // At least the minimum of one shard: with two small shards, one would fill up before the other.
         let pages = usize::try_from(pages_max / PAGE_EXPECTED_BYTES).unwrap_or(usize::MAX).max(32);
+        let arenas_max = bytes_max / ARENAS_PART.1 * ARENAS_PART.0;
         Self(Arc::new(Parts {
             bytes_max,
-            chunks: Chunks::new(bytes_max),
+            chunks: ChunksInArenas::new(MutBorrow::new(Arenas::default()), |arenas| {
+                Chunks::new(bytes_max, Pool::new(arenas.borrow_mut(), arenas_max, memory))
+            }),
             pages: QuickCache::with_weighter(pages, pages_max, Weigh),
             pages_bytes: AtomicU64::new(0),
             pages_come: Mutex::new(()),
             coming_bytes: AtomicU64::new(0),
             kept_bytes: Arc::default(),
-            arenas: Arenas::new(bytes_max / ARENAS_PART.1 * ARENAS_PART.0, memory),
+            next_store: AtomicU32::new(1),
             decoded_bytes: AtomicU64::new(0),
             decoded_chunks: AtomicU64::new(0),
         }))
@@ -236,38 +258,50 @@ impl Cache {
 
     /// Returns this cache's number for a list.
     pub(crate) fn list_number(&self, id: &Digest) -> ListNumber {
-        self.0.chunks.list_number(id)
+        self.0.with_chunks(|chunks| chunks.list_number(id))
     }
 
-    /// Calls `read` with a chunk, loading it if it is not cached.
+    /// Returns a number for one more store of this cache. It takes four bytes in every cached chunk, and wraps
+    /// around after four billion stores.
+    pub(crate) fn new_store_number(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.next_store.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX)
+    }
+
+    /// Calls `read` with a chunk of `len` bytes; if it is not cached, `load` fills these bytes.
     pub(crate) fn read_chunk<R>(
         &self,
         list: ListNumber,
         chunk: u64,
-        read: impl Fn(&Chunk) -> R,
-        load: impl FnOnce() -> Result<Chunk>,
+        len: usize,
+        read: impl Fn(&Chunk<'_>) -> R,
+        load: impl FnOnce(&mut [u8]) -> Result<Loaded>,
     ) -> Result<R> {
-        self.0.chunks.read_or_load(list, chunk, || self.0.chunks_max(), read, load)
+        let bytes_max = || self.0.chunks_max();
+        self.0.with_chunks(|chunks| chunks.read_or_load(list, chunk, len, bytes_max, read, load))
     }
 
     /// Calls `read` with a chunk, if it is cached.
-    pub(crate) fn read_held<R>(
+    pub(crate) fn try_read_cached<R>(
         &self,
         list: ListNumber,
         chunk: u64,
-        read: impl FnOnce(&Chunk) -> R,
+        read: impl FnOnce(&Chunk<'_>) -> R,
     ) -> Option<R> {
-        self.0.chunks.read(list, chunk, read)
+        self.0.with_chunks(|chunks| chunks.read(list, chunk, read))
     }
 
-    /// Returns a buffer for a chunk of `len` bytes.
-    pub(crate) fn buffer(&self, len: usize) -> Buffer {
-        Buffer::new(len, &self.0.arenas)
-    }
-
-    /// Replaces a cached chunk that lacks the needed blocks or trust.
-    pub(crate) fn replace_chunk(&self, list: ListNumber, chunk: u64, loaded: Chunk) {
-        self.0.chunks.replace(list, chunk, || self.0.chunks_max(), loaded);
+    /// Loads the `len` bytes of a chunk anew and calls `read` with it. Unless that fails, the chunk replaces the
+    /// cached one, which lacks the needed blocks or trust.
+    pub(crate) fn replace_chunk<R>(
+        &self,
+        list: ListNumber,
+        chunk: u64,
+        len: usize,
+        read: impl FnOnce(&Chunk<'_>) -> Result<R>,
+        load: impl FnOnce(&mut [u8]) -> Result<Loaded>,
+    ) -> Result<R> {
+        let bytes_max = || self.0.chunks_max();
+        self.0.with_chunks(|chunks| chunks.replace(list, chunk, len, bytes_max, read, load))
     }
 
     pub(crate) fn leaf(
@@ -321,5 +355,34 @@ impl Cache {
             self.0.came(coming);
         }
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEN: usize = 4096;
+
+    fn load(cache: &Cache, list: ListNumber, byte: u8, store: NonZeroU32) {
+        let load = |plain: &mut [u8]| {
+            plain.fill(byte);
+            Ok(Loaded { held: None, trust: Trust::Guarded(store) })
+        };
+        cache.read_chunk(list, 0, LEN, |_| (), load).expect("it is loaded");
+    }
+
+    #[test]
+    fn numbers_of_lists_and_stores_mean_something_in_their_own_cache_alone() {
+        let caches = [Cache::new(1 << 20), Cache::new(1 << 20)];
+        let stores = caches.each_ref().map(Cache::new_store_number);
+        assert_eq!(stores[0], stores[1], "each cache counts its own");
+        assert_ne!(stores[0], caches[0].new_store_number());
+        let list = caches[0].list_number(&Digest::ZERO);
+        load(&caches[0], list, 7, stores[0]);
+        let read = |chunk: &Chunk<'_>| (chunk.bytes()[0], chunk.trust());
+        assert_eq!(caches[1].try_read_cached(list, 0, read), None, "the other cache has no such list");
+        load(&caches[1], list, 8, caches[1].new_store_number());
+        assert_eq!(caches[0].try_read_cached(list, 0, read), Some((7, Trust::Guarded(stores[0]))));
     }
 }

@@ -15,19 +15,20 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Chunk;
+use crate::buffer::Pool;
 
 /// The overhead of a chunk beyond its bytes and its table: its slots in the queues and in the allocator.
 const OVERHEAD_BYTES: u64 = 128;
 /// log2 of the chunks in a table.
 const TABLE_BITS: u32 = 6;
 const TABLE_LEN: usize = 1 << TABLE_BITS;
-const TABLE_BYTES: u64 = size_of::<Table>() as u64 + 64;
+const TABLE_BYTES: u64 = size_of::<Table<'static>>() as u64 + 64;
 /// The small queue's share of the bytes: one part in this many.
 const SMALL_PART: u64 = 10;
 /// The minimum number of keys remembered after eviction from the small queue.
 const GONE_MIN: usize = 64;
 
-/// The list's number in the process (upper half), and the chunk's number among the list's chunks in this
+/// The list's number in the cache (upper half), and the chunk's number among the list's chunks in this
 /// shard.
 pub(super) type Key = u64;
 
@@ -64,13 +65,13 @@ const MAIN: u8 = 2;
 
 /// A range of neighbouring chunks, with those of them that are cached.
 #[derive(Debug)]
-struct Table {
-    chunks: [Option<Chunk>; TABLE_LEN],
+struct Table<'a> {
+    chunks: [Option<Chunk<'a>>; TABLE_LEN],
     marks: [AtomicU8; TABLE_LEN],
     held: usize,
 }
 
-impl Default for Table {
+impl Default for Table<'_> {
     fn default() -> Self {
         Self { chunks: [const { None }; TABLE_LEN], marks: [const { AtomicU8::new(0) }; TABLE_LEN], held: 0 }
     }
@@ -82,9 +83,9 @@ fn place(key: Key) -> (Key, usize) {
 
 /// A shard; its caller bounds it through [`Shard::shrink`].
 #[derive(Debug, Default)]
-pub(super) struct Shard {
+pub(super) struct Shard<'a> {
     /// The tables, by the upper bits of the key; none is empty.
-    tables: HashMap<Key, Box<Table>, KeyState>,
+    tables: HashMap<Key, Box<Table<'a>>, KeyState>,
     /// The number of chunks.
     len: usize,
     /// Both queues are in order of arrival; each chunk is in exactly one of them.
@@ -113,13 +114,13 @@ impl Gone {
     }
 }
 
-fn weight(chunk: &Chunk) -> u64 {
+fn weight(chunk: &Chunk<'_>) -> u64 {
     (chunk.bytes().len() + chunk.held().map_or(0, <[u8]>::len)) as u64 + OVERHEAD_BYTES
 }
 
-impl Shard {
+impl<'a> Shard<'a> {
     /// Returns a chunk and marks it as used.
-    pub fn get(&self, key: Key) -> Option<&Chunk> {
+    pub fn get(&self, key: Key) -> Option<&Chunk<'a>> {
         let (table, at) = place(key);
         let table = self.tables.get(&table)?;
         let chunk = table.chunks[at].as_ref()?;
@@ -135,8 +136,8 @@ impl Shard {
         self.small_bytes + self.main_bytes + self.tables.len() as u64 * TABLE_BYTES
     }
 
-    /// Inserts a chunk, replacing any chunk with the same key.
-    pub fn insert(&mut self, key: Key, chunk: Chunk) {
+    /// Inserts a chunk of memory of `pool`, replacing any chunk with the same key.
+    pub fn insert(&mut self, key: Key, chunk: Chunk<'a>, pool: &Pool<'a>) {
         let bytes = weight(&chunk);
         let (number, at) = place(key);
         let table = self.tables.entry(number).or_default();
@@ -145,6 +146,7 @@ impl Shard {
             Some(replaced) => {
                 let held = if *mark & MAIN == 0 { &mut self.small_bytes } else { &mut self.main_bytes };
                 *held = *held + bytes - weight(&replaced);
+                replaced.give_back(pool);
             }
             None => {
                 table.held += 1;
@@ -163,7 +165,7 @@ impl Shard {
     }
 
     /// Evicts chunks until at most `bytes_max` bytes are held.
-    pub fn shrink(&mut self, bytes_max: u64) {
+    pub fn shrink(&mut self, bytes_max: u64, pool: &Pool<'a>) {
         while self.bytes() > bytes_max {
             let is_small = self.small_bytes > bytes_max / SMALL_PART || self.main.is_empty();
             let key = if is_small { self.small.pop_front() } else { self.main.pop_front() };
@@ -184,43 +186,46 @@ impl Shard {
                 self.main.push_back(key);
                 continue;
             }
-            self.remove(number, at);
+            if let Some(chunk) = self.remove(number, at) {
+                chunk.give_back(pool);
+            }
             if is_small {
                 self.gone.add(key, self.len.max(GONE_MIN));
             }
         }
     }
 
-    fn remove(&mut self, number: Key, at: usize) {
-        let Entry::Occupied(mut table) = self.tables.entry(number) else { return };
-        table.get_mut().chunks[at] = None;
+    fn remove(&mut self, number: Key, at: usize) -> Option<Chunk<'a>> {
+        let Entry::Occupied(mut table) = self.tables.entry(number) else { return None };
+        let removed = table.get_mut().chunks[at].take();
         table.get_mut().held -= 1;
         self.len -= 1;
         if table.get().held == 0 {
             table.remove();
         }
+        removed
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::{Arenas, Buffer, MemoryPages};
-    use crate::cache::Trust;
+    use crate::buffer::{Arenas, Kept, Memory, MemoryPages};
+    use crate::cache::{Loaded, Trust};
 
     const LEN: usize = 4096;
     const EACH: u64 = LEN as u64 + OVERHEAD_BYTES + TABLE_BYTES;
 
-    fn chunk(len: usize) -> Chunk {
-        Chunk::new(Buffer::new(len, &Arenas::new(0, MemoryPages::Huge)), None, Trust::Proved)
+    fn chunk(len: usize) -> Chunk<'static> {
+        Chunk::new(Memory::Other(Kept::new(len)), Loaded { held: None, trust: Trust::Proved })
     }
 
-    fn add(shard: &mut Shard, key: Key, bytes_max: u64) {
-        shard.insert(key, chunk(LEN));
-        shard.shrink(bytes_max);
+    fn add<'a>(shard: &mut Shard<'a>, pool: &Pool<'a>, key: Key, bytes_max: u64) {
+        shard.insert(key, chunk(LEN), pool);
+        shard.shrink(bytes_max, pool);
     }
 
-    fn check(shard: &Shard) {
+    fn check(shard: &Shard<'_>) {
         let queued: HashSet<_> = shard.small.iter().chain(&shard.main).copied().collect();
         assert_eq!(queued.len(), shard.small.len() + shard.main.len(), "a key is queued once");
         let mut held = HashSet::new();
@@ -242,13 +247,15 @@ mod tests {
 
     #[test]
     fn what_is_read_again_outlasts_a_scan() {
+        let mut arenas = Arenas::default();
+        let pool = Pool::new(&mut arenas, 0, MemoryPages::Huge);
         let (mut shard, max) = (Shard::default(), 20 * EACH);
         for key in 0..10 {
-            add(&mut shard, key, max);
+            add(&mut shard, &pool, key, max);
             assert!(shard.get(key).is_some());
         }
         for key in 1000..2000 {
-            add(&mut shard, key, max);
+            add(&mut shard, &pool, key, max);
             check(&shard);
             assert!(shard.bytes() <= max);
         }
@@ -257,25 +264,29 @@ mod tests {
 
     #[test]
     fn what_comes_back_soon_stays() {
+        let mut arenas = Arenas::default();
+        let pool = Pool::new(&mut arenas, 0, MemoryPages::Huge);
         let (mut shard, max) = (Shard::default(), 20 * EACH);
-        (0..40).for_each(|key| add(&mut shard, key, max));
+        (0..40).for_each(|key| add(&mut shard, &pool, key, max));
         assert!(shard.get(0).is_none());
-        add(&mut shard, 0, max);
-        (100..200).for_each(|key| add(&mut shard, key, max));
+        add(&mut shard, &pool, 0, max);
+        (100..200).for_each(|key| add(&mut shard, &pool, key, max));
         check(&shard);
         assert!(shard.get(0).is_some());
     }
 
     #[test]
     fn bytes_are_counted_right_when_chunks_are_replaced_and_all_leave() {
+        let mut arenas = Arenas::default();
+        let pool = Pool::new(&mut arenas, 0, MemoryPages::Huge);
         let mut shard = Shard::default();
         for key in 0..8 {
-            shard.insert(key % 4, chunk(LEN * (1 + key as usize)));
+            shard.insert(key % 4, chunk(LEN * (1 + key as usize)), &pool);
             check(&shard);
         }
-        shard.shrink(3 * EACH);
+        shard.shrink(3 * EACH, &pool);
         check(&shard);
-        shard.shrink(0);
+        shard.shrink(0, &pool);
         assert_eq!((shard.bytes(), shard.len), (0, 0));
     }
 }

@@ -48,7 +48,7 @@ fn check_header(payload: &[u8], plain_len: u64) -> Result<&[u8], Fault> {
 
 fn header(payload: &[u8]) -> Result<Header<'_>, Fault> {
     let rest = payload.strip_prefix(&MAGIC).ok_or(fault("it does not begin with zstd's magic number"))?;
-    let (&descriptor, rest) = rest.split_first().ok_or(fault("its header is cut"))?;
+    let (&descriptor, rest) = rest.split_first().ok_or(fault("its header is cut off"))?;
     let single_segment = descriptor & 0x20 != 0;
     if descriptor & 0x08 != 0 {
         return Err(fault("a reserved header bit is set"));
@@ -61,7 +61,7 @@ fn header(payload: &[u8]) -> Result<Header<'_>, Fault> {
     }
     let size_len = match (descriptor >> 6, single_segment) {
         (0, true) => 1,
-        (0, false) => return Err(fault("its content size is not stated")),
+        (0, false) => return Err(fault("it does not state its content size")),
         (1, _) => 2,
         (2, _) => 4,
         _ => 8,
@@ -69,10 +69,10 @@ fn header(payload: &[u8]) -> Result<Header<'_>, Fault> {
     let (window, rest) = if single_segment {
         (None, rest)
     } else {
-        let (&byte, rest) = rest.split_first().ok_or(fault("its header is cut"))?;
+        let (&byte, rest) = rest.split_first().ok_or(fault("its header is cut off"))?;
         (Some(window_len(byte)), rest)
     };
-    let (size, rest) = rest.split_at_checked(size_len).ok_or(fault("its header is cut"))?;
+    let (size, rest) = rest.split_at_checked(size_len).ok_or(fault("its header is cut off"))?;
     let stated = size.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
     let content_len = if size_len == 2 { stated + 256 } else { stated };
     // A single-segment frame uses its content as its window.
@@ -88,7 +88,7 @@ fn window_len(descriptor: u8) -> u64 {
 /// Walks the block headers: the last block must end at the end of the payload.
 fn check_blocks(mut rest: &[u8]) -> Result<(), Fault> {
     loop {
-        let (header, body) = rest.split_at_checked(3).ok_or(fault("a block header is cut"))?;
+        let (header, body) = rest.split_at_checked(3).ok_or(fault("a block header is cut off"))?;
         let header = u32::from_le_bytes([header[0], header[1], header[2], 0]);
         let (last, kind, size) = (header & 1 != 0, header >> 1 & 3, (header >> 3) as usize);
         let stored_len = match kind {
@@ -96,7 +96,7 @@ fn check_blocks(mut rest: &[u8]) -> Result<(), Fault> {
             1 => 1,
             _ => return Err(fault("a block has the reserved type")),
         };
-        rest = body.get(stored_len..).ok_or(fault("a block is cut"))?;
+        rest = body.get(stored_len..).ok_or(fault("a block is cut off"))?;
         if last {
             break;
         }

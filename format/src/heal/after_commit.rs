@@ -10,7 +10,6 @@ use crate::index::{self, CommittedIndex, Notes};
 use crate::ondisk::pack::FRAMES_OFFSET;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
-use crate::store::record::Record;
 use crate::store::runs::Runs;
 use crate::store::{Shared, names, scrub};
 
@@ -37,19 +36,19 @@ pub(crate) fn after_commit(shared: &Arc<Shared>, health: &Health, level: i32) ->
     let (reasons, _) = health.reasons();
     let first = reasons.first().map_or("", String::as_str);
     let more =
-        if reasons.len() > 1 { format!(" (and {} objects more)", reasons.len() - 1) } else { String::new() };
+        if reasons.len() > 1 { format!(" (and {} more objects)", reasons.len() - 1) } else { String::new() };
     let chunks: u64 = work.healed.chunks.values().map(Runs::count).sum();
     match done {
         Err(error) => {
-            tracing::warn!(%error, "damage found: {first}{more}; what was needed of it was stored again, but not all could be healed")
+            tracing::warn!(%error, "damage found: {first}{more}; the needed data was stored again, but some damage could not be healed")
         }
         Ok(()) if work.left > 0 => tracing::warn!(
-            "damage found: {first}{more}; what was needed of it was stored again, {chunks} chunks are healed for \
-             all images, {} chunks are still damaged",
+            "damage found: {first}{more}; the needed data was stored again, {chunks} chunks are healed for \
+             all images, and {} chunks are still damaged",
             work.left
         ),
         Ok(()) => tracing::warn!(
-            "damage found: {first}{more}; it was stored again, and all images that use it are healed"
+            "damage found: {first}{more}; the data was stored again, and all images that use it are healed"
         ),
     }
     Healed { stored_bytes: work.grown }
@@ -101,7 +100,7 @@ impl Work<'_> {
         id: Digest,
         suspects: &Runs,
     ) -> Result<()> {
-        let list = self.shared.list(&id, None)?;
+        let list = self.shared.reader.list(&id, None)?;
         let still = still_bad(now, &list, suspects)?;
         let mut healed = Runs::clone(suspects);
         if !still.is_empty() {
@@ -121,13 +120,13 @@ impl Work<'_> {
     /// healed. Damaged ones that no object refers to are removed.
     fn objects(&mut self, before: &Health) -> Result<()> {
         self.folder([names::PACKS, names::LISTS], &before.bad_packs(), is_sound_pack, |shared, list| {
-            List::open(shared, list, None).and_then(|list| list.packs())
+            List::open(&shared.reader.objects, list, None).and_then(|list| list.packs())
         })?;
         self.folder(
             [names::PAGES, names::MANIFESTS],
             &before.bad_page_files(),
             is_sound_page_file,
-            |shared, image| Record::open(shared, image).map(|record| record.places.files),
+            |shared, image| shared.reader.record(image).map(|record| record.places.files),
         )
     }
 
@@ -164,7 +163,7 @@ impl Work<'_> {
                 .storage
                 .remove(std::slice::from_ref(&name))
                 .map_err(|error| Error::io("remove", &name, error))?;
-            shared.forget_object(&name);
+            shared.reader.objects.forget(&name);
             index::forget_stamp(shared, id);
             self.healed.objects.insert(name);
         }
@@ -174,13 +173,15 @@ impl Work<'_> {
 
 fn is_sound_page_file(shared: &Shared, id: &Digest) -> bool {
     let name = names::object(names::PAGES, id);
-    scrub::open_anew(shared, &name).and_then(|object| scrub::check_page_file(object.as_ref(), &name)).is_ok()
+    scrub::open_anew(shared.storage.as_ref(), &name)
+        .and_then(|object| scrub::check_page_file(object.as_ref(), &name))
+        .is_ok()
 }
 
 fn is_sound_pack(shared: &Shared, id: &Digest) -> bool {
     let name = names::object(names::PACKS, id);
     let look = || -> Result<bool> {
-        let object = scrub::open_anew(shared, &name)?;
+        let object = scrub::open_anew(shared.storage.as_ref(), &name)?;
         if object.len() < FRAMES_OFFSET {
             return Ok(false);
         }

@@ -8,16 +8,14 @@ use std::sync::Arc;
 
 use super::replace::{remember, replace};
 use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_id};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::{self, CommittedIndex, Health};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
-use crate::store::carry::encode_whole;
 use crate::store::list::List;
-use crate::store::list_writer::{LocatedFrame, LocatorWriter};
-use crate::store::pack_writer::PackWriter;
 use crate::store::runs::Runs;
 use crate::store::stage::Stage;
-use crate::store::{Shared, VerifyMode, names};
+use crate::store::{Shared, VerifyMode};
+use crate::write::{LocatedFrame, LocatorWriter, PackWriter, encode_whole};
 
 /// Finds sound blocks and builds frames from them.
 pub(super) struct ChunkHealer<'a> {
@@ -63,9 +61,8 @@ impl<'a> ChunkHealer<'a> {
                 frames.insert(chunk, frame);
             } else if let Some(plain) = self.blocks(&digests, &id)? {
                 let mut frame = Vec::new();
-                encode_whole(&plain, self.level, &mut frame)
-                    .map_err(|error| Error::io("compress", format!("chunk {id}"), error))?;
-                frames.insert(chunk, LocatedFrame::new(&packs.frame(&id, &frame)?, false));
+                encode_whole(&id, &plain, self.level, &mut frame)?;
+                frames.insert(chunk, packs.frame(&id, &frame, false)?);
             }
         }
         let by_id = self.by_id(list, untold)?;
@@ -75,16 +72,15 @@ impl<'a> ChunkHealer<'a> {
             return Ok(HealedChunks::default());
         }
         let locator = list.reload_locator()?;
-        let mut writer = LocatorWriter::begin(&stage, "locator".into(), Some(list.shape.chunks()))?;
+        let mut writer = LocatorWriter::begin(&stage, Some(list.shape.chunks()))?;
         for chunk in 0..list.shape.chunks() {
             match frames.get(&chunk) {
-                Some(frame) => writer.chunk(&stage, &[*frame])?,
-                None => writer.chunk(&stage, &list.located(shared, &locator, chunk)?)?,
+                Some(frame) => writer.chunk(&[*frame])?,
+                None => writer.chunk(&list.located(&locator, chunk)?)?,
             }
         }
         let (ids, moves) = packs.finish()?;
-        writer.finish(&stage, list.id, &ids)?;
-        let locators = vec![(stage.staged("locator"), names::object(names::LOCATORS, &list.id))];
+        let locators = vec![writer.finish(&list.id, &ids)?];
         let Some(stored_bytes) =
             replace(&stage, &list.id, list.shape, Some(locator.digest), &[&moves, &locators])?
         else {
@@ -115,7 +111,7 @@ impl<'a> ChunkHealer<'a> {
     }
 
     fn whole_frame(&self, list: &List, chunk: u64) -> Result<Option<LocatedFrame>> {
-        if self.health.of_list(list)?.has(chunk) || list.record(self.shared, chunk)?.is_absent() {
+        if self.health.of_list(list)?.has(chunk) || list.record(chunk)?.is_absent() {
             return Ok(None);
         }
         let places = list.places_now(chunk)?;
@@ -147,7 +143,7 @@ impl<'a> ChunkHealer<'a> {
         if !self.last.as_ref().is_some_and(is_last) {
             let loaded = list
                 .chunk_id(chunk)
-                .and_then(|id| self.shared.load_chunk(list, chunk, &id, VerifyMode::Full));
+                .and_then(|id| self.shared.reader.load_chunk(list, chunk, &id, VerifyMode::Full));
             match loaded {
                 Ok(loaded) => self.last = Some((list.id, chunk, loaded.bytes().to_vec())),
                 Err(error) if error.is_transient() => return Err(error),

@@ -11,10 +11,10 @@ use crate::limits::{CHUNK_BLOCKS_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape};
 use crate::storage::ReadAt;
 use crate::store::list::load_root_by_trailer;
-use crate::store::list_writer::write_list;
 use crate::store::merge::OwnList;
 use crate::store::stage::Stage;
 use crate::store::{Shared, names, read_range};
+use crate::write::copy_list;
 
 /// Rebuilds list `id` if it is damaged. Returns whether it did.
 pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
@@ -26,20 +26,19 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     let Some(root) = root_of_log(log.as_ref(), &name, id)? else { return Ok(false) };
     let stage = Stage::begin(shared)?;
     let mut ids = Vec::new();
-    write_list(&stage, "list", &root.shape, &root.encode(), |page| {
+    let moved = copy_list(&stage, id, &root.shape, &root.encode(), |page| {
         read_ids(log.as_ref(), &name, &root.shape, page, &mut ids)?;
         Ok(Some(ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>().into()))
     })?;
-    let lists = vec![(stage.staged("list"), names::object(names::LISTS, id))];
     let over = OwnList::locator_now(shared, id, Some(root.shape))?;
-    Ok(replace(&stage, id, root.shape, over, &[&lists])?.is_some())
+    Ok(replace(&stage, id, root.shape, over, &[&vec![moved]])?.is_some())
 }
 
 /// Whether root and pages are sound. A list held in part may lack pages.
 fn is_sound(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
     let name = names::object(names::LISTS, id);
     let look = || -> Result<bool> {
-        let object = shared.open_anew(&name)?;
+        let object = shared.reader.objects.open_anew(&name)?;
         let root = load_root_by_trailer(object.as_ref(), &name, id)?;
         for (page, expected) in (0..).zip(&root.pages) {
             let bytes = read_range(object.as_ref(), &name, page_offset(page), page_len(&root.shape, page))?;

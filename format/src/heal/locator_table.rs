@@ -12,10 +12,10 @@ use crate::ondisk::frame;
 use crate::ondisk::locator::{self, FramePlace};
 use crate::ondisk::pack::{FRAMES_OFFSET, FrameRecord};
 use crate::store::list::{List, Locator};
-use crate::store::list_writer::{LocatedFrame, LocatorWriter};
 use crate::store::merge::OwnList;
 use crate::store::stage::Stage;
 use crate::store::{Shared, names, read_range, scrub};
+use crate::write::{LocatedFrame, LocatorWriter};
 
 /// The number of pages searched for at a time: each search reads the indexes of all packs.
 const WINDOW_PAGES: u64 = 256;
@@ -33,7 +33,7 @@ struct Wanted {
 /// Rebuilds the locator of list `id` if it is damaged. Returns whether it did. The list itself must be
 /// sound.
 pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
-    let list = List::open(shared, *id, None)?;
+    let list = List::open(&shared.reader.objects, *id, None)?;
     let old = match list.reload_locator() {
         Err(error) if error.is_transient() => return Err(error),
         Err(error) if error.kind() == ErrorKind::Unsupported && is_as_written(shared, id)? => {
@@ -47,25 +47,24 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
         return Ok(false);
     }
     let stage = Stage::begin(shared)?;
-    let mut writer = LocatorWriter::begin(&stage, "locator".into(), Some(list.shape.chunks()))?;
+    let mut writer = LocatorWriter::begin(&stage, Some(list.shape.chunks()))?;
     let mut found = 0;
     for first in (0..list.shape.pages()).step_by(WINDOW_PAGES as usize) {
         let pages = first..(first + WINDOW_PAGES).min(list.shape.pages());
-        let mut window = window(shared, &list, old.as_deref(), pages)?;
+        let mut window = window(&list, old.as_deref(), pages)?;
         if window.iter().any(|wanted| wanted.frames.is_empty()) {
             search(shared, &list, &mut window)?;
         }
         window.sort_unstable_by_key(|wanted| wanted.chunk);
         for wanted in &window {
             found += u64::from(!wanted.frames.is_empty());
-            writer.chunk(&stage, &wanted.frames)?;
+            writer.chunk(&wanted.frames)?;
         }
     }
     if found == 0 {
         return Ok(false);
     }
-    writer.finish(&stage, *id, &[])?;
-    let locators = vec![(stage.staged("locator"), names::object(names::LOCATORS, id))];
+    let locators = vec![writer.finish(id, &[])?];
     let over = OwnList::locator_now(shared, id, Some(list.shape))?;
     Ok(replace(&stage, id, list.shape, over, &[&locators])?.is_some())
 }
@@ -74,7 +73,7 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
 /// melv, not from a flipped bit.
 fn is_as_written(shared: &Shared, id: &Digest) -> Result<bool> {
     let name = names::object(names::LOCATORS, id);
-    let object = shared.open_anew(&name)?;
+    let object = shared.reader.objects.open_anew(&name)?;
     let end = object.len().saturating_sub(locator::TRAILER_LEN);
     let trailer = read_range(object.as_ref(), &name, end, locator::TRAILER_LEN.min(object.len()))?;
     let root_len = trailer.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
@@ -90,7 +89,7 @@ fn is_as_written(shared: &Shared, id: &Digest) -> Result<bool> {
 fn bad_pages(shared: &Shared, locator: &Locator) -> Result<Vec<u64>> {
     let mut bad = Vec::new();
     for page in 0..locator.root.pages.len() as u64 {
-        match locator.record(shared, page * TABLE_PAGE_RECORDS) {
+        match locator.record(&shared.reader.objects, page * TABLE_PAGE_RECORDS) {
             Err(error) if error.is_transient() => return Err(error),
             Err(_) => bad.push(page),
             Ok(_) => {}
@@ -100,12 +99,7 @@ fn bad_pages(shared: &Shared, locator: &Locator) -> Result<Vec<u64>> {
 }
 
 /// Returns the chunks of some pages, sorted by key, with the frames still readable from the old locator.
-fn window(
-    shared: &Shared,
-    list: &List,
-    old: Option<&Locator>,
-    pages: std::ops::Range<u64>,
-) -> Result<Vec<Wanted>> {
+fn window(list: &List, old: Option<&Locator>, pages: std::ops::Range<u64>) -> Result<Vec<Wanted>> {
     let mut window = Vec::new();
     for page in pages {
         let ids = match list.page(page) {
@@ -117,7 +111,7 @@ fn window(
         for chunk in first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks()) {
             let at = (chunk - first) as usize * DIGEST_LEN;
             let id = ids.get(at..at + DIGEST_LEN).and_then(|id| id.try_into().ok()).map(Digest);
-            let frames = match old.map(|old| list.located(shared, old, chunk)) {
+            let frames = match old.map(|old| list.located(old, chunk)) {
                 Some(Err(error)) if error.is_transient() => return Err(error),
                 Some(Ok(frames)) => frames,
                 _ => Vec::new(),
@@ -136,7 +130,7 @@ fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()
     let listed = shared.storage.list(names::PACKS).map_err(|error| Error::io("list", names::PACKS, error))?;
     for object in listed {
         let Some(pack) = names::digest_of(&object.name) else { continue };
-        let records = scrub::open_anew(shared, &object.name)
+        let records = scrub::open_anew(shared.storage.as_ref(), &object.name)
             .and_then(|opened| scrub::check_pack(opened.as_ref(), &object.name));
         let records = match records {
             Err(error) if error.is_transient() => return Err(error),
@@ -171,7 +165,7 @@ fn try_frame(
     let offset = u32::try_from(offset).unwrap_or(u32::MAX);
     for partial in [false, true] {
         let place = FramePlace { pack: 0, offset, len: record.len, partial, next: 0, guard: record.guard };
-        match shared.check_frame(&place, pack, blocks, &wanted.id) {
+        match shared.reader.check_frame(&place, pack, blocks, &wanted.id) {
             Ok(mask) if !partial => {
                 wanted.frames = vec![LocatedFrame::known(&place, *pack)];
                 wanted.held = mask;

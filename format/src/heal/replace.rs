@@ -25,6 +25,6 @@ pub(super) fn replace(
     stage.sync_all()?;
     let _lock = shared.lock()?;
     let grown = stage.replace(list, shape, over, groups)?;
-    shared.forget_list(list);
+    shared.reader.lists.forget(list);
     Ok(grown)
 }

@@ -8,7 +8,7 @@ use super::walk::Piece;
 use super::{Image, read};
 use crate::error::Result;
 use crate::limits::BLOCK_LEN;
-use crate::store::Store;
+use crate::store::Images;
 use melv_block::{BlockDevice, DepthRun, RunKind};
 
 /// An image and its ancestors, nearest first, as far as the store has them.
@@ -23,13 +23,13 @@ impl Lineage {
     ///
     /// # Errors
     /// Damage of an ancestor's record.
-    pub fn of(store: &Store, image: &read::Image) -> Result<Self> {
+    pub fn of(known: &Images, image: &read::Image) -> Result<Self> {
         let mut images = vec![image.clone()];
         while let Some(last) = images.last()
             && !last.manifest().parent.is_zero()
             && images.len() < GENERATIONS_MAX
         {
-            match store.image_by_id(last.manifest().parent) {
+            match known.image_by_id(last.manifest().parent) {
                 Ok(parent) => images.push(parent),
                 Err(error) if error.is_not_found() => break,
                 Err(error) => return Err(error),

@@ -12,7 +12,7 @@ use crate::ondisk::map_leaf::MapLeaf;
 use crate::store::Pin;
 use crate::store::list::List;
 use crate::store::record::{LeafOf, Record};
-use crate::store::{ImageRef, Shared, Store, names};
+use crate::store::{ImageRef, Images, Reader, names};
 use melv_block::{BlockDevice, Run, RunKind, SectorBits, check_range};
 
 /// An open image. Clones share everything; any number of threads may read.
@@ -20,11 +20,11 @@ use melv_block::{BlockDevice, Run, RunKind, SectorBits, check_range};
 /// It holds the manifest and the map root (about 1 MiB at most); the cache accounts for everything else.
 #[derive(Debug, Clone)]
 pub struct Image {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) reader: Arc<Reader>,
     pub(crate) record: Arc<Record>,
 }
 
-impl Store {
+impl Images {
     /// Opens an image: at most three dependent reads, and about 1 MiB.
     ///
     /// # Errors
@@ -45,10 +45,10 @@ impl Store {
     /// Opens the image with this id.
     ///
     /// # Errors
-    /// The same as [`Store::image`].
+    /// The same as [`Images::image`].
     pub fn image_by_id(&self, id: Digest) -> Result<Image> {
-        let record = Record::open(&self.shared, id)?;
-        Ok(Image { shared: self.shared.clone(), record: Arc::new(record) })
+        let record = self.reader().record(id)?;
+        Ok(Image { reader: self.reader().clone(), record: Arc::new(record) })
     }
 }
 
@@ -59,7 +59,7 @@ impl Image {
     /// # Errors
     /// Damage of a list's locator; objects that are missing.
     pub fn pin(&self) -> Result<Pin> {
-        Pin::of(&self.shared, &self.record)
+        Pin::of(&self.reader, &self.record)
     }
 
     /// Returns the image id.
@@ -107,7 +107,7 @@ impl Image {
     /// bundle's base.
     pub(crate) fn list_of(&self, leaf: &MapLeaf, number: u32) -> Result<Arc<List>> {
         let id = leaf.lists.get(number as usize).copied().unwrap_or_default();
-        self.shared.list(&id, Some(self.record.list_shape(&id)?))
+        self.reader.list(&id, Some(self.record.list_shape(&id)?))
     }
 
     /// Fills `buf` from block `block` of leaf `leaf`, after `skip` bytes; returns the number of bytes filled.
@@ -148,7 +148,7 @@ impl Image {
         while !out.is_empty() {
             let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
             let plain_len = list.shape.blocks_of(chunk) as usize * BLOCK_LEN;
-            let is_whole = within == 0 && out.len() >= plain_len && !self.shared.keep_whole_chunks;
+            let is_whole = within == 0 && out.len() >= plain_len && !self.reader.keep_whole_chunks;
             // The list's last chunk may be short and still counts as whole.
             let is_last = offset + out.len() as u64 == list.shape.blocks * BLOCK_LEN as u64;
             let len = match is_whole {
@@ -158,47 +158,14 @@ impl Image {
             };
             let (now, rest) = out.split_at_mut(len);
             if is_whole {
-                self.shared.read_whole_chunks(list, chunk, now)?;
+                self.reader.read_whole_chunks(list, chunk, now)?;
             } else {
-                self.shared.read_chunk(list, chunk, within, now)?;
+                self.reader.read_chunk(list, chunk, within, now)?;
             }
             offset += len as u64;
             out = rest;
         }
         Ok(())
-    }
-
-    /// Fills `buf` from byte `offset` out of the cache; returns whether the cache had all of it.
-    fn copy_held(&self, offset: u64, buf: &mut [u8]) -> bool {
-        let (block_len, leaf_bits) = (BLOCK_LEN as u64, self.record.leaf_bits);
-        let leaf_len = block_len << leaf_bits;
-        let mut filled = 0;
-        while filled < buf.len() {
-            let at = offset + filled as u64;
-            let out = &mut buf[filled..];
-            let (number, within) = (at / leaf_len, at % leaf_len);
-            let Some(slot) = self.slot_of(number) else {
-                let len = usize::try_from(leaf_len - within).unwrap_or(usize::MAX).min(out.len());
-                out[..len].fill(0);
-                filled += len;
-                continue;
-            };
-            let Some(leaf) = self.record.kept_leaf(slot) else { return false };
-            let (block, skip) = (within / block_len, within % block_len);
-            let run = leaf.leaf.run_at(block);
-            let run_len = run.blocks.saturating_mul(block_len) - skip;
-            let len = usize::try_from(run_len).unwrap_or(usize::MAX).min(out.len());
-            let out = &mut out[..len];
-            match run.source {
-                None => out.fill(0),
-                Some((number, source)) => match self.record.known_list(leaf, number) {
-                    Some(list) if self.shared.copy_held(list, source * block_len + skip, out) => {}
-                    _ => return false,
-                },
-            }
-            filled += len;
-        }
-        true
     }
 }
 
@@ -227,9 +194,37 @@ impl BlockDevice for Image {
         Ok(())
     }
 
-    fn read_held(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+    fn try_read_cached(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
         check_range(offset, buf.len() as u64, self.size())?;
-        Ok(self.copy_held(offset, buf))
+        let (block_len, leaf_bits) = (BLOCK_LEN as u64, self.record.leaf_bits);
+        let leaf_len = block_len << leaf_bits;
+        let mut filled = 0;
+        while filled < buf.len() {
+            let at = offset + filled as u64;
+            let out = &mut buf[filled..];
+            let (number, within) = (at / leaf_len, at % leaf_len);
+            let Some(slot) = self.slot_of(number) else {
+                let len = usize::try_from(leaf_len - within).unwrap_or(usize::MAX).min(out.len());
+                out[..len].fill(0);
+                filled += len;
+                continue;
+            };
+            let Some(leaf) = self.record.kept_leaf(slot) else { return Ok(false) };
+            let (block, skip) = (within / block_len, within % block_len);
+            let run = leaf.leaf.run_at(block);
+            let run_len = run.blocks.saturating_mul(block_len) - skip;
+            let len = usize::try_from(run_len).unwrap_or(usize::MAX).min(out.len());
+            let out = &mut out[..len];
+            match run.source {
+                None => out.fill(0),
+                Some((number, source)) => match self.record.known_list(leaf, number) {
+                    Some(list) if self.reader.try_read_cached(list, source * block_len + skip, out) => {}
+                    _ => return Ok(false),
+                },
+            }
+            filled += len;
+        }
+        Ok(true)
     }
 
     fn map(&self, offset: u64, len: u64) -> Result<Run> {

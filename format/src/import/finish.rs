@@ -14,8 +14,8 @@ use crate::ondisk::digest_table::{self, Entry};
 use crate::ondisk::header::Kind;
 use crate::ondisk::map_leaf::{self, MapLeaf};
 use crate::ondisk::record::{PagePlace, Places};
-use crate::store::page_writer::PageWriter;
 use crate::store::stage::{Moves, Stage};
+use crate::write::{PageWriter, PlacedPage, number_files};
 
 /// The pages of the parent, by digest; these exist already.
 #[derive(Debug, Default)]
@@ -41,23 +41,19 @@ impl KnownPages {
     }
 }
 
-/// A page's place; the id of this commit's page file is not known yet.
-#[derive(Debug, Clone, Copy)]
-enum Placed {
-    Known(Digest, PagePlace),
-    New {
-        offset: u64,
-        len: u32,
-    },
-    /// A page that is not written yet: see [`WaitingLeaf`].
-    Waiting,
-}
-
 /// A tree under construction.
 #[derive(Debug, Default)]
 struct Tree {
     entries: Vec<Entry>,
-    places: Vec<Placed>,
+    /// A page that is not written yet has no place: see [`WaitingLeaf`].
+    places: Vec<Option<PlacedPage>>,
+}
+
+impl Tree {
+    fn places(&self) -> Vec<PlacedPage> {
+        let placed = |place: &Option<PlacedPage>| place.expect("finish_leaves has placed all leaves");
+        self.places.iter().map(placed).collect()
+    }
 }
 
 /// A leaf that uses lists whose ids are known only at the end. It is kept encoded, at three to five bytes an
@@ -74,7 +70,7 @@ struct WaitingLeaf {
 /// A builder of the map tree and the span tree, front to back.
 #[derive(Debug)]
 pub(super) struct TreeBuilder<'a> {
-    pages: PageWriter<'a>,
+    pages: PageWriter<'a, Stage>,
     known: KnownPages,
     /// The ids of the committed lists; new lists are numbered after these.
     ids: Vec<Digest>,
@@ -122,7 +118,7 @@ impl<'a> TreeBuilder<'a> {
         }
         self.waiting.push(WaitingLeaf { slot: self.map.entries.len(), bytes, missing });
         self.map.entries.push(Entry { index: index as u32, digest: Digest::ZERO });
-        self.map.places.push(Placed::Waiting);
+        self.map.places.push(None);
         Ok(())
     }
 
@@ -150,53 +146,43 @@ impl<'a> TreeBuilder<'a> {
             })?;
             let (digest, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
             self.map.entries[leaf.slot].digest = digest;
-            self.map.places[leaf.slot] = placed;
+            self.map.places[leaf.slot] = Some(placed);
         }
         Ok(std::mem::take(&mut self.used))
     }
 
     /// Closes the page file; returns the roots and all places.
-    pub fn finish(self, moves: &mut Moves) -> FinishedTrees {
-        let new_file = self.pages.finish(moves).unwrap_or_default();
-        let mut files: Vec<Digest> = Vec::new();
-        let mut resolve = |placed: &Placed| {
-            let (file, place) = match *placed {
-                Placed::Known(file, place) => (file, place),
-                Placed::New { offset, len } => (new_file, PagePlace { file: 0, offset, len }),
-                Placed::Waiting => unreachable!("finish_leaves has placed all leaves"),
-            };
-            let number = files.iter().position(|known| *known == file).unwrap_or_else(|| {
-                files.push(file);
-                files.len() - 1
-            });
-            PagePlace { file: number as u32, ..place }
-        };
-        let map = self.map.places.iter().map(&mut resolve).collect();
-        let span = self.span.places.iter().map(&mut resolve).collect();
-
-        FinishedTrees {
+    pub fn finish(self, moves: &mut Moves) -> Result<FinishedTrees> {
+        let file = self.pages.finish()?;
+        let new_file = file.as_ref().map(|(id, _)| *id).unwrap_or_default();
+        moves.extend(file.map(|(_, moved)| moved));
+        Ok(FinishedTrees {
             map_root: digest_table::encode_root(Kind::MapRoot, &self.map.entries),
             span_root: digest_table::encode_root(Kind::SpanRoot, &self.span.entries),
-            places: Places { files, map, span },
-        }
+            places: number_files(&self.map.places(), &self.span.places(), new_file),
+        })
     }
 }
 
 fn add_page(
     tree: &mut Tree,
-    pages: &mut PageWriter<'_>,
+    pages: &mut PageWriter<'_, Stage>,
     known: &KnownPages,
     index: u64,
     bytes: &[u8],
 ) -> Result<()> {
     let (digest, placed) = place_page(pages, known, bytes)?;
     tree.entries.push(Entry { index: index as u32, digest });
-    tree.places.push(placed);
+    tree.places.push(Some(placed));
     Ok(())
 }
 
 /// Writes a page, unless the parent has it.
-fn place_page(pages: &mut PageWriter<'_>, known: &KnownPages, bytes: &[u8]) -> Result<(Digest, Placed)> {
+fn place_page(
+    pages: &mut PageWriter<'_, Stage>,
+    known: &KnownPages,
+    bytes: &[u8],
+) -> Result<(Digest, PlacedPage)> {
     if bytes.len() as u64 > PAGE_LEN_MAX {
         return Err(BlockError::Limit {
             what: "bytes of a page",
@@ -207,11 +193,11 @@ fn place_page(pages: &mut PageWriter<'_>, known: &KnownPages, bytes: &[u8]) -> R
     }
     let digest = object_digest(bytes);
     let placed = match known.pages.get(&digest) {
-        Some((file, place)) => Placed::Known(*file, *place),
+        Some((file, place)) => PlacedPage::Known(*file, *place),
         None => {
             let stored = codec::page::encode(bytes)
                 .map_err(|error| Error::io("compress", format!("page {digest}"), error))?;
-            Placed::New { offset: pages.page(&stored)?, len: stored.len() as u32 }
+            pages.page(&stored)?
         }
     };
     Ok((digest, placed))

@@ -1,11 +1,9 @@
 //! Packing, in order: frames into packs, ids into lists.
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::store::carry::encode_whole;
-use crate::store::list_writer::{ListWriter, WrittenList};
-use crate::store::pack_writer::PackWriter;
-use crate::store::stage::{Moves, Stage};
+use crate::error::Result;
+use crate::store::stage::{Move, Moves, Stage};
+use crate::write::{ListWriter, PackWriter, WrittenList, encode_whole};
 
 use super::plain::Plain;
 use super::sequencer::ChunkJob;
@@ -23,16 +21,15 @@ pub(super) struct EncodedChunk {
 /// Compresses a chunk into `frame`.
 pub(super) fn encode(job: ChunkJob, level: i32, mut frame: Vec<u8>) -> Result<EncodedChunk> {
     frame.clear();
-    encode_whole(job.plain.bytes(), level, &mut frame)
-        .map_err(|error| Error::io("compress", format!("chunk {}", job.id), error))?;
+    encode_whole(&job.id, job.plain.bytes(), level, &mut frame)?;
     Ok(EncodedChunk { list: job.list, id: job.id, blocks: job.blocks, frame, plain: job.plain })
 }
 
 /// The writer of an import's packs and lists.
 pub(super) struct Packer<'a> {
     stage: &'a Stage,
-    packs: PackWriter<'a>,
-    lists: Vec<ListWriter>,
+    packs: PackWriter<'a, Stage>,
+    lists: Vec<ListWriter<'a, Stage>>,
     chunk_blocks: u32,
 }
 
@@ -44,21 +41,19 @@ impl<'a> Packer<'a> {
     /// Adds the next chunk.
     pub fn chunk(&mut self, chunk: &EncodedChunk) -> Result<()> {
         while self.lists.len() <= chunk.list as usize {
-            self.lists.push(ListWriter::begin(self.stage, self.lists.len(), self.chunk_blocks)?);
+            self.lists.push(ListWriter::begin(self.stage, self.chunk_blocks)?);
         }
-        let placed = self.packs.frame(&chunk.id, &chunk.frame)?;
+        let frame = self.packs.frame(&chunk.id, &chunk.frame, false)?;
         match self.lists.get_mut(chunk.list as usize) {
-            Some(list) => list.chunk(self.stage, &chunk.id, chunk.blocks, &placed),
+            Some(list) => list.chunk(&chunk.id, chunk.blocks, frame),
             None => Ok(()),
         }
     }
 
     /// Closes packs and lists; returns the lists and the packs to publish.
-    pub fn finish(self) -> Result<(Vec<WrittenList>, Moves)> {
+    pub fn finish(mut self) -> Result<(Vec<WrittenList<Move>>, Moves)> {
         let (pack_ids, moves) = self.packs.finish()?;
-        let stage = self.stage;
-        let finish = |list: ListWriter| list.finish(stage, &pack_ids);
-        let lists = self.lists.into_iter().map(finish).collect::<Result<_>>()?;
+        let lists = self.lists.into_iter().map(|list| list.finish(&pack_ids)).collect::<Result<_>>()?;
         Ok((lists, moves))
     }
 }

@@ -18,12 +18,12 @@ use crate::index::{self, CommittedIndex, PendingIndex};
 use crate::limits::{BLOCK_BITS, BLOCK_LEN, LEAF_BITS_MIN, LEAVES_MAX};
 use crate::ondisk::manifest::{Geometry, ListUse, Manifest};
 use crate::ondisk::record;
-use crate::store::commit::{Naming, Publication};
+use crate::store::commit::{OnExisting, Publication};
 use crate::store::journal::committed_lists;
-use crate::store::list_writer::WrittenList;
-use crate::store::merge::StagedList;
-use crate::store::stage::Stage;
+use crate::store::merge::{Based, StagedList};
+use crate::store::stage::{Move, Stage};
 use crate::store::{Shared, Store, names};
+use crate::write::{ObjectKind, WrittenList, write_whole};
 use melv_block::SectorBits;
 use melv_block::{Source, SourceKind};
 
@@ -103,7 +103,7 @@ fn open_index(
         let damaged: Vec<_> = index.unopened().iter().map(|(id, _)| *id).collect();
         let healed = heal::tables(shared, damaged)?;
         if !healed.is_empty() {
-            tracing::warn!(lists = healed.len(), "damaged chunk lists were made again");
+            tracing::warn!(lists = healed.len(), "damaged chunk lists were rebuilt");
             index = CommittedIndex::open(shared, &committed_lists(shared)?, health)?;
         }
         index.unopened().iter().for_each(|(id, error)| health.add_tables(id, error));
@@ -173,7 +173,7 @@ fn finish(
     let used = trees.finish_leaves(&new_ids)?;
     let lists = used.into_iter().filter_map(|number| uses.get(number as usize).copied());
     let lists: BTreeMap<Digest, ListUse> = lists.map(|list| (list.id, list)).collect();
-    let trees = trees.finish(&mut moves);
+    let trees = trees.finish(&mut moves)?;
     let manifest = Manifest {
         geometry,
         data_blocks: parts.data_blocks,
@@ -184,9 +184,8 @@ fn finish(
         lists: lists.into_values().collect(),
         metadata: metadata(options),
     };
-    let image = write_record(stage, &manifest, &trees)?;
+    let (image, record) = write_record(stage, &manifest, &trees)?;
     let index = parts.pending.finish(&new_ids)?.map(|(logs, segment)| (new_ids, logs, segment));
-    let name = names::object(names::MANIFESTS, &image);
     let report = ImportReport {
         image,
         content,
@@ -201,22 +200,22 @@ fn finish(
         created_seconds: None,
         objects: moves,
         lists: lists.collect(),
-        records: vec![(stage.staged("manifest"), name)],
+        records: vec![record],
         references: vec![(options.name.clone(), image)],
-        naming: Naming::replacing(options.replace),
+        on_existing: OnExisting::replacing(options.replace),
         needs: Vec::new(),
     };
     publication.needs = needs(&manifest, &trees, &publication);
     Ok(Finished { publication, report, health, index })
 }
 
-fn staged(written: WrittenList, health: &Health) -> StagedList {
-    let WrittenList { id, shape, list, locator } = written;
+fn staged(written: WrittenList<Move>, health: &Health) -> StagedList {
+    let WrittenList { id, shape, list: (list, _), locator: (locator, _) } = written;
     let mut suspects = health.suspects_of(&id);
     if health.tables().contains(&id) {
         Arc::make_mut(&mut suspects).add(0, shape.chunks());
     }
-    StagedList { id, list, locator, over: None, suspects }
+    StagedList { id, list, locator, based: Based::Anything, suspects }
 }
 
 /// Returns the names of the objects that the image needs and this import does not add.
@@ -240,13 +239,14 @@ fn metadata(options: &ImportOptions<'_>) -> BTreeMap<String, String> {
     metadata
 }
 
-fn write_record(stage: &Stage, manifest: &Manifest, trees: &FinishedTrees) -> Result<Digest> {
+/// Stages the record. Returns the image's id and the record.
+fn write_record(stage: &Stage, manifest: &Manifest, trees: &FinishedTrees) -> Result<(Digest, Move)> {
     let bytes = manifest.encode();
     // The manifest must be readable, so it passes the reader's checks first.
     Manifest::decode(&bytes).map_err(|fault| StoreError::corrupt("the new manifest", 0, fault))?;
     let record = record::encode(&bytes, &trees.places, &trees.map_root, &trees.span_root);
-    stage.put("manifest", &record)?;
-    Ok(object_digest(&bytes))
+    let image = object_digest(&bytes);
+    Ok((image, write_whole(stage, ObjectKind::Record, &image, &record)?))
 }
 
 fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Result<ImportReport> {
@@ -258,11 +258,11 @@ fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Resu
     let Finished { publication, mut report, health, index } = finished;
     let shared = stage.shared.clone();
     let entries = report.new_bytes / BLOCK_LEN as u64;
-    report.stored_bytes = stage.commit_then(&publication, |stage| {
+    report.stored_bytes = stage.commit(&publication, |stage| {
         if let Some((lists, logs, segment)) = index
             && let Err(error) = index::add_lists(stage, &lists, logs, segment, entries)
         {
-            tracing::warn!(%error, "the block index was not brought up to date; the next import does it");
+            tracing::warn!(%error, "cannot update the block index; the next import will");
         }
     })?;
     heal::remember(&shared, &publication.objects);

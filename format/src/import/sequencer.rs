@@ -179,7 +179,7 @@ impl<'a> Sequencer<'a> {
         let Some(parent) = &mut self.parent else { return Ok(None) };
         match parent.at(guest) {
             Err(error) if error.is_damage() => {
-                tracing::warn!(%error, "the parent's map is damaged; what it has is looked for everywhere");
+                tracing::warn!(%error, "the parent's map is damaged; its blocks are looked up in the block index");
                 self.parent = None;
                 Ok(None)
             }

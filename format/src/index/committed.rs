@@ -60,7 +60,7 @@ impl CommittedIndex {
     /// Opens the index over `lists`, and rebuilds missing or damaged parts. Damaged lists are left out:
     /// this costs sharing, but does not fail the import. Reports all damage to `health`.
     pub fn open(shared: &Arc<Shared>, lists: &[Digest], health: &Arc<Health>) -> Result<Self> {
-        let lens = log::lens(shared)?;
+        let lens = log::lens(&shared.reader)?;
         let mut logs = BTreeMap::new();
         let mut unopened = lost_lists(shared, lists, &lens);
         let is_any_lost = !unopened.is_empty();
@@ -97,8 +97,10 @@ impl CommittedIndex {
         let mut rebuilt = Vec::new();
         if !missing.is_empty() {
             rebuilt = update::rebuild(shared, missing, &segments, health)?;
-            let lens = log::lens(shared)?;
-            logs.values_mut().filter(|log| log.is_unsound()).for_each(|log| log.look_again(shared, &lens));
+            let lens = log::lens(&shared.reader)?;
+            logs.values_mut()
+                .filter(|log| log.is_unsound())
+                .for_each(|log| log.look_again(&shared.reader, &lens));
         }
         let numbers: BTreeMap<Digest, u32> = logs.values().map(|log| log.key).zip(0..).collect();
         index.logs = logs.into_values().collect();
@@ -194,7 +196,7 @@ impl CommittedIndex {
         let (per_page, chunk_blocks) =
             (log::page_blocks(&log.list.shape), u64::from(log.list.shape.chunk_blocks));
         let block = chunk * chunk_blocks;
-        let page = match log.page(&self.shared, block / per_page, &mut |_, _| ()) {
+        let page = match log.page(&self.shared.reader, block / per_page, &mut |_, _| ()) {
             Ok(page) => page,
             Err(error) if error.is_transient() => return Err(error),
             Err(_) => return Ok(None),
@@ -214,7 +216,7 @@ impl CommittedIndex {
     /// Rebuilds a damaged segment.
     fn replace(&mut self, number: usize) -> Result<()> {
         let damaged = &self.segments[number];
-        tracing::warn!(segment = damaged.segment.name, "the block index is damaged here; making it again");
+        tracing::warn!(segment = damaged.segment.name, "the block index is damaged here; rebuilding it");
         let present = |list: &&u32| self.logs.get(**list as usize).is_some();
         let lists: Vec<_> = damaged
             .numbers
@@ -263,9 +265,9 @@ fn sound_page(
     decodes: bool,
 ) -> Result<Arc<[Digest]>> {
     let list = log.list.clone();
-    let page = health
-        .of_list(&list)
-        .and_then(|_| log.page(shared, number, &mut |chunk, error| health.add(&list.id, chunk, error)));
+    let page = health.of_list(&list).and_then(|_| {
+        log.page(&shared.reader, number, &mut |chunk, error| health.add(&list.id, chunk, error))
+    });
     let page = match page {
         Ok(page) => page,
         Err(error) if error.is_transient() => return Err(error),
@@ -306,7 +308,7 @@ fn open_segments(
     match update::tidy(shared, segments, lens, &lists.iter().map(key).collect()) {
         Ok(segments) => Ok(segments),
         Err(error) => {
-            tracing::warn!(%error, "the block index was not tidied; a later import does it");
+            tracing::warn!(%error, "cannot tidy the block index; a later import will");
             update::open_segments(shared)
         }
     }

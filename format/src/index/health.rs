@@ -121,7 +121,7 @@ impl Health {
         }
         let name = names::object(names::PAGES, id);
         let look = || -> Result<()> {
-            let object = scrub::open_anew(&self.shared, &name)?;
+            let object = scrub::open_anew(self.shared.storage.as_ref(), &name)?;
             let is_noted = self.notes.objects.contains(&name);
             let recalled = stamps::recall(&self.shared, id, object.as_ref());
             if !is_noted && matches!(recalled, Recalled::Read(_)) {
@@ -188,10 +188,10 @@ impl Health {
         chunk: u64,
         is_bad: &impl Fn(u32, u32) -> bool,
     ) -> Result<bool> {
-        if locator.record(&self.shared, chunk)?.is_absent() {
+        if locator.record(&self.shared.reader.objects, chunk)?.is_absent() {
             return Ok(false);
         }
-        for place in list.chain(&self.shared, locator, chunk) {
+        for place in list.chain(locator, chunk) {
             let place = place?;
             if is_bad(place.pack, place.offset) {
                 return Ok(true);
@@ -239,11 +239,11 @@ impl Health {
 
     /// Decodes a chunk and checks its id. An absent chunk is not damaged.
     pub fn decode(&self, list: &List, chunk: u64) -> Result<()> {
-        if list.record(&self.shared, chunk)?.is_absent() {
+        if list.record(chunk)?.is_absent() {
             return Ok(());
         }
         let id = list.chunk_id(chunk)?;
-        self.shared.load_chunk(list, chunk, &id, VerifyMode::Full).map(|_| ())
+        self.shared.reader.load_chunk(list, chunk, &id, VerifyMode::Full).map(|_| ())
     }
 
     fn pack(&self, id: &Digest) -> Result<Arc<Pack>> {
@@ -258,7 +258,7 @@ impl Health {
     }
 
     fn look_at_pack(&self, id: &Digest, name: &str) -> Result<Pack> {
-        let object = scrub::open_anew(&self.shared, name)?;
+        let object = scrub::open_anew(self.shared.storage.as_ref(), name)?;
         let is_noted = self.notes.objects.contains(name);
         let bad = match stamps::recall(&self.shared, id, object.as_ref()) {
             Recalled::Changed => return self.read_pack(id, name, object.as_ref()),
@@ -361,7 +361,7 @@ impl State {
             _ => name,
         };
         self.reasons.entry(object.into()).or_insert_with(|| match error.fault() {
-            Some(Fault::Missing) => format!("{object} is gone"),
+            Some(Fault::Missing) => format!("{object} is missing"),
             _ => error.to_string(),
         });
     }

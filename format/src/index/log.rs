@@ -20,7 +20,7 @@ use crate::ondisk::list::ListShape;
 use crate::store::InStore;
 use crate::store::list::List;
 use crate::store::names;
-use crate::store::{Shared, VerifyMode};
+use crate::store::{Reader, Shared, VerifyMode};
 
 /// Digests per page: 4 KiB, or those of a whole chunk if that is more.
 const PAGE_BLOCKS: u64 = 128;
@@ -91,9 +91,9 @@ pub(crate) fn remove(shared: &Shared, key: &Digest) {
 }
 
 /// Returns the lengths of all logs, by key.
-pub(crate) fn lens(shared: &Shared) -> Result<HashMap<Digest, u64>> {
+pub(crate) fn lens(reader: &Reader) -> Result<HashMap<Digest, u64>> {
     let folder = format!("{}/logs", names::INDEX);
-    let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
+    let listed = reader.source().list(&folder).map_err(|error| Error::io("list", folder, error))?;
     Ok(listed.iter().filter_map(|object| Some((names::digest_of(&object.name)?, object.len))).collect())
 }
 
@@ -114,8 +114,8 @@ impl Log {
     }
 
     /// Checks again for a file that was missing or wrong.
-    pub fn look_again(&mut self, shared: &Shared, lens: &HashMap<Digest, u64>) {
-        shared.forget_object(&self.name);
+    pub fn look_again(&mut self, reader: &Reader, lens: &HashMap<Digest, u64>) {
+        reader.objects.forget(&self.name);
         self.file = LogFile::found(&self.list, &self.key, lens);
     }
 
@@ -129,13 +129,13 @@ impl Log {
     ///
     /// # Errors
     /// Errors of the medium; damage of the list or of its locator.
-    pub fn page(&mut self, shared: &Shared, number: u64, hurt: Hurt<'_>) -> Result<Arc<[Digest]>> {
+    pub fn page(&mut self, reader: &Reader, number: u64, hurt: Hurt<'_>) -> Result<Arc<[Digest]>> {
         let per_page = page_blocks(&self.list.shape);
         let first = number * per_page;
         let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
         if self.file == LogFile::Sound {
             let mut bytes = vec![0; count * DIGEST_LEN];
-            let object = match shared.open_object(&self.name) {
+            let object = match reader.objects.open(&self.name) {
                 Err(error) if error.is_transient() => return Err(error),
                 opened => opened.ok(),
             };
@@ -149,25 +149,25 @@ impl Log {
             };
             if is_read {
                 let mut digests: Vec<_> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
-                if self.is_proved(shared, first, &digests)?
-                    || self.fill_gaps(shared, first, &mut digests, hurt)?
+                if self.is_proved(reader, first, &digests)?
+                    || self.fill_gaps(reader, first, &mut digests, hurt)?
                 {
                     return Ok(digests.into());
                 }
             }
-            tracing::warn!(list = %self.list.id, "the block index is damaged here; making it again");
+            tracing::warn!(list = %self.list.id, "the block index is damaged here; rebuilding it");
             self.file = LogFile::Unsound;
         }
         let chunk_blocks = u64::from(self.list.shape.chunk_blocks);
         let chunks = first / chunk_blocks..(first + count as u64).div_ceil(chunk_blocks);
         let digests =
-            chunks.map(|chunk| self.sound_digests(shared, chunk, hurt)).collect::<Result<Vec<_>>>()?;
+            chunks.map(|chunk| self.sound_digests(reader, chunk, hurt)).collect::<Result<Vec<_>>>()?;
         Ok(digests.concat().into())
     }
 
     /// Checks a log page that was written while chunks were damaged. Fills zeroed chunks with digests
     /// from their frames, if these are sound by now. Returns whether the rest is proved.
-    fn fill_gaps(&self, shared: &Shared, first: u64, digests: &mut [Digest], hurt: Hurt<'_>) -> Result<bool> {
+    fn fill_gaps(&self, reader: &Reader, first: u64, digests: &mut [Digest], hurt: Hurt<'_>) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
         for (at, chunk) in
             (first / chunk_blocks as u64..).enumerate().take(digests.len().div_ceil(chunk_blocks))
@@ -175,8 +175,8 @@ impl Log {
             let start = at * chunk_blocks;
             let end = (start + chunk_blocks).min(digests.len());
             if digests[start..end].iter().all(Digest::is_zero) {
-                digests[start..end].copy_from_slice(&self.sound_digests(shared, chunk, hurt)?);
-            } else if !self.is_proved(shared, first + start as u64, &digests[start..end])? {
+                digests[start..end].copy_from_slice(&self.sound_digests(reader, chunk, hurt)?);
+            } else if !self.is_proved(reader, first + start as u64, &digests[start..end])? {
                 return Ok(false);
             }
         }
@@ -185,11 +185,11 @@ impl Log {
 
     /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids, and all
     /// these chunks are present. The locator's records must confirm its root in this.
-    fn is_proved(&self, shared: &Shared, first: u64, digests: &[Digest]) -> Result<bool> {
+    fn is_proved(&self, reader: &Reader, first: u64, digests: &[Digest]) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
         let first = first / chunk_blocks as u64;
         let count = digests.len().div_ceil(chunk_blocks) as u64;
-        if !self.list.with_locator(|locator| locator.are_whole(shared, first..first + count))? {
+        if !self.list.with_locator(|locator| locator.are_whole(&reader.objects, first..first + count))? {
             return Ok(false);
         }
         let ids = self.list.chunk_ids(first..first + count)?;
@@ -200,8 +200,8 @@ impl Log {
 
     /// Returns the digests of a chunk's blocks; zeros if its frames are damaged, so that neighbouring
     /// chunks stay usable.
-    fn sound_digests(&self, shared: &Shared, chunk: u64, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
-        or_zeros(&self.list, chunk, chunk_digests(shared, &self.list, chunk), hurt)
+    fn sound_digests(&self, reader: &Reader, chunk: u64, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
+        or_zeros(&self.list, chunk, chunk_digests(reader, &self.list, chunk), hurt)
     }
 }
 
@@ -218,12 +218,12 @@ fn or_zeros(list: &List, chunk: u64, made: Result<Vec<Digest>>, hurt: Hurt<'_>) 
 
 /// Computes the digests of a chunk's blocks from its frames. A frame may contain digests of absent
 /// blocks, as after loading a bundle; those stay zero.
-fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>> {
-    if shared.bases().is_none() && list.record(shared, chunk)?.is_absent() {
+fn chunk_digests(reader: &Reader, list: &List, chunk: u64) -> Result<Vec<Digest>> {
+    if reader.base.is_none() && list.record(chunk)?.is_absent() {
         return Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize]);
     }
     let id = list.chunk_id(chunk)?;
-    let loaded = shared.load_chunk(list, chunk, &id, VerifyMode::Full)?;
+    let loaded = reader.load_chunk(list, chunk, &id, VerifyMode::Full)?;
     let mut digests = Vec::with_capacity(loaded.bytes().len() / BLOCK_LEN);
     block_digests(loaded.bytes().as_chunks().0, &mut digests);
     for (digest, number) in digests.iter_mut().zip(0..) {
@@ -238,7 +238,7 @@ fn chunk_digests(shared: &Shared, list: &List, chunk: u64) -> Result<Vec<Digest>
 /// the frames, many chunks at a time. Calls `hurt` for each damaged chunk, whose digests are zeros. In a
 /// list held in part, skips chunks without a frame, and whole locator pages without any.
 pub(crate) fn rebuild(
-    shared: &Shared,
+    reader: &Reader,
     list: &List,
     hurt: Hurt<'_>,
     mut each: impl FnMut(u64, &[Digest]) -> Result<()>,
@@ -247,31 +247,31 @@ pub(crate) fn rebuild(
     let chunks = list.shape.chunks();
     let mut batch = Vec::with_capacity(BATCH_CHUNKS);
     for page in 0..chunks.div_ceil(TABLE_PAGE_RECORDS) {
-        if in_part && list.with_locator(|locator| locator.is_empty_page(shared, page))? {
+        if in_part && list.with_locator(|locator| locator.is_empty_page(&reader.objects, page))? {
             continue;
         }
         for chunk in page * TABLE_PAGE_RECORDS..((page + 1) * TABLE_PAGE_RECORDS).min(chunks) {
-            if in_part && list.record(shared, chunk)?.is_absent() {
+            if in_part && list.record(chunk)?.is_absent() {
                 continue;
             }
             batch.push(chunk);
             if batch.len() == BATCH_CHUNKS {
-                rebuild_batch(shared, list, &mut batch, hurt, &mut each)?;
+                rebuild_batch(reader, list, &mut batch, hurt, &mut each)?;
             }
         }
     }
-    rebuild_batch(shared, list, &mut batch, hurt, &mut each)
+    rebuild_batch(reader, list, &mut batch, hurt, &mut each)
 }
 
 /// Computes the digests of the chunks in `batch`, and empties it.
 fn rebuild_batch(
-    shared: &Shared,
+    reader: &Reader,
     list: &List,
     batch: &mut Vec<u64>,
     hurt: Hurt<'_>,
     each: &mut impl FnMut(u64, &[Digest]) -> Result<()>,
 ) -> Result<()> {
-    let made: Vec<_> = batch.par_iter().map(|&chunk| chunk_digests(shared, list, chunk)).collect();
+    let made: Vec<_> = batch.par_iter().map(|&chunk| chunk_digests(reader, list, chunk)).collect();
     for (chunk, digests) in batch.drain(..).zip(made) {
         let digests = or_zeros(list, chunk, digests, hurt)?;
         each(chunk * u64::from(list.shape.chunk_blocks), &digests)?;
@@ -295,7 +295,7 @@ impl Weighter<(Digest, u64), Arc<[Digest]>> for PageBytes {
 /// and proved once, within [`DIGESTS_KEPT_BYTES`]. Memory: that, and some 200 bytes a list.
 #[derive(Debug)]
 pub(crate) struct Digests {
-    shared: Arc<Shared>,
+    reader: Arc<Reader>,
     logs: HashMap<Digest, Log>,
     lens: HashMap<Digest, u64>,
     pages: Cache<(Digest, u64), Arc<[Digest]>, PageBytes>,
@@ -305,12 +305,12 @@ pub(crate) struct Digests {
 
 impl Digests {
     /// Opens the logs. Without a sound index, digests are computed from the frames.
-    pub fn new(shared: &Arc<Shared>) -> Self {
-        let lens = lens(shared).unwrap_or_default();
+    pub fn new(reader: &Arc<Reader>) -> Self {
+        let lens = lens(reader).unwrap_or_default();
         let small_page = DIGEST_LEN as u64 + KEEPING_BYTES;
         let items = (DIGESTS_KEPT_BYTES / small_page) as usize;
         let pages = Cache::with_weighter(items, DIGESTS_KEPT_BYTES, PageBytes);
-        Self { shared: shared.clone(), logs: HashMap::new(), lens, pages, last: None }
+        Self { reader: reader.clone(), logs: HashMap::new(), lens, pages, last: None }
     }
 
     /// Returns the digest of block `block` of list `id`.
@@ -329,7 +329,7 @@ impl Digests {
         };
         match page.get((block - first) as usize).copied().filter(|digest| !digest.is_zero()) {
             Some(digest) => Ok(digest),
-            None => Err(why_none(&self.shared, &*self.shared.list(id, None)?, block)),
+            None => Err(why_none(&self.reader, &*self.reader.list(id, None)?, block)),
         }
     }
 
@@ -337,7 +337,7 @@ impl Digests {
     fn page(&mut self, id: &Digest, block: u64) -> Result<(u64, Arc<[Digest]>)> {
         let log = match self.logs.entry(*id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Log::new(self.shared.list(id, None)?, &self.lens)?),
+            Entry::Vacant(entry) => entry.insert(Log::new(self.reader.list(id, None)?, &self.lens)?),
         };
         let per_page = page_blocks(&log.list.shape);
         let number = block / per_page;
@@ -345,17 +345,17 @@ impl Digests {
             return Ok((number * per_page, page.clone()));
         }
         // `why_none` reports damage.
-        let made = log.page(&self.shared, number, &mut |_, _| ())?;
+        let made = log.page(&self.reader, number, &mut |_, _| ())?;
         self.pages.insert((*id, number), made.clone());
         Ok((number * per_page, made))
     }
 }
 
 /// Returns the reason for a missing digest: damage of the chunk, or an absent block.
-fn why_none(shared: &Shared, list: &List, block: u64) -> Error {
+fn why_none(reader: &Reader, list: &List, block: u64) -> Error {
     let chunk_blocks = u64::from(list.shape.chunk_blocks);
     let (chunk, within) = (block / chunk_blocks, block % chunk_blocks);
-    match list.chunk_id(chunk).and_then(|id| shared.load_chunk(list, chunk, &id, VerifyMode::Full)) {
+    match list.chunk_id(chunk).and_then(|id| reader.load_chunk(list, chunk, &id, VerifyMode::Full)) {
         Err(error) => error,
         Ok(_) => {
             let fault = crate::fault::Fault::BlockAbsent { block: within as u32 };

@@ -122,7 +122,7 @@ pub(crate) fn update(shared: &std::sync::Arc<Shared>, found: &Notes, healed: &No
         return;
     }
     if let Err(error) = try_update(shared, found, healed) {
-        tracing::debug!(%error, "the damage found was not noted");
+        tracing::debug!(%error, "cannot note the damage found");
     }
 }
 
@@ -147,7 +147,7 @@ fn try_update(shared: &std::sync::Arc<Shared>, found: &Notes, healed: &Notes) ->
         return shared.storage.remove(&[name]).map_err(|error| Error::io("remove from", names::INDEX, error));
     }
     let stage = Stage::begin(shared)?;
-    let object = stage.create_cache("damaged")?;
+    let object = stage.create_untracked("damaged")?;
     stage.append(object.as_ref(), "damaged", &now.encode())?;
     let moved = [(stage.staged("damaged"), name)];
     shared.storage.publish(&moved).map_err(|error| Error::io("publish", names::INDEX, error))

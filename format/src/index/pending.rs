@@ -173,7 +173,7 @@ impl<'a> PendingIndex<'a> {
     ) -> Result<Segment> {
         let name = format!("run-{}", self.runs_made);
         self.runs_made += 1;
-        let object = self.stage.create_cache(&name)?;
+        let object = self.stage.create_untracked(&name)?;
         let staged = self.stage.staged(&name);
         segment::write(object.as_ref(), &[], count, entries)
             .map_err(|error: std::io::Error| Error::io("append to", &staged, error))?;
@@ -207,7 +207,7 @@ impl<'a> PendingIndex<'a> {
         let count = memory.len() as u64 + self.runs.iter().map(|run| run.segment.entries).sum::<u64>();
         let mut sources: Vec<Entries<'_>> = vec![Box::new(memory.into_iter().map(Ok))];
         sources.extend(self.runs.iter().map(|run| run.entries(&renumber_all)));
-        let object = self.stage.create_cache("segment")?;
+        let object = self.stage.create_untracked("segment")?;
         segment::write(object.as_ref(), &sorted, count, segment::merge(sources))
             .map_err(|error: std::io::Error| Error::io("append to", self.stage.staged("segment"), error))?;
         let logs = self.logs.iter().map(|log| self.stage.staged(&log.name)).collect();
@@ -230,7 +230,7 @@ impl Run {
 impl PendingLog {
     fn begin(stage: &Stage, list: u32) -> Result<Self> {
         let name = format!("log-{list}");
-        let object = stage.create_cache(&name)?;
+        let object = stage.create_untracked(&name)?;
         Ok(Self { name, object, reader: None, flushed: 0, buffer: Vec::new() })
     }
 
@@ -269,7 +269,7 @@ impl PendingLog {
 mod tests {
     use super::*;
     use crate::digest::block_digest;
-    use crate::storage::{MemoryStorage, Storage};
+    use crate::storage::{MemoryStorage, ObjectSource};
     use crate::{Store, StoreOptions};
 
     fn digest(number: u64) -> Digest {

@@ -407,7 +407,7 @@ mod tests {
     use super::*;
     use crate::digest::block_digest;
     use crate::index::entry::key_of;
-    use crate::storage::{MemoryStorage, Storage};
+    use crate::storage::{MemoryStorage, ObjectSource, Scratch};
 
     fn made(count: u64) -> (MemoryStorage, Vec<Entry>) {
         let key = |number: u64| key_of(&block_digest(&number.to_le_bytes()));

@@ -88,7 +88,7 @@ impl Stamp {
             done => done,
         };
         if let Err(error) = done {
-            tracing::debug!(name, %error, "not remembered as good; it is read again by the next import");
+            tracing::debug!(name, %error, "cannot record this object as sound; the next import reads it again");
         }
     }
 }

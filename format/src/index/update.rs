@@ -40,7 +40,7 @@ pub(crate) type Keys = BTreeMap<Digest, Digest>;
 
 /// Returns list `id` in its current state: another process may have loaded more of it.
 pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>> {
-    let list = shared.list(id, None)?;
+    let list = shared.reader.list(id, None)?;
     if log::is_in_part(&list)? {
         list.reload_locator()?;
     }
@@ -85,12 +85,12 @@ pub(crate) fn tidy(
     let Some(_lock) = lock(shared) else { return Ok(segments) };
     drop(segments);
     // Other processes may have changed the index before the lock was taken.
-    let logs = log::lens(shared)?;
+    let logs = log::lens(&shared.reader)?;
     let segments = open_segments(shared)?;
     let keys = committed_keys(shared)?;
     let unwanted: Vec<_> =
         logs.keys().filter(|name| !is_log_wanted(&keys, name)).map(log::object_name).collect();
-    unwanted.iter().for_each(|name| shared.forget_object(name));
+    unwanted.iter().for_each(|name| shared.reader.objects.forget(name));
     shared.storage.remove(&unwanted).map_err(|error| Error::io("remove from", names::INDEX, error))?;
     let (stale, mut sound): (Vec<_>, Vec<_>) =
         segments.into_iter().partition(|segment| is_stale(segment, &keys));
@@ -145,7 +145,7 @@ fn try_open_segments(shared: &Arc<Shared>, open: Open) -> Result<Option<Vec<Segm
             Ok(segment) => segments.push(segment),
             Err(SegmentError::Io(error)) => return Err(Error::io("read", object.name, error)),
             Err(SegmentError::Damaged) => {
-                tracing::warn!(segment = object.name, "the block index is damaged here; making it again");
+                tracing::warn!(segment = object.name, "the block index is damaged here; rebuilding it");
                 let _ = shared.storage.remove(&[object.name]);
             }
         }
@@ -183,7 +183,7 @@ pub(crate) fn add_lists(
     merge_segments(shared, stage)
 }
 
-fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::Held>> {
+fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::LockGuard>> {
     shared
         .storage
         .lock(&format!("{}/{}", names::INDEX, names::LOCK), LockMode::Exclusive, Duration::ZERO)
@@ -280,7 +280,7 @@ fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result
     }
     let name = segment_name(lists, entries);
     let staged = unique(stage);
-    let object = stage.create_cache(&staged)?;
+    let object = stage.create_untracked(&staged)?;
     match segment::write(object.as_ref(), lists, entries, segment::merge(sources)) {
         Ok(()) => Ok(Some((stage.staged(&staged), name))),
         Err(SegmentError::Damaged) => Ok(None),
@@ -339,9 +339,9 @@ impl Rebuilding<'_> {
         let shared = &self.stage.shared;
         let number = self.lists.len() as u32;
         let name = format!("log-{key}");
-        let log = if log::is_in_part(list)? { None } else { Some(self.stage.create_cache(&name)?) };
+        let log = if log::is_in_part(list)? { None } else { Some(self.stage.create_untracked(&name)?) };
         let mut hurt = |chunk, error: &Error| health.add(&list.id, chunk, error);
-        log::rebuild(shared, list, &mut hurt, |first, digests| {
+        log::rebuild(&shared.reader, list, &mut hurt, |first, digests| {
             if let Some(log) = &log {
                 let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
                 self.stage.append(log.as_ref(), &name, &bytes)?;
@@ -367,7 +367,7 @@ impl Rebuilding<'_> {
     fn spill(&mut self) -> Result<()> {
         self.entries.sort_unstable();
         let name = unique(self.stage);
-        let object = self.stage.create_cache(&name)?;
+        let object = self.stage.create_untracked(&name)?;
         let staged = self.stage.staged(&name);
         let count = self.entries.len() as u64;
         segment::write(object.as_ref(), &[], count, self.entries.drain(..).map(Ok))
@@ -401,7 +401,7 @@ impl Rebuilding<'_> {
         let entries = self.runs.iter().map(|run| run.entries).sum();
         let (shared, staged) = (&self.stage.shared, unique(self.stage));
         let name = segment_name(&self.lists, entries);
-        let object = self.stage.create_cache(&staged)?;
+        let object = self.stage.create_untracked(&staged)?;
         segment::write(object.as_ref(), &self.lists, entries, segment::merge(sources))
             .map_err(|error: std::io::Error| Error::io("append to", &name, error))?;
         publish_segment(shared, self.stage.staged(&staged), name, Segment::open)

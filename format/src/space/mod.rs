@@ -40,7 +40,7 @@ use crate::ondisk::header::HEADER_LEN;
 use crate::ondisk::pack;
 use crate::storage::Listed;
 use crate::store::list::List;
-use crate::store::{self, Store, names};
+use crate::store::{Images, Reader, names};
 
 /// A store's space, in bytes except for `images`.
 ///
@@ -79,7 +79,7 @@ pub struct Shared {
     pub bytes: u64,
 }
 
-impl Store {
+impl Images {
     /// Measures the store's space. Reads all metadata, and the frames of chunks held in several partial
     /// frames. Memory: 16 bytes for each run of blocks that images use, or about a bit for each block of
     /// their lists, whichever is less. Another 16 bytes for each contiguous run of frames and pages in use.
@@ -87,10 +87,10 @@ impl Store {
     /// # Errors
     /// Damage in metadata: unreadable objects cannot be counted.
     pub fn space(&self) -> Result<Space> {
-        let shared = &self.shared;
-        shared.forget_lists();
+        let reader = self.reader();
+        reader.lists.forget_all();
         let listed =
-            shared.storage.list("").map_err(|error| Error::io("list", shared.storage.place(), error))?;
+            reader.source().list("").map_err(|error| Error::io("list", reader.source().place(), error))?;
         let mut space = Space::default();
         let mut frames = BTreeMap::new();
         for object in &listed {
@@ -100,11 +100,11 @@ impl Store {
             }
             add(&mut space.stored_bytes, object.len);
             if folder(object) == names::PACKS {
-                frames.insert(object.name.as_str(), frames_len(shared, object)?);
+                frames.insert(object.name.as_str(), frames_len(reader, object)?);
             } else if folder(object) == names::LISTS
                 && let Some(id) = names::digest_of(&object.name)
             {
-                let blocks = held_blocks(shared, &*shared.list(&id, None)?)?;
+                let blocks = held_blocks(reader, &*reader.list(&id, None)?)?;
                 add(&mut space.unique_bytes, blocks * BLOCK_LEN as u64);
             }
         }
@@ -128,7 +128,7 @@ impl Store {
     pub fn sharing(&self, image: &Image) -> Result<Vec<Shared>> {
         let mine = BlockSet::of([image])?;
         let mut others = BTreeSet::new();
-        for (_, named) in self.references()? {
+        for (_, named) in self.names()? {
             others.insert(named?.image);
         }
         others.remove(&image.id());
@@ -147,7 +147,7 @@ impl Store {
     /// listed: objects added to the store since then are not part of the sum.
     fn needed(&self, space: &mut Space) -> Result<Needed> {
         let mut images = BTreeSet::new();
-        for (_, named) in self.references()? {
+        for (_, named) in self.names()? {
             images.insert(named?.image);
         }
         let mut needed = Needed::default();
@@ -158,7 +158,7 @@ impl Store {
             add(&mut space.data_bytes, image.manifest().data_blocks.saturating_mul(BLOCK_LEN as u64));
             needed.add_image(&image)?;
         }
-        needed.add_frames(&self.shared)?;
+        needed.add_frames(self.reader())?;
         Ok(needed)
     }
 }
@@ -172,7 +172,7 @@ fn folder(object: &Listed) -> &str {
 }
 
 /// Counts the blocks of a list that the store holds.
-fn held_blocks(shared: &store::Shared, list: &List) -> Result<u64> {
+fn held_blocks(reader: &Reader, list: &List) -> Result<u64> {
     let locator = list.locator()?;
     if !locator.root.in_part {
         return Ok(list.shape.blocks);
@@ -180,14 +180,14 @@ fn held_blocks(shared: &store::Shared, list: &List) -> Result<u64> {
     let mut blocks = 0;
     for page in 0..list.shape.pages() {
         // The page may be a hole, possibly a very long one.
-        if locator.is_empty_page(shared, page)? {
+        if locator.is_empty_page(&reader.objects, page)? {
             continue;
         }
         for chunk in chunks_of(list, page) {
-            blocks += match locator.record(shared, chunk)? {
+            blocks += match locator.record(&reader.objects, chunk)? {
                 record if record.is_whole() => u64::from(list.shape.blocks_of(chunk)),
                 record if record.is_absent() => 0,
-                _ => shared.held(list, chunk)?.iter().map(|bits| u64::from(bits.count_ones())).sum(),
+                _ => reader.held(list, chunk)?.iter().map(|bits| u64::from(bits.count_ones())).sum(),
             };
         }
     }
@@ -201,10 +201,10 @@ fn chunks_of(list: &List, page: u64) -> std::ops::Range<u64> {
 }
 
 /// Reads the length of a pack's frames, in bytes.
-fn frames_len(shared: &store::Shared, object: &Listed) -> Result<u64> {
+fn frames_len(reader: &Reader, object: &Listed) -> Result<u64> {
     // Bypass the cache of open objects: its entries had their heads checked, and this one needs no check.
     let opened =
-        shared.storage.open(&object.name).map_err(|error| StoreError::unopened(&object.name, error))?;
+        reader.source().open(&object.name).map_err(|error| StoreError::unopened(&object.name, error))?;
     let tail_len = pack::TRAILER_LEN.min(opened.len());
     let tail = crate::store::read_range(opened.as_ref(), &object.name, opened.len() - tail_len, tail_len)?;
     let trailer = pack::decode_trailer(&tail, opened.len())

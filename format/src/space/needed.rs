@@ -1,7 +1,6 @@
 //! The bytes that images need: objects, and ranges of packs and page files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::ranges::ByteRanges;
 use crate::digest::Digest;
@@ -9,7 +8,7 @@ use crate::error::Result;
 use crate::image::{BlockSet, Image, ListBlocks};
 use crate::ondisk::locator::FramePlace;
 use crate::store::InStore;
-use crate::store::Shared;
+use crate::store::Reader;
 use crate::store::list::{List, Locator};
 
 /// The bytes that some images need.
@@ -39,15 +38,15 @@ impl Needed {
     }
 
     /// Adds the frames that hold the blocks collected so far, as given by the locators of their lists.
-    pub fn add_frames(&mut self, shared: &Arc<Shared>) -> Result<()> {
+    pub fn add_frames(&mut self, reader: &Reader) -> Result<()> {
         self.blocks.merge();
         let blocks = std::mem::take(&mut self.blocks);
         for (id, blocks) in blocks.lists() {
-            let list = shared.list(id, Some(blocks.shape))?;
+            let list = reader.list(id, Some(blocks.shape))?;
             match list.locator() {
                 // A bundle may leave the whole list to its base.
-                Err(error) if error.is_absent() && shared.bundle.is_some() => {}
-                locator => self.add_frames_of(shared, &list, &*locator?, blocks)?,
+                Err(error) if error.is_absent() && reader.is_bundle() => {}
+                locator => self.add_frames_of(reader, &list, &*locator?, blocks)?,
             }
         }
         Ok(())
@@ -55,13 +54,13 @@ impl Needed {
 
     fn add_frames_of(
         &mut self,
-        shared: &Shared,
+        reader: &Reader,
         list: &List,
         locator: &Locator,
         blocks: &ListBlocks,
     ) -> Result<()> {
         for used in blocks.chunks() {
-            let first = locator.record(shared, used.chunk)?;
+            let first = locator.record(&reader.objects, used.chunk)?;
             if first.is_absent() {
                 // The chunk is in a bundle's base, or lost; reporting a loss is up to verify.
                 continue;
@@ -72,9 +71,9 @@ impl Needed {
                 continue;
             }
             // Frames of a chunk share no blocks, so each is needed or not on its own.
-            for place in list.chain(shared, locator, used.chunk) {
+            for place in list.chain(locator, used.chunk) {
                 let place = place?;
-                let mask = shared.mask_of(list, locator, used.chunk, &place)?;
+                let mask = reader.mask_of(list, locator, used.chunk, &place)?;
                 if mask.iter().zip(&used.mask).any(|(held, used)| held & used != 0) {
                     self.add_frame(locator, &place);
                 }

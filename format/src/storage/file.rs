@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use super::fs::{Access, Fs, Kind, Stat, SyncPoint};
 use super::machine::Machine;
+use super::open_file::{FileAppend, FileLockGuard, FileObject};
 use super::real_fs::RealFs;
-use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
+use super::{Append, Listed, LockGuard, LockMode, ObjectSource, ObjectStore, ReadAt, Scratch};
 use melv_block::folder_synced;
 
 /// The sleep between two attempts to take a lock; the kernel offers no lock wait with a timeout.
@@ -417,70 +418,9 @@ fn not_a_file() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "not a regular file")
 }
 
-#[derive(Debug)]
-struct FileObject<F: Fs> {
-    fs: F,
-    file: F::File,
-    len: u64,
-    modified_nanos: Option<u64>,
-}
-
-impl<F: Fs> ReadAt for FileObject<F> {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.fs.read_exact_at(&self.file, buf, offset)
-    }
-
-    fn modified_nanos(&self) -> Option<u64> {
-        self.modified_nanos
-    }
-}
-
-#[derive(Debug)]
-struct FileAppend<F: Fs> {
-    fs: F,
-    file: F::File,
-}
-
-impl<F: Fs> Append for FileAppend<F> {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        self.fs.append(&self.file, bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.fs.sync(&self.file, SyncPoint::Object)
-    }
-}
-
-#[derive(Debug)]
-struct FileHeld<F: Fs> {
-    /// Closing the file releases the lock.
-    _file: F::File,
-}
-
-impl<F: Fs> Held for FileHeld<F> {}
-
-impl<F: Fs> Storage for FileStorage<F> {
+impl<F: Fs> ObjectSource for FileStorage<F> {
     fn place(&self) -> String {
         self.place.path.display().to_string()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        let (folder, _) = split(name)?;
-        let file = self.retried(|| {
-            let root = self.root_made()?;
-            match self.fs().open(&root, name, Access::Create) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.made(folder)?;
-                    self.fs().open(&root, name, Access::Create)
-                }
-                other => other,
-            }
-        })?;
-        Ok(Arc::new(FileAppend { fs: self.fs().clone(), file }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
@@ -493,6 +433,24 @@ impl<F: Fs> Storage for FileStorage<F> {
         Ok(Arc::new(FileObject { fs: self.fs().clone(), file, len, modified_nanos }))
     }
 
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        check_name(prefix)?;
+        let mut found = self.listed(prefix)?;
+        if found.is_empty() && self.forget_removed_root() {
+            found = self.listed(prefix)?;
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn foreign_owner(&self, name: &str) -> Option<u32> {
+        let (path, last) = split(name).ok()?;
+        let folder = self.existing(path).ok()?;
+        self.fs().stat(&folder, last).ok()?.foreign_owner
+    }
+}
+
+impl<F: Fs> ObjectStore for FileStorage<F> {
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
         moves.chunks(FOLDERS_MAX).try_for_each(|some| self.publish_some(some))
     }
@@ -542,16 +500,6 @@ impl<F: Fs> Storage for FileStorage<F> {
         self.retried(|| self.fs().link((&source, from), (self.made(to_path)?.as_ref(), to)))
     }
 
-    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
-        check_name(prefix)?;
-        let mut found = self.listed(prefix)?;
-        if found.is_empty() && self.forget_removed_root() {
-            found = self.listed(prefix)?;
-        }
-        found.sort_unstable();
-        Ok(found)
-    }
-
     fn remove(&self, names: &[String]) -> io::Result<()> {
         let mut folders = BTreeSet::new();
         let mut open: Option<(&str, Option<Arc<F::Folder>>)> = None;
@@ -576,23 +524,34 @@ impl<F: Fs> Storage for FileStorage<F> {
         folders.iter().rev().try_for_each(|path| self.sync_removal(self.remove_empty(path)?))
     }
 
-    fn foreign_owner(&self, name: &str) -> Option<u32> {
-        let (path, last) = split(name).ok()?;
-        let folder = self.existing(path).ok()?;
-        self.fs().stat(&folder, last).ok()?.foreign_owner
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+        Ok(Box::new(FileLockGuard::<F> { _file: self.take_lock(name, mode, wait)? }))
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
-        Ok(Box::new(FileHeld::<F> { _file: self.take_lock(name, mode, wait)? }))
-    }
-
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         let file = self.take_lock(name, LockMode::Exclusive, Duration::ZERO)?;
         self.fs().rewrite(&file, mark)?;
-        Ok(Box::new(FileHeld::<F> { _file: file }))
+        Ok(Box::new(FileLockGuard::<F> { _file: file }))
     }
 
     fn machine(&self) -> Option<Machine> {
         self.fs().machine()
+    }
+}
+
+impl<F: Fs> Scratch for FileStorage<F> {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        let (folder, _) = split(name)?;
+        let file = self.retried(|| {
+            let root = self.root_made()?;
+            match self.fs().open(&root, name, Access::Create) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.made(folder)?;
+                    self.fs().open(&root, name, Access::Create)
+                }
+                other => other,
+            }
+        })?;
+        Ok(Arc::new(FileAppend { fs: self.fs().clone(), file }))
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Append, Held, Listed, LockMode, ReadAt, Storage};
+use super::{Append, BytesObject, Listed, LockGuard, LockMode, ObjectSource, ObjectStore, ReadAt, Scratch};
 
 /// Objects in memory, shared by all clones of the value.
 ///
@@ -113,22 +113,6 @@ impl MemoryStorage {
 }
 
 #[derive(Debug)]
-struct Reader(Arc<Vec<u8>>);
-
-impl ReadAt for Reader {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let found = self.0.get(start..).and_then(|rest| rest.get(..buf.len()));
-        buf.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
 struct Writer(Arc<Object>);
 
 impl Append for Writer {
@@ -144,28 +128,31 @@ impl Append for Writer {
     }
 }
 
-impl Storage for MemoryStorage {
+impl ObjectSource for MemoryStorage {
     fn place(&self) -> String {
         "memory".into()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        let mut state = self.state();
-        if state.live.contains_key(name) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let object = Arc::<Object>::default();
-        state.live.insert(name.into(), object.clone());
-        Ok(Arc::new(Writer(object)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         let state = self.state();
         let object = state.live.get(name).ok_or(io::ErrorKind::NotFound)?;
         let bytes = object.content().bytes.clone();
-        Ok(Arc::new(Reader(bytes)))
+        Ok(Arc::new(BytesObject::from(bytes)))
     }
 
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        let inside = |name: &str| {
+            prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let listed = |(name, object): (&String, &Arc<Object>)| Listed {
+            name: name.clone(),
+            len: object.content().bytes.len() as u64,
+        };
+        Ok(self.state().live.iter().filter(|(name, _)| inside(name)).map(listed).collect())
+    }
+}
+
+impl ObjectStore for MemoryStorage {
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
         let mut state = self.state();
         for (from, to) in moves {
@@ -187,17 +174,6 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
-        let inside = |name: &str| {
-            prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let listed = |(name, object): (&String, &Arc<Object>)| Listed {
-            name: name.clone(),
-            len: object.content().bytes.len() as u64,
-        };
-        Ok(self.state().live.iter().filter(|(name, _)| inside(name)).map(listed).collect())
-    }
-
     fn remove(&self, names: &[String]) -> io::Result<()> {
         let mut state = self.state();
         for name in names {
@@ -207,9 +183,21 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.locks.take(name, mode, wait)?;
-        Ok(Box::new(MemoryHeld { locks: self.locks.clone(), name: name.into(), mode }))
+        Ok(Box::new(MemoryLockGuard { locks: self.locks.clone(), name: name.into(), mode }))
+    }
+}
+
+impl Scratch for MemoryStorage {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        let mut state = self.state();
+        if state.live.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let object = Arc::<Object>::default();
+        state.live.insert(name.into(), object.clone());
+        Ok(Arc::new(Writer(object)))
     }
 }
 
@@ -247,15 +235,15 @@ impl Locks {
 }
 
 #[derive(Debug)]
-struct MemoryHeld {
+struct MemoryLockGuard {
     locks: Arc<Locks>,
     name: String,
     mode: LockMode,
 }
 
-impl Held for MemoryHeld {}
+impl LockGuard for MemoryLockGuard {}
 
-impl Drop for MemoryHeld {
+impl Drop for MemoryLockGuard {
     fn drop(&mut self) {
         let mut holders = self.locks.holders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = holders.get_mut(&self.name) {

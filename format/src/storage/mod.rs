@@ -5,28 +5,27 @@
 //! |---|---|
 //! | [`FileStorage`] | a folder |
 //! | [`MemoryStorage`] | tests and examples; simulates power loss |
-//! | [`FaultyStorage`] | wraps a back end and fails its *n*th operation |
 //!
 //! A folder uses `fs`, the few operations of a file system. `real_fs` implements them on the operating
 //! system. With feature `model`, an in-memory machine that loses its power implements them too.
 //!
 //! A store needs nothing else: an object store, a database or a network service that keeps these promises
-//! can hold one. [`check_contract`] tests an implementation.
+//! can hold one. The crate `melv-testing` has a function that tests an implementation.
 //!
 //! Names are paths of one to four parts, each of lower-case letters, digits, `.`, `-` and `_`. The store
 //! creates them, so an implementation need not check them. It must never follow a name out of its own
 //! place.
 
-mod contract;
-mod faulty;
+mod bytes;
 mod file;
 pub(crate) mod fs;
+mod local_file;
 mod machine;
-mod medium;
 mod memory;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod model;
+mod open_file;
 mod real_fs;
 
 use std::fmt::Debug;
@@ -34,11 +33,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use contract::check_contract;
-pub use faulty::{FaultMode, FaultyStorage, Operation};
+pub use bytes::BytesObject;
 pub use file::FileStorage;
 pub use machine::Machine;
-pub use medium::Medium;
+pub use melv_block::LocalFile;
 pub use memory::MemoryStorage;
 
 /// An object, read by position from any number of threads.
@@ -79,7 +77,7 @@ pub trait Append: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The name and length of an object, returned by [`Storage::list`].
+/// The name and length of an object, returned by [`ObjectSource::list`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
     /// The full name.
@@ -98,18 +96,12 @@ pub enum LockMode {
 }
 
 /// A lock that is held until this is dropped or its process ends in any way.
-pub trait Held: Send + Sync + Debug {}
+pub trait LockGuard: Send + Sync + Debug {}
 
-/// A back end for named objects.
-pub trait Storage: Send + Sync + Debug {
+/// Named objects that can be read.
+pub trait ObjectSource: Send + Sync + Debug {
     /// Returns the location, for messages.
     fn place(&self) -> String;
-
-    /// Creates an object for writing.
-    ///
-    /// # Errors
-    /// `AlreadyExists` if the name is taken.
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>>;
 
     /// Opens an object for reading. It stays readable through this handle even if it is removed.
     ///
@@ -117,6 +109,23 @@ pub trait Storage: Send + Sync + Debug {
     /// `NotFound` if it does not exist.
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>>;
 
+    /// Lists all objects whose name begins with `prefix` and `/`, in ascending order of names; all
+    /// objects for an empty prefix.
+    ///
+    /// # Errors
+    /// Errors of the medium. A prefix without objects gives an empty list.
+    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>>;
+
+    /// Returns the owner of object `name` if it is neither this process's user nor root: such an owner
+    /// may have written anything. Returns `None` as well if the back end has no users.
+    fn foreign_owner(&self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
+}
+
+/// Named objects that change: each appears whole, is replaced whole, or is removed.
+pub trait ObjectStore: ObjectSource {
     /// Renames objects, each atomically, replacing any objects with the new names. On return all new
     /// names survive a loss of power. The objects must have been synced.
     ///
@@ -124,7 +133,7 @@ pub trait Storage: Send + Sync + Debug {
     /// Errors of the medium; some objects may have been renamed.
     fn publish(&self, moves: &[(String, String)]) -> io::Result<()>;
 
-    /// Announces the names for the next [`Storage::publish`], so that their folders can be made durable
+    /// Announces the names for the next [`ObjectStore::publish`], so that their folders can be made durable
     /// together. The call is optional and gives no names.
     ///
     /// # Errors
@@ -155,13 +164,6 @@ pub trait Storage: Send + Sync + Debug {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Lists all objects whose name begins with `prefix` and `/`, in ascending order of names; all
-    /// objects for an empty prefix.
-    ///
-    /// # Errors
-    /// Errors of the medium. A prefix without objects gives an empty list.
-    fn list(&self, prefix: &str) -> io::Result<Vec<Listed>>;
-
     /// Removes objects, then folders above them that became empty. On return the removal survives a loss
     /// of power. Skips missing names.
     ///
@@ -169,25 +171,18 @@ pub trait Storage: Send + Sync + Debug {
     /// Errors of the medium.
     fn remove(&self, names: &[String]) -> io::Result<()>;
 
-    /// Returns the owner of object `name` if it is neither this process's user nor root: such an owner
-    /// may have written anything. Returns `None` as well if the back end has no users.
-    fn foreign_owner(&self, name: &str) -> Option<u32> {
-        let _ = name;
-        None
-    }
-
     /// Takes the lock `name`, waiting up to `wait`. No object of that name need exist.
     ///
     /// # Errors
     /// `WouldBlock` if another process holds it for longer.
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>>;
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>>;
 
     /// Takes the lock `name` exclusively without waiting. If the back end can, it stores `mark` in the
     /// lock, which other processes can then open as an object.
     ///
     /// # Errors
-    /// As [`Storage::lock`].
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+    /// As [`ObjectStore::lock`].
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         let _ = mark;
         self.lock(name, LockMode::Exclusive, Duration::ZERO)
     }
@@ -198,41 +193,45 @@ pub trait Storage: Send + Sync + Debug {
     }
 }
 
-impl<S: Storage + ?Sized> Storage for Arc<S> {
+/// Objects in the making, beside those of an [`ObjectStore`]: always on this machine.
+///
+/// A writer appends to them piece by piece, and reads them back by [`ObjectSource::open`]. They get their
+/// final names by [`ObjectStore::publish`], or are removed.
+pub trait Scratch: Send + Sync + Debug {
+    /// Creates an object for writing.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the name is taken.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>>;
+}
+
+/// A folder on this machine that holds a store: its objects, and the work of its writers. Every type that
+/// is both an [`ObjectStore`] and a [`Scratch`] is one.
+pub trait LocalFolder: ObjectStore + Scratch {}
+
+impl<F: ObjectStore + Scratch + ?Sized> LocalFolder for F {}
+
+impl<S: ObjectSource + ?Sized> ObjectSource for Arc<S> {
     fn place(&self) -> String {
         (**self).place()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        (**self).create(name)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         (**self).open(name)
     }
 
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
-        (**self).publish(moves)
-    }
-
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
-        (**self).link(name, second)
-    }
-
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         (**self).list(prefix)
-    }
-
-    fn remove(&self, names: &[String]) -> io::Result<()> {
-        (**self).remove(names)
     }
 
     fn foreign_owner(&self, name: &str) -> Option<u32> {
         (**self).foreign_owner(name)
     }
+}
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn Held>> {
-        (**self).lock(name, mode, wait)
+impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
+    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+        (**self).publish(moves)
     }
 
     fn prepare(&self, names: &[String]) -> io::Result<()> {
@@ -243,11 +242,29 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
         (**self).settle(names)
     }
 
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn Held>> {
+    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+        (**self).link(name, second)
+    }
+
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        (**self).remove(names)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+        (**self).lock(name, mode, wait)
+    }
+
+    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         (**self).claim(name, mark)
     }
 
     fn machine(&self) -> Option<Machine> {
         (**self).machine()
+    }
+}
+
+impl<S: Scratch + ?Sized> Scratch for Arc<S> {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+        (**self).create(name)
     }
 }

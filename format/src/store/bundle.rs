@@ -1,27 +1,29 @@
-//! A bundle as a store: its table acts as the folder, its pieces as the files.
+//! A bundle as a source of objects: its table acts as the folder, its pieces as the files.
 //!
 //! Opening takes two reads: the head, and the end of the bundle from its tail on. The second read covers
 //! at most 1 MiB, but always the whole table, and is kept. It contains the table, records, usually page
 //! files, and the roots of lists and locators, so these need no further read.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::names::{self, ImageRef, RefName};
-use super::open::{Shared, Store, StoreOptions, VerifyMode, read_range};
-use super::record::Record;
+use super::images::Images;
+use super::names::{self, RefName};
+use super::objects::{Objects, read_range};
+use super::open::StoreOptions;
+use super::reader::{Base, Reader, VerifyMode};
 use crate::digest::{Digest, object_digest};
 use crate::error::{Deferred, Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Table};
 use crate::ondisk::reference::Reference;
 use crate::ondisk::store_header;
-use crate::storage::{Append, Held, Listed, LockMode, Medium, ReadAt, Storage};
+use crate::storage::{BytesObject, Listed, LocalFile, ObjectSource, ReadAt};
 
 /// The maximum length read from the bundle's end on opening, unless the table is longer. It keeps the
 /// cost of opening independent of the image size, in bytes.
@@ -31,37 +33,51 @@ const READ_AHEAD_LEN: u64 = 64 << 10;
 /// The number of read-ahead ranges kept.
 const READ_AHEAD_KEPT: usize = 8;
 
-/// Options of [`Store::open_bundle`].
+/// Options of [`Bundle::open`].
 #[derive(Debug, Clone, Default)]
 pub struct BundleOptions {
     /// The cache size and other store options. Chunk ids are always checked.
     pub store: StoreOptions,
-    /// The store with the base images that the bundle leaves out.
-    pub base: Option<Store>,
+    /// The store or bundle with the base images that the bundle leaves out.
+    pub base: Option<Images>,
 }
 
-/// The state of a bundle in addition to a store's.
-#[derive(Debug)]
-pub(crate) struct Bundle {
-    /// The store with the bases, and their records.
-    base: Option<(Arc<Shared>, Vec<Record>)>,
-}
-
-impl Bundle {
-    /// Returns the store with the bases, and their records; `None` if the bundle needs none.
-    pub fn bases(&self) -> Option<(&Arc<Shared>, &[Record])> {
-        self.base.as_ref().map(|(shared, records)| (shared, records.as_slice()))
+impl From<Bundle> for Images {
+    fn from(bundle: Bundle) -> Self {
+        bundle.images
     }
 }
 
-impl Store {
-    /// Opens the bundle in the file or block device `path`, as a read-only store.
+/// An open bundle: images in one file, which never change. Clones are handles of the same bundle.
+///
+/// Everything that it can do, beyond opening, is a method of [`Images`]. Nothing can be written to it:
+///
+/// ```compile_fail
+/// # fn refused(bundle: melv_format::Bundle, name: melv_format::RefName) {
+/// bundle.untag(&name);
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    images: Images,
+}
+
+impl Deref for Bundle {
+    type Target = Images;
+
+    fn deref(&self) -> &Images {
+        &self.images
+    }
+}
+
+impl Bundle {
+    /// Opens the bundle in the file or block device `path`.
     ///
     /// # Errors
     /// Damage of head or table; [`StoreError::BaseMissing`]; [`BlockError::Unsupported`](crate::BlockError::Unsupported) for a newer format.
-    pub fn open_bundle(path: &Path, options: BundleOptions) -> Result<Self> {
+    pub fn open(path: &Path, options: BundleOptions) -> Result<Self> {
         let name = path.display().to_string();
-        let medium = Medium::open(path).map_err(|error| Error::io("open", &name, error))?;
+        let medium = LocalFile::open(path).map_err(|error| Error::io("open", &name, error))?;
         let exact = !medium.is_device();
         open(Arc::new(medium), name, exact, options)
     }
@@ -70,34 +86,17 @@ impl Store {
     /// reads are slightly larger than needed. `name` is for messages.
     ///
     /// # Errors
-    /// As [`Store::open_bundle`].
-    pub fn open_bundle_reader(
+    /// As [`Bundle::open`].
+    pub fn open_reader(
         reader: impl ReadAt + 'static,
         name: impl Into<String>,
         options: BundleOptions,
     ) -> Result<Self> {
         open(Arc::new(ReadAhead::new(reader)), name.into(), true, options)
     }
-
-    /// Returns references to all images of a bundle: their names, or ids for images without names.
-    ///
-    /// # Errors
-    /// Fails if the names cannot be listed.
-    pub fn image_refs(&self) -> Result<Vec<ImageRef>> {
-        let mut named = Vec::new();
-        for (_, image) in self.references()? {
-            named.push(image?);
-        }
-        let ids = self.shared.image_ids()?;
-        let has_name: HashSet<Digest> = named.iter().map(|image| image.image).collect();
-        let nameless = ids.into_iter().filter(|id| !has_name.contains(id));
-        let mut refs: Vec<_> = nameless.map(ImageRef::Id).collect();
-        refs.splice(0..0, named.iter().map(|image| ImageRef::Name(image.name.clone())));
-        Ok(refs)
-    }
 }
 
-fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptions) -> Result<Store> {
+fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptions) -> Result<Bundle> {
     let corrupt = |offset| {
         let name = name.clone();
         move |fault| StoreError::corrupt(name, offset, fault)
@@ -119,23 +118,26 @@ fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptio
     let table = Table::decode(&table_bytes, head.table_offset).map_err(corrupt(head.table_offset))?;
     let base = bases(&table, &name, options.base)?;
     let parts = Parts { reader, name, tail_offset, tail, table };
-    let base_storage = base.as_ref().map(|(shared, _)| shared.storage.clone());
-    let storage = BundleStorage { parts: Arc::new(parts), base: base_storage };
-    let options = StoreOptions { verify: VerifyMode::Full, ..options.store };
-    Store::open_with(Arc::new(storage), options, Some(Bundle { base }))
+    let base_source = base.as_ref().map(|base| base.reader.source().clone());
+    let source = BundleSource { parts: Arc::new(parts), base: base_source };
+    let StoreOptions { cache, keep_whole_chunks, .. } = options.store;
+    let objects = Objects::new(Arc::new(source), cache, true);
+    let reader = Reader::new(objects, VerifyMode::Full, keep_whole_chunks, base);
+    Ok(Bundle { images: Images::new(Arc::new(reader)) })
 }
 
-/// Opens the records of the bases in the given store.
-fn bases(table: &Table, name: &str, store: Option<Store>) -> Result<Option<(Arc<Shared>, Vec<Record>)>> {
+/// Opens the records of the bases in the given store or bundle.
+fn bases(table: &Table, name: &str, base: Option<Images>) -> Result<Option<Base>> {
     let Some(first) = table.bases.first() else { return Ok(None) };
     let missing = |base: &Digest| Error::from(StoreError::BaseMissing { bundle: name.into(), base: *base });
-    let Some(store) = store else { return Err(missing(first)) };
-    let open = |base: &Digest| match Record::open(&store.shared, *base) {
+    let Some(base) = base else { return Err(missing(first)) };
+    let reader = base.reader().clone();
+    let open = |base: &Digest| match reader.record(*base) {
         Err(error) if error.is_not_found() => Err(missing(base)),
         other => other,
     };
     let records = table.bases.iter().map(open).collect::<Result<_>>()?;
-    Ok(Some((store.shared, records)))
+    Ok(Some(Base { reader, records }))
 }
 
 /// A bundle's table and the source of its bytes.
@@ -165,9 +167,9 @@ impl Parts {
 
 /// Presents the objects of a bundle under the names of a store's folder.
 #[derive(Debug)]
-struct BundleStorage {
+struct BundleSource {
     parts: Arc<Parts>,
-    base: Option<Arc<dyn Storage>>,
+    base: Option<Arc<dyn ObjectSource>>,
 }
 
 const FOLDERS: [(ObjectKind, &str); 5] = [
@@ -178,7 +180,7 @@ const FOLDERS: [(ObjectKind, &str); 5] = [
     (ObjectKind::Pack, names::PACKS),
 ];
 
-impl BundleStorage {
+impl BundleSource {
     /// Synthesizes objects without bytes in the bundle: the store's header, and a reference for each
     /// name.
     fn made_up(&self, name: &str) -> Option<Vec<u8>> {
@@ -214,22 +216,14 @@ impl BundleStorage {
     }
 }
 
-fn read_only<T>() -> io::Result<T> {
-    Err(io::ErrorKind::ReadOnlyFilesystem.into())
-}
-
-impl Storage for BundleStorage {
+impl ObjectSource for BundleSource {
     fn place(&self) -> String {
         self.parts.name.clone()
     }
 
-    fn create(&self, _: &str) -> io::Result<Arc<dyn Append>> {
-        read_only()
-    }
-
     fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
         if let Some(bytes) = self.made_up(name) {
-            return Ok(Arc::new(MadeUp(bytes)));
+            return Ok(Arc::new(BytesObject::from(bytes)));
         }
         // Equal ids mean equal lists, so the base can provide the parts missing in the bundle.
         let is_list = name.starts_with(names::LISTS);
@@ -252,10 +246,6 @@ impl Storage for BundleStorage {
         }
     }
 
-    fn publish(&self, _: &[(String, String)]) -> io::Result<()> {
-        read_only()
-    }
-
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         let within = |name: &str| {
             prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
@@ -263,30 +253,6 @@ impl Storage for BundleStorage {
         let mut found: Vec<_> = self.names().filter(|object| within(&object.name)).collect();
         found.sort_unstable();
         Ok(found)
-    }
-
-    fn remove(&self, _: &[String]) -> io::Result<()> {
-        read_only()
-    }
-
-    fn lock(&self, _: &str, _: LockMode, _: Duration) -> io::Result<Box<dyn Held>> {
-        read_only()
-    }
-}
-
-/// The bytes of a synthesized object.
-#[derive(Debug)]
-struct MadeUp(Vec<u8>);
-
-impl ReadAt for MadeUp {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let from = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)?.get(..buf.len()));
-        buf.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
     }
 }
 

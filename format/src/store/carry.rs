@@ -4,20 +4,18 @@
 //! from all frames and encoded again. Either way the frame includes the digests of the chunk's other
 //! blocks, so that any holder can check the chunk id.
 
-use std::sync::Arc;
-
 use super::errors::InStore;
 use super::frames::decode_frame;
 use super::list::{List, Locator};
 use super::names;
-use super::open::{Shared, VerifyMode};
-use crate::codec::{Codec, zstd};
+use super::reader::{Reader, VerifyMode};
 use crate::digest::{Digest, block_digests};
-use crate::error::{Error, Result, StoreError};
+use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
 use crate::ondisk::frame::{self, Frame, Presence};
 use crate::ondisk::locator::FramePlace;
+use crate::write::{encode_partial, encode_whole};
 
 /// A frame to store elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,35 +33,12 @@ pub(crate) fn is_all(mask: &[u8], blocks: u32) -> bool {
     (0..blocks).all(|block| frame::has(mask, block))
 }
 
-/// Appends the whole frame of a chunk. Data that does not shrink is stored raw.
-pub(crate) fn encode_whole(plain: &[u8], level: i32, out: &mut Vec<u8>) -> std::io::Result<()> {
-    encode(plain, level, out, &|codec, out| frame::encode_head(codec, out))
-}
-
-fn encode(
-    plain: &[u8],
-    level: i32,
-    out: &mut Vec<u8>,
-    head: &dyn Fn(Codec, &mut Vec<u8>),
-) -> std::io::Result<()> {
-    let start = out.len();
-    head(Codec::Zstd, out);
-    let payload = out.len();
-    zstd::encode(plain, level, out)?;
-    if out.len() - payload >= plain.len() {
-        out.truncate(start);
-        head(Codec::Raw, out);
-        out.extend_from_slice(plain);
-    }
-    Ok(())
-}
-
-impl Shared {
+impl Reader {
     /// Returns a mask of the blocks of a chunk that this store holds; all zero if it holds none.
     pub fn held(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
         let blocks = list.shape.blocks_of(chunk);
         let mut held = vec![0; blocks.div_ceil(8) as usize];
-        if list.record(self, chunk)?.is_absent() {
+        if list.record(chunk)?.is_absent() {
             return Ok(held);
         }
         let id = list.chunk_id(chunk)?;
@@ -133,13 +108,7 @@ impl Shared {
     /// hold all of them.
     ///
     /// In full mode, the bytes were checked against the chunk id.
-    pub fn carry(
-        self: &Arc<Self>,
-        list: &List,
-        chunk: u64,
-        wanted: &[u8],
-        verify: VerifyMode,
-    ) -> Result<Carried> {
+    pub fn carry(&self, list: &List, chunk: u64, wanted: &[u8], verify: VerifyMode) -> Result<Carried> {
         let id = list.chunk_id(chunk)?;
         if let Some(frame) = self.frame_of_just(list, chunk, &id, wanted, verify)? {
             let partial = !is_all(wanted, list.shape.blocks_of(chunk));
@@ -155,10 +124,9 @@ impl Shared {
             let name = names::object(names::LOCATORS, &list.id);
             return Err(StoreError::corrupt(name, 0, Fault::BlockAbsent { block }).in_chunk(chunk));
         }
-        let refused = |error| Error::io("compress", format!("chunk {id}"), error);
         let mut frame = Vec::new();
         if is_all(wanted, blocks) {
-            encode_whole(&plain, LEVEL_DEFAULT, &mut frame).map_err(refused)?;
+            encode_whole(&id, &plain, LEVEL_DEFAULT, &mut frame)?;
             return Ok(Carried { id, frame, partial: false });
         }
         let digests = match held {
@@ -174,10 +142,7 @@ impl Shared {
             (0..blocks).filter(numbered).filter_map(|block| digests.get(block as usize).copied()).collect();
         let kept = plain.chunks_exact(BLOCK_LEN).zip(0u32..).filter(|(_, block)| frame::has(wanted, *block));
         let packed: Vec<u8> = kept.flat_map(|(block, _)| block.iter().copied()).collect();
-        encode(&packed, LEVEL_DEFAULT, &mut frame, &|codec, out| {
-            frame::encode_partial_head(codec, wanted, &absent, out);
-        })
-        .map_err(refused)?;
+        encode_partial(&id, &packed, wanted, &absent, LEVEL_DEFAULT, &mut frame)?;
         Ok(Carried { id, frame, partial: true })
     }
 
@@ -194,7 +159,7 @@ impl Shared {
         let places = match list.places_now(chunk) {
             Ok(places) => places,
             // The caller finds out whether a base has the blocks.
-            Err(_) if self.bases().is_some() => return Ok(None),
+            Err(_) if self.base.is_some() => return Ok(None),
             Err(error) => return Err(error),
         };
         let &[(place, pack)] = places.as_slice() else { return Ok(None) };
@@ -220,10 +185,11 @@ impl Shared {
     /// Returns the digests of all blocks of a chunk, held or not, from any of its frames.
     fn block_digests(&self, list: &List, chunk: u64, id: &Digest) -> Result<Vec<Digest>> {
         let found = list.places_now(chunk);
-        let (place, pack) = match (found, self.bases()) {
+        let (place, pack) = match (found, &self.base) {
             (Ok(places), _) if !places.is_empty() => places[0],
-            (_, Some((base, _))) => {
-                return base.block_digests(&*base.list(&list.id, Some(list.shape))?, chunk, id);
+            (_, Some(base)) => {
+                let own = base.reader.list(&list.id, Some(list.shape))?;
+                return base.reader.block_digests(&own, chunk, id);
             }
             (Err(error), None) => return Err(error),
             (Ok(_), None) => {
@@ -244,12 +210,12 @@ impl List {
     /// Decodes every frame. Returns none if the list or its locator is damaged here.
     pub fn sound_places(
         &self,
-        shared: &Shared,
+        reader: &Reader,
         locator: &Locator,
         chunk: u64,
     ) -> Result<Vec<(FramePlace, Digest, Vec<u8>)>> {
         let told = || -> Result<_> {
-            if locator.record(shared, chunk)?.is_absent() {
+            if locator.record(&reader.objects, chunk)?.is_absent() {
                 return Ok((Digest::ZERO, Vec::new()));
             }
             Ok((self.chunk_id(chunk)?, self.places(locator, chunk)?))
@@ -260,7 +226,7 @@ impl List {
         };
         let mut sound = Vec::new();
         for (place, pack) in places {
-            match shared.check_frame(&place, &pack, self.shape.blocks_of(chunk), &id) {
+            match reader.check_frame(&place, &pack, self.shape.blocks_of(chunk), &id) {
                 Ok(mask) => sound.push((place, pack, mask)),
                 Err(error) if error.is_transient() => return Err(error),
                 Err(_) => {}

@@ -8,6 +8,8 @@
 //! 3. writes and syncs a journal of the names to publish, and copies of the objects to be replaced;
 //! 4. publishes packs and page files; locators; lists; records; references.
 //!
+//! A commit that needs nothing but one reference has no journal: that reference is given in one step.
+//!
 //! A reader follows names downwards, so each name appears after everything it refers to. The references
 //! decide: once they are published, the commit has happened. Otherwise the next process that takes the
 //! store's lock to write undoes it. No other writer can have used those objects, because writers read
@@ -15,10 +17,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::journal::{DONE, JOURNAL, Journal, Standing, old_name, recover, roll_back, standing};
+use super::journal::{
+    DONE, JOURNAL, Journal, NOTE, Standing, old_name, recover, roll_back, standing, was_completed,
+};
 use super::merge::StagedList;
 use super::names::{self, RefName};
-use super::open::read_range;
+use super::objects::read_range;
 use super::stage::{Moves, Stage};
 use crate::digest::{Digest, object_digest};
 use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
@@ -36,29 +40,29 @@ pub(crate) struct Publication {
     /// The names, each once, and their new images.
     pub references: Vec<(RefName, Digest)>,
     /// The rule for existing names.
-    pub naming: Naming,
+    pub on_existing: OnExisting,
     /// The time of the names, in seconds since 1970 UTC; `None` means now.
     pub created_seconds: Option<u64>,
     /// Objects that must exist already: the images need them, and this commit does not bring them.
     pub needs: Vec<String>,
 }
 
-/// The condition for giving a name that already exists.
+/// The rule for a name that already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Naming {
-    /// Never.
+pub(crate) enum OnExisting {
+    /// The commit fails.
     #[default]
-    New,
-    /// For the same image only.
-    Same,
-    /// Always.
+    Fail,
+    /// A name of the same image is given again; with another image, the commit fails.
+    KeepIfSame,
+    /// The name gets the new image.
     Replace,
 }
 
-impl Naming {
+impl OnExisting {
     /// Converts the user's choice.
     pub fn replacing(replace: bool) -> Self {
-        if replace { Self::Replace } else { Self::New }
+        if replace { Self::Replace } else { Self::Fail }
     }
 }
 
@@ -80,26 +84,46 @@ impl Plan {
     fn groups(&self) -> [&Moves; 5] {
         [&self.objects, &self.locators, &self.lists, &self.records, &self.references]
     }
+
+    /// Returns a journal of the references alone.
+    fn references_alone(&self) -> Journal {
+        let names = self.references.iter().map(|(_, name)| name.clone());
+        Journal { references: names.zip(self.digests.iter().copied()).collect(), ..Journal::default() }
+    }
+
+    /// Returns the only move, if one rename is the whole commit: one reference, and nothing that it needs.
+    fn only_reference(&self) -> Option<&(String, String)> {
+        let mut moves = self.groups().into_iter().flatten();
+        let first = moves.next()?;
+        (moves.next().is_none() && self.references.len() == 1).then_some(first)
+    }
 }
 
 impl Stage {
-    /// Gives a name to an existing image.
+    /// Gives a name to an existing image. The caller must have held the store's lock since before this
+    /// stage began.
     pub fn commit_reference(
-        self,
+        mut self,
         image: Digest,
         name: &RefName,
         replace: bool,
         created_seconds: Option<u64>,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         let references = vec![(name.clone(), image)];
-        let naming = Naming::replacing(replace);
-        let publication = Publication { references, naming, created_seconds, ..Publication::default() };
-        self.commit_then(&publication, |_| ())
+        let on_existing = OnExisting::replacing(replace);
+        let publication = Publication { references, on_existing, created_seconds, ..Publication::default() };
+        self.check_names(&publication)?;
+        let missing = self.still_missing(&publication, Default::default())?;
+        let (references, digests) = self.stage_references(&publication)?;
+        self.sync_all()?;
+        self.publish_plan(&Plan { references, digests, ..missing })?;
+        self.clear_under_lock();
+        Ok(())
     }
 
-    /// Commits as the module docs describe. Returns the growth of the store in bytes. Calls `after` once
-    /// the commit is done and the store's lock is free, while the folder still exists.
-    pub fn commit_then(mut self, publication: &Publication, after: impl FnOnce(&Self)) -> Result<u64> {
+    /// Commits as the module docs describe. Returns the growth of the store in bytes. Calls `on_committed`
+    /// once the commit is done and the store's lock is free, while the folder still exists.
+    pub fn commit(mut self, publication: &Publication, on_committed: impl FnOnce(&Self)) -> Result<u64> {
         let (references, digests) = self.stage_references(publication)?;
         let prepared = self.prepare(publication)?;
         self.sync_all()?;
@@ -107,52 +131,88 @@ impl Stage {
         // A sync of another import through this handle may have failed since this one began.
         self.shared.check_writable()?;
         recover(&self.shared)?;
-        publication
-            .references
-            .iter()
-            .try_for_each(|(name, image)| self.check_name(name, image, publication.naming))?;
+        self.check_names(publication)?;
         let plan = Plan { references, digests, ..self.still_missing(publication, prepared)? };
-        let (journal, grown) = self.journal(&plan)?;
+        let published = self.publish_plan(&plan);
+        publication.lists.iter().for_each(|list| self.shared.reader.lists.forget(&list.id));
+        let grown = published?;
+        if self.held.is_none() {
+            return Ok(grown);
+        }
+        drop(lock);
+        on_committed(&self);
+        self.clear();
+        Ok(grown + self.shared.take_made_bytes())
+    }
+
+    /// Publishes a plan, all of it or nothing. Returns the growth of the store in bytes. The caller must
+    /// hold the store's lock and have synced the staged objects.
+    fn publish_plan(&mut self, plan: &Plan) -> Result<u64> {
+        match plan.only_reference() {
+            Some(moved) => self.publish_reference(plan, moved),
+            None => self.publish_journalled(plan),
+        }
+    }
+
+    /// Publishes a plan of one reference, which needs no journal: one rename gives it or does not.
+    fn publish_reference(&mut self, plan: &Plan, (staged, name): &(String, String)) -> Result<u64> {
+        let [grown, old] = [self.len_of(staged)?, self.len_of(name)?].map(|len| len.unwrap_or(0));
+        // Other processes see the name before the sync of its folder. If this one dies in between, the next
+        // writer finds the note and syncs the folder. A loss of power needs no note, so it is not synced.
+        let note = self.create_untracked(NOTE)?;
+        self.append(note.as_ref(), NOTE, name.as_bytes())?;
+        match self.publish(&plan.references) {
+            Ok(()) => Ok(grown.saturating_sub(old)),
+            Err(error) => match was_completed(&self.shared, &self.folder, &plan.references_alone()) {
+                Ok(false) => Err(error),
+                _ => {
+                    // Keep the folder and its note for the next writer, as for a dead writer's.
+                    self.held = None;
+                    Err(unknown_outcome(plan, error))
+                }
+            },
+        }
+    }
+
+    /// Publishes a plan that its journal can undo.
+    fn publish_journalled(&mut self, plan: &Plan) -> Result<u64> {
+        let (journal, grown) = self.journal(plan)?;
         self.put("journal-new", &journal.encode())?;
         if journal.references.is_empty() {
-            self.put(&unnamed(DONE), &[])?;
+            self.put(&temporary_name(DONE), &[])?;
         }
         self.sync_all()?;
-        self.prepare_folders(&plan)?;
+        self.prepare_folders(plan)?;
         // Published like all other names, so that the copies are durable before the journal that refers to
         // them.
         let copies: Moves = journal
             .restore
             .iter()
-            .map(|(_, copy)| (self.staged(&unnamed(copy)), self.staged(copy)))
+            .map(|(_, copy)| (self.staged(&temporary_name(copy)), self.staged(copy)))
             .collect();
         if !copies.is_empty() {
             self.publish(&copies)?;
         }
         self.publish(&[(self.staged("journal-new"), self.staged(JOURNAL))])?;
         self.keep_journal = true;
-        let published = self.publish_plan(&plan);
-        publication.lists.iter().for_each(|list| self.shared.forget_list(&list.id));
-        if let Err(error) = published {
-            return Err(self.take_back(&plan, error));
+        if let Err(error) = self.publish_groups(plan) {
+            return Err(self.take_back(plan, error));
         }
         // Remove the journal while the lock still keeps names from changing. If this writer died later and
         // one of its names had been changed or removed, the journal would look like that of a failed commit.
-        if let Err(error) = self.remove_journal() {
-            tracing::warn!(folder = self.folder, %error, "could not remove the journal of a finished commit");
-            self.held = None;
-            return Ok(grown);
+        match self.remove_journal() {
+            Ok(()) => self.keep_journal = false,
+            Err(error) => {
+                tracing::warn!(folder = self.folder, %error, "cannot remove the journal of a finished commit");
+                self.held = None;
+            }
         }
-        self.keep_journal = false;
-        drop(lock);
-        after(&self);
-        self.clear();
-        Ok(grown + self.shared.take_made_bytes())
+        Ok(grown)
     }
 
     /// Publishes everything in the order that readers need.
-    fn publish_plan(&self, plan: &Plan) -> Result<()> {
-        let done = [(self.staged(&unnamed(DONE)), self.staged(DONE))];
+    fn publish_groups(&self, plan: &Plan) -> Result<()> {
+        let done = [(self.staged(&temporary_name(DONE)), self.staged(DONE))];
         let groups = plan.groups().into_iter().filter(|moves| !moves.is_empty());
         groups.map(Vec::as_slice).try_for_each(|moves| self.publish(moves))?;
         if plan.references.is_empty() { self.publish(&done) } else { Ok(()) }
@@ -170,21 +230,10 @@ impl Stage {
         // Keep the folder and its journal, and release its lock while the store's lock is still held. The
         // next writer then treats the folder like a dead writer's.
         self.held = None;
-        let is_decided = |object: &str| plan.references.iter().any(|(_, name)| name == object);
         if let Ok(Standing::BrokenOff(_) | Standing::NotBegun) = standing {
             return error;
         }
-        match error.into_detail() {
-            // The last names were published, but may not be durable.
-            Ok(BlockError::Io { object, source, .. } | BlockError::NoSpace { object, source, .. })
-                if is_decided(&object) =>
-            {
-                let name = RefName::from_object(&object).map_or(object, |name| name.to_string());
-                StoreError::OutcomeUnknown { what: "name", name, source }.into()
-            }
-            Ok(failure) => failure.into(),
-            Err(error) => error,
-        }
+        unknown_outcome(plan, error)
     }
 
     /// Makes the target folders of the plan durable.
@@ -220,13 +269,20 @@ impl Stage {
         Ok((moves, digests))
     }
 
-    /// Fails if a name may not be given.
-    fn check_name(&self, name: &RefName, image: &Digest, naming: Naming) -> Result<()> {
-        let is_free = match naming {
-            Naming::Replace => true,
+    /// Fails if one of the names may not be given.
+    fn check_names(&self, publication: &Publication) -> Result<()> {
+        let mut names = publication.references.iter();
+        names.try_for_each(|(name, image)| self.check_name(name, image, publication.on_existing))
+    }
+
+    fn check_name(&self, name: &RefName, image: &Digest, on_existing: OnExisting) -> Result<()> {
+        let is_free = match on_existing {
+            OnExisting::Replace => true,
             _ if !self.is_there(&name.object())? => true,
-            Naming::New => false,
-            Naming::Same => self.shared.reference(name).is_ok_and(|found| found.image == *image),
+            OnExisting::Fail => false,
+            OnExisting::KeepIfSame => {
+                self.shared.reader.reference(name).is_ok_and(|found| found.image == *image)
+            }
         };
         if is_free { Ok(()) } else { Err(StoreError::Exists { what: "name", name: name.to_string() }.into()) }
     }
@@ -234,9 +290,7 @@ impl Stage {
     /// Returns the journal of a plan, and the growth of the store in bytes. Also keeps copies of the
     /// objects to be replaced.
     fn journal(&self, plan: &Plan) -> Result<(Journal, u64)> {
-        let names = plan.references.iter().map(|(_, name)| name.clone());
-        let mut journal =
-            Journal { references: names.zip(plan.digests.iter().copied()).collect(), ..Journal::default() };
+        let mut journal = plan.references_alone();
         let (mut grown, mut old) = (0, 0);
         for (staged, name) in plan.groups().into_iter().flatten() {
             grown += self.len_of(staged)?.unwrap_or(0);
@@ -245,7 +299,7 @@ impl Stage {
                 Some(len) => {
                     old += len;
                     let copy = old_name(journal.restore.len());
-                    if self.keep_old(name, &unnamed(&copy))? {
+                    if self.keep_old(name, &temporary_name(&copy))? {
                         journal.restore.push((name.clone(), copy));
                     }
                 }
@@ -310,8 +364,23 @@ impl Stage {
     }
 }
 
+/// Returns the error of a commit whose last names were published, but may not be durable.
+fn unknown_outcome(plan: &Plan, error: Error) -> Error {
+    let is_decided = |object: &str| plan.references.iter().any(|(_, name)| name == object);
+    match error.into_detail() {
+        Ok(BlockError::Io { object, source, .. } | BlockError::NoSpace { object, source, .. })
+            if is_decided(&object) =>
+        {
+            let name = RefName::from_object(&object).map_or(object, |name| name.to_string());
+            StoreError::OutcomeUnknown { what: "name", name, source }.into()
+        }
+        Ok(failure) => failure.into(),
+        Err(error) => error,
+    }
+}
+
 /// Returns the name of a copy until it is complete.
-fn unnamed(copy: &str) -> String {
+fn temporary_name(copy: &str) -> String {
     format!("{copy}-new")
 }
 

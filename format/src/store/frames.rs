@@ -12,13 +12,13 @@
 //! ```
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use super::errors::{InStore, StoreErrors};
 use super::list::{List, Locator};
 use super::names;
-use super::open::{Shared, VerifyMode};
-use crate::cache::{Chunk, Trust};
+use super::reader::{Reader, VerifyMode};
+use crate::buffer::{Kept, Memory};
+use crate::cache::{Chunk, Loaded, Trust};
 use crate::digest::{Digest, block_digests, chunk_id};
 use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
@@ -48,37 +48,40 @@ enum Held {
     All,
 }
 
-impl Shared {
+impl Reader {
     /// Fills `out` from byte `within` of chunk `chunk` of `list`, whose shape is proved. Reads through
     /// the cache, and decodes the chunk on a miss.
     pub fn read_chunk(&self, list: &List, chunk: u64, within: usize, out: &mut [u8]) -> Result<()> {
-        let number = list.number(&self.cache);
+        let number = list.number(self.cache());
+        let len = frame::plain_len(list.shape.blocks_of(chunk));
         let end = within + out.len();
         let out = RefCell::new(out);
-        let copy = |held: &Chunk| {
+        let copy = |held: &Chunk<'_>| {
             let is_good = self.trusts(held) && held.check_held(within, end).is_ok();
             if is_good {
                 out.borrow_mut().copy_from_slice(&held.bytes()[within..end]);
             }
             is_good
         };
-        let load = || self.load_chunk(list, chunk, &list.chunk_id(chunk)?, self.verify);
-        if self.cache.read_chunk(number, chunk, copy, load)? {
+        let load =
+            |plain: &mut [u8]| self.fill_chunk(list, chunk, &list.chunk_id(chunk)?, self.verify, plain);
+        if self.cache().read_chunk(number, chunk, len, copy, load)? {
             return Ok(());
         }
         // Another store of this process may have cached the chunk with a guard check only, or with fewer
         // blocks. Or the store may have gained blocks since.
         list.reload_locator()?;
-        let loaded = self.load_chunk(list, chunk, &list.chunk_id(chunk)?, self.verify)?;
-        loaded.check_held(within, end).map_err(|fault| absent(list, chunk, fault))?;
-        out.borrow_mut().copy_from_slice(&loaded.bytes()[within..end]);
-        self.cache.replace_chunk(number, chunk, loaded);
-        Ok(())
+        let copy = |loaded: &Chunk<'_>| {
+            loaded.check_held(within, end).map_err(|fault| absent(list, chunk, fault))?;
+            out.borrow_mut().copy_from_slice(&loaded.bytes()[within..end]);
+            Ok(())
+        };
+        self.cache().replace_chunk(number, chunk, len, copy, load)
     }
 
     /// Fills `out` from byte `offset` of `list` from the cache alone. Returns whether the cache held all
     /// of it.
-    pub fn copy_held(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> bool {
+    pub fn try_read_cached(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> bool {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
         if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
             return false;
@@ -87,7 +90,7 @@ impl Shared {
             let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
             let len = out.len().min(chunk_len as usize - within);
             let (now, rest) = out.split_at_mut(len);
-            let copy = |held: &Chunk| {
+            let copy = |held: &Chunk<'_>| {
                 let end = within + len;
                 let is_good = self.trusts(held) && held.check_held(within, end).is_ok();
                 if is_good {
@@ -96,7 +99,7 @@ impl Shared {
                 is_good
             };
             offset += len as u64;
-            if self.cache.read_held(list.number(&self.cache), chunk, copy) != Some(true) {
+            if self.cache().try_read_cached(list.number(self.cache()), chunk, copy) != Some(true) {
                 return false;
             }
             out = rest;
@@ -107,14 +110,14 @@ impl Shared {
     /// Fills `out` with a whole chunk. Bypasses the cache on a miss: large sequential reads would only
     /// evict chunks that other readers reuse.
     pub(super) fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
-        let copy = |held: &Chunk| {
+        let copy = |held: &Chunk<'_>| {
             let is_good = held.held().is_none() && self.trusts(held);
             if is_good {
                 out.copy_from_slice(held.bytes());
             }
             is_good
         };
-        if self.cache.read_held(list.number(&self.cache), chunk, copy) == Some(true) {
+        if self.cache().try_read_cached(list.number(self.cache()), chunk, copy) == Some(true) {
             return Ok(());
         }
         let id = list.chunk_id(chunk)?;
@@ -135,7 +138,7 @@ impl Shared {
     }
 
     /// Whether a cached chunk was checked as thoroughly as this store's reads.
-    fn trusts(&self, cached: &Chunk) -> bool {
+    fn trusts(&self, cached: &Chunk<'_>) -> bool {
         match cached.trust() {
             Trust::Proved => true,
             Trust::Guarded(store) => store == self.number && self.verify == VerifyMode::Guard,
@@ -143,16 +146,35 @@ impl Shared {
     }
 
     /// Decodes a chunk, bypassing the cache.
-    pub fn load_chunk(&self, list: &List, chunk: u64, id: &Digest, verify: VerifyMode) -> Result<Chunk> {
-        let mut bytes = self.cache.buffer(frame::plain_len(list.shape.blocks_of(chunk)));
-        let held = self.decode_chunk(list, chunk, id, verify, &mut bytes)?;
+    pub fn load_chunk(
+        &self,
+        list: &List,
+        chunk: u64,
+        id: &Digest,
+        verify: VerifyMode,
+    ) -> Result<Chunk<'static>> {
+        let mut bytes = Memory::Other(Kept::new(frame::plain_len(list.shape.blocks_of(chunk))));
+        let loaded = self.fill_chunk(list, chunk, id, verify, &mut bytes)?;
+        Ok(Chunk::new(bytes, loaded))
+    }
+
+    /// Decodes a chunk into `plain`, which must have exactly its length, for the cache.
+    fn fill_chunk(
+        &self,
+        list: &List,
+        chunk: u64,
+        id: &Digest,
+        verify: VerifyMode,
+        plain: &mut [u8],
+    ) -> Result<Loaded> {
+        let held = self.decode_chunk(list, chunk, id, verify, plain)?;
         if let Some(held) = &held {
             let absent = |(block, _): &(u32, _)| !frame::has(held, *block);
-            let blocks = (0..).zip(bytes.chunks_exact_mut(BLOCK_LEN));
+            let blocks = (0..).zip(plain.chunks_exact_mut(BLOCK_LEN));
             blocks.filter(absent).for_each(|(_, block)| block.fill(0));
         }
         let trust = if verify == VerifyMode::Full { Trust::Proved } else { Trust::Guarded(self.number) };
-        Ok(Chunk::new(bytes, held, trust))
+        Ok(Loaded { held, trust })
     }
 
     /// Decodes a chunk into `plain`, which must have exactly its length. Returns a mask of the blocks
@@ -166,7 +188,7 @@ impl Shared {
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
         let decoded = self.decode_own_chunk(list, chunk, id, verify, plain);
-        let Some((base, _)) = self.bases() else { return decoded };
+        let Some(base) = &self.base else { return decoded };
         let held = match decoded {
             Err(error) if is_left_out(&error) => vec![0; list.shape.blocks_of(chunk).div_ceil(8) as usize],
             other => match other? {
@@ -174,12 +196,12 @@ impl Shared {
                 None => return Ok(None),
             },
         };
-        base.fill_absent(list, chunk, id, verify, plain, held)
+        base.reader.fill_absent(list, chunk, id, verify, plain, held)
     }
 
     /// Fills blocks missing in `held` with this store's blocks of the chunk.
     fn fill_absent(
-        self: &Arc<Self>,
+        &self,
         list: &List,
         chunk: u64,
         id: &Digest,
@@ -214,13 +236,13 @@ impl Shared {
     ) -> Result<Option<Vec<u8>>> {
         let locator = list.locator()?;
         match self.decode_at(list, &locator, chunk, id, verify, plain) {
-            Err(error) if error.is_transient() || self.bundle.is_some() => Err(error),
+            Err(error) if error.is_transient() || self.is_bundle() => Err(error),
             // The frames may have moved since the locator was loaded, or their pack may have been healed
             // since it was opened. Reload both.
             Err(error) => {
                 let Ok(now) = list.reload_locator() else { return Err(error) };
-                let places = list.chain(self, &now, chunk).map_while(Result::ok);
-                places.for_each(|place| self.forget_object(now.pack_name(&place)));
+                let places = list.chain(&now, chunk).map_while(Result::ok);
+                places.for_each(|place| self.objects.forget(now.pack_name(&place)));
                 self.decode_at(list, &now, chunk, id, verify, plain)
             }
             done => done,
@@ -237,9 +259,9 @@ impl Shared {
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
         let blocks = list.shape.blocks_of(chunk);
-        self.cache.add_decoded(1, plain.len());
+        self.cache().add_decoded(1, plain.len());
         let mut assembly = Assembly::new(plain, blocks);
-        for place in list.chain(self, locator, chunk) {
+        for place in list.chain(locator, chunk) {
             let place = place?;
             let name = locator.pack_name(&place);
             with_stored(place.len as usize, |stored| {
@@ -260,12 +282,12 @@ impl Shared {
 
     /// Whether the cache has a chunk.
     pub(super) fn holds(&self, list: &List, chunk: u64) -> bool {
-        self.cache.read_held(list.number(&self.cache), chunk, |_| ()).is_some()
+        self.cache().try_read_cached(list.number(self.cache()), chunk, |_| ()).is_some()
     }
 
     /// Fills `stored` from a place in a pack.
     pub(super) fn read_stored(&self, name: &str, offset: u64, stored: &mut [u8]) -> Result<()> {
-        let pack = self.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
+        let pack = self.objects.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
         let end = offset + stored.len() as u64;
         if end > pack.len() {
             return Err(StoreError::corrupt(name, offset, Fault::FramePlace { end, max: pack.len() }));
@@ -418,7 +440,7 @@ fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
     StoreError::corrupt(names::object(names::LOCATORS, &list.id), 0, fault).in_chunk(chunk)
 }
 
-impl Chunk {
+impl Chunk<'_> {
     /// Fails unless all blocks of bytes `start..end` are held.
     fn check_held(&self, start: usize, end: usize) -> Result<(), Fault> {
         if self.held().is_none() {

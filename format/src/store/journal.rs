@@ -4,16 +4,20 @@
 //! without references happened if its stage contains the object `done`. Otherwise the replaced objects
 //! are restored, and then the new ones removed.
 //!
+//! A commit of one name has no journal: the name is given or not. Its stage contains a note of the name
+//! instead, which tells the next writer to make the name durable, given or not.
+//!
 //! A journal gets its name only when it is complete and durable. A damaged journal was therefore changed
 //! later: its stage stays, with the copies of replaced objects. An unknown word comes from a newer
 //! writer: then nothing may be written, since only a newer version can undo that commit.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::errors::StoreErrors;
 use super::names::{self, RefName};
-use super::open::{Shared, read_object};
+use super::objects::read_object;
+use super::open::Shared;
 use super::writer;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
@@ -23,6 +27,9 @@ use crate::storage::{Listed, LockMode};
 pub(super) const JOURNAL: &str = "journal";
 /// The staged name of the object that marks a commit without references as done.
 pub(super) const DONE: &str = "done";
+/// The staged name of the note of the one name that a commit without a journal gives.
+pub(super) const NOTE: &str = "given";
+const NOTE_LEN_MAX: u64 = 4096;
 /// The maximum length of a journal, in bytes. A journal names a few objects for each pack, so a longer
 /// one is foreign.
 const JOURNAL_LEN_MAX: u64 = 256 << 20;
@@ -53,10 +60,10 @@ pub(super) enum Unread {
 /// The outcome of a commit whose writer died or failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The commit was undone, or had not begun.
+    /// The commit was undone, or had not begun, or gave one name, which stays.
     Undone,
     /// The commit happened, and is durable.
-    Happened,
+    Completed,
     /// Unknown, because the journal is damaged. Nothing was changed.
     Unknown,
 }
@@ -146,17 +153,10 @@ fn numbers_in(listed: &[Listed]) -> Vec<u64> {
     numbers
 }
 
-/// Returns the numbers of all writers' folders, of living and dead writers.
-pub(super) fn list_stages(shared: &Shared) -> Result<Vec<u64>> {
-    Ok(numbers_in(&list_tmp(shared)?))
-}
-
-/// Whether this process has warned about a stage that it must leave.
-static IS_ELSEWHERE_TOLD: AtomicBool = AtomicBool::new(false);
-static IS_DAMAGE_TOLD: AtomicBool = AtomicBool::new(false);
-
-/// Cleans up after dead writers, whose locks are free. The caller must hold the store's lock.
-pub(crate) fn recover(shared: &Shared) -> Result<()> {
+/// Cleans up after dead writers, whose locks are free. Returns the numbers of the stages that remain. The
+/// caller must hold the store's lock.
+pub(crate) fn recover(shared: &Shared) -> Result<Vec<u64>> {
+    let mut remaining = Vec::new();
     let listed = list_tmp(shared)?;
     // A leftover header of an interrupted store creation, which also held this lock.
     let header = format!("{}/{}", names::TMP, names::STORE);
@@ -169,44 +169,49 @@ pub(crate) fn recover(shared: &Shared) -> Result<()> {
         let lock = format!("{folder}/{}", names::LOCK);
         let _held = match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {
             Ok(held) => held,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                remaining.push(number);
+                continue;
+            }
             Err(error) => return Err(Error::io("lock", lock, error)),
         };
         if !shared.break_locks && writer::is_elsewhere(shared, &lock)? {
-            if !IS_ELSEWHERE_TOLD.swap(true, Ordering::Relaxed) {
+            if !shared.is_elsewhere_told.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     folder = format!("{}/{folder}", shared.storage.place()),
-                    "left alone: a writer on another machine made this and may be at work; \
-                     once it is not, --break-locks clears it away"
+                    "skipped: a writer on another machine made this folder and may still run; \
+                     once it has ended, --break-locks removes the folder"
                 );
             }
+            remaining.push(number);
             continue;
         }
-        tracing::info!(folder, "clearing away what a dead writer left");
+        tracing::info!(folder, "cleaning up after a dead writer");
         if undo(shared, &folder)? == Outcome::Unknown && !shared.break_locks {
             keep_damaged(shared, &folder)?;
+            remaining.push(number);
         } else {
             remove_folder(shared, &folder)?;
         }
     }
-    Ok(())
+    Ok(remaining)
 }
 
 /// Leaves a stage whose journal is damaged. Objects that its writer published stay and may be shared, so
 /// they must become as durable as this process's own objects.
 fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
-    if !IS_DAMAGE_TOLD.swap(true, Ordering::Relaxed) {
+    if !shared.is_damage_told.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             folder = format!("{}/{folder}", shared.storage.place()),
-            "the journal of a commit that was broken off is damaged, so it cannot be undone; it stays here \
-             with what it replaced (old-*); once `verify` finds nothing, --break-locks clears it away"
+            "the journal of an interrupted commit is damaged, so the commit cannot be undone; the journal and the \
+             replaced files (old-*) stay here; once `verify` finds no damage, --break-locks removes them"
         );
     }
     let folders = [names::PACKS, names::PAGES, names::LOCATORS, names::LISTS, names::MANIFESTS, names::REFS];
     let objects: Vec<String> = folders.iter().map(|folder| format!("{folder}/any")).collect();
     shared.storage.settle(&objects).map_err(|error| {
         shared.poison();
-        Error::io("sync", format!("what {folder} published"), error)
+        Error::io("sync", format!("the objects that {folder} published"), error)
     })
 }
 
@@ -221,12 +226,12 @@ pub(crate) fn committed_lists(shared: &Shared) -> Result<Vec<Digest>> {
 /// The progress of a commit according to its journal.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// There is no journal: nothing was published.
+    /// There is no journal: nothing was published, or one name.
     NotBegun,
     /// The commit was interrupted before its last names.
     BrokenOff(Journal),
     /// The last names exist: these.
-    Happened(Vec<String>),
+    Completed(Vec<String>),
     /// The journal is damaged.
     Unknown,
 }
@@ -252,10 +257,10 @@ pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
             .into());
         }
     };
-    if !happened(shared, folder, &journal)? {
+    if !was_completed(shared, folder, &journal)? {
         return Ok(Standing::BrokenOff(journal));
     }
-    Ok(Standing::Happened(match journal.references.as_slice() {
+    Ok(Standing::Completed(match journal.references.as_slice() {
         [] => vec![format!("{folder}/{DONE}")],
         references => references.iter().map(|(name, _)| name.clone()).collect(),
     }))
@@ -264,18 +269,33 @@ pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
 /// Undoes a commit, unless its references were published.
 fn undo(shared: &Shared, folder: &str) -> Result<Outcome> {
     match standing(shared, folder)? {
-        Standing::NotBegun => Ok(Outcome::Undone),
+        Standing::NotBegun => settle_noted(shared, folder).map(|()| Outcome::Undone),
         Standing::Unknown => Ok(Outcome::Unknown),
         Standing::BrokenOff(journal) => roll_back(shared, folder, &journal).map(|()| Outcome::Undone),
-        Standing::Happened(names) => {
+        Standing::Completed(names) => {
             // The writer may have died before its sync.
             shared.storage.settle(&names).map_err(|error| {
                 shared.poison();
                 Error::io("sync", format!("the folder of {}", names[0]), error)
             })?;
-            Ok(Outcome::Happened)
+            Ok(Outcome::Completed)
         }
     }
+}
+
+/// Makes the name durable that a dead writer may have given without a journal. A note that a loss of power
+/// damaged needs nothing: it also decided whether the name was given.
+fn settle_noted(shared: &Shared, folder: &str) -> Result<()> {
+    let name = match read_object(shared.storage.as_ref(), &format!("{folder}/{NOTE}"), NOTE_LEN_MAX) {
+        Ok(bytes) => std::str::from_utf8(&bytes).ok().and_then(RefName::from_object),
+        Err(error) if error.is_not_found() || error.is_damage() => None,
+        Err(error) => return Err(error),
+    };
+    let Some(name) = name.map(|name| name.object()) else { return Ok(()) };
+    shared.storage.settle(std::slice::from_ref(&name)).map_err(|error| {
+        shared.poison();
+        Error::io("sync", format!("the folder of {name}"), error)
+    })
 }
 
 /// Undoes a commit. An interrupted rollback can be repeated.
@@ -290,7 +310,7 @@ pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Res
         }
         let moved = [(staged, name.clone())];
         shared.storage.publish(&moved).map_err(|error| Error::io("publish", name, error))?;
-        shared.forget_object(name);
+        shared.reader.objects.forget(name);
     }
     // References first, then records, then the objects they refer to.
     for name in journal.new.iter().rev() {
@@ -303,7 +323,7 @@ pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Res
 }
 
 /// Whether all references of a commit are in place.
-fn happened(shared: &Shared, folder: &str, journal: &Journal) -> Result<bool> {
+pub(super) fn was_completed(shared: &Shared, folder: &str, journal: &Journal) -> Result<bool> {
     if journal.references.is_empty() {
         let done = format!("{folder}/{DONE}");
         return match shared.storage.open(&done) {
@@ -345,7 +365,7 @@ pub(super) fn remove_folder(shared: &Shared, folder: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{MemoryStorage, Storage};
+    use crate::storage::{MemoryStorage, ObjectSource};
     use crate::store::{Store, StoreOptions};
 
     fn sealed(text: &str) -> Vec<u8> {

@@ -1,13 +1,13 @@
 //! A chunk list opened for reading: the ids of its chunks, and the places of their frames.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use super::errors::StoreErrors;
 use super::names;
-use super::open::{Shared, read_range};
+use super::objects::{Objects, read_range};
 use crate::cache::{Cache, KeyKind, ListNumber};
 use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
 use crate::error::{Error, Result, StoreError};
@@ -21,7 +21,7 @@ use crate::storage::ReadAt;
 /// a store may have any number of lists.
 #[derive(Debug)]
 pub(crate) struct List {
-    shared: Weak<Shared>,
+    pub(super) objects: Arc<Objects>,
     pub id: Digest,
     pub shape: ListShape,
     root: OnceLock<ListRoot>,
@@ -46,20 +46,20 @@ pub(crate) struct Locator {
 
 impl List {
     /// Opens list `id`. Reads its root now only if `shape` is unknown.
-    pub fn open(shared: &Arc<Shared>, id: Digest, shape: Option<ListShape>) -> Result<Self> {
+    pub fn open(objects: &Arc<Objects>, id: Digest, shape: Option<ListShape>) -> Result<Self> {
         let root = OnceLock::new();
         let shape = match shape {
             Some(shape) => shape,
             None => {
                 let name = names::object(names::LISTS, &id);
-                let found = load_root_by_trailer(shared.open_object(&name)?.as_ref(), &name, &id)?;
+                let found = load_root_by_trailer(objects.open(&name)?.as_ref(), &name, &id)?;
                 let shape = found.shape;
                 let _ = root.set(found);
                 shape
             }
         };
         Ok(Self {
-            shared: Arc::downgrade(shared),
+            objects: objects.clone(),
             id,
             shape,
             root,
@@ -69,14 +69,14 @@ impl List {
     }
 
     /// Fails unless the roots of list `id` and of its locator can be read.
-    pub fn check(shared: &Arc<Shared>, id: &Digest) -> Result<()> {
-        shared.forget_object(&names::object(names::LISTS, id));
-        Self::open(shared, *id, None)?.reload_locator().map(|_| ())
+    pub fn check(objects: &Arc<Objects>, id: &Digest) -> Result<()> {
+        objects.forget(&names::object(names::LISTS, id));
+        Self::open(objects, *id, None)?.reload_locator().map(|_| ())
     }
 
     /// Whether the list belongs to a bundle.
     pub fn is_of_bundle(&self) -> bool {
-        self.shared().bundle.is_some()
+        self.objects.is_bundle
     }
 
     /// Whether the root was read, so that the shape is the list's own.
@@ -86,10 +86,6 @@ impl List {
 
     pub fn object_name(&self) -> String {
         names::object(names::LISTS, &self.id)
-    }
-
-    fn shared(&self) -> Arc<Shared> {
-        self.shared.upgrade().expect("a list is reached through its store only")
     }
 
     /// Fails unless a manifest's claim about the shape matches the list.
@@ -108,14 +104,14 @@ impl List {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let shared = self.shared();
-        let load = || load_by_shape(&shared, &self.id, self.shape);
+        let objects = &self.objects;
+        let load = || load_by_shape(objects, &self.id, self.shape);
         let root = load().or_else(|error| {
             if error.is_transient() || self.is_of_bundle() {
                 return Err(error);
             }
             // The list may have been healed after it was opened.
-            shared.forget_object(&self.object_name());
+            objects.forget(&self.object_name());
             load()
         })?;
         Ok(self.root.get_or_init(|| root))
@@ -127,7 +123,7 @@ impl List {
     /// Errors of reading it.
     pub fn root_bytes(&self) -> Result<Bytes> {
         let name = self.object_name();
-        root_bytes(self.shared().open_object(&name)?.as_ref(), &name, &self.id, &self.shape)
+        root_bytes(self.objects.open(&name)?.as_ref(), &name, &self.id, &self.shape)
     }
 
     /// Returns the number of the list in the store's chunk cache.
@@ -162,16 +158,16 @@ impl List {
         let root = self.root()?;
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let expected = *root.pages.get(index).ok_or_else(|| self.out_of_list(number * TABLE_PAGE_RECORDS))?;
-        self.shared().cache.page(KeyKind::ListPage, expected, || {
+        self.objects.cache.page(KeyKind::ListPage, expected, || {
             let first = number * TABLE_PAGE_RECORDS;
             let records = (self.shape.chunks() - first).min(TABLE_PAGE_RECORDS);
             let (offset, len) = (first * DIGEST_LEN as u64, records * DIGEST_LEN as u64);
-            let (shared, name) = (self.shared(), self.object_name());
-            let read = || read_page(shared.open_object(&name)?.as_ref(), &name, offset, len, &expected);
+            let (objects, name) = (&self.objects, self.object_name());
+            let read = || read_page(objects.open(&name)?.as_ref(), &name, offset, len, &expected);
             // The list may have been replaced by one with more pages.
             match read() {
                 Err(error) if error.is_damage() => {
-                    shared.forget_object(&name);
+                    objects.forget(&name);
                     read()
                 }
                 done => done,
@@ -214,8 +210,8 @@ impl List {
     }
 
     /// Returns the record of chunk `chunk`.
-    pub fn record(&self, shared: &Shared, chunk: u64) -> Result<FramePlace> {
-        self.with_locator(|locator| locator.record(shared, chunk))
+    pub fn record(&self, chunk: u64) -> Result<FramePlace> {
+        self.with_locator(|locator| locator.record(&self.objects, chunk))
     }
 
     /// Returns the places of all frames of chunk `chunk`, reloading the locator on failure.
@@ -226,8 +222,7 @@ impl List {
     /// Returns the places of all frames of chunk `chunk`.
     pub fn places(&self, locator: &Locator, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
         let pack = |place: &FramePlace| locator.root.packs.get(place.pack as usize).copied();
-        let shared = self.shared();
-        self.chain(&shared, locator, chunk)
+        self.chain(locator, chunk)
             .map(|place| place.map(|place| (place, pack(&place).unwrap_or_default())))
             .collect()
     }
@@ -235,7 +230,6 @@ impl List {
     /// Returns the same places one at a time.
     pub fn chain<'a>(
         &'a self,
-        shared: &'a Shared,
         locator: &'a Locator,
         chunk: u64,
     ) -> impl Iterator<Item = Result<FramePlace>> + 'a {
@@ -248,7 +242,7 @@ impl List {
                 let fault = Fault::LocatorLink { found, max: locator.root.records };
                 Some(Err(StoreError::corrupt(&locator.name, 0, fault)))
             };
-            let place = match locator.record(shared, number) {
+            let place = match locator.record(&self.objects, number) {
                 Ok(place) => place,
                 error => return Some(error),
             };
@@ -275,7 +269,7 @@ impl List {
     /// Reloads the locator: a collection moves frames.
     pub fn reload_locator(&self) -> Result<Arc<Locator>> {
         let locator = Arc::new(Locator::load(
-            &self.shared(),
+            &self.objects,
             names::object(names::LOCATORS, &self.id),
             &self.id,
             &self.shape,
@@ -287,14 +281,14 @@ impl List {
 
 impl Locator {
     /// Loads the locator of `list` from the object `name`.
-    pub fn load(shared: &Shared, name: String, list: &Digest, shape: &ListShape) -> Result<Self> {
+    pub fn load(objects: &Objects, name: String, list: &Digest, shape: &ListShape) -> Result<Self> {
         // Bypass the open-object cache, to read the newest locator.
-        let object = shared.open_anew(&name)?;
+        let object = objects.open_anew(&name)?;
         let len = object.len();
         // One read covers the root, and usually all of a small locator.
         let guess = (shape.pages() * DIGEST_LEN as u64 + shape.chunks() / 8 + (16 << 10)).min(len);
         // In a bundle the pages are elsewhere or absent, and the root is already in memory.
-        let guess = if shared.bundle.is_some() { locator::TRAILER_LEN.min(len) } else { guess };
+        let guess = if objects.is_bundle { locator::TRAILER_LEN.min(len) } else { guess };
         let mut tail = read_range(object.as_ref(), &name, len - guess, guess)?;
         let root_len = trailer(&tail, &name, len, LOCATOR_ROOT_LEN_MAX)?;
         let needed = root_len + locator::TRAILER_LEN;
@@ -318,14 +312,14 @@ impl Locator {
         }
         let digest = object_digest(&root_bytes);
         let key = format!("{name}@{digest}");
-        shared.keep_object(&key, object);
+        objects.keep(&key, object);
         let pack_names = root.packs.iter().map(|_| OnceLock::new()).collect();
         Ok(Self { name, key, pack_names, root, digest })
     }
 
     /// Closes the file of a staged locator: stages, and thus their names, are short-lived.
-    pub fn close(&self, shared: &Shared) {
-        shared.forget_object(&self.key);
+    pub fn close(&self, objects: &Objects) {
+        objects.forget(&self.key);
     }
 
     /// Returns the object that contains a frame.
@@ -337,8 +331,8 @@ impl Locator {
     }
 
     /// Whether no chunk of a page has a frame. Such a page may be absent.
-    pub fn is_empty_page(&self, shared: &Shared, number: u64) -> Result<bool> {
-        match self.page(shared, number) {
+    pub fn is_empty_page(&self, objects: &Objects, number: u64) -> Result<bool> {
+        match self.page(objects, number) {
             Ok(page) => {
                 let mut none = Vec::with_capacity(locator::RECORD_LEN);
                 FramePlace::NONE.encode(&mut none);
@@ -350,9 +344,9 @@ impl Locator {
     }
 
     /// Returns record `number`, checked.
-    pub fn record(&self, shared: &Shared, number: u64) -> Result<FramePlace> {
+    pub fn record(&self, objects: &Objects, number: u64) -> Result<FramePlace> {
         let page_number = number / TABLE_PAGE_RECORDS;
-        let page = self.page(shared, page_number)?;
+        let page = self.page(objects, page_number)?;
         FramePlace::decode(&page, number, &self.root).map_err(|fault| {
             StoreError::corrupt(
                 &self.name,
@@ -363,9 +357,9 @@ impl Locator {
     }
 
     /// Whether each of these chunks, which are on one page, is held whole in one frame.
-    pub fn are_whole(&self, shared: &Shared, mut chunks: Range<u64>) -> Result<bool> {
+    pub fn are_whole(&self, objects: &Objects, mut chunks: Range<u64>) -> Result<bool> {
         let page_number = chunks.start / TABLE_PAGE_RECORDS;
-        let page = self.page(shared, page_number)?;
+        let page = self.page(objects, page_number)?;
         let whole = |number| {
             FramePlace::decode(&page, number, &self.root).map(|place| place.is_whole()).map_err(|fault| {
                 let offset = page_number * TABLE_PAGE_RECORDS * locator::RECORD_LEN as u64;
@@ -376,7 +370,7 @@ impl Locator {
     }
 
     /// Returns page `page_number` of the records, checked.
-    fn page(&self, shared: &Shared, page_number: u64) -> Result<Bytes> {
+    fn page(&self, objects: &Objects, page_number: u64) -> Result<Bytes> {
         let outside = || {
             let found = page_number.saturating_mul(TABLE_PAGE_RECORDS);
             let fault = Fault::LocatorLink { found, max: self.root.records };
@@ -385,13 +379,13 @@ impl Locator {
         let expected = *self.root.pages.get(page_number as usize).ok_or_else(outside)?;
         let first = page_number * TABLE_PAGE_RECORDS;
         let offset = first * locator::RECORD_LEN as u64;
-        shared.cache.page(KeyKind::LocatorPage, expected, || {
+        objects.cache.page(KeyKind::LocatorPage, expected, || {
             let records = (self.root.records - first).min(TABLE_PAGE_RECORDS);
             let len = records * locator::RECORD_LEN as u64;
-            let object = match shared.kept_object(&self.key) {
+            let object = match objects.kept(&self.key) {
                 Some(object) => object,
                 // The file may have been replaced; the digest rejects a page that differs.
-                None => shared.open_anew(&self.name)?,
+                None => objects.open_anew(&self.name)?,
             };
             read_page(object.as_ref(), &self.name, offset, len, &expected)
         })
@@ -448,9 +442,9 @@ pub(crate) fn root_bytes(object: &dyn ReadAt, name: &str, id: &Digest, shape: &L
     Err(StoreError::corrupt(name, offset, fault))
 }
 
-fn load_by_shape(shared: &Shared, id: &Digest, shape: ListShape) -> Result<ListRoot> {
+fn load_by_shape(objects: &Objects, id: &Digest, shape: ListShape) -> Result<ListRoot> {
     let name = names::object(names::LISTS, id);
-    let object = shared.open_object(&name)?;
+    let object = objects.open(&name)?;
     let root = load_root(object.as_ref(), &name, id, shape.root_offset(), shape.root_len())?;
     if root.shape == shape {
         return Ok(root);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::errors::StoreErrors;
 use super::list::{List, Locator, load_root_by_trailer, root_bytes};
-use super::list_writer::{LocatedFrame, LocatorWriter, write_list};
 use super::names;
 use super::open::Shared;
+use super::reader::Reader;
 use super::runs::Runs;
 use super::stage::Stage;
 use crate::digest::{DIGEST_LEN, Digest, page_digest};
@@ -16,6 +16,7 @@ use crate::error::{Error, Result, StoreError};
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::list::ListShape;
 use crate::storage::ReadAt;
+use crate::write::{LocatedFrame, LocatorWriter, copy_list};
 
 /// A list that a commit brings.
 #[derive(Debug, Clone)]
@@ -24,11 +25,21 @@ pub(crate) struct StagedList {
     /// Staged names of the list and of its locator.
     pub list: String,
     pub locator: String,
-    /// The root digest of the store's locator at the time the missing frames were selected; the inner
-    /// `None` if there was none. The outer `None` means an import, which brings all chunks.
-    pub over: Option<Option<Digest>>,
+    /// The store's locator when the missing frames were selected.
+    pub based: Based,
     /// Chunks of the store's own list that are damaged or may be.
     pub suspects: Arc<Runs>,
+}
+
+/// The locator that the store must still have when a list is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Based {
+    /// Any or none: the commit brings all chunks, as an import does.
+    Anything,
+    /// None.
+    Absent,
+    /// The one with this root digest.
+    On(Digest),
 }
 
 /// Staged names of the replacements for the store's list and locator.
@@ -74,14 +85,14 @@ impl OwnList {
     }
 
     /// Returns the frames of a chunk.
-    fn frames(&self, shared: &Shared, chunk: u64) -> Result<Vec<LocatedFrame>> {
-        frames_of(shared, &self.list, &self.locator, chunk)
+    fn frames(&self, chunk: u64) -> Result<Vec<LocatedFrame>> {
+        self.list.located(&self.locator, chunk)
     }
 
     /// Returns the sound frames of a chunk. Each was decoded and its chunk id checked. Returns none if
     /// the list or its locator is damaged here.
-    fn sound_frames(&self, shared: &Shared, chunk: u64) -> Result<Vec<LocatedFrame>> {
-        let sound = self.list.sound_places(shared, &self.locator, chunk)?;
+    fn sound_frames(&self, reader: &Reader, chunk: u64) -> Result<Vec<LocatedFrame>> {
+        let sound = self.list.sound_places(reader, &self.locator, chunk)?;
         Ok(sound.iter().map(|(place, pack, _)| LocatedFrame::known(place, *pack)).collect())
     }
 }
@@ -92,8 +103,9 @@ fn open_now(
     id: &Digest,
     shape: Option<ListShape>,
 ) -> Result<Option<(List, Arc<Locator>)>> {
-    shared.forget_list(id);
-    let open = |shape| List::open(shared, *id, shape).and_then(|list| Ok((list.locator()?, list)));
+    shared.reader.lists.forget(id);
+    let open =
+        |shape| List::open(&shared.reader.objects, *id, shape).and_then(|list| Ok((list.locator()?, list)));
     let opened = match (open(None), shape) {
         (Err(error), Some(shape)) if !error.is_transient() => open(Some(shape)),
         (opened, _) => opened,
@@ -105,26 +117,23 @@ fn open_now(
     }
 }
 
-/// Merges the store's list with a staged one. `try_number` keeps the names of several attempts apart.
+/// Merges the store's list with a staged one.
 pub(crate) fn merge(
     stage: &Stage,
     shared: &Arc<Shared>,
     own: &OwnList,
     staged: &StagedList,
-    try_number: u32,
 ) -> Result<Merged> {
-    if let Some(over) = staged.over
-        && over != Some(own.locator.digest)
-    {
+    if ![Based::Anything, Based::On(own.locator.digest)].contains(&staged.based) {
         return Err(StoreError::Conflict { object: own.list.object_name() }.into());
     }
-    let list = merge_lists(stage, shared, staged, try_number)?;
+    let list = merge_lists(stage, shared, staged)?;
     if !own.locator.root.in_part && own.gone.is_empty() && staged.suspects.is_empty() {
         return Ok(Merged { list, locator: None });
     }
-    let new = Locator::load(shared, staged.locator.clone(), &staged.id, &own.list.shape)?;
-    let locator = merge_locators(stage, shared, own, &new, &staged.suspects, try_number)?;
-    new.close(shared);
+    let new = Locator::load(&shared.reader.objects, staged.locator.clone(), &staged.id, &own.list.shape)?;
+    let locator = merge_locators(stage, shared, own, &new, &staged.suspects)?;
+    new.close(&shared.reader.objects);
     Ok(Merged { list, locator: Some(locator) })
 }
 
@@ -137,23 +146,21 @@ fn merge_locators(
     own: &OwnList,
     new: &Locator,
     suspects: &Runs,
-    try_number: u32,
 ) -> Result<String> {
     let list = &own.list;
-    let name = format!("merged-locator-{}-{try_number}", list.id);
-    let mut writer = LocatorWriter::begin(stage, name.clone(), Some(list.shape.chunks()))?;
-    let is_whole = |frames: &[LocatedFrame]| frames.first().is_some_and(|first| !first.partial);
+    let mut writer = LocatorWriter::begin(stage, Some(list.shape.chunks()))?;
+    let is_whole = |frames: &[LocatedFrame]| frames.first().is_some_and(|first| !first.is_partial());
     for chunk in 0..list.shape.chunks() {
-        let more = || frames_of(shared, list, new, chunk);
+        let more = || list.located(new, chunk);
         let frames = if suspects.has(chunk) {
             let more = more()?;
             match more.first() {
-                Some(first) if !first.partial => more,
-                None => or_none(own.frames(shared, chunk))?,
-                Some(_) => [own.sound_frames(shared, chunk)?, more].concat(),
+                Some(first) if !first.is_partial() => more,
+                None => or_none(own.frames(chunk))?,
+                Some(_) => [own.sound_frames(&shared.reader, chunk)?, more].concat(),
             }
         } else {
-            let mut frames = own.frames(shared, chunk)?;
+            let mut frames = own.frames(chunk)?;
             if !is_whole(&frames) {
                 let more = more()?;
                 if is_whole(&more) {
@@ -164,10 +171,10 @@ fn merge_locators(
             }
             frames
         };
-        writer.chunk(stage, &frames)?;
+        writer.chunk(&frames)?;
     }
-    writer.finish(stage, list.id, &[])?;
-    Ok(stage.staged(&name))
+    let (locator, _) = writer.finish(&list.id, &[])?;
+    Ok(locator)
 }
 
 /// Returns no frames if a damaged locator cannot provide them.
@@ -178,14 +185,10 @@ fn or_none(frames: Result<Vec<LocatedFrame>>) -> Result<Vec<LocatedFrame>> {
     }
 }
 
-fn frames_of(shared: &Shared, list: &List, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
-    list.located(shared, locator, chunk)
-}
-
 impl List {
     /// Returns the frames of a chunk in the form for a locator writer; empty if the chunk is absent.
-    pub fn located(&self, shared: &Shared, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
-        if locator.record(shared, chunk)?.is_absent() {
+    pub fn located(&self, locator: &Locator, chunk: u64) -> Result<Vec<LocatedFrame>> {
+        if locator.record(&self.objects, chunk)?.is_absent() {
             return Ok(Vec::new());
         }
         let places = self.places(locator, chunk)?;
@@ -199,7 +202,6 @@ pub(crate) fn merge_lists(
     stage: &Stage,
     shared: &Arc<Shared>,
     staged: &StagedList,
-    try_number: u32,
 ) -> Result<Option<String>> {
     let name = names::object(names::LISTS, &staged.id);
     let own = match shared.storage.open(&name) {
@@ -230,11 +232,11 @@ pub(crate) fn merge_lists(
     if !adds {
         return Ok(None);
     }
-    let merged = format!("merged-list-{}-{try_number}", staged.id);
     let root_bytes = root_bytes(new.as_ref(), &staged.list, &staged.id, &root.shape)?;
-    write_list(stage, &merged, &root.shape, &root_bytes, |number| match read(own.as_ref(), number)? {
+    let both = |number| match read(own.as_ref(), number)? {
         None => read(new.as_ref(), number),
         page => Ok(page),
-    })?;
-    Ok(Some(stage.staged(&merged)))
+    };
+    let (merged, _) = copy_list(stage, &staged.id, &root.shape, &root_bytes, both)?;
+    Ok(Some(merged))
 }

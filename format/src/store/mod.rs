@@ -14,18 +14,21 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | [`open`](Store) | opens and creates stores; state shared by all handles of a store |
+//! | [`open`](Store) | opens and creates stores; the state that writers share |
+//! | `objects` | objects that are open, kept open, or held open; the cache |
+//! | `lists` | lists that are open |
+//! | `reader` | the read side that stores and bundles have in common |
+//! | [`images`](Images) | the images of a store or a bundle |
 //! | `names` | names of objects; names of images as users write them |
 //! | `refs` | references: resolve, list, set, remove |
-//! | `stage` | a writer's folder |
+//! | `stage`, `syncer` | a writer's folder, where the writers of `write` put a store's objects; syncs in the background |
 //! | `commit`, `plan`, `merge` | the atomic commit; its remaining work; merging lists |
 //! | `journal` | the intended changes of a commit, and their rollback if its writer dies |
 //! | `writer` | the owner of a stage, if its lock alone is not conclusive |
-//! | `pack_writer`, `list_writer`, `page_writer` | writing packs; lists with locators; page files |
 //! | `list` | a list opened for reading: chunk ids and places |
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
 //! | `carry` | blocks of a chunk as a frame for another store or a bundle |
-//! | [`bundle`](BundleOptions) | a bundle as a read-only store |
+//! | [`bundle`](Bundle) | a bundle as a source of objects |
 //! | `place` | adds the store's location to errors about objects |
 //! | `pin` | objects held open while an image is served |
 //! | `scrub` | checks whether a pack or page file is sound |
@@ -41,30 +44,36 @@ mod errors;
 pub(crate) mod frames;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod images;
 pub(crate) mod journal;
 pub(crate) mod list;
-pub(crate) mod list_writer;
+mod lists;
 pub(crate) mod merge;
 pub(crate) mod names;
 mod neighbours;
+mod objects;
 mod open;
-pub(crate) mod pack_writer;
-pub(crate) mod page_writer;
 mod pin;
 mod plan;
+mod reader;
 pub(crate) mod record;
 mod refs;
 pub(crate) mod runs;
 pub(crate) mod scrub;
 pub(crate) mod stage;
+mod syncer;
 mod writer;
 
-pub use bundle::BundleOptions;
 pub(crate) use bundle::OPEN_LEN_MAX;
+pub use bundle::{Bundle, BundleOptions};
 pub(crate) use errors::InStore;
 pub use errors::StoreErrors;
+pub use images::Images;
 pub use names::{ImageRef, RefName};
-pub(crate) use open::{Shared, read_range};
-pub use open::{Store, StoreOptions, VerifyMode};
+pub(crate) use objects::read_range;
+pub(crate) use open::Shared;
+pub use open::{Store, StoreOptions};
 pub use pin::Pin;
+pub(crate) use reader::Reader;
+pub use reader::VerifyMode;
 pub use refs::NamedImage;

@@ -98,7 +98,7 @@ impl FromStr for RefName {
             Ok(Self { name: name.into(), tag: tag.into() })
         } else {
             let expected = if text.starts_with('@') {
-                "NAME or NAME:TAG is needed here, and what begins with @ is an image id"
+                "NAME or NAME:TAG, not an image id, which begins with @"
             } else {
                 EXPECTED_NAME
             };
@@ -141,8 +141,9 @@ impl FromStr for ImageRef {
             Err(_) => Err(BlockError::Invalid {
                 what: "image id",
                 found: text.chars().take(300).collect(),
-                expected: "@ and the 64 lower-case hexadecimal digits of the id, or 6 or more of its first ones",
-            }.into()),
+                expected: "@ and the 64 lower-case hexadecimal digits of the id, or its first 6 or more",
+            }
+            .into()),
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::errors::StoreErrors;
 use super::frames::{Assembly, with_stored};
 use super::list::{List, Locator};
-use super::open::Shared;
+use super::reader::Reader;
 use crate::error::{Result, StoreError};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::locator::FramePlace;
@@ -17,7 +17,7 @@ const FRAMES_MAX: usize = 32;
 /// decoded.
 const STORED_BYTES_MAX: u64 = 192 << 10;
 
-impl Shared {
+impl Reader {
     /// Fills `out` with whole chunks of `list` from chunk `first` on. Bypasses the cache for chunks that
     /// are not in it.
     pub fn read_whole_chunks(&self, list: &List, first: u64, mut out: &mut [u8]) -> Result<()> {
@@ -62,7 +62,7 @@ impl Shared {
                     .frame(frame, place, &id, self.verify)
                     .map_err(|fault| StoreError::corrupt(name, u64::from(place.offset), fault))?;
             }
-            self.cache.add_decoded(count, filled);
+            self.cache().add_decoded(count, filled);
             Ok((count as u64, filled))
         })
     }
@@ -84,7 +84,7 @@ impl Shared {
             if len == 0 || len > left || self.holds(list, chunk) {
                 break;
             }
-            let place = locator.record(self, chunk)?;
+            let place = locator.record(&self.objects, chunk)?;
             let follows = match places[..count].last() {
                 None => true,
                 Some(last) => place.pack == last.pack && place.offset == last.offset.wrapping_add(last.len),

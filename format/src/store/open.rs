@@ -1,43 +1,21 @@
-//! Opens and creates stores, and holds the state shared by all handles.
+//! Opens and creates stores, and holds the state that their writers share.
 
-use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::bundle::Bundle;
-use super::list::List;
+use super::images::Images;
 use super::names;
+use super::objects::{Objects, read_object};
+use super::reader::{Reader, VerifyMode};
 use crate::cache::Cache;
-use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::CACHE_BYTES_DEFAULT;
-use crate::ondisk::list::ListShape;
 use crate::ondisk::store_header;
-use crate::storage::{FileStorage, Held, LockMode, ReadAt, Storage};
-
-/// Packs and page files kept open, so that a store of thousands of packs needs few descriptors.
-const OPEN_OBJECTS_MAX: usize = 256;
-
-/// The number of the next store opened by this process. It takes four bytes in every cached chunk, and
-/// wraps around after four billion stores.
-static STORES: AtomicU32 = AtomicU32::new(1);
-
-/// The thoroughness of checks on frames before their bytes are returned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum VerifyMode {
-    /// Checks the stored bytes against their guard, and all of the decoder's rules: finds accidental
-    /// damage.
-    #[default]
-    Guard,
-    /// Also checks the decoded blocks against the chunk id: detects forgery too.
-    Full,
-}
+use crate::storage::{FileStorage, LocalFolder, LockGuard, LockMode, ObjectSource};
 
 /// Options for opening a store.
 #[derive(Debug, Clone)]
@@ -74,35 +52,42 @@ impl Default for StoreOptions {
 }
 
 /// An open store. Clones are handles of the same store. All methods are thread-safe.
+///
+/// It is [`Images`] that one can write to: everything that only reads is a method of that type.
 #[derive(Debug, Clone)]
 pub struct Store {
+    pub(crate) images: Images,
     pub(crate) shared: Arc<Shared>,
 }
 
-/// An object held open, and its number of users.
-type Pinned = (Arc<dyn ReadAt>, usize);
+impl Deref for Store {
+    type Target = Images;
 
-/// The state shared by all handles of one opened store.
+    fn deref(&self) -> &Images {
+        &self.images
+    }
+}
+
+impl From<Store> for Images {
+    fn from(store: Store) -> Self {
+        store.images
+    }
+}
+
+/// The state shared by all handles of one opened store that its writers need.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub storage: Arc<dyn Storage>,
-    pub cache: Cache,
-    pub verify: VerifyMode,
+    pub reader: Arc<Reader>,
+    pub storage: Arc<dyn LocalFolder>,
     pub lock_wait: Duration,
-    pub keep_whole_chunks: bool,
     pub break_locks: bool,
-    /// The store's number within this process.
-    pub number: NonZeroU32,
-    lists: Mutex<HashMap<Digest, Arc<List>>>,
-    objects: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
-    /// Objects of images being served.
-    pinned: Mutex<HashMap<String, Pinned>>,
     poisoned: AtomicBool,
+    /// Whether this store has warned about a writer on another machine, and about a damaged journal.
+    pub is_elsewhere_told: AtomicBool,
+    pub is_damage_told: AtomicBool,
     /// The user who owns the store, if untrusted.
     foreign_owner: Option<u32>,
     writer_mask: u32,
-    /// The bundle's bases; `Some` even for a bundle without any.
-    pub bundle: Option<Bundle>,
     /// The length of the header in bytes if this handle created the store; its first import counts it.
     made_bytes: AtomicU64,
 }
@@ -112,7 +97,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoStore`] if there is none, [`BlockError::Unsupported`](crate::BlockError::Unsupported) if it needs a newer melv.
-    pub fn open(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
+    pub fn open(storage: impl LocalFolder + 'static, options: StoreOptions) -> Result<Self> {
         Self::open_shared(Arc::new(storage), options)
     }
 
@@ -128,8 +113,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`]; also [`StoreError::NoStore`] if the storage holds other objects.
-    pub fn create(storage: impl Storage + 'static, options: StoreOptions) -> Result<Self> {
-        let storage: Arc<dyn Storage> = Arc::new(storage);
+    pub fn create(storage: impl LocalFolder + 'static, options: StoreOptions) -> Result<Self> {
+        let storage: Arc<dyn LocalFolder> = Arc::new(storage);
         match Self::open_shared(storage.clone(), options.clone()) {
             Err(error) if error.kind() == ErrorKind::NoStore => {
                 let made_bytes = make_store(storage.as_ref(), options.lock_wait)?;
@@ -157,23 +142,14 @@ impl Store {
             && folder.open(names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
             return Err(StoreError::NoStore {
-                path: format!("{} (which holds other files, as {foreign})", folder.place()),
+                path: format!("{} (which holds other files, such as {foreign})", folder.place()),
             }
             .into());
         }
         Self::create(FileStorage::new(path.as_ref()), options)
     }
 
-    fn open_shared(storage: Arc<dyn Storage>, options: StoreOptions) -> Result<Self> {
-        Self::open_with(storage, options, None)
-    }
-
-    /// Opens a store, or a bundle presented as one.
-    pub(super) fn open_with(
-        storage: Arc<dyn Storage>,
-        options: StoreOptions,
-        bundle: Option<Bundle>,
-    ) -> Result<Self> {
+    fn open_shared(storage: Arc<dyn LocalFolder>, options: StoreOptions) -> Result<Self> {
         let bytes = match read_object(storage.as_ref(), names::STORE, 4096) {
             Err(error) if error.is_not_found() => {
                 return Err(StoreError::NoStore { path: storage.place() }.into());
@@ -183,62 +159,33 @@ impl Store {
         let object = format!("{}/{}", storage.place(), names::STORE);
         let header = store_header::decode(&bytes).map_err(|fault| StoreError::corrupt(object, 0, fault))?;
         let foreign_owner = storage.foreign_owner(names::STORE).filter(|_| !options.trust_owner);
+        let verify = if foreign_owner.is_some() { VerifyMode::Full } else { options.verify };
+        let objects = Objects::new(storage.clone(), options.cache, false);
+        let reader = Arc::new(Reader::new(objects, verify, options.keep_whole_chunks, None));
         let shared = Shared {
+            reader: reader.clone(),
             storage,
-            cache: options.cache,
-            verify: if foreign_owner.is_some() { VerifyMode::Full } else { options.verify },
             lock_wait: options.lock_wait,
-            keep_whole_chunks: options.keep_whole_chunks,
             break_locks: options.break_locks,
-            number: NonZeroU32::new(STORES.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MAX),
-            lists: Mutex::default(),
-            objects: Mutex::default(),
-            pinned: Mutex::default(),
             poisoned: AtomicBool::new(false),
+            is_elsewhere_told: AtomicBool::new(false),
+            is_damage_told: AtomicBool::new(false),
             foreign_owner,
             writer_mask: header.writer_mask,
-            bundle,
             made_bytes: AtomicU64::new(0),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { images: Images::new(reader), shared: Arc::new(shared) })
     }
 
     /// Returns the storage that holds this store.
     #[must_use]
-    pub fn storage(&self) -> &Arc<dyn Storage> {
+    pub fn storage(&self) -> &Arc<dyn LocalFolder> {
         &self.shared.storage
-    }
-
-    /// Returns the cache that this store's images use.
-    #[must_use]
-    pub fn cache(&self) -> &Cache {
-        &self.shared.cache
-    }
-
-    /// Checks that the store's header still exists.
-    ///
-    /// # Errors
-    /// [`StoreError::NoStore`]; an I/O error.
-    pub fn check_exists(&self) -> Result<()> {
-        self.shared.check_is_there()
-    }
-}
-
-impl Shared {
-    /// Fails unless the store's header still exists.
-    pub fn check_is_there(&self) -> Result<()> {
-        match self.storage.open(names::STORE) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(StoreError::NoStore { path: self.storage.place() }.into())
-            }
-            Err(error) => Err(StoreError::unopened(names::STORE, error)),
-        }
     }
 }
 
 /// Creates the header of a new store in an otherwise empty place. Returns the bytes written.
-fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
+fn make_store(storage: &dyn LocalFolder, wait: Duration) -> Result<u64> {
     let _lock = take_lock(storage, wait)?;
     let listed = storage.list("").map_err(|error| Error::io("list", storage.place(), error))?;
     if listed.iter().any(|object| object.name == names::STORE) {
@@ -261,7 +208,7 @@ fn make_store(storage: &dyn Storage, wait: Duration) -> Result<u64> {
     Ok(header.len() as u64)
 }
 
-fn take_lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn Held>> {
+fn take_lock(storage: &dyn LocalFolder, wait: Duration) -> Result<Box<dyn LockGuard>> {
     storage.lock(names::LOCK, LockMode::Exclusive, wait).map_err(|error| {
         let object = format!("{}/{}", storage.place(), names::LOCK);
         match error.kind() {
@@ -274,45 +221,14 @@ fn take_lock(storage: &dyn Storage, wait: Duration) -> Result<Box<dyn Held>> {
     })
 }
 
-/// Reads a small object whole.
-pub(crate) fn read_object(storage: &dyn Storage, name: &str, len_max: u64) -> Result<Bytes> {
-    let object = storage.open(name).map_err(|error| StoreError::unopened(name, error))?;
-    if object.len() > len_max {
-        let fault = Fault::Limit { what: "object length", found: object.len(), max: len_max };
-        return Err(StoreError::corrupt(name, 0, fault));
-    }
-    read_range(object.as_ref(), name, 0, object.len())
-}
-
-/// Reads a range of an object, and checks that the object is long enough.
-pub(crate) fn read_range(object: &dyn ReadAt, name: &str, offset: u64, len: u64) -> Result<Bytes> {
-    let needed = offset.saturating_add(len);
-    if needed > object.len() {
-        return Err(StoreError::corrupt(name, offset, Fault::Truncated { needed, found: object.len() }));
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    object
-        .read_exact_at(&mut bytes, offset)
-        .map_err(|error| Error::io("read", format!("{name} at byte {offset}"), error))?;
-    Ok(bytes.into())
-}
-
 impl Shared {
     /// Takes the lock for changing references.
-    pub fn lock(&self) -> Result<Box<dyn Held>> {
+    pub fn lock(&self) -> Result<Box<dyn LockGuard>> {
         take_lock(self.storage.as_ref(), self.lock_wait)
-    }
-
-    /// Returns the store with this bundle's bases, and their records.
-    pub fn bases(&self) -> Option<(&Arc<Self>, &[super::record::Record])> {
-        self.bundle.as_ref()?.bases()
     }
 
     /// Fails if this handle must not write.
     pub fn check_writable(&self) -> Result<()> {
-        if self.bundle.is_some() {
-            return Err(StoreError::ReadOnly { object: self.storage.place() }.into());
-        }
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(StoreError::Poisoned.into());
         }
@@ -334,138 +250,5 @@ impl Shared {
     /// Forbids further writes through this handle: after a failed sync the state of the disk is unknown.
     pub fn poison(&self) {
         self.poisoned.store(true, Ordering::SeqCst);
-    }
-
-    /// Opens an object for reading, or returns it from the open-object cache.
-    pub fn open_object(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
-        self.open_checked(name, 0, |_| Ok(()))
-    }
-
-    /// Opens an object for reading, or returns it from the open-object cache. Checks its first `head_len`
-    /// bytes when opening it.
-    pub fn open_checked(
-        &self,
-        name: &str,
-        head_len: u64,
-        check: impl FnOnce(&[u8]) -> std::result::Result<(), Fault>,
-    ) -> Result<Arc<dyn ReadAt>> {
-        if let Some(object) = self.kept_object(name) {
-            return Ok(object);
-        }
-        let object = self.open_anew(name)?;
-        if head_len > 0 {
-            let head = read_range(object.as_ref(), name, 0, head_len)?;
-            check(&head).map_err(|fault| StoreError::corrupt(name, 0, fault))?;
-        }
-        self.keep_object(name, object.clone());
-        Ok(object)
-    }
-
-    /// Opens an object in its current state. Another object refers to this one, so its absence is damage.
-    pub fn open_anew(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
-        self.storage.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
-            // Removed while being served.
-            (std::io::ErrorKind::NotFound, Some(object)) => Ok(object),
-            (std::io::ErrorKind::NotFound, None) => Err(StoreError::corrupt(name, 0, Fault::Missing)),
-            _ => Err(StoreError::unopened(name, error)),
-        })
-    }
-
-    /// Returns an object from the open-object cache.
-    pub fn kept_object(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
-        self.objects().get(name).cloned()
-    }
-
-    /// Adds an object to the open-object cache under `name`.
-    pub fn keep_object(&self, name: &str, object: Arc<dyn ReadAt>) {
-        let mut objects = self.objects();
-        if objects.len() >= OPEN_OBJECTS_MAX {
-            // The choice hardly matters: this caches descriptors, not content.
-            let mut keep = false;
-            objects.retain(|_, _| {
-                keep = !keep;
-                keep
-            });
-        }
-        objects.insert(name.into(), object);
-    }
-
-    /// Closes an object that may have been replaced.
-    pub fn forget_object(&self, name: &str) {
-        self.objects().remove(name);
-    }
-
-    /// Drops all cached lists, so that later reads see their current state.
-    pub fn forget_lists(&self) {
-        let known: Vec<Digest> = {
-            let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-            lists.keys().copied().collect()
-        };
-        known.iter().for_each(|id| self.forget_list(id));
-    }
-
-    /// Drops a list that may have been replaced by a fuller one.
-    pub fn forget_list(&self, id: &Digest) {
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        self.forget_object(&names::object(names::LISTS, id));
-    }
-
-    fn pinned(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
-        self.pins().get(name).map(|(object, _)| object.clone())
-    }
-
-    /// Holds an object open until a matching call of [`Shared::unpin_object`].
-    pub fn pin_object(&self, name: &str) -> Result<()> {
-        if let Some((_, users)) = self.pins().get_mut(name) {
-            *users += 1;
-            return Ok(());
-        }
-        // Open replaceable objects anew, to pin their current state.
-        let never_moved = [names::PACKS, names::PAGES].iter().any(|folder| name.starts_with(folder));
-        let object = if never_moved { self.open_object(name)? } else { self.open_anew(name)? };
-        self.pins().entry(name.into()).or_insert((object, 0)).1 += 1;
-        Ok(())
-    }
-
-    /// Reverts one [`Shared::pin_object`].
-    pub fn unpin_object(&self, name: &str) {
-        let mut pins = self.pins();
-        if let Some((_, users)) = pins.get_mut(name) {
-            *users -= 1;
-            if *users == 0 {
-                pins.remove(name);
-            }
-        }
-    }
-
-    fn pins(&self) -> std::sync::MutexGuard<'_, HashMap<String, Pinned>> {
-        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<dyn ReadAt>>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns list `id`. `shape` is a manifest's claim about it, if available.
-    pub fn list(self: &Arc<Self>, id: &Digest, shape: Option<ListShape>) -> Result<Arc<List>> {
-        let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lists().get(id).cloned();
-        match known {
-            Some(list) if list.is_proved() => {
-                list.check_shape(shape)?;
-                return Ok(list);
-            }
-            // The shape is only a manifest's claim so far; the root settles a differing claim.
-            Some(list) if shape == Some(list.shape) => return Ok(list),
-            Some(_) => {
-                let list = Arc::new(List::open(self, *id, None)?);
-                lists().insert(*id, list.clone());
-                list.check_shape(shape)?;
-                return Ok(list);
-            }
-            None => {}
-        }
-        let list = Arc::new(List::open(self, *id, shape)?);
-        Ok(lists().entry(*id).or_insert(list).clone())
     }
 }

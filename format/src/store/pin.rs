@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::names;
-use super::open::Shared;
+use super::objects::Objects;
+use super::reader::Reader;
 use super::record::Record;
 use crate::error::Result;
 
@@ -12,7 +13,7 @@ use crate::error::Result;
 /// the same object share it.
 #[derive(Debug)]
 pub struct Pin {
-    shared: Arc<Shared>,
+    objects: Arc<Objects>,
     names: BTreeSet<String>,
 }
 
@@ -21,10 +22,10 @@ impl Pin {
     ///
     /// # Errors
     /// Damage of a list's locator; missing objects.
-    pub(crate) fn of(shared: &Arc<Shared>, record: &Record) -> Result<Self> {
-        let mut pin = Self { shared: shared.clone(), names: BTreeSet::new() };
+    pub(crate) fn of(reader: &Reader, record: &Record) -> Result<Self> {
+        let mut pin = Self { objects: reader.objects.clone(), names: BTreeSet::new() };
         // A bundle is one file, which is already open.
-        if shared.bundle.is_some() {
+        if reader.is_bundle() {
             return Ok(pin);
         }
         pin.object(names::object(names::MANIFESTS, &record.id))?;
@@ -34,7 +35,7 @@ impl Pin {
         for used in &record.manifest.lists {
             pin.object(names::object(names::LISTS, &used.id))?;
             pin.object(names::object(names::LOCATORS, &used.id))?;
-            let list = shared.list(&used.id, Some(used.shape))?;
+            let list = reader.list(&used.id, Some(used.shape))?;
             for pack in &list.locator()?.root.packs {
                 pin.object(names::object(names::PACKS, pack))?;
             }
@@ -44,7 +45,7 @@ impl Pin {
 
     fn object(&mut self, name: String) -> Result<()> {
         if !self.names.contains(&name) {
-            self.shared.pin_object(&name)?;
+            self.objects.pin(&name)?;
             self.names.insert(name);
         }
         Ok(())
@@ -53,6 +54,6 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.names.iter().for_each(|name| self.shared.unpin_object(name));
+        self.names.iter().for_each(|name| self.objects.unpin(name));
     }
 }

@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::commit::{Plan, Publication};
 use super::journal::recover;
 use super::list::{Locator, load_root_by_trailer};
-use super::merge::{Merged, OwnList, StagedList, merge, merge_lists};
+use super::merge::{Based, Merged, OwnList, StagedList, merge, merge_lists};
 use super::names;
-use super::record::Record;
 use super::scrub;
 use super::stage::{Moves, Stage};
 use crate::digest::Digest;
@@ -20,7 +19,7 @@ use crate::fault::Fault;
 use crate::ondisk::list::ListShape;
 
 /// The findings before the lock was taken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Prepared {
     /// One entry for each list of the publication.
     lists: Vec<PreparedList>,
@@ -70,7 +69,7 @@ impl Stage {
 
     /// Compares a publication with the store, and merges lists that both have.
     pub(super) fn prepare(&self, publication: &Publication) -> Result<Prepared> {
-        let lists = publication.lists.iter().map(|staged| self.prepare_list(staged, 0));
+        let lists = publication.lists.iter().map(|staged| self.prepare_list(staged));
         let lists = lists.collect::<Result<_>>()?;
         let mut objects = BTreeMap::new();
         for (_, name) in &publication.objects {
@@ -81,26 +80,25 @@ impl Stage {
         Ok(Prepared { lists, objects })
     }
 
-    fn prepare_list(&self, staged: &StagedList, try_number: u32) -> Result<PreparedList> {
+    fn prepare_list(&self, staged: &StagedList) -> Result<PreparedList> {
         let shared = &self.shared;
         let object =
             shared.storage.open(&staged.list).map_err(|error| StoreError::unopened(&staged.list, error))?;
         let shape = load_root_by_trailer(object.as_ref(), &staged.list, &staged.id)?.shape;
         let own = OwnList::find(shared, &staged.id, Some(shape))?;
         let bring = match &own {
-            Some(own) => merge(self, shared, own, staged, try_number)?,
-            None if matches!(staged.over, Some(Some(_))) => {
+            Some(own) => merge(self, shared, own, staged)?,
+            None if matches!(staged.based, Based::On(_)) => {
                 return Err(StoreError::Conflict { object: names::object(names::LISTS, &staged.id) }.into());
             }
-            None => Merged {
-                list: merge_lists(self, shared, staged, try_number)?,
-                locator: Some(staged.locator.clone()),
-            },
+            None => {
+                Merged { list: merge_lists(self, shared, staged)?, locator: Some(staged.locator.clone()) }
+            }
         };
         let mut packs = BTreeSet::new();
         if let Some(from) = &bring.locator {
-            let locator = Locator::load(shared, from.clone(), &staged.id, &shape)?;
-            locator.close(shared);
+            let locator = Locator::load(&shared.reader.objects, from.clone(), &staged.id, &shape)?;
+            locator.close(&shared.reader.objects);
             packs.extend(locator.root.packs);
         }
         let gone = own.as_ref().map_or_else(HashSet::new, |own| own.gone.clone());
@@ -111,7 +109,7 @@ impl Stage {
     /// too.
     fn is_sound(&self, name: &str, frames: bool) -> Result<bool> {
         let look = || -> Result<bool> {
-            let object = scrub::open_anew(&self.shared, name)?;
+            let object = scrub::open_anew(self.shared.storage.as_ref(), name)?;
             if !name.starts_with(names::PACKS) {
                 return scrub::check_page_file(object.as_ref(), name).map(|()| true);
             }
@@ -130,7 +128,7 @@ impl Stage {
         let mut plan = Plan::default();
         for moved in &publication.records {
             let id = names::digest_of(&moved.1).unwrap_or_default();
-            match Record::check(&self.shared, id) {
+            match self.shared.reader.check_record(id) {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => return Err(error),
                 Err(_) => plan.records.push(moved.clone()),
@@ -173,7 +171,7 @@ impl Stage {
         for (staged, mut list) in publication.lists.iter().zip(prepared) {
             // Another writer may have committed first.
             if OwnList::locator_now(&self.shared, &staged.id, Some(list.shape))? != list.over {
-                list = self.prepare_list(staged, 1)?;
+                list = self.prepare_list(staged)?;
             }
             let name = |folder| names::object(folder, &staged.id);
             plan.lists.extend(list.bring.list.map(|from| (from, name(names::LISTS))));

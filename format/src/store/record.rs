@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::list::List;
+use super::lists::Lists;
 use super::names;
-use super::open::{Shared, read_range};
-use super::scrub;
+use super::objects::{Objects, read_range};
+use super::scrub::check_page_file_head;
 use crate::cache::Kept;
 use crate::codec;
 use crate::digest::{Digest, object_digest};
@@ -15,9 +16,8 @@ use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::SPAN_BLOCKS;
 use crate::map::SearchableLeaf;
-use crate::ondisk::cursor::Cursor;
 use crate::ondisk::digest_table::{self, Entry};
-use crate::ondisk::header::{self, HEADER_LEN, Kind};
+use crate::ondisk::header::{HEADER_LEN, Kind};
 use crate::ondisk::list::ListShape;
 use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
@@ -40,7 +40,10 @@ pub(crate) enum Tree {
 /// An image's record: its manifest, its map root, and the places of its pages.
 #[derive(Debug)]
 pub(crate) struct Record {
-    shared: Arc<Shared>,
+    objects: Arc<Objects>,
+    open_lists: Arc<Lists>,
+    /// The records that provide the pages that a bundle leaves out.
+    bases: Option<Arc<[Record]>>,
     name: String,
     head: RecordHead,
     pub id: Digest,
@@ -75,9 +78,14 @@ pub(crate) struct LeafOf<'a> {
 
 impl Record {
     /// Opens the record of image `id` with at most two reads.
-    pub fn open(shared: &Arc<Shared>, id: Digest) -> Result<Self> {
+    pub fn open(
+        objects: &Arc<Objects>,
+        open_lists: &Arc<Lists>,
+        bases: Option<&Arc<[Self]>>,
+        id: Digest,
+    ) -> Result<Self> {
         let name = names::object(names::MANIFESTS, &id);
-        let object = shared.storage.open(&name).map_err(|error| match error.kind() {
+        let object = objects.source().open(&name).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::from(StoreError::NotFound { what: "image", name: format!("@{id}") })
             }
@@ -93,13 +101,9 @@ impl Record {
         }
         let manifest = decode_manifest(&front, &name, &head, &id)?;
         let slice = |offset: u64, len: u64| front.slice(offset as usize..(offset + len) as usize);
-        let places = Places::decode(
-            &slice(head.places_offset(), head.places_len()),
-            &front,
-            &head,
-            shared.bases().is_some(),
-        )
-        .map_err(|fault| StoreError::corrupt(&name, head.places_offset(), fault))?;
+        let places =
+            Places::decode(&slice(head.places_offset(), head.places_len()), &front, &head, bases.is_some())
+                .map_err(|fault| StoreError::corrupt(&name, head.places_offset(), fault))?;
         let map_root = decode_root(
             Kind::MapRoot,
             &slice(head.map_root_offset(), u64::from(head.map_root_len)),
@@ -108,7 +112,7 @@ impl Record {
             places.map.len(),
         )
         .map_err(|fault| StoreError::corrupt(&name, head.map_root_offset(), fault))?;
-        let (span_root, shared) = (OnceLock::new(), shared.clone());
+        let span_root = OnceLock::new();
         // A small root usually came along. If it is damaged, its first use reports that.
         let (from, len) = (head.span_root_offset() as usize, head.span_root_len as usize);
         let bytes = front.get(from..from + len).filter(|bytes| bytes.len() <= SPAN_ROOT_KEPT_LEN);
@@ -120,19 +124,23 @@ impl Record {
         let lists = manifest.lists.iter().map(|_| OnceLock::new()).collect();
         let leaves = map_root.iter().map(|_| OnceLock::new()).collect();
         let leaf_bits = manifest.geometry.leaf_bits();
-        Ok(Self { shared, name, head, id, manifest, places, map_root, leaf_bits, span_root, leaves, lists })
-    }
-
-    /// Fails unless the record of image `id` and its page files are sound. The roots of its lists and of
-    /// their locators must be readable too.
-    pub fn check(shared: &Arc<Shared>, id: Digest) -> Result<()> {
-        let record = Self::open(shared, id)?;
-        record.span_root()?;
-        for file in &record.places.files {
-            let name = names::object(names::PAGES, file);
-            scrub::check_page_file(scrub::open_anew(shared, &name)?.as_ref(), &name)?;
-        }
-        record.manifest.lists.iter().try_for_each(|list| List::check(shared, &list.id))
+        let (objects, open_lists) = (objects.clone(), open_lists.clone());
+        let bases = bases.cloned();
+        Ok(Self {
+            objects,
+            open_lists,
+            bases,
+            name,
+            head,
+            id,
+            manifest,
+            places,
+            map_root,
+            leaf_bits,
+            span_root,
+            leaves,
+            lists,
+        })
     }
 
     /// Returns the span root: the leaves that are not all zeros, with the digests of their span pages. A
@@ -148,7 +156,7 @@ impl Record {
     fn read_span_root(&self) -> Result<Vec<Entry>> {
         let offset = self.head.span_root_offset();
         // Opened again: images keep no files open, so their number is unlimited.
-        let object = self.shared.open_anew(&self.name)?;
+        let object = self.objects.open_anew(&self.name)?;
         let bytes = read_range(object.as_ref(), &self.name, offset, u64::from(self.head.span_root_len))?;
         decode_span_root(&self.manifest, &bytes, self.places.span.len())
             .map_err(|fault| StoreError::corrupt(&self.name, offset, fault))
@@ -161,7 +169,7 @@ impl Record {
     /// Errors of reading the record again, and damage since it was opened.
     pub fn own_bytes(&self) -> Result<[Bytes; 3]> {
         let head = &self.head;
-        let object = self.shared.open_object(&self.name)?;
+        let object = self.objects.open(&self.name)?;
         let digests = [self.id, self.manifest.map_root, self.manifest.span_root];
         let places = [
             (HEAD_LEN, head.manifest_len),
@@ -204,7 +212,7 @@ impl Record {
     fn keep(&self, slot: usize, leaf: &Arc<SearchableLeaf>) {
         let lists = &leaf.leaf.lists;
         let bytes = leaf.bytes() + (lists.len() * size_of::<u32>()) as u64;
-        if let Some(kept) = self.shared.cache.keep(leaf, bytes) {
+        if let Some(kept) = self.objects.cache.keep(leaf, bytes) {
             let number = |list| self.list_number(list).map_or(u32::MAX, |number| number as u32);
             // If another reader was first, this copy is dropped.
             let _ = self.leaves[slot].set(KeptLeaf { leaf: kept, lists: lists.iter().map(number).collect() });
@@ -216,7 +224,7 @@ impl Record {
         let (entry, place) = self.slot(&self.map_root, &self.places.map, slot)?;
         let geometry = &self.manifest.geometry;
         let leaf_blocks = geometry.leaf_blocks();
-        let leaf = self.shared.cache.leaf(entry.digest, geometry.leaf_bits(), || {
+        let leaf = self.objects.cache.leaf(entry.digest, geometry.leaf_bits(), || {
             let (bytes, file) = self.page(Tree::Map, entry, place)?;
             MapLeaf::decode(&bytes, leaf_blocks)
                 .map(|leaf| SearchableLeaf::new(leaf, leaf_blocks))
@@ -260,8 +268,7 @@ impl Record {
                 now.ok().flatten().ok_or(error)
             });
         }
-        let (_, bases) = self.shared.bases().unwrap_or((&self.shared, &[]));
-        for base in bases {
+        for base in self.bases.iter().flat_map(|bases| bases.iter()) {
             if let Some(place) = base.place_of(tree, entry, self.manifest.geometry.leaf_bits())? {
                 return base.page(tree, entry, place);
             }
@@ -302,7 +309,7 @@ impl Record {
         match self.read_page_of(&name, place, expected) {
             // The file may have been healed after it was opened.
             Err(error) if !error.is_transient() => {
-                self.shared.forget_object(&name);
+                self.objects.forget(&name);
                 self.read_page_of(&name, place, expected)
             }
             done => done,
@@ -313,7 +320,7 @@ impl Record {
     /// Reads a page by the record's current places, if they differ from those at opening. Pages may have
     /// been moved, or stored again elsewhere.
     fn page_now(&self, tree: Tree, entry: Entry) -> Result<Option<(Vec<u8>, String)>> {
-        let now = Self::open(&self.shared, self.id)?;
+        let now = Self::open(&self.objects, &self.open_lists, self.bases.as_ref(), self.id)?;
         if now.places == self.places {
             return Ok(None);
         }
@@ -322,7 +329,7 @@ impl Record {
     }
 
     fn read_page_of(&self, name: &str, place: PagePlace, expected: &Digest) -> Result<Vec<u8>> {
-        let object = self.shared.open_checked(name, HEADER_LEN as u64, check_page_file_head)?;
+        let object = self.objects.open_checked(name, HEADER_LEN as u64, check_page_file_head)?;
         let stored = read_range(object.as_ref(), name, place.offset, u64::from(place.len))?;
         let page = codec::page::decode(&stored)
             .map_err(|fault| StoreError::corrupt(name, place.offset, fault))?
@@ -368,18 +375,10 @@ impl Record {
         if let Some(list) = self.lists[at].get() {
             return Ok(list);
         }
-        let list = self.shared.list(id, Some(self.manifest.lists[at].shape))?;
+        let list = self.open_lists.get(id, Some(self.manifest.lists[at].shape))?;
         // Chunks are cached by list and chunk number, so all users must agree on the shape.
         list.root()?;
         Ok(self.lists[at].get_or_init(|| list))
-    }
-}
-
-/// Checks the first bytes of a page file.
-pub(crate) fn check_page_file_head(head: &[u8]) -> std::result::Result<(), Fault> {
-    match header::decode(Kind::PageFile, &mut Cursor::new(head))?.body_len {
-        0 => Ok(()),
-        declared => Err(Fault::BodyLength { declared, found: 0 }),
     }
 }
 

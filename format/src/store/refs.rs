@@ -1,15 +1,16 @@
 //! References: names of images, each in its own record that changes atomically.
 
+use std::collections::HashSet;
+
+use super::images::Images;
 use super::journal::recover;
 use super::names::{self, ImageRef, RefName, is_short_id};
-use super::open::{Shared, Store, read_object};
+use super::open::Store;
 use super::stage::Stage;
 use crate::digest::Digest;
 use crate::error::{Candidate, Error, Result, StoreError};
-use crate::limits::NAME_LEN_MAX;
-use crate::ondisk::reference::{Reference, is_name};
+use crate::ondisk::reference::is_name;
 
-const REFERENCE_LEN_MAX: u64 = 256 + 2 * NAME_LEN_MAX as u64;
 /// The maximum number of images listed for an ambiguous short id.
 const CANDIDATES_MAX: usize = 16;
 
@@ -25,33 +26,7 @@ pub struct NamedImage {
     pub created_seconds: u64,
 }
 
-impl Shared {
-    pub(crate) fn reference(&self, name: &RefName) -> Result<Reference> {
-        let object = name.object();
-        let bytes = match read_object(self.storage.as_ref(), &object, REFERENCE_LEN_MAX) {
-            Err(error) if error.is_not_found() => {
-                return Err(StoreError::NotFound { what: "image", name: name.to_string() }.into());
-            }
-            other => other?,
-        };
-        Reference::decode(&bytes, &name.to_string()).map_err(|fault| StoreError::corrupt(object, 0, fault))
-    }
-
-    /// Returns the ids of all images, named or not.
-    pub(crate) fn image_ids(&self) -> Result<Vec<Digest>> {
-        let listed = self.storage.list(names::MANIFESTS);
-        let listed = listed.map_err(|error| Error::io("list", names::MANIFESTS, error))?;
-        Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
-    }
-}
-
-/// Returns all names that have a record. Skips other objects.
-pub(crate) fn reference_names(shared: &Shared) -> Result<Vec<RefName>> {
-    let listed = shared.storage.list(names::REFS).map_err(|error| Error::io("list", names::REFS, error))?;
-    Ok(listed.iter().filter_map(|object| RefName::from_object(&object.name)).collect())
-}
-
-impl Store {
+impl Images {
     /// Resolves `reference` to an image id: an exact name first, then a short id. A name costs one read;
     /// a short id costs a listing of all images.
     ///
@@ -64,7 +39,7 @@ impl Store {
                 let missing = Error::from(StoreError::NotFound { what: "image", name: format!("@{digits}") });
                 self.by_short_id(digits, missing)
             }
-            ImageRef::Name(name) => match self.shared.reference(name) {
+            ImageRef::Name(name) => match self.reader().reference(name) {
                 Ok(reference) => Ok(reference.image),
                 Err(missing)
                     if missing.is_not_found() && is_short_id(name.name()) && name.tag() == "latest" =>
@@ -77,7 +52,7 @@ impl Store {
     }
 
     fn by_short_id(&self, digits: &str, missing: Error) -> Result<Digest> {
-        let mut fitting = self.shared.image_ids()?;
+        let mut fitting = self.reader().image_ids()?;
         fitting.retain(|id| id.to_string().starts_with(digits));
         match fitting.as_slice() {
             [] => Err(missing),
@@ -97,7 +72,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], or damage of the record.
     pub fn named(&self, name: &RefName) -> Result<NamedImage> {
-        let reference = self.shared.reference(name)?;
+        let reference = self.reader().reference(name)?;
         Ok(NamedImage {
             name: name.clone(),
             image: reference.image,
@@ -107,7 +82,7 @@ impl Store {
 
     /// Returns the images with all their readable names.
     fn candidates(&self, images: &[Digest]) -> Vec<Candidate> {
-        let named = self.references().unwrap_or_default();
+        let named = self.names().unwrap_or_default();
         let names_of = |image: &Digest| {
             let named = named.iter().filter_map(|(_, named)| named.as_ref().ok());
             named.filter(|named| named.image == *image).map(|named| named.name.to_string()).collect()
@@ -119,24 +94,24 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the names cannot be listed; [`StoreError::NoStore`] if the store no longer exists.
-    pub fn references(&self) -> Result<Vec<(RefName, Result<NamedImage>)>> {
-        let found = self.read_references(reference_names(&self.shared)?);
+    pub fn names(&self) -> Result<Vec<(RefName, Result<NamedImage>)>> {
+        let found = self.read_references(self.reader().reference_names()?);
         // A store without names and an erased store look alike.
         if found.is_empty() {
-            self.shared.check_is_there()?;
+            self.reader().objects.check_is_there()?;
         }
         Ok(found)
     }
 
-    /// Returns the names with `name` and any tag, as [`Store::references`] does. Lists and reads only
+    /// Returns the names with `name` and any tag, as [`Images::names`] does. Lists and reads only
     /// those.
     ///
     /// # Errors
-    /// As [`Store::references`].
+    /// As [`Images::names`].
     pub fn references_of(&self, name: &str) -> Result<Vec<(RefName, Result<NamedImage>)>> {
         let found = self.read_references(self.tags_of(name)?);
         if found.is_empty() {
-            self.shared.check_is_there()?;
+            self.reader().objects.check_is_there()?;
         }
         Ok(found)
     }
@@ -150,8 +125,26 @@ impl Store {
             return Ok(Vec::new());
         }
         let folder = format!("{}/{name}", names::REFS);
-        let listed = self.shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
+        let listed =
+            self.reader().source().list(&folder).map_err(|error| Error::io("list", folder, error))?;
         Ok(listed.iter().filter_map(|object| RefName::from_object(&object.name)).collect())
+    }
+
+    /// Returns references to all images: their names, or ids for images without names.
+    ///
+    /// # Errors
+    /// Fails if the names cannot be listed.
+    pub fn image_refs(&self) -> Result<Vec<ImageRef>> {
+        let mut named = Vec::new();
+        for (_, image) in self.names()? {
+            named.push(image?);
+        }
+        let ids = self.reader().image_ids()?;
+        let has_name: HashSet<Digest> = named.iter().map(|image| image.image).collect();
+        let nameless = ids.into_iter().filter(|id| !has_name.contains(id));
+        let mut refs: Vec<_> = nameless.map(ImageRef::Id).collect();
+        refs.splice(0..0, named.iter().map(|image| ImageRef::Name(image.name.clone())));
+        Ok(refs)
     }
 
     fn read_references(&self, names: Vec<RefName>) -> Vec<(RefName, Result<NamedImage>)> {
@@ -164,7 +157,9 @@ impl Store {
         found.sort_by(|one, other| one.0.cmp(&other.0));
         found
     }
+}
 
+impl Store {
     /// Gives an image another name, with the time of the source name. If `image` is an id, the time is
     /// that of its oldest name.
     ///
@@ -172,8 +167,13 @@ impl Store {
     /// [`StoreError::Exists`] if the name is taken and `replace` is not set, [`StoreError::NotFound`] if there is
     /// no such image.
     pub fn tag(&self, image: &ImageRef, name: &RefName, replace: bool) -> Result<Digest> {
-        let stage = Stage::begin(&self.shared)?;
+        self.shared.check_writable()?;
+        let _lock = self.shared.lock()?;
+        // A sync of an import through this handle may have failed in the meantime.
+        self.shared.check_writable()?;
+        let stages = recover(&self.shared)?;
         let (id, created_seconds) = self.resolve_with_time(image)?;
+        let stage = Stage::begin_beside(&self.shared, &stages)?;
         stage.commit_reference(id, name, replace, created_seconds)?;
         Ok(id)
     }
@@ -181,33 +181,26 @@ impl Store {
     /// Resolves as [`Store::resolve`], and returns the time of the name; `None` if the image has no name.
     fn resolve_with_time(&self, image: &ImageRef) -> Result<(Digest, Option<u64>)> {
         if let ImageRef::Name(name) = image
-            && let Ok(reference) = self.shared.reference(name)
+            && let Ok(reference) = self.shared.reader.reference(name)
         {
             return Ok((reference.image, Some(reference.created_seconds)));
         }
         let id = self.resolve(image)?;
-        let named = self.references()?.into_iter().filter_map(|(_, named)| named.ok());
+        let named = self.names()?.into_iter().filter_map(|(_, named)| named.ok());
         Ok((id, named.filter(|named| named.image == id).map(|named| named.created_seconds).min()))
     }
 
-    /// Removes a name. A later collection frees the data that no image uses any more.
+    /// Removes a name, and returns its image if the record was readable. A later collection frees the data
+    /// that no image uses any more.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such name; [`StoreError::OutcomeUnknown`] if it is gone but a loss
     /// of power may restore it.
-    pub fn remove(&self, name: &RefName) -> Result<()> {
-        self.untag(name).map(drop)
-    }
-
-    /// Removes a name as [`Store::remove`], and returns its image if the record was readable.
-    ///
-    /// # Errors
-    /// As [`Store::remove`].
     pub fn untag(&self, name: &RefName) -> Result<Option<Digest>> {
         self.shared.check_writable()?;
         let _lock = self.shared.lock()?;
         recover(&self.shared)?;
-        let image = match self.shared.reference(name) {
+        let image = match self.shared.reader.reference(name) {
             Ok(reference) => Some(reference.image),
             Err(error) if error.is_not_found() => return Err(error),
             // This is also the way to get rid of a damaged record.
@@ -217,7 +210,7 @@ impl Store {
         let removed = self.shared.storage.remove(std::slice::from_ref(&object));
         removed.map_err(|error| {
             self.shared.poison();
-            if self.shared.reference(name).is_err_and(|error| error.is_not_found()) {
+            if self.shared.reader.reference(name).is_err_and(|error| error.is_not_found()) {
                 return Error::from(StoreError::OutcomeUnknown {
                     what: "name",
                     name: name.to_string(),

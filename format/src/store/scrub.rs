@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::names;
-use super::open::{Shared, read_range};
-use super::record::check_page_file_head;
+use super::objects::read_range;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::guard::guard_by_key;
-use crate::ondisk::header::HEADER_LEN;
+use crate::ondisk::cursor::Cursor;
+use crate::ondisk::header::{self, HEADER_LEN, Kind};
 use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord, Trailer};
-use crate::storage::ReadAt;
+use crate::storage::{ObjectSource, ReadAt};
 
 /// The number of bytes read at a time.
 const PIECE_LEN: u64 = 1 << 20;
@@ -23,11 +23,19 @@ const PIECE_LEN: u64 = 1 << 20;
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] with `missing` if it does not exist: another object refers to it.
-pub(crate) fn open_anew(shared: &Shared, name: &str) -> Result<Arc<dyn ReadAt>> {
-    shared.storage.open(name).map_err(|error| match error.kind() {
+pub(crate) fn open_anew(source: &dyn ObjectSource, name: &str) -> Result<Arc<dyn ReadAt>> {
+    source.open(name).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::corrupt(name, 0, Fault::Missing),
         _ => StoreError::unopened(name, error),
     })
+}
+
+/// Checks the first bytes of a page file.
+pub(crate) fn check_page_file_head(head: &[u8]) -> std::result::Result<(), Fault> {
+    match header::decode(Kind::PageFile, &mut Cursor::new(head))?.body_len {
+        0 => Ok(()),
+        declared => Err(Fault::BodyLength { declared, found: 0 }),
+    }
 }
 
 /// Checks header and id of a page file, reading all of it. Its pages are checked by the images that place

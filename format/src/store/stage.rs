@@ -2,19 +2,26 @@
 //!
 //! A writer creates all objects here; `commit` publishes them.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::journal::{list_stages, recover, remove_folder};
+use super::journal::{NOTE, recover, remove_folder};
 use super::names;
 use super::open::Shared;
+use super::syncer::Syncer;
 use super::writer;
+use crate::digest::Digest;
 use crate::error::{BlockError, Error, Result};
-use crate::storage::{Append, Held};
+use crate::limits::PACK_LEN_TARGET;
+use crate::storage::{Append, LockGuard};
+use crate::write::{ObjectKind, Sink};
 
 /// The maximum number of created but unsynced objects: each is an open file.
 const WRITTEN_MAX: usize = 128;
+/// The size of writes to a pack, in bytes.
+const PACK_BUFFER_LEN: usize = 256 << 10;
+/// The number of bytes of a pack after which a background sync begins.
+const SYNC_EVERY_BYTES: u64 = 16 << 20;
 
 /// A writer's folder. Dropping it without a commit removes everything in it.
 #[derive(Debug)]
@@ -22,22 +29,32 @@ pub(crate) struct Stage {
     pub shared: Arc<Shared>,
     pub(super) folder: String,
     written: Mutex<Vec<(String, Arc<dyn Append>)>>,
+    /// Syncs packs while they are written.
+    syncer: Mutex<Syncer>,
+    /// The number of the next object of a [`Sink`].
+    next: AtomicU32,
     /// `None` once the folder is gone.
-    pub(super) held: Option<Box<dyn Held>>,
+    pub(super) held: Option<Box<dyn LockGuard>>,
     /// Set while only the journal records the published names.
     pub(super) keep_journal: bool,
 }
 
-/// Names to publish: staged name, final name.
-pub(crate) type Moves = Vec<(String, String)>;
+/// The names of an object to publish: staged name, final name.
+pub(crate) type Move = (String, String);
+/// Objects to publish.
+pub(crate) type Moves = Vec<Move>;
 
 impl Stage {
     /// Creates a folder, after cleaning up after dead writers.
     pub fn begin(shared: &Arc<Shared>) -> Result<Self> {
         shared.check_writable()?;
         let _lock = shared.lock()?;
-        recover(shared)?;
-        let taken = list_stages(shared)?;
+        Self::begin_beside(shared, &recover(shared)?)
+    }
+
+    /// Creates a folder beside the stages with the numbers `taken`. The caller must hold the store's lock
+    /// and have cleaned up.
+    pub(super) fn begin_beside(shared: &Arc<Shared>, taken: &[u64]) -> Result<Self> {
         let mark = writer::mark(shared);
         let mut number = taken.iter().max().map_or(0, |last| last + 1);
         let (folder, held) = loop {
@@ -50,8 +67,15 @@ impl Stage {
                 Err(error) => return Err(Error::io("lock", lock, error)),
             }
         };
-        let written = Mutex::default();
-        Ok(Self { shared: shared.clone(), folder, written, held: Some(held), keep_journal: false })
+        Ok(Self {
+            shared: shared.clone(),
+            folder,
+            written: Mutex::default(),
+            syncer: Mutex::default(),
+            next: AtomicU32::new(0),
+            held: Some(held),
+            keep_journal: false,
+        })
     }
 
     /// Returns the staged name of `name`.
@@ -62,7 +86,7 @@ impl Stage {
     /// Creates an object in this stage. The commit syncs it at the latest. Finished objects are synced
     /// and closed earlier once there are [`WRITTEN_MAX`] objects.
     pub fn create(&self, name: &str) -> Result<Arc<dyn Append>> {
-        let object = self.create_cache(name)?;
+        let object = self.create_untracked(name)?;
         let finished: Vec<_> = {
             let mut written = self.written();
             written.push((self.staged(name), object.clone()));
@@ -78,7 +102,7 @@ impl Stage {
     }
 
     /// Creates an object that need not survive a loss of power.
-    pub fn create_cache(&self, name: &str) -> Result<Arc<dyn Append>> {
+    pub fn create_untracked(&self, name: &str) -> Result<Arc<dyn Append>> {
         let staged = self.staged(name);
         self.shared.storage.create(&staged).map_err(|error| Error::io("create", staged, error))
     }
@@ -96,17 +120,33 @@ impl Stage {
         })
     }
 
-    fn written(&self) -> std::sync::MutexGuard<'_, Vec<(String, Arc<dyn Append>)>> {
+    fn written(&self) -> MutexGuard<'_, Vec<(String, Arc<dyn Append>)>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn syncer(&self) -> MutexGuard<'_, Syncer> {
+        self.syncer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Syncs all objects created so far, several at a time.
     pub fn sync_all(&self) -> Result<()> {
+        self.sync_packs()?;
         let objects = std::mem::take(&mut *self.written());
         self.sync_these(&objects)
     }
 
+    /// Waits for the syncs of packs. A failure forbids further writes through this handle.
+    fn sync_packs(&self) -> Result<()> {
+        self.syncer().finish().map_err(|(name, error)| {
+            self.shared.poison();
+            Error::io("sync", name, error)
+        })
+    }
+
     fn sync_these(&self, objects: &[(String, Arc<dyn Append>)]) -> Result<()> {
+        if let [(name, object)] = objects {
+            return self.sync(object.as_ref(), name);
+        }
         let results: Vec<_> = std::thread::scope(|scope| {
             let sync = |(name, object): &(String, Arc<dyn Append>)| self.sync(object.as_ref(), name);
             let threads: Vec<_> = objects
@@ -134,14 +174,109 @@ impl Stage {
         self.append(object.as_ref(), name, bytes)
     }
 
+    /// Clears the folder of a commit that left nothing but the note of its name. The caller must hold the
+    /// store's lock: nobody else can take the folder's number while its lock goes.
+    pub(super) fn clear_under_lock(&mut self) {
+        let names = [self.staged(NOTE), self.staged(names::LOCK)];
+        if let Err(error) = self.shared.storage.remove(&names) {
+            tracing::warn!(folder = self.folder, %error, "cannot remove this folder; the next import will");
+        }
+        self.held = None;
+    }
+
     pub(super) fn clear(&mut self) {
+        // A failed sync forbids further writes, even if the caller ignores it.
+        let _ = self.sync_packs();
         if self.held.is_some()
             && !self.keep_journal
             && let Err(error) = remove_folder(&self.shared, &self.folder)
         {
-            tracing::warn!(folder = self.folder, %error, "could not remove; the next import will");
+            tracing::warn!(folder = self.folder, %error, "cannot remove this folder; the next import will");
         }
         self.held = None;
+    }
+}
+
+/// An object of a stage, before it is finished.
+#[derive(Debug)]
+pub(crate) struct StagedObject {
+    kind: ObjectKind,
+    name: String,
+    object: Arc<dyn Append>,
+    /// Bytes of a pack that are not written yet.
+    buffer: Vec<u8>,
+    /// The number of bytes of a pack that no sync covers yet.
+    unsynced: u64,
+}
+
+impl StagedObject {
+    fn flush(&mut self, stage: &Stage) -> Result<()> {
+        stage.append(self.object.as_ref(), &self.name, &self.buffer)?;
+        self.unsynced += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Syncs what is written of a pack, in the background.
+    fn sync_soon(&mut self, stage: &Stage) {
+        self.unsynced = 0;
+        stage.syncer().sync(&self.object, &self.name);
+    }
+}
+
+/// Returns the folder of the store for a kind of objects.
+fn folder_of(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Record => names::MANIFESTS,
+        ObjectKind::PageFile => names::PAGES,
+        ObjectKind::List => names::LISTS,
+        ObjectKind::Locator => names::LOCATORS,
+        ObjectKind::Pack => names::PACKS,
+    }
+}
+
+impl Sink for Stage {
+    type Object = StagedObject;
+    type Finished = Move;
+
+    const IS_SPARSE: bool = false;
+    const PACK_LEN_TARGET: u64 = PACK_LEN_TARGET;
+
+    fn begin(&self, kind: ObjectKind, head: Vec<u8>) -> Result<StagedObject> {
+        let name = format!("{}-{}", folder_of(kind), self.next.fetch_add(1, Ordering::Relaxed));
+        // The syncer handles packs.
+        let object =
+            if kind == ObjectKind::Pack { self.create_untracked(&name) } else { self.create(&name) }?;
+        let mut begun = StagedObject { kind, name, object, buffer: Vec::new(), unsynced: 0 };
+        if !head.is_empty() {
+            self.write(&mut begun, 0, &head)?;
+        }
+        Ok(begun)
+    }
+
+    fn write(&self, object: &mut StagedObject, _at: u64, bytes: &[u8]) -> Result<()> {
+        if object.kind != ObjectKind::Pack {
+            return self.append(object.object.as_ref(), &object.name, bytes);
+        }
+        object.buffer.extend_from_slice(bytes);
+        if object.buffer.len() >= PACK_BUFFER_LEN {
+            object.flush(self)?;
+            if object.unsynced >= SYNC_EVERY_BYTES {
+                object.sync_soon(self);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, mut object: StagedObject, id: &Digest, at: u64, root: Vec<u8>) -> Result<Move> {
+        if !root.is_empty() {
+            self.write(&mut object, at, &root)?;
+        }
+        if object.kind == ObjectKind::Pack {
+            object.flush(self)?;
+            object.sync_soon(self);
+        }
+        Ok((self.staged(&object.name), names::object(folder_of(object.kind), id)))
     }
 }
 

@@ -6,7 +6,8 @@
 //! machine may still be at work.
 
 use super::errors::StoreErrors;
-use super::open::{Shared, read_object};
+use super::objects::read_object;
+use super::open::Shared;
 use crate::digest::{Digest, object_digest};
 use crate::error::Result;
 use crate::storage::Machine;

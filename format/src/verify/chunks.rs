@@ -19,7 +19,7 @@ use crate::ondisk::pack;
 use crate::store::InStore;
 use crate::store::carry::is_all;
 use crate::store::list::{List, Locator};
-use crate::store::{Shared, VerifyMode, names};
+use crate::store::{Reader, VerifyMode, names};
 use melv_block::BlockDevice;
 
 /// The reason for unreadable blocks that the store does not claim to hold.
@@ -115,7 +115,7 @@ impl Verifier<'_> {
         let list_name = || names::object(names::LISTS, list);
         let Some(list) = self.lists.get(list).and_then(Option::as_ref) else { return list_name() };
         let pack = list.locator().and_then(|locator| {
-            let place = locator.record(self.shared(), chunk)?;
+            let place = locator.record(&self.reader().objects, chunk)?;
             Ok(locator.pack_name(&place).to_owned())
         });
         pack.ok().filter(|name| !name.is_empty()).unwrap_or_else(list_name)
@@ -124,11 +124,11 @@ impl Verifier<'_> {
     /// Fails if the root of the list, or of a locator used to read it, is damaged.
     fn check_tables(&self, list: &List) -> Result<()> {
         list.root()?;
-        own_locator(self.shared(), list)?;
-        let mut shared = self.shared();
-        while let Some((base, _)) = shared.bases() {
-            base_locator(base, list)?;
-            shared = base;
+        own_locator(self.reader(), list)?;
+        let mut reader = self.reader();
+        while let Some(base) = &reader.base {
+            base_locator(&base.reader, list)?;
+            reader = &base.reader;
         }
         Ok(())
     }
@@ -136,10 +136,10 @@ impl Verifier<'_> {
     /// Whether a list is held in part and no chunk of this page is present, here or in the base. Answered
     /// for the whole page, because such pages may be very many.
     fn is_empty_page(&self, list: &List, page: u64) -> Result<bool> {
-        let shared = self.shared();
-        let mut is_empty = match own_locator(shared, list)? {
+        let mut reader = self.reader();
+        let mut is_empty = match own_locator(reader, list)? {
             None => true,
-            Some(locator) if locator.is_empty_page(shared, page)? => {
+            Some(locator) if locator.is_empty_page(&reader.objects, page)? => {
                 if !locator.root.in_part {
                     return Err(not_in_part(list, page * TABLE_PAGE_RECORDS));
                 }
@@ -147,13 +147,12 @@ impl Verifier<'_> {
             }
             Some(_) => false,
         };
-        let mut shared = shared;
-        while is_empty && let Some((base, _)) = shared.bases() {
-            is_empty = match base_locator(base, list)? {
+        while is_empty && let Some(base) = &reader.base {
+            reader = &base.reader;
+            is_empty = match base_locator(reader, list)? {
                 None => true,
-                Some(locator) => locator.root.in_part && locator.is_empty_page(base, page)?,
+                Some(locator) => locator.root.in_part && locator.is_empty_page(&reader.objects, page)?,
             };
-            shared = base;
         }
         Ok(is_empty)
     }
@@ -176,13 +175,13 @@ impl Verifier<'_> {
     }
 
     fn look_at_chunk(&self, list: &List, chunk: u64) -> Result<Option<Vec<u8>>> {
-        let shared = self.shared();
+        let reader = self.reader();
         // The base has the blocks that a bundle leaves out.
-        let has_base = shared.bases().is_some();
-        if let Some(locator) = own_locator(shared, list)?
+        let has_base = reader.base.is_some();
+        if let Some(locator) = own_locator(reader, list)?
             && (!has_base || !locator.root.in_part)
         {
-            let record = locator.record(shared, chunk)?;
+            let record = locator.record(&reader.objects, chunk)?;
             let in_part = !record.is_whole() || record.next != 0;
             if in_part && !locator.root.in_part {
                 return Err(not_in_part(list, chunk));
@@ -193,14 +192,14 @@ impl Verifier<'_> {
         }
         let id = list.chunk_id(chunk)?;
         if self.options.full || has_base {
-            return shared
+            return reader
                 .load_chunk(list, chunk, &id, VerifyMode::Full)
                 .map(|loaded| loaded.held().map(<[u8]>::to_vec));
         }
         let locator = list.locator()?;
         list.places(&locator, chunk)?.iter().try_for_each(|(place, id)| {
             let name = names::object(names::PACKS, id);
-            let pack = shared.open_checked(&name, pack::FRAMES_OFFSET, pack::decode_head)?;
+            let pack = reader.objects.open_checked(&name, pack::FRAMES_OFFSET, pack::decode_head)?;
             let (end, max) = (u64::from(place.offset) + u64::from(place.len), pack.len());
             if end <= max {
                 Ok(())
@@ -208,7 +207,7 @@ impl Verifier<'_> {
                 Err(StoreError::corrupt(name, end, Fault::FramePlace { end, max }))
             }
         })?;
-        let held = shared.held(list, chunk)?;
+        let held = reader.held(list, chunk)?;
         Ok(Some(held).filter(|held| !is_all(held, list.shape.blocks_of(chunk))))
     }
 
@@ -277,7 +276,7 @@ impl Verifier<'_> {
         if let Some(Rest { start, end, ranges, bytes, first, .. }) = rest {
             let lists = format!("{} and perhaps others", names::object(names::LISTS, &first));
             let reason = self.reason(&first);
-            let reason = format!("{ranges} further ranges here, {bytes} bytes together; the first: {reason}");
+            let reason = format!("{ranges} further ranges here, {bytes} bytes in total; the first: {reason}");
             self.hurt(Some(image.id()), start, end - start, unreadable(lists, reason));
         }
     }
@@ -288,15 +287,15 @@ impl Verifier<'_> {
 }
 
 /// Returns the list's locator; `None` if a bundle has none, because it leaves the whole list to its base.
-fn own_locator(shared: &Shared, list: &List) -> Result<Option<Arc<Locator>>> {
+fn own_locator(reader: &Reader, list: &List) -> Result<Option<Arc<Locator>>> {
     match list.locator() {
-        Err(error) if error.is_absent() && shared.bundle.is_some() => Ok(None),
+        Err(error) if error.is_absent() && reader.is_bundle() => Ok(None),
         other => other.map(Some),
     }
 }
 
 /// Returns a base's locator of a list, if the base has any of it.
-fn base_locator(base: &Arc<Shared>, list: &List) -> Result<Option<Arc<Locator>>> {
+fn base_locator(base: &Reader, list: &List) -> Result<Option<Arc<Locator>>> {
     match base.list(&list.id, Some(list.shape)).and_then(|list| list.locator()) {
         Err(error) if error.is_absent() => Ok(None),
         other => other.map(Some),

@@ -12,10 +12,7 @@ use crate::store::names;
 impl Verifier<'_> {
     /// Writes the findings as notes. Only a full verify of everything deletes notes.
     pub(super) fn note(&self, everything: bool) {
-        let shared = self.shared();
-        if shared.check_writable().is_err() {
-            return;
-        }
+        let Some(shared) = self.store.filter(|shared| shared.check_writable().is_ok()) else { return };
         let mut found = Notes::default();
         for (list, bad) in &self.bad {
             match bad.runs() {

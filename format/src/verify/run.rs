@@ -1,6 +1,7 @@
 //! Selects images and objects; checks records and their trees.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::content::ContentHasher;
@@ -14,7 +15,7 @@ use crate::limits::BLOCK_LEN;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::storage::ReadAt;
 use crate::store::InStore;
-use crate::store::{Store, names, scrub};
+use crate::store::{Images, Shared, Store, names, scrub};
 use melv_block::BlockDevice;
 
 use super::bad_chunks::BadChunks;
@@ -26,56 +27,78 @@ use super::report::{VerifyOptions, VerifyReport};
 use super::verifier::Verifier;
 
 impl Store {
-    /// Checks the given images, or everything in the store if `images` is empty.
+    /// Checks the given images, or everything in the store if `images` is empty. Notes the damage in the
+    /// store's index, for the next writer.
     ///
     /// # Errors
     /// [`BlockError::Interrupted`](crate::BlockError::Interrupted), or if the storage cannot even list its objects. Damage is not an error
     /// here, but part of the report.
     pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
-        // Drop cached lists: another process may have added blocks to lists held in part.
-        self.shared.forget_lists();
-        let mut verifier = Verifier {
-            store: self,
-            options,
-            report: VerifyReport::default(),
-            lists: BTreeMap::new(),
-            bad: BTreeMap::new(),
-            lacking: BTreeMap::new(),
-            told: Told::default(),
-            objects: Objects::default(),
-            steps: AtomicU64::new(0),
-            sound: Vec::new(),
-        };
-        let everything = images.is_empty();
-        let images = if everything { verifier.all_images()? } else { images.to_vec() };
-        let opened = verifier.open_images(&images, everything)?;
-        if everything {
-            verifier.all_lists()?;
-            verifier.objects(names::PACKS, check_pack)?;
-            verifier.objects(names::PAGES, scrub::check_page_file)?;
-        }
-        verifier.check_lists()?;
-        if everything {
-            verifier.unused_lists(&opened);
-        }
-        let mut digests = options.full.then(|| Digests::new(&self.shared));
-        for image in &opened {
-            verifier.image_extents(image)?;
-            if let Some(digests) = &mut digests {
-                verifier.content(image, digests)?;
-            }
-        }
-        verifier.note(everything);
-        verifier.report.objects = verifier.objects.finish();
-        Ok(verifier.report)
+        verify(self, Some(&self.shared), images, options)
     }
+}
+
+impl Images {
+    /// Checks the given images, or everything if `images` is empty. Writes nothing; [`Store::verify`] also
+    /// notes the damage.
+    ///
+    /// # Errors
+    /// As [`Store::verify`].
+    pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
+        verify(self, None, images, options)
+    }
+}
+
+fn verify(
+    images: &Images,
+    store: Option<&Arc<Shared>>,
+    ids: &[Digest],
+    options: &VerifyOptions<'_>,
+) -> Result<VerifyReport> {
+    // Drop cached lists: another process may have added blocks to lists held in part.
+    images.reader().lists.forget_all();
+    let mut verifier = Verifier {
+        images,
+        store,
+        options,
+        report: VerifyReport::default(),
+        lists: BTreeMap::new(),
+        bad: BTreeMap::new(),
+        lacking: BTreeMap::new(),
+        told: Told::default(),
+        objects: Objects::default(),
+        steps: AtomicU64::new(0),
+        sound: Vec::new(),
+    };
+    let everything = ids.is_empty();
+    let ids = if everything { verifier.all_images()? } else { ids.to_vec() };
+    let opened = verifier.open_images(&ids, everything)?;
+    if everything {
+        verifier.all_lists()?;
+        verifier.objects(names::PACKS, check_pack)?;
+        verifier.objects(names::PAGES, scrub::check_page_file)?;
+    }
+    verifier.check_lists()?;
+    if everything {
+        verifier.unused_lists(&opened);
+    }
+    let mut digests = options.full.then(|| Digests::new(images.reader()));
+    for image in &opened {
+        verifier.image_extents(image)?;
+        if let Some(digests) = &mut digests {
+            verifier.content(image, digests)?;
+        }
+    }
+    verifier.note(everything);
+    verifier.report.objects = verifier.objects.finish();
+    Ok(verifier.report)
 }
 
 impl Verifier<'_> {
     /// Returns every image that has a name or a manifest. Reports unreadable names as damage.
     fn all_images(&mut self) -> Result<Vec<Digest>> {
-        let mut images: BTreeSet<_> = self.shared().image_ids()?.into_iter().collect();
-        for (_, named) in self.store.references()? {
+        let mut images: BTreeSet<_> = self.reader().image_ids()?.into_iter().collect();
+        for (_, named) in self.images.names()? {
             match named {
                 Ok(named) => drop(images.insert(named.image)),
                 Err(error) => self.damaged(None, 0, 0, error),
@@ -90,7 +113,7 @@ impl Verifier<'_> {
         for id in ids {
             self.step()?;
             self.report.images += 1;
-            match self.store.image_by_id(*id) {
+            match self.images.image_by_id(*id) {
                 Ok(image) => {
                     self.trees(&image)?;
                     opened.push(image);
@@ -107,7 +130,7 @@ impl Verifier<'_> {
 
     /// Whether a reference points to an image now.
     fn is_named(&self, id: &Digest) -> Result<bool> {
-        let references = self.store.references()?;
+        let references = self.images.names()?;
         Ok(references.iter().any(|(_, named)| named.as_ref().is_ok_and(|named| named.image == *id)))
     }
 
@@ -179,7 +202,7 @@ impl Verifier<'_> {
             }
             return;
         }
-        let opened = self.shared().list(id, shape).and_then(|list| list.root().map(|_| ()).map(|()| list));
+        let opened = self.reader().list(id, shape).and_then(|list| list.root().map(|_| ()).map(|()| list));
         let opened = match opened {
             Ok(list) => Some(list),
             Err(error) => {
@@ -197,7 +220,7 @@ impl Verifier<'_> {
     }
 
     fn all_lists(&mut self) -> Result<()> {
-        let listed = self.shared().storage.list(names::LISTS);
+        let listed = self.reader().source().list(names::LISTS);
         for object in listed.map_err(|error| Error::io("list", names::LISTS, error))? {
             if let Some(id) = names::digest_of(&object.name) {
                 self.open_list(&id, None, None);
@@ -208,10 +231,10 @@ impl Verifier<'_> {
 
     /// Checks every object of a folder, independently of the images that need it.
     fn objects(&mut self, folder: &'static str, check: fn(&dyn ReadAt, &str) -> Result<()>) -> Result<()> {
-        let listed = self.shared().storage.list(folder);
+        let listed = self.reader().source().list(folder);
         for object in listed.map_err(|error| Error::io("list", folder, error))? {
             self.step()?;
-            let opened = scrub::open_anew(self.shared(), &object.name);
+            let opened = scrub::open_anew(self.reader().source().as_ref(), &object.name);
             let checked = opened.and_then(|opened| check(opened.as_ref(), &object.name).map(|()| opened));
             match checked {
                 Ok(opened) => {

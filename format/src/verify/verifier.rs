@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::error::{BlockError, Error, Result};
 use crate::index::Stamp;
 use crate::store::list::List;
-use crate::store::{Shared, Store};
+use crate::store::{Images, Reader, Shared};
 
 use super::bad_chunks::{BadChunks, Lacking};
 use super::damaged::Objects;
@@ -16,7 +16,9 @@ use super::ranges::Told;
 use super::report::{Damage, VerifyOptions, VerifyReport};
 
 pub(super) struct Verifier<'a> {
-    pub store: &'a Store,
+    pub images: &'a Images,
+    /// The store, for notes in its index; `None` for a bundle.
+    pub store: Option<&'a Arc<Shared>>,
     pub options: &'a VerifyOptions<'a>,
     pub report: VerifyReport,
     pub lists: BTreeMap<Digest, Option<Arc<List>>>,
@@ -30,8 +32,8 @@ pub(super) struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.store.shared
+    pub(super) fn reader(&self) -> &Arc<Reader> {
+        self.images.reader()
     }
 
     pub(super) fn check_cancel(&self) -> Result<()> {

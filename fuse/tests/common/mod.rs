@@ -137,16 +137,7 @@ pub fn read_direct(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<
 
 /// Returns incompressible bytes, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
+    melv_testing::Rng::new(seed).bytes(len)
 }
 
 /// A disk with data, zeros, and data again, whose last block is short.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use melv::storage::ReadAt;
-use melv::{BundleOptions, ImageRef, MemoryStorage, SaveOptions, Store};
+use melv::storage::BytesObject;
+use melv::{Bundle, BundleOptions, ImageRef, MemoryStorage, SaveOptions};
 
-use crate::common::{BLOCK, Rng, import, noise, options, store_in};
+use melv_testing::{BLOCK, Rng, import, noise, options, store_in};
 
 /// The number of distinct disks.
 pub const DISKS: usize = 24;
@@ -15,21 +15,7 @@ pub const DISKS: usize = 24;
 pub struct Disks {
     all: Vec<Vec<u8>>,
     /// The bundles; for each, the names of its images and their disks.
-    pub bundles: Vec<(Store, Vec<(&'static str, usize)>)>,
-}
-
-#[derive(Debug)]
-struct Bytes(Vec<u8>);
-
-impl ReadAt for Bytes {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
-        buf.copy_from_slice(&self.0[offset as usize..][..buf.len()]);
-        Ok(())
-    }
+    pub bundles: Vec<(Bundle, Vec<(&'static str, usize)>)>,
 }
 
 impl Disks {
@@ -76,7 +62,7 @@ fn bundle(
     all: &[Vec<u8>],
     disks: &[(&'static str, usize)],
     saved: &[&str],
-) -> (Store, Vec<(&'static str, usize)>) {
+) -> (Bundle, Vec<(&'static str, usize)>) {
     let source = store_in(&MemoryStorage::new());
     for (name, disk) in disks {
         import(&source, &all[*disk], &options(name));
@@ -84,6 +70,7 @@ fn bundle(
     let refs: Vec<ImageRef> = saved.iter().map(|name| name.parse().expect("a reference")).collect();
     let mut bytes = Vec::new();
     source.save(&refs, &mut bytes, &SaveOptions::default()).expect("saved");
-    let store = Store::open_bundle_reader(Bytes(bytes), "bundle", BundleOptions::default()).expect("opened");
+    let store =
+        Bundle::open_reader(BytesObject::from(bytes), "bundle", BundleOptions::default()).expect("opened");
     (store, disks.iter().filter(|(name, _)| saved.contains(name)).copied().collect())
 }

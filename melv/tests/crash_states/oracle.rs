@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use melv::storage::model::{ModelFs, Moment};
-use melv::{Digest, ErrorKind, Storage, Store, StoreError, VerifyOptions};
+use melv::{Digest, ErrorKind, ObjectSource, Store, StoreError, VerifyOptions};
 
-use crate::common::{VecDisk, name, options};
 use crate::disks::Disks;
 use crate::history::Promise;
 use crate::run::{objects, open, read};
+use melv_testing::{VecDisk, name, options};
 
 /// The kind of fault in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) 
     let fs = machine.process();
     let store = open(fs.storage()).map_err(|error| unusable(format!("opened again: {error:?}")))?;
     // The next writer removes the remains of dead ones.
-    match store.remove(&name("nobody")) {
+    match store.untag(&name("nobody")) {
         Err(error) if matches!(error.detail(), Some(StoreError::NotFound { .. })) => {}
         other => return Err(unusable(format!("the next writer: {other:?}"))),
     }
@@ -80,7 +80,7 @@ pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) 
 
 /// Checks that every name has a permitted disk and every required name exists.
 fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fault> {
-    let found = store.references().map_err(|error| lost(format!("the names: {error:?}")))?;
+    let found = store.names().map_err(|error| lost(format!("the names: {error:?}")))?;
     let found: BTreeSet<String> = found.into_iter().map(|(name, _)| name.to_string()).collect();
     let spoken = promise.names();
     if let Some(name) = found.iter().find(|name| !spoken.contains(name.as_str())) {
@@ -109,7 +109,7 @@ fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
 
 /// Checks that verify finds nothing; after damage, only for images that must be whole.
 fn check_verify(store: &Store, promise: &Promise) -> Result<(), Fault> {
-    let named = store.references().map_err(|error| unusable(format!("the names: {error:?}")))?;
+    let named = store.names().map_err(|error| unusable(format!("the names: {error:?}")))?;
     let is_sound = |name: &String| !promise.doubtful.contains(name);
     let sound = named.into_iter().filter(|(name, _)| is_sound(&name.to_string()));
     let sound: Vec<Digest> = sound.filter_map(|(_, named)| Some(named.ok()?.image)).collect();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use melv::storage::model::{ModelFs, Moment, Names};
 use melv::{
-    BlockDevice, Error, FileStorage, ImageRef, ImportOptions, LoadOptions, Result, Source, Storage, Store,
-    StoreOptions,
+    BlockDevice, Error, FileStorage, ImageRef, ImportOptions, LoadOptions, LocalFolder, Result, Source,
+    Store, StoreOptions,
 };
 
-use crate::common::{Rng, VecDisk, name, options};
 use crate::disks::Disks;
 use crate::history::{History, Promise, Values};
+use melv_testing::{Rng, VecDisk, name, options};
 
 /// One operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ struct Run<'a> {
 }
 
 /// Returns all objects but references, the index and work in progress.
-pub fn objects(storage: &dyn Storage) -> BTreeSet<String> {
+pub fn objects(storage: &dyn LocalFolder) -> BTreeSet<String> {
     let is_committed =
         |name: &String| !["refs/", "index/", "tmp/", "lock"].iter().any(|other| name.starts_with(other));
     storage.list("").expect("listed").into_iter().map(|object| object.name).filter(is_committed).collect()
@@ -241,12 +241,18 @@ impl Run<'_> {
         imported.map(|()| self.done(&store, &values, false))
     }
 
+    /// Settles the operations of dead writers, by a writer that changes nothing.
+    fn settle(&mut self) -> Result<()> {
+        let store = self.store()?;
+        let _ = store.untag(&name("nobody"));
+        self.done(&store, &Values::new(), false);
+        Ok(())
+    }
+
     fn tag(&mut self) -> Result<()> {
         // The next writer settles the image of a name that a dead writer was setting.
         if !self.history.promise().begun.is_empty() {
-            let store = self.store()?;
-            let _ = store.remove(&name("nobody"));
-            self.done(&store, &Values::new(), false);
+            self.settle()?;
         }
         let Some(source) = self.some_name() else { return self.step(Step::Import) };
         let disk = self.history.promise().settled[&source];
@@ -264,11 +270,15 @@ impl Run<'_> {
     }
 
     fn remove(&mut self) -> Result<()> {
+        // A dead writer may have removed a name without acknowledging it.
+        if self.history.promise().begun.iter().any(|values| values.values().any(Option::is_none)) {
+            self.settle()?;
+        }
         let Some(text) = self.some_name() else { return self.step(Step::Import) };
         let store = self.store()?;
         let values: Values = [(text.clone(), None)].into();
         self.begin(&values);
-        store.remove(&name(&text))?;
+        store.untag(&name(&text))?;
         self.done(&store, &values, false);
         Ok(())
     }

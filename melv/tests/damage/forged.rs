@@ -24,7 +24,7 @@ fn only(contents: &Contents, folder: &str) -> String {
 impl Parts {
     fn new() -> Self {
         let storage = MemoryStorage::new();
-        let disk: Vec<u8> = (0..16).flat_map(common::noise).collect();
+        let disk: Vec<u8> = (0..16).flat_map(melv_testing::noise).collect();
         import(&store_in(&storage), &disk, &ImportOptions { chunk_blocks: 4, ..options("disk") });
         let contents = storage.contents();
         let [list, locator, pack] = ["lists/", "locators/", "packs/"].map(|folder| only(&contents, folder));
@@ -121,7 +121,7 @@ fn the_forgers_tools_make_what_the_library_makes() {
 fn a_frame_of_other_content_is_found_by_its_chunk_id() {
     let parts = Parts::new();
     let mut frames = parts.frames();
-    let forged: Vec<u8> = (100..104).flat_map(common::noise).collect();
+    let forged: Vec<u8> = (100..104).flat_map(melv_testing::noise).collect();
     frames[2] = raw_frame(&forged);
     let storage = parts.with_frames(&frames);
     // An attacker with write access to a store can forge data checked by the guard alone.
@@ -231,7 +231,7 @@ fn frames_outside_the_profile_are_refused_before_they_are_decoded() {
         ("two frames", with_head([&good[..], &good].concat())),
         ("a skippable frame after", with_head([&good[..], &skippable].concat())),
         ("a skippable frame before", with_head([&skippable[..], &good].concat())),
-        ("noise", with_head(common::noise(1))),
+        ("noise", with_head(melv_testing::noise(1))),
         ("an empty mask", [&[0, 0, 1, 0, 0][..], plain].concat()),
         ("a full mask", [&[0, 0, 1, 0, 15][..], plain].concat()),
         ("a mask too wide", [&[0, 0, 1, 0, 0x11][..], &[0; 64], plain].concat()),
@@ -373,12 +373,12 @@ fn a_store_for_newer_writers_is_read_and_not_written() {
     let storage = put_all(&contents);
     let store = open(&storage, VerifyMode::Guard);
     assert_image(&store, "disk", &parts.disk);
-    let disk = common::VecDisk(random_disk(1, BLOCK));
+    let disk = melv_testing::VecDisk(random_disk(1, BLOCK));
     let tag = |store: &Store| {
-        store.tag(&"disk".parse::<ImageRef>().expect("a name"), &common::name("tag"), false).map(drop)
+        store.tag(&"disk".parse::<ImageRef>().expect("a name"), &melv_testing::name("tag"), false).map(drop)
     };
     let import = store.import(melv::Source::device(&disk), &options("new")).map(drop);
-    for refused in [import, tag(&store), store.remove(&common::name("disk"))] {
+    for refused in [import, tag(&store), store.untag(&melv_testing::name("disk")).map(drop)] {
         assert!(matches!(refused.detail(), Some(BlockError::Unsupported { .. })), "{refused:?}");
     }
     assert_same_objects(&storage.contents(), &contents, "refused");

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use melv::{FileStorage, Image, Storage, Store, StoreOptions};
+use melv::{FileStorage, Image, ObjectSource, Store, StoreOptions};
 use tempfile::TempDir;
 
-use crate::common::{Rng, Watched};
+use melv_testing::{Rng, Watched};
 
 /// The harm to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

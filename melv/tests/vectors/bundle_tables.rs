@@ -239,91 +239,61 @@ fn empty() -> Vector {
     Vector::invalid("empty-page--no-objects", "bundle-table", "10.1", note, bytes).with("table_offset", 512)
 }
 
+/// A name, a note, and the change that makes a table invalid.
+type Changed = (&'static str, &'static str, fn(&mut Table));
+
+fn changed(rows: &[Changed]) -> Vec<Vector> {
+    rows.iter().map(|(name, note, change)| invalid(name, note, table(*change))).collect()
+}
+
 /// Returns tables with invalid pieces in an object.
 fn bad_pieces() -> Vec<Vector> {
-    vec![
-        invalid(
-            "piece-order--empty",
-            "a piece of no bytes",
-            table(|table| {
-                table.objects[3].pieces[1].len = 0;
-                table.objects[4].pieces.push(piece(400, 1012, 100));
-                table.objects[4].len = 500;
-            }),
-        ),
-        invalid(
-            "piece-order--down",
-            "a later piece before an earlier one",
-            table(|table| {
-                table.objects[3].pieces.swap(0, 1);
-            }),
-        ),
-        invalid(
-            "piece-order--twice",
-            "two pieces of one place",
-            table(|table| {
-                table.objects[3].pieces[1].at = 100;
-            }),
-        ),
-        invalid(
-            "piece-order--overlap",
-            "two pieces overlap by a byte",
-            table(|table| {
-                table.objects[3].pieces[1].at = 199;
-            }),
-        ),
-        invalid(
-            "piece-order--beyond",
-            "a piece ends beyond the object",
-            table(|table| {
-                table.objects[3].len = 299;
-            }),
-        ),
-        invalid(
-            "piece-order--wrap",
-            "the end of a piece exceeds 64 bits",
-            table(|table| {
-                table.objects[3].pieces[1].at = u64::MAX - 50;
-                table.objects[3].len = u64::MAX;
-            }),
-        ),
-    ]
+    let empty = |table: &mut Table| {
+        table.objects[3].pieces[1].len = 0;
+        table.objects[4].pieces.push(piece(400, 1012, 100));
+        table.objects[4].len = 500;
+    };
+    let wrap = |table: &mut Table| {
+        table.objects[3].pieces[1].at = u64::MAX - 50;
+        table.objects[3].len = u64::MAX;
+    };
+    changed(&[
+        ("piece-order--empty", "a piece of no bytes", empty),
+        ("piece-order--down", "a later piece before an earlier one", |table| {
+            table.objects[3].pieces.swap(0, 1);
+        }),
+        ("piece-order--twice", "two pieces of one place", |table| table.objects[3].pieces[1].at = 100),
+        ("piece-order--overlap", "two pieces overlap by a byte", |table| table.objects[3].pieces[1].at = 199),
+        ("piece-order--beyond", "a piece ends beyond the object", |table| table.objects[3].len = 299),
+        ("piece-order--wrap", "the end of a piece exceeds 64 bits", wrap),
+    ])
 }
 
 /// Returns tables of objects that lack required bytes.
 fn lacking_objects() -> Vec<Vector> {
-    vec![
-        invalid(
-            "piece-order--record-front",
-            "a record without its first byte",
-            table(|table| {
-                table.objects[0].pieces[0].at = 1;
-                table.objects[0].len = 101;
-            }),
-        ),
-        invalid(
-            "piece-order--record-end",
-            "a record without its last byte",
-            table(|table| {
-                table.objects[0].len = 101;
-            }),
-        ),
-        invalid(
-            "piece-order--page-file-end",
-            "a page file without its last byte",
-            table(|table| {
-                table.objects[2].len = 201;
-            }),
-        ),
-        invalid(
-            "piece-order--pack-middle",
-            "a pack without a byte in the middle",
-            table(|table| {
-                table.objects[4].pieces[1].at = 201;
-                table.objects[4].len = 401;
-            }),
-        ),
-    ]
+    let front = |table: &mut Table| {
+        table.objects[0].pieces[0].at = 1;
+        table.objects[0].len = 101;
+    };
+    let middle = |table: &mut Table| {
+        table.objects[4].pieces[1].at = 201;
+        table.objects[4].len = 401;
+    };
+    changed(&[
+        ("piece-order--record-front", "a record without its first byte", front),
+        ("piece-order--record-end", "a record without its last byte", |table| table.objects[0].len = 101),
+        ("piece-order--page-file-end", "a page file without its last byte", |table| {
+            table.objects[2].len = 201;
+        }),
+        ("piece-order--pack-middle", "a pack without a byte in the middle", middle),
+    ])
+}
+
+/// Moves the only piece of the second image, and changes its length.
+fn move_second(table: &mut Table, offset: u64, len: u64) {
+    let object = &mut table.objects[1];
+    object.pieces[0] = piece(0, offset, len);
+    object.len = len;
 }
 
 /// Returns tables with an invalid layout of pieces in the bundle.
@@ -332,60 +302,27 @@ fn bad_layouts() -> Vec<Vector> {
         Vector::invalid(name, "bundle-table", "10.1", note, some_table().encode())
             .with("table_offset", table_offset)
     };
-    vec![
-        invalid(
-            "bundle-layout--gap",
-            "a byte between two pieces",
-            table(|table| {
-                table.objects[1].pieces[0].offset = 1313;
-                table.objects[1].pieces[0].len = 99;
-                table.objects[1].len = 99;
-            }),
-        ),
-        invalid(
-            "bundle-layout--overlap",
-            "two pieces share a byte",
-            table(|table| {
-                table.objects[1].pieces[0].offset = 1311;
-                table.objects[1].pieces[0].len = 101;
-                table.objects[1].len = 101;
-            }),
-        ),
-        invalid(
-            "bundle-layout--same",
-            "two objects in one place",
-            table(|table| {
-                table.objects[1].pieces[0].offset = 1412;
-            }),
-        ),
-        invalid(
-            "bundle-layout--in-head",
-            "a piece begins in the head",
-            table(|table| {
-                table.objects[3].pieces[0].offset = 511;
-                table.objects[3].pieces[0].len = 101;
-                table.objects[3].pieces[1].at = 201;
-            }),
-        ),
-        invalid(
-            "bundle-layout--late",
-            "a byte between head and pieces",
-            table(|table| {
-                table.objects[3].pieces[0].offset = 513;
-                table.objects[3].pieces[0].len = 99;
-            }),
-        ),
-        invalid(
-            "bundle-layout--wrap",
-            "the end of a piece exceeds 64 bits",
-            table(|table| {
-                table.objects[3].pieces[1].len = u64::MAX - 500;
-                table.objects[3].len = u64::MAX;
-            }),
-        ),
-        elsewhere("bundle-layout--into-table", "a piece ends in the table", TABLE_OFFSET - 1),
-        elsewhere("bundle-layout--before-table", "a byte between pieces and table", TABLE_OFFSET + 1),
-    ]
+    let in_head = |table: &mut Table| {
+        table.objects[3].pieces[0] = piece(100, 511, 101);
+        table.objects[3].pieces[1].at = 201;
+    };
+    let wrap = |table: &mut Table| {
+        table.objects[3].pieces[1].len = u64::MAX - 500;
+        table.objects[3].len = u64::MAX;
+    };
+    let mut all = changed(&[
+        ("bundle-layout--gap", "a byte between two pieces", |table| move_second(table, 1313, 99)),
+        ("bundle-layout--overlap", "two pieces share a byte", |table| move_second(table, 1311, 101)),
+        ("bundle-layout--same", "two objects in one place", |table| move_second(table, 1412, 100)),
+        ("bundle-layout--in-head", "a piece begins in the head", in_head),
+        ("bundle-layout--late", "a byte between head and pieces", |table| {
+            table.objects[3].pieces[0] = piece(100, 513, 99);
+        }),
+        ("bundle-layout--wrap", "the end of a piece exceeds 64 bits", wrap),
+    ]);
+    all.push(elsewhere("bundle-layout--into-table", "a piece ends in the table", TABLE_OFFSET - 1));
+    all.push(elsewhere("bundle-layout--before-table", "a byte between pieces and table", TABLE_OFFSET + 1));
+    all
 }
 
 fn bad_names() -> Vec<Vector> {

@@ -17,10 +17,10 @@ use melv::ondisk::map_leaf::MapLeaf;
 use melv::ondisk::record::{HEAD_LEN, Places, RecordHead};
 use melv::ondisk::reference::Reference;
 use melv::ondisk::{pack, store_header};
-use melv::storage::ReadAt;
+use melv::storage::BytesObject;
 use melv::{
-    BlockDevice, BlockError, BundleOptions, Digest, Error, MemoryStorage, Store, StoreError, StoreOptions,
-    VerifyMode, VerifyOptions,
+    BlockDevice, BlockError, Bundle, BundleOptions, Digest, Error, Images, MemoryStorage, Store, StoreError,
+    StoreOptions, VerifyMode, VerifyOptions,
 };
 
 use super::build::guard_text;
@@ -298,6 +298,10 @@ fn store_files(name: &str) -> BTreeMap<String, Vec<u8>> {
 fn folder(vector: &Vector, files: &BTreeMap<String, Vec<u8>>) -> Result<Values, String> {
     let base = vector.context("base").map_or_else(BTreeMap::new, |_| store_files(vector.text("base")));
     let store = open(base.iter().chain(files)).map_err(|error| rule_of(&error))?;
+    if vector.text("operation") == "write" {
+        let (image, other) = (vector.text("name").parse().unwrap(), "other".parse().unwrap());
+        return store.tag(&image, &other, false).map(|_| Values::new()).map_err(|error| rule_of(&error));
+    }
     operate(vector, &store)
 }
 
@@ -307,60 +311,40 @@ fn open<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>) -> melv::Res
     Store::open(storage, StoreOptions { verify: VerifyMode::Full, ..Default::default() })
 }
 
-/// A remote file.
-#[derive(Debug)]
-struct Afar(Vec<u8>);
-
-impl ReadAt for Afar {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
-        let from = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)?.get(..buf.len()));
-        buf.copy_from_slice(from.ok_or(std::io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
 /// Opens a bundle beside the store with its bases, and runs the operation in the context. Ranges and a file
 /// must give the same result.
 fn bundle(vector: &Vector, bytes: &[u8]) -> Result<Values, String> {
     let base = || match vector.context("store") {
         None => None,
         Some(_) if vector.text("store") == super::bundles::WHOLE => {
-            let whole = Afar(super::bundles::whole().bytes());
-            Some(Store::open_bundle_reader(whole, "whole", BundleOptions::default()).unwrap())
+            let whole = BytesObject::from(super::bundles::whole().bytes());
+            Some(Images::from(Bundle::open_reader(whole, "whole", BundleOptions::default()).unwrap()))
         }
-        Some(_) => Some(open(store_files(vector.text("store")).iter()).unwrap()),
+        Some(_) => Some(open(store_files(vector.text("store")).iter()).unwrap().into()),
     };
     let options = || BundleOptions { base: base(), ..Default::default() };
-    let done = |opened: melv::Result<Store>| {
+    let done = |opened: melv::Result<Bundle>| {
         opened.map_err(|error| rule_of(&error)).and_then(|store| operate(vector, &store))
     };
-    let afar = done(Store::open_bundle_reader(Afar(bytes.to_vec()), "bundle", options()));
+    let afar = done(Bundle::open_reader(BytesObject::from(bytes.to_vec()), "bundle", options()));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    assert_eq!(afar, done(Store::open_bundle(file.path(), options())), "{}", vector.file);
+    assert_eq!(afar, done(Bundle::open(file.path(), options())), "{}", vector.file);
     afar
 }
 
-fn operate(vector: &Vector, store: &Store) -> Result<Values, String> {
+fn operate(vector: &Vector, store: &Images) -> Result<Values, String> {
     match vector.text("operation") {
         "read" => read(store, vector.text("name")).map_err(|error| rule_of(&error)),
         "verify" => {
             let report = store.verify(&[], &VerifyOptions { full: true, ..Default::default() }).unwrap();
             report.damaged.first().map_or(Ok(Values::new()), |damage| Err(rule_of(&damage.error)))
         }
-        "write" => {
-            let (image, other) = (vector.text("name").parse().unwrap(), "other".parse().unwrap());
-            store.tag(&image, &other, false).map(|_| Values::new()).map_err(|error| rule_of(&error))
-        }
         other => panic!("{}: no operation {other}", vector.file),
     }
 }
 
-fn read(store: &Store, name: &str) -> melv::Result<Values> {
+fn read(store: &Images, name: &str) -> melv::Result<Values> {
     let reference = if name.is_empty() {
         let mut all = store.image_refs()?;
         assert_eq!(all.len(), 1, "a bundle of one image");

@@ -22,7 +22,7 @@ fn of_hundreds_of_extents_few_are_open_and_all_are_the_same_later() {
         lines.push(format!("RW 16 {} \"{number}.bin\"", if is_sparse { "SPARSE" } else { "FLAT" }));
     }
     let path = put(&place, "disk.vmdk", descriptor("custom", &lines));
-    let opened = Disk::open(&path).unwrap();
+    let opened = VmdkDisk::open(&path, Gate::Beside).unwrap();
     // The descriptor stays open too.
     assert!(open_in(&place) <= 65, "{}", open_in(&place));
     for _ in 0..2 {
@@ -57,7 +57,8 @@ fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
     let folder = folder();
     let lines: Vec<String> = (0..100).map(|number| format!("RW 1 FLAT \"{number}.bin\"")).collect();
     (0..100).for_each(|number| drop(put(folder.path(), &format!("{number}.bin"), [1; SECTOR])));
-    let opened = Disk::open(&put(folder.path(), "disk.vmdk", descriptor("custom", &lines))).unwrap();
+    let opened =
+        VmdkDisk::open(&put(folder.path(), "disk.vmdk", descriptor("custom", &lines)), Gate::Beside).unwrap();
     opened.check_unchanged().unwrap();
     put(folder.path(), "0.bin", [2; SECTOR]);
     assert!(
@@ -68,7 +69,12 @@ fn a_file_that_was_written_to_while_it_was_closed_has_changed() {
 // ---- neighbours and omissions ------------------------------------------------------------------
 
 fn oddities(path: &Path) -> Vec<Oddity> {
-    Disk::open(path).unwrap().warnings().iter().map(|warning| warning.oddity.clone()).collect()
+    VmdkDisk::open(path, Gate::Beside)
+        .unwrap()
+        .warnings()
+        .iter()
+        .map(|warning| warning.oddity.clone())
+        .collect()
 }
 
 #[test]
@@ -116,14 +122,14 @@ fn snapshots_and_descriptors_beside_a_disk_are_told() {
         descriptor("twoGbMaxExtentFlat", &["RW 300 FLAT \"base-f001.vmdk\" 0".into()]),
     );
     let piece = put(folder.path(), "base-f001.vmdk", &disk);
-    let told = melv::vmdk::neighbours(&piece);
+    let told = melv::vmdk::neighbours(&piece, Gate::Beside);
     assert_eq!(told[0].oddity, Oddity::Piece { name: "child.vmdk".into() });
     assert!(told[0].to_string().contains("base-f001.vmdk") && told.len() == 1, "{told:?}");
     // Unreadable files and other formats are not reported.
     fs::remove_file(folder.path().join("child.vmdk")).unwrap();
     std::os::unix::fs::symlink("base.vmdk", folder.path().join("link.vmdk")).unwrap();
     put(folder.path(), "noise.vmdk", random_disk(16, 4096));
-    assert_eq!(melv::vmdk::neighbours(&piece), []);
+    assert_eq!(melv::vmdk::neighbours(&piece, Gate::Beside), []);
 }
 
 #[test]
@@ -146,7 +152,7 @@ fn the_size_of_sectors_is_kept_and_told() {
         ("ddb.logicalSectorSize=8192\n", bits(9, 12), Some(Oddity::OddSectorSize { bytes: 8192 })),
     ] {
         let path = put(folder.path(), "disk.vmdk", format!("{base}{lines}"));
-        assert_eq!(Disk::open(&path).unwrap().sector_bits(), expected, "{lines}");
+        assert_eq!(VmdkDisk::open(&path, Gate::Beside).unwrap().sector_bits(), expected, "{lines}");
         assert_eq!(oddities(&path), Vec::from_iter(oddity), "{lines}");
     }
 }
@@ -163,9 +169,12 @@ fn a_missing_extent_of_almost_the_same_name_is_named() {
             "encoding=\"UTF-8\"\n{}",
             descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{wanted}\" 0")])
         );
-        let opened = Disk::open(&put(folder.path(), "disk.vmdk", format!("# Disk DescriptorFile\n{text}")));
+        let opened = VmdkDisk::open(
+            &put(folder.path(), "disk.vmdk", format!("# Disk DescriptorFile\n{text}")),
+            Gate::Beside,
+        );
         let Some(DiskError::MissingExtent { object, source }) = opened.detail() else { panic!("{opened:?}") };
         assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
-        assert!(object.contains("almost this name") && object.contains(shown), "{object}");
+        assert!(object.contains("differs only in case") && object.contains(shown), "{object}");
     }
 }

@@ -15,10 +15,18 @@ fn encrypted_disks_are_named() {
         "ddb.other = \"VMWARE:KEY/list\"",
     ] {
         let text = format!("{base}{line}\n");
-        assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
+        assert!(
+            feature(VmdkDisk::open(&put(folder.path(), "disk.vmdk", &text), Gate::Beside))
+                .contains("encrypted"),
+            "{line}"
+        );
         // This takes precedence over other unknown values.
         let text = text.replace("version=1", "version=7").replace("monolithicFlat", "other");
-        assert!(feature(Disk::open(&put(folder.path(), "disk.vmdk", &text))).contains("encrypted"), "{line}");
+        assert!(
+            feature(VmdkDisk::open(&put(folder.path(), "disk.vmdk", &text), Gate::Beside))
+                .contains("encrypted"),
+            "{line}"
+        );
         let (mut vmdk, _) = made(stream(Layout::True), 9);
         let end = (512..).find(|&at| vmdk[at] == 0).unwrap();
         vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
@@ -57,7 +65,7 @@ fn a_difference_is_refused_with_its_parent_wherever_the_text_is_and_however_it_i
             with_error.into_bytes(),
         ] {
             assert!(feature(from_pipe(&bytes)).contains(shown), "{line}, piped");
-            let told = feature(Disk::open(&put(folder.path(), "disk.vmdk", bytes)));
+            let told = feature(VmdkDisk::open(&put(folder.path(), "disk.vmdk", bytes), Gate::Beside));
             assert!(told.contains("parent") && told.contains(shown), "{line}: {told}");
         }
         let (mut vmdk, _) = made(stream(Layout::True), 10);
@@ -71,7 +79,8 @@ fn a_difference_is_refused_with_its_parent_wherever_the_text_is_and_however_it_i
         assert!(feature(from_pipe(&vmdk)).contains(shown), "{line}, a sparse file piped");
     }
     // UTF-16 without a parent is read.
-    let opened = Disk::open(&put(folder.path(), "disk.vmdk", utf16(&text, '\u{feff}'))).unwrap();
+    let opened =
+        VmdkDisk::open(&put(folder.path(), "disk.vmdk", utf16(&text, '\u{feff}')), Gate::Beside).unwrap();
     assert_eq!(read_all(&opened).unwrap(), [5; 512]);
 }
 
@@ -104,9 +113,12 @@ fn a_piece_whose_own_text_names_a_parent_makes_the_disk_a_difference() {
         }
     };
     pieces(2);
-    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "no parent");
+    assert_equal(&read_all(&VmdkDisk::open(&path, Gate::Beside).unwrap()).unwrap(), &disk, "no parent");
     for child in [0, 1] {
         pieces(child);
-        assert!(feature(Disk::open(&path)).contains("content id 0badcafe"), "piece {child}");
+        assert!(
+            feature(VmdkDisk::open(&path, Gate::Beside)).contains("content id 0badcafe"),
+            "piece {child}"
+        );
     }
 }

@@ -12,10 +12,10 @@ fn a_header_without_capacity_that_carries_a_text_is_the_disk_of_that_text() {
     let mut vmdk = sparse.make(&disk);
     put64(&mut vmdk, 12, 0);
     let path = put(folder.path(), "emb.vmdk", &vmdk);
-    assert_equal(&read_all(&Disk::open(&path).unwrap()).unwrap(), &disk, "the text's disk");
+    assert_equal(&read_all(&VmdkDisk::open(&path, Gate::Beside).unwrap()).unwrap(), &disk, "the text's disk");
     assert!(feature(from_pipe(&vmdk)).contains("as a file"));
     put64(&mut vmdk, 28, 0);
-    assert!(matches!(fault(from_file(&vmdk)), (12, Fault::Value { found: 0, .. })));
+    assert!(matches!(fault(from_file(&vmdk)), (12, VmdkViolation::Value { found: 0, .. })));
 }
 
 #[test]
@@ -27,10 +27,13 @@ fn a_descriptor_without_its_first_comment_is_read_where_it_is_known_to_be_one() 
         [text.replace("# Disk DescriptorFile\n", ""), text.replace("# Disk DescriptorFile", "# mine\n")]
     {
         assert!(!looks_like(text.as_bytes()));
-        let opened = Disk::open(&put(folder.path(), "disk.vmdk", &text)).unwrap();
+        let opened = VmdkDisk::open(&put(folder.path(), "disk.vmdk", &text), Gate::Beside).unwrap();
         assert_eq!(read_all(&opened).unwrap(), [5; 512]);
         let other = text.replace("version=1\nCID", "CID");
-        assert_eq!(fault(Disk::open(&put(folder.path(), "disk.vmdk", other))), (0, Fault::NotVmdk));
+        assert_eq!(
+            fault(VmdkDisk::open(&put(folder.path(), "disk.vmdk", other), Gate::Beside)),
+            (0, VmdkViolation::NotVmdk)
+        );
     }
 }
 
@@ -41,7 +44,7 @@ fn a_colon_is_a_part_of_a_name() {
     for name in names {
         put(folder.path(), name, [5; 512]);
         let text = descriptor("monolithicFlat", &[format!("RW 1 FLAT \"{name}\" 0")]);
-        let opened = Disk::open(&put(folder.path(), "disk.vmdk", text)).unwrap();
+        let opened = VmdkDisk::open(&put(folder.path(), "disk.vmdk", text), Gate::Beside).unwrap();
         assert_eq!(read_all(&opened).unwrap(), [5; 512]);
     }
 }
@@ -74,7 +77,7 @@ fn copies_that_disagree_in_a_file_that_was_not_closed_say_so() {
     for unclean in [0, 1] {
         vmdk[72] = unclean;
         let (_, found) = fault(from_file(&vmdk));
-        assert!(matches!(found, Fault::Disagree { .. }), "{found}");
+        assert!(matches!(found, VmdkViolation::Disagree { .. }), "{found}");
         assert_eq!(found.to_string().contains("not closed cleanly"), unclean == 1, "{found}");
     }
     // An entry of the directory counts too.

@@ -25,18 +25,22 @@ fn descriptors_are_read_however_they_are_written() {
         format!("{base}# {}", "x".repeat((1 << 20) - base.len() - 2)),
     ];
     for text in spellings {
-        let disk = Disk::open(&folder.put("disk.vmdk", &text)).unwrap_or_else(|e| panic!("{e}: {text:.300}"));
+        let disk = VmdkDisk::open(&folder.put("disk.vmdk", &text), Gate::Beside)
+            .unwrap_or_else(|e| panic!("{e}: {text:.300}"));
         assert_eq!(read_all(&disk).unwrap(), [5; 512]);
     }
     let (before, after) = base.split_once("flat.bin").unwrap();
     let chinese: &[u8] = b"\xa8\xa6\xd6\xd0.bin";
     for encoding in ["encoding=\"GBK\"\n", "ddb.encoding = \"gb18030\"\r\n"] {
         let text = [before.as_bytes(), chinese, after.as_bytes(), encoding.as_bytes()].concat();
-        assert_eq!(read_all(&Disk::open(&folder.put("disk.vmdk", text)).unwrap()).unwrap(), [6; 512]);
+        assert_eq!(
+            read_all(&VmdkDisk::open(&folder.put("disk.vmdk", text), Gate::Beside).unwrap()).unwrap(),
+            [6; 512]
+        );
     }
     let nowhere = [before.as_bytes(), chinese, after.as_bytes()].concat();
-    let fault = fault(Disk::open(&folder.put("disk.vmdk", nowhere))).1;
-    assert!(matches!(fault, Fault::Descriptor { line: 8, .. }), "{fault}");
+    let fault = fault(VmdkDisk::open(&folder.put("disk.vmdk", nowhere), Gate::Beside)).1;
+    assert!(matches!(fault, VmdkViolation::Descriptor { line: 8, .. }), "{fault}");
 }
 
 #[test]
@@ -44,7 +48,7 @@ fn descriptors_that_make_no_disk_are_refused() {
     let folder = Folder::new();
     folder.put("flat.bin", [5; 512]);
     let base = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
-    let refused = |text: &str| fault(Disk::open(&folder.put("disk.vmdk", text))).1;
+    let refused = |text: &str| fault(VmdkDisk::open(&folder.put("disk.vmdk", text), Gate::Beside)).1;
     for text in [
         base.replace("RW 1 FLAT \"flat.bin\" 0", ""),
         base.replace("RW 1", "RW 0"),
@@ -63,14 +67,20 @@ fn descriptors_that_make_no_disk_are_refused() {
         format!("{base}\0RW 1 FLAT \"flat.bin\" 0\n"),
         base.replace("RW 1 FLAT \"flat.bin\" 0", &"RW 1 ZERO\n".repeat(4097)),
     ] {
-        assert!(matches!(refused(&text), Fault::Descriptor { .. }), "{text:.300}");
+        assert!(matches!(refused(&text), VmdkViolation::Descriptor { .. }), "{text:.300}");
     }
     let sum = format!("RW {} ZERO\n", (1u64 << 54) - 1).repeat(2);
     let text = base.replace("RW 1 FLAT \"flat.bin\" 0", &sum);
-    assert!(matches!(refused(&text), Fault::Value { what: "the sum of the extents' sectors", .. }));
-    assert!(matches!(refused(&base.replace("RW 1", "RW 2")), Fault::Truncated { needed: 1024, found: 512 }));
-    assert!(matches!(refused(&base.replace("\" 0", "\" 1")), Fault::Truncated { needed: 1024, found: 512 }));
-    assert_eq!(refused("no mark at all"), Fault::NotVmdk);
+    assert!(matches!(refused(&text), VmdkViolation::Value { what: "the sum of the extents' sectors", .. }));
+    assert!(matches!(
+        refused(&base.replace("RW 1", "RW 2")),
+        VmdkViolation::Truncated { needed: 1024, found: 512 }
+    ));
+    assert!(matches!(
+        refused(&base.replace("\" 0", "\" 1")),
+        VmdkViolation::Truncated { needed: 1024, found: 512 }
+    ));
+    assert_eq!(refused("no mark at all"), VmdkViolation::NotVmdk);
     assert!(
         refused(&base.replace("RW 1", "RW 1x")).to_string().contains("line 8 of the descriptor is \"RW 1x")
     );
@@ -82,13 +92,13 @@ fn a_descriptor_of_gigabytes_is_refused_unread() {
     let path = folder.put("disk.vmdk", descriptor("monolithicFlat", &[]));
     fs::File::options().write(true).open(&path).unwrap().set_len(3 << 30).unwrap();
     let begun = std::time::Instant::now();
-    let expected = Fault::DescriptorLen { found: 3 << 30, max: 1 << 20 };
-    assert_eq!(fault(Disk::open(&path)), (0, expected));
+    let expected = VmdkViolation::DescriptorLen { found: 3 << 30, max: 1 << 20 };
+    assert_eq!(fault(VmdkDisk::open(&path, Gate::Beside)), (0, expected));
     assert!(begun.elapsed().as_millis() < 500);
     // An embedded descriptor has the same limit.
     let (mut vmdk, _) = sparse_vmdk(Sparse::default());
     put64(&mut vmdk, 36, 1 << 40);
-    assert!(matches!(fault(open_bytes(&vmdk)).1, Fault::Truncated { .. }));
+    assert!(matches!(fault(open_bytes(&vmdk)).1, VmdkViolation::Truncated { .. }));
     let path = folder.put("disk.vmdk", &vmdk);
     let end = 2u64 << 30;
     fs::File::options().write(true).open(&path).unwrap().set_len(3 << 30).unwrap();
@@ -96,7 +106,7 @@ fn a_descriptor_of_gigabytes_is_refused_unread() {
     put64(&mut vmdk, 36, (1 << 20) / 512 + 1);
     use std::os::unix::fs::FileExt;
     fs::File::options().write(true).open(&path).unwrap().write_all_at(&vmdk[..512], 0).unwrap();
-    assert!(matches!(fault(Disk::open(&path)), (_, Fault::DescriptorLen { .. })));
+    assert!(matches!(fault(VmdkDisk::open(&path, Gate::Beside)), (_, VmdkViolation::DescriptorLen { .. })));
 }
 
 #[test]
@@ -109,7 +119,7 @@ fn other_kinds_are_named_as_unsupported() {
         assert_eq!(read_all(&folder.open(kind, &[line]).unwrap()).unwrap(), [5; 512], "{kind}");
         for device in [device, "RW 1 FLAT \"\\\\.\\PhysicalDrive2\" 0", "RW 1 FLAT \"../flat.bin\""] {
             let told = feature(folder.open(kind, &[line, device]));
-            assert!(told.contains(kind) && told.contains("give that disk"), "{told}");
+            assert!(told.contains(kind) && told.contains("give it directly"), "{told}");
         }
     }
     for kind in ["vmfsRaw", "vmfsRDM", "vmfsSparse", "seSparse", "vsanSparse", "x"] {
@@ -120,7 +130,7 @@ fn other_kinds_are_named_as_unsupported() {
     }
     assert!(feature(folder.open("custom", &["NOACCESS 1 FLAT \"flat.bin\" 0"])).contains("NOACCESS"));
     let base = descriptor("monolithicFlat", &[line.to_owned()]);
-    let with = |text: String| feature(Disk::open(&folder.put("disk.vmdk", text)));
+    let with = |text: String| feature(VmdkDisk::open(&folder.put("disk.vmdk", text), Gate::Beside));
     assert!(with(base.replace("ffffffff", "0badcafe")).contains("content id 0badcafe"));
     let hint = format!("{base}parentFileNameHint=\"/vm/base.vmdk\"\n");
     assert!(with(hint.replace("ffffffff", "0badcafe")).contains("/vm/base.vmdk"));
@@ -181,19 +191,22 @@ fn nothing_but_a_plain_file_beside_the_descriptor_is_opened() {
             let (_, found) = fault(folder.open("custom", &[&line]));
             // A quote ends a name, so that one is not even a line.
             if extent.contains('"') {
-                assert!(matches!(found, Fault::Descriptor { .. }), "{extent}: {found}");
+                assert!(matches!(found, VmdkViolation::Descriptor { .. }), "{extent}: {found}");
                 continue;
             }
-            assert!(matches!(&found, Fault::Extent { name, .. } if name == extent), "{extent}: {found}");
-            assert!(found.to_string().contains("nothing else is ever opened"), "{found}");
+            assert!(
+                matches!(&found, VmdkViolation::Extent { name, .. } if name == extent),
+                "{extent}: {found}"
+            );
+            assert!(found.to_string().contains("melv opens nothing else"), "{found}");
         }
     }
     // A hard link is still the descriptor.
     fs::hard_link(folder.path("disk.vmdk"), folder.path("hard.vmdk")).unwrap();
     let text = descriptor("custom", &["RW 1 FLAT \"hard.vmdk\"".to_owned()]);
     fs::write(folder.path("disk.vmdk"), text).unwrap();
-    let (_, found) = fault(Disk::open(&folder.path("disk.vmdk")));
-    assert!(matches!(found, Fault::Extent { why: "the descriptor itself", .. }), "{found}");
+    let (_, found) = fault(VmdkDisk::open(&folder.path("disk.vmdk"), Gate::Beside));
+    assert!(matches!(found, VmdkViolation::Extent { why: "the descriptor itself", .. }), "{found}");
 }
 
 #[test]
@@ -218,25 +231,27 @@ fn sparse_extents_are_used_once_and_say_what_the_descriptor_says() {
         "split",
     );
     for lines in [[line, line], [line, "RW 1 FLAT \"s001.vmdk\""], ["RW 1 FLAT \"s001.vmdk\"", line]] {
-        assert!(matches!(fault(folder.open("custom", &lines)).1, Fault::Extent { .. }));
+        assert!(matches!(fault(folder.open("custom", &lines)).1, VmdkViolation::Extent { .. }));
     }
     let (offset, found) = fault(folder.open("2GbMaxExtentSparse", &["RW 301 SPARSE \"s001.vmdk\""]));
-    let text = "the capacity in sectors is 300, but 301 by the descriptor";
+    let text = "the capacity in sectors is 300, but 301 according to the descriptor";
     assert_eq!((offset, found.to_string().as_str()), (12, text));
     folder.put("s001.vmdk", &disk);
-    assert_eq!(fault(folder.open("2GbMaxExtentSparse", &[line])), (0, Fault::Magic));
+    assert_eq!(fault(folder.open("2GbMaxExtentSparse", &[line])), (0, VmdkViolation::Magic));
     // Alone it is not a disk.
-    assert_eq!(fault(open_bytes(&bare)).1, Fault::NoDescriptor);
+    assert_eq!(fault(open_bytes(&bare)).1, VmdkViolation::NoDescriptor);
     for (text, kind) in [
         (embedded("monolithicSparse", 300 * SECTOR).replace("SPARSE", "FLAT"), "FLAT"),
         (embedded("monolithicSparse", 300 * SECTOR) + "RW 1 ZERO\n", "SPARSE"),
     ] {
         let vmdk = Sparse { descriptor: Some(text), ..Sparse::default() }.make(&disk);
-        assert!(matches!(fault(open_bytes(&vmdk)).1, Fault::Embedded { kind: found, .. } if found == kind));
+        assert!(
+            matches!(fault(open_bytes(&vmdk)).1, VmdkViolation::Embedded { kind: found, .. } if found == kind)
+        );
     }
     let other =
         Sparse { descriptor: Some(embedded("monolithicSparse", 512)), ..Sparse::default() }.make(&disk);
-    assert!(matches!(fault(open_bytes(&other)).1, Fault::Disagree { found: 300, expected: 1, .. }));
+    assert!(matches!(fault(open_bytes(&other)).1, VmdkViolation::Disagree { found: 300, expected: 1, .. }));
 }
 
 // ---- headers and tables --------------------------------------------------------------------
@@ -259,7 +274,7 @@ fn headers_out_of_range_are_refused_at_their_field() {
             let (offset, found) = fault(open_bytes(&set(at, value, len)));
             assert_eq!(offset, at as u64, "{field} {value}: {found}");
             assert!(
-                matches!(found, Fault::Value { found, .. } if found == value),
+                matches!(found, VmdkViolation::Value { found, .. } if found == value),
                 "{field} {value}: {found}"
             );
         }
@@ -270,9 +285,12 @@ fn headers_out_of_range_are_refused_at_their_field() {
     for flags in [0x4_0003, 0x8000_0003, 0x2_0003] {
         feature(open_bytes(&set(8, flags, 4)));
     }
-    assert!(matches!(fault(open_bytes(&set(8, 0x1_0003, 4))), (77, Fault::Value { .. })));
-    assert!(matches!(fault(open_bytes(&vmdk[..511])).1, Fault::Truncated { needed: 512, found: 511 }));
-    assert!(matches!(fault(open_bytes(b"KDMV")).1, Fault::Truncated { .. }));
+    assert!(matches!(fault(open_bytes(&set(8, 0x1_0003, 4))), (77, VmdkViolation::Value { .. })));
+    assert!(matches!(
+        fault(open_bytes(&vmdk[..511])).1,
+        VmdkViolation::Truncated { needed: 512, found: 511 }
+    ));
+    assert!(matches!(fault(open_bytes(b"KDMV")).1, VmdkViolation::Truncated { .. }));
     // Unknown low flags are compatible by their position.
     assert!(open_bytes(&set(8, 0xfff3, 4)).is_ok());
 }
@@ -293,45 +311,53 @@ fn tables_that_cannot_be_are_refused_at_their_entry() {
     for field in [48, 56] {
         let mut past = vmdk.clone();
         put64(&mut past, field, u64::from(end));
-        assert!(matches!(fault(open_bytes(&past)).1, Fault::Truncated { .. }));
+        assert!(matches!(fault(open_bytes(&past)).1, VmdkViolation::Truncated { .. }));
         put64(&mut past, field, u64::MAX - 1);
-        assert!(matches!(fault(open_bytes(&past)).1, Fault::Truncated { .. }));
+        assert!(matches!(fault(open_bytes(&past)).1, VmdkViolation::Truncated { .. }));
     }
     for sector in [end - 3, end, u32::MAX] {
-        assert!(matches!(with(&[(primary, sector)]), (at, Fault::Truncated { .. }) if at == primary as u64));
+        assert!(
+            matches!(with(&[(primary, sector)]), (at, VmdkViolation::Truncated { .. }) if at == primary as u64)
+        );
     }
     for sector in [end, end + 1, u32::MAX] {
         let (at, found) = with(&[(table + 4, sector), (copy + 4, sector)]);
-        assert!(matches!(found, Fault::Truncated { .. }), "{found}");
+        assert!(matches!(found, VmdkViolation::Truncated { .. }), "{found}");
         assert_eq!(at, table as u64 + 4);
     }
     // Overlapping.
     for sector in [0, 1, 2] {
         let mut over = vmdk.clone();
         put64(&mut over, 56, sector);
-        assert!(matches!(fault(open_bytes(&over)).1, Fault::Overlap { .. }));
+        assert!(matches!(fault(open_bytes(&over)).1, VmdkViolation::Overlap { .. }));
     }
     let sectors = |at: usize| (at / SECTOR) as u32;
     for sector in
         [1, sectors(primary), sectors(redundant), sectors(copy), sectors(copy) + 3, sectors(table) - 3]
     {
-        assert!(matches!(with(&[(primary, sector)]).1, Fault::Overlap { .. }), "{sector}");
+        assert!(matches!(with(&[(primary, sector)]).1, VmdkViolation::Overlap { .. }), "{sector}");
     }
     let grain = get32(&vmdk, table + 4);
     for sector in
         [1, 2, sectors(primary), sectors(table) + 3, sectors(copy), grain + 128, grain + 129, grain - 127]
     {
         let (at, found) = with(&[(table + 4, sector), (copy + 4, sector)]);
-        assert!(matches!(found, Fault::GrainPlace { .. }), "{sector}: {found}");
+        assert!(matches!(found, VmdkViolation::GrainPlace { .. }), "{sector}: {found}");
         assert!((table as u64..table as u64 + 2048).contains(&at), "{at}");
     }
     // Disagreeing.
     let (at, found) = with(&[(copy + 4, grain + 128)]);
-    assert!(matches!(found, Fault::Disagree { by, .. } if by.starts_with("the redundant one")), "{found}");
+    assert!(
+        matches!(found, VmdkViolation::Disagree { by, .. } if by.starts_with("the redundant one")),
+        "{found}"
+    );
     assert_eq!(at, table as u64 + 4);
-    assert!(matches!(with(&[(redundant, 0)]), (at, Fault::Disagree { .. }) if at == primary as u64));
+    assert!(matches!(with(&[(redundant, 0)]), (at, VmdkViolation::Disagree { .. }) if at == primary as u64));
     // A grain past the end of the disk.
-    assert!(matches!(with(&[(table + 511 * 4, grain), (copy + 511 * 4, grain)]).1, Fault::GrainPlace { .. }));
+    assert!(matches!(
+        with(&[(table + 511 * 4, grain), (copy + 511 * 4, grain)]).1,
+        VmdkViolation::GrainPlace { .. }
+    ));
 }
 
 #[test]
@@ -352,11 +378,14 @@ fn two_grains_of_different_tables_at_one_place_are_refused() {
     let other = (0..512).find(|entry| get32(&vmdk, tables[1] + entry * 4) != 0).unwrap();
     put32(&mut vmdk, tables[1] + other * 4, place);
     let (at, found) = fault(open_bytes(&vmdk));
-    assert!(matches!(found, Fault::GrainPlace { table: 1, why: "where a grain of another table lies", .. }));
+    assert!(matches!(
+        found,
+        VmdkViolation::GrainPlace { table: 1, why: "which overlaps a grain of another table", .. }
+    ));
     assert_eq!(at, (tables[1] + other * 4) as u64);
     // Every read fails alike, on any thread.
     let folder = Folder::new();
-    let opened = Disk::open(&folder.put("disk.vmdk", &vmdk)).unwrap();
+    let opened = VmdkDisk::open(&folder.put("disk.vmdk", &vmdk), Gate::Beside).unwrap();
     let mut one = vec![0; 4096];
     opened.read_at(0, &mut one).unwrap();
     let again = || {

@@ -32,14 +32,14 @@ fn markers_that_disagree_are_refused_from_file_and_pipe() {
         for other in [grains[2].1, grains[4].1, lba + 1, 1 << 40] {
             let vmdk = change(at, other, 8);
             assert!(
-                matches!(fault(open_bytes(&vmdk)), (place, Fault::Disagree { .. }) if place == at as u64)
+                matches!(fault(open_bytes(&vmdk)), (place, VmdkViolation::Disagree { .. }) if place == at as u64)
             );
             let (_, found) = fault(import_stream(&vmdk));
-            assert!(matches!(found, Fault::Order { .. } | Fault::Value { .. }), "{found}");
+            assert!(matches!(found, VmdkViolation::Order { .. } | VmdkViolation::Value { .. }), "{found}");
         }
         // The order and the grid are right: only tables reveal it.
         let missing = change(grains[8].0, 10 * 128, 8);
-        assert!(matches!(fault(open_bytes(&missing)).1, Fault::Disagree { .. }));
+        assert!(matches!(fault(open_bytes(&missing)).1, VmdkViolation::Disagree { .. }));
         fault(import_stream(&missing));
         // False lengths.
         for other in [len - 1, len + 600, 140_000, u32::MAX] {
@@ -51,7 +51,7 @@ fn markers_that_disagree_are_refused_from_file_and_pipe() {
         let (one, two) = (grains[0].0..grains[1].0, grains[1].0..grains[2].0);
         let swapped = [&vmdk[..one.start], &vmdk[two], &vmdk[one], &vmdk[grains[2].0..]].concat();
         let (_, found) = fault(import_stream(&swapped));
-        assert_eq!(found, Fault::Order { found: 0, previous: 128 });
+        assert_eq!(found, VmdkViolation::Order { found: 0, previous: 128 });
         assert!(found.to_string().contains("give it as a file"));
     }
 }
@@ -60,7 +60,7 @@ fn markers_that_disagree_are_refused_from_file_and_pipe() {
 fn a_stream_that_is_out_of_order_is_read_from_a_file() {
     let (vmdk, disk) = sparse_vmdk(Sparse { swapped: true, ..stream(Layout::True) });
     assert_equal(&open_bytes(&vmdk).unwrap(), &disk, "swapped");
-    assert!(matches!(fault(import_stream(&vmdk)).1, Fault::Order { .. }));
+    assert!(matches!(fault(import_stream(&vmdk)).1, VmdkViolation::Order { .. }));
 }
 
 #[test]
@@ -74,7 +74,10 @@ fn a_stream_of_fewer_grains_than_its_tables_is_refused() {
             fault(import_stream(&without));
             // The stream is also cut off at the grain's boundary.
             let (_, found) = fault(import_stream(&vmdk[..grains[cut].0]));
-            assert!(matches!(found, Fault::Cut { .. } | Fault::StreamTable { .. }), "{found}");
+            assert!(
+                matches!(found, VmdkViolation::Cut { .. } | VmdkViolation::StreamTable { .. }),
+                "{found}"
+            );
         }
     }
 }
@@ -94,7 +97,7 @@ fn tables_of_a_stream_that_lie_are_refused_from_a_pipe() {
             let value = get32(&vmdk, at);
             put32(&mut vmdk, at, value + 1);
             let (_, found) = fault(import_stream(&vmdk));
-            assert!(!matches!(found, Fault::Magic), "{found}");
+            assert!(!matches!(found, VmdkViolation::Magic), "{found}");
         }
     }
     let (vmdk, disk) = sparse_vmdk(stream(Layout::True));
@@ -113,38 +116,45 @@ fn tables_of_a_stream_that_lie_are_refused_from_a_pipe() {
     }
     let mut nested = vmdk.clone();
     put64(&mut nested, footer + 56, u64::MAX);
-    assert!(matches!(fault(open_bytes(&nested)).1, Fault::Value { .. }));
-    assert!(matches!(fault(import_stream(&nested)).1, Fault::Value { .. }));
+    assert!(matches!(fault(open_bytes(&nested)).1, VmdkViolation::Value { .. }));
+    assert!(matches!(fault(import_stream(&nested)).1, VmdkViolation::Value { .. }));
     // A header that gives the directory's place, and one that gives another: here, sectors of zeros.
     let mut patched = vmdk.clone();
     put64(&mut patched, 56, get64(&vmdk, footer + 56));
     assert_equal(&open_bytes(&patched).unwrap(), &disk, "patched");
     import_stream(&patched).unwrap();
     put64(&mut patched, 56, (vmdk.len() / SECTOR) as u64 - 1);
-    assert!(matches!(fault(open_bytes(&patched)), (at, Fault::Disagree { .. }) if at == footer as u64 + 56));
     assert!(
-        matches!(fault(import_stream(&patched)), (at, Fault::Disagree { .. }) if at == footer as u64 + 56)
+        matches!(fault(open_bytes(&patched)), (at, VmdkViolation::Disagree { .. }) if at == footer as u64 + 56)
+    );
+    assert!(
+        matches!(fault(import_stream(&patched)), (at, VmdkViolation::Disagree { .. }) if at == footer as u64 + 56)
     );
     for end in [512, 1024, 1536] {
-        assert!(matches!(fault(import_stream(&vmdk[..vmdk.len() - end])).1, Fault::Cut { .. }), "{end}");
+        assert!(
+            matches!(fault(import_stream(&vmdk[..vmdk.len() - end])).1, VmdkViolation::Cut { .. }),
+            "{end}"
+        );
     }
 }
 
 #[test]
 fn grains_that_inflate_to_another_length_are_refused() {
     let grain = noise(3).repeat(16);
-    type IsExpected = fn(&Fault) -> bool;
+    type IsExpected = fn(&VmdkViolation) -> bool;
     let cases: [(Vec<u8>, IsExpected); 6] = [
         (deflate(&grain[1..], 1), |fault| {
-            matches!(fault, Fault::GrainLen { found: 65535, expected: 65536, .. })
+            matches!(fault, VmdkViolation::GrainLen { found: 65535, expected: 65536, .. })
         }),
         (deflate(&[&grain[..], &[1]].concat(), 1), |fault| {
-            matches!(fault, Fault::GrainLen { found: 65537, .. })
+            matches!(fault, VmdkViolation::GrainLen { found: 65537, .. })
         }),
-        (deflate(&vec![0; 100 << 20], 9), |fault| matches!(fault, Fault::GrainLen { found: 65537, .. })),
-        (deflate(&grain, 1)[2..].to_vec(), |fault| matches!(fault, Fault::Inflate { .. })),
-        (deflate(&grain, 1)[..3000].to_vec(), |fault| matches!(fault, Fault::Inflate { .. })),
-        ([deflate(&grain, 1), vec![1]].concat(), |fault| matches!(fault, Fault::Inflate { .. })),
+        (deflate(&vec![0; 100 << 20], 9), |fault| {
+            matches!(fault, VmdkViolation::GrainLen { found: 65537, .. })
+        }),
+        (deflate(&grain, 1)[2..].to_vec(), |fault| matches!(fault, VmdkViolation::Inflate { .. })),
+        (deflate(&grain, 1)[..3000].to_vec(), |fault| matches!(fault, VmdkViolation::Inflate { .. })),
+        ([deflate(&grain, 1), vec![1]].concat(), |fault| matches!(fault, VmdkViolation::Inflate { .. })),
     ];
     for (stored, is_expected) in cases {
         // One grain after the tables, so that only its own bytes change.
@@ -157,7 +167,7 @@ fn grains_that_inflate_to_another_length_are_refused() {
         vmdk.extend(&stored);
         vmdk.resize(vmdk.len().next_multiple_of(SECTOR), 0);
         for (place, found) in [fault(open_bytes(&vmdk)), fault(import_stream(&vmdk))] {
-            let too_long = matches!(found, Fault::Value { .. }) && stored.len() > 2 * grain.len();
+            let too_long = matches!(found, VmdkViolation::Value { .. }) && stored.len() > 2 * grain.len();
             assert!(is_expected(&found) || too_long, "{found}");
             assert_eq!(place, at as u64);
         }
@@ -167,13 +177,13 @@ fn grains_that_inflate_to_another_length_are_refused() {
 #[test]
 fn what_is_no_stream_is_refused_on_a_pipe() {
     let (vmdk, _) = sparse_vmdk(Sparse::default());
-    assert!(feature(import_stream(&vmdk)).contains("give this one as a file"));
+    assert!(feature(import_stream(&vmdk)).contains("give it as a file"));
     let (bare, _) = sparse_vmdk(Sparse { grains: Grains::Bare(Layout::Front), ..Sparse::default() });
-    assert!(feature(import_stream(&bare)).contains("give this one as a file"));
+    assert!(feature(import_stream(&bare)).contains("give it as a file"));
     let text = descriptor("monolithicFlat", &["RW 1 FLAT \"flat.bin\" 0".to_owned()]);
     assert!(feature(import_stream(text.as_bytes())).contains("give it as a file"));
-    assert_eq!(fault(import_stream(&[0; 4096])), (0, Fault::NotVmdk));
-    assert_eq!(fault(import_stream(&[])), (0, Fault::NotVmdk));
+    assert_eq!(fault(import_stream(&[0; 4096])), (0, VmdkViolation::NotVmdk));
+    assert_eq!(fault(import_stream(&[])), (0, VmdkViolation::NotVmdk));
     // Front tables of terabytes are not held in memory.
     let (mut front, _) = sparse_vmdk(stream(Layout::Front));
     put64(&mut front, 64, 1 << 30);
