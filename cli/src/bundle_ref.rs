@@ -4,7 +4,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use melv::{
-    BlockError, Bundle, BundleOptions, Digest, Error, ErrorKind, ImageRef, Images, RefName, StoreError,
+    BlockError, Bundle, BundleOptions, Error, ErrorKind, ImageId, ImageRef, Images, RefName, StoreError,
 };
 
 use crate::bundle_path::{SUFFIX, begins_as_bundle, split};
@@ -157,7 +157,7 @@ impl BundleRef {
 }
 
 /// Returns the ids of all images of a bundle, in ascending order.
-fn held_ids(images: &Images) -> Result<Vec<Digest>, Failure> {
+fn held_ids(images: &Images) -> Result<Vec<ImageId>, Failure> {
     let mut ids = Vec::new();
     for reference in images.image_refs()? {
         ids.push(images.resolve(&reference)?);

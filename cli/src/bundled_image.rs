@@ -1,6 +1,6 @@
 //! An image of a bundle, as far as a list shows it.
 
-use melv::{Digest, ImageRef, Images, RefName};
+use melv::{ContentId, ImageId, ImageRef, Images, RefName};
 use serde_json::{Value, json};
 
 /// The maximum number of an image's names in one line.
@@ -10,9 +10,9 @@ const NAMES_SHOWN: usize = 3;
 #[derive(Debug, Clone)]
 pub struct BundledImage {
     /// The image id.
-    pub image: Digest,
+    pub image: ImageId,
     /// The content id.
-    pub content: Digest,
+    pub content: ContentId,
     /// The size of the disk, in bytes.
     pub size: u64,
     /// The names of the image in the bundle.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::content::{ContentHasher, span_blocks, span_digest};
-use crate::digest::Digest;
+use crate::digest::{BlockDigest, ContentId, Digest};
 use crate::error::{BlockError, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
 use crate::ondisk::manifest::Geometry;
@@ -212,7 +212,7 @@ pub fn content_of(
     device: &dyn BlockDevice,
     cancel: Option<&AtomicBool>,
     progress: Option<&(dyn Fn(u64, u64) + Sync)>,
-) -> Result<Digest> {
+) -> Result<ContentId> {
     let size = device.size();
     let mut content = ContentHasher::new(size, Geometry::of_size(size).spans());
     let mut pieces = Pieces::new(&[device], size);
@@ -244,7 +244,7 @@ fn digest_span(
     device: &dyn BlockDevice,
     pieces: &[Piece],
     data: &mut Vec<u8>,
-    blocks: &mut Vec<Option<Digest>>,
+    blocks: &mut Vec<Option<BlockDigest>>,
 ) -> Result<Option<(u64, Digest)>> {
     let Some(first) = pieces.first() else { return Ok(None) };
     let span_start = first.span() * SPAN_LEN as u64;

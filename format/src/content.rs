@@ -9,7 +9,7 @@
 //!               each other span                  01, its digest
 //! ```
 
-use crate::digest::{DIGEST_LEN, Digest, Hasher, block_digest, block_digests};
+use crate::digest::{BlockDigest, ContentId, DIGEST_LEN, Digest, Hasher, block_digest, block_digests};
 use crate::limits::BLOCK_LEN;
 
 /// A digest over runs of zeros and digests of non-zero items.
@@ -46,7 +46,7 @@ impl RunHasher {
 
 /// Computes the digest of a span from its blocks in order (`None` for a zero block); `None` if all are zero.
 #[must_use]
-pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
+pub fn span_digest(blocks: &[Option<BlockDigest>]) -> Option<Digest> {
     if blocks.iter().all(Option::is_none) {
         return None;
     }
@@ -56,7 +56,7 @@ pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
         match run {
             [Some(digest)] => {
                 records.push(1);
-                records.extend_from_slice(&digest.0);
+                records.extend_from_slice(digest.as_bytes());
             }
             zeros => {
                 records.push(0);
@@ -70,11 +70,11 @@ pub fn span_digest(blocks: &[Option<Digest>]) -> Option<Digest> {
 }
 
 /// Appends the digests of a span's blocks (`None` for a zero block), padding a short last block.
-pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<Digest>>) {
+pub(crate) fn span_blocks(data: &[u8], blocks: &mut Vec<Option<BlockDigest>>) {
     let start = blocks.len();
     let (whole, tail) = data.as_chunks::<BLOCK_LEN>();
-    blocks.extend(whole.iter().map(|block| (!is_zero(block)).then_some(Digest::ZERO)));
-    let has_data = |(block, digest): (_, &Option<Digest>)| digest.map(|_| block);
+    blocks.extend(whole.iter().map(|block| (!is_zero(block)).then_some(BlockDigest::ZERO)));
+    let has_data = |(block, digest): (_, &Option<BlockDigest>)| digest.map(|_| block);
     let mut digests = Vec::with_capacity(whole.len());
     block_digests(whole.iter().zip(&blocks[start..]).filter_map(has_data), &mut digests);
     blocks[start..].iter_mut().flatten().zip(digests).for_each(|(slot, digest)| *slot = digest);
@@ -128,13 +128,17 @@ impl ContentHasher {
 
     /// Returns the content id; the spans after the last one fed are zero.
     #[must_use]
-    pub fn finish(mut self) -> Digest {
+    pub fn finish(mut self) -> ContentId {
         self.runs.zeros(self.spans - self.next_span);
-        self.runs.finish()
+        ContentId::new(self.runs.finish())
     }
 
     /// Computes the content id of a disk from its non-zero spans in ascending order.
-    pub fn of_spans(size_bytes: u64, spans: u64, found: impl IntoIterator<Item = (u64, Digest)>) -> Digest {
+    pub fn of_spans(
+        size_bytes: u64,
+        spans: u64,
+        found: impl IntoIterator<Item = (u64, Digest)>,
+    ) -> ContentId {
         let mut hasher = Self::new(size_bytes, spans);
         for (number, digest) in found {
             hasher.span(number, &digest);
@@ -146,10 +150,11 @@ impl ContentHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::object_digest;
 
     #[test]
     fn zero_runs_are_maximal_whatever_the_feeding() {
-        let digest = block_digest(b"x");
+        let digest = object_digest(b"x");
         let one = ContentHasher::of_spans(3 << 20, 3, [(2, digest)]);
         let other = ContentHasher::of_spans(3 << 20, 3, [(1, digest)]);
         assert_ne!(one, other);

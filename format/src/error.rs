@@ -5,7 +5,7 @@ use std::io;
 pub use melv_block::{BlockError, Deferred, Error, ErrorKind, Result, ResultExt};
 use melv_block::{Detail, Position};
 
-use crate::digest::Digest;
+use crate::digest::{ContentId, Digest, ImageId};
 use crate::fault::Fault;
 
 /// A failure of a store or a bundle.
@@ -100,7 +100,7 @@ pub enum StoreError {
         /// The bundle.
         bundle: String,
         /// The image id.
-        base: Digest,
+        base: ImageId,
     },
     /// The bytes break a rule of the format.
     #[error("{object} is damaged at byte {offset}{} (rule {})", of_chunk(*chunk), fault.rule())]
@@ -141,9 +141,9 @@ pub enum StoreError {
         /// The input.
         object: String,
         /// The expected content id.
-        expected: Digest,
+        expected: ContentId,
         /// The actual content id.
-        found: Digest,
+        found: ContentId,
     },
     /// A change was committed, but the storage failed to make it durable. The change may or may not survive
     /// the next power loss, but never in part. The next writer of the store settles it.
@@ -174,7 +174,7 @@ pub enum StoreError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The image id.
-    pub image: Digest,
+    pub image: ImageId,
     /// Its names, `NAME:TAG`.
     pub names: Vec<String>,
 }

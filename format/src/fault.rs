@@ -162,7 +162,7 @@ faults! {
     /// The decoder made fewer bytes than the chunk has.
     DecodedLength { expected: u64, found: u64 } = "decoded-length", "decoded to {found} bytes, expected {expected}";
     /// Decoded blocks have another chunk id.
-    ChunkId { expected: crate::digest::Digest, found: crate::digest::Digest } = "chunk-id", "chunk id is {found}, expected {expected}";
+    ChunkId { expected: crate::digest::ChunkId, found: crate::digest::ChunkId } = "chunk-id", "chunk id is {found}, expected {expected}";
 
     /// A reference record is stored under another name.
     ReferenceName { expected: String, found: String } = "reference-name", "the record is for {found:?}, expected {expected:?}";

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::fault::Fault;
 use crate::map::SearchableLeaf;
 use crate::ondisk::map_leaf::MapLeaf;
+use crate::units::LeafBlock;
 
 pub use crate::index::fuzzing::segment;
 pub use crate::store::fuzzing::{journal, object_of_reference, reference_of_object};
@@ -40,8 +41,8 @@ pub fn zstd_decode(payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
 pub fn leaf_runs(leaf: MapLeaf, leaf_blocks: u64, blocks: &[u64]) -> Vec<(Option<(u32, u64)>, u64)> {
     let leaf = SearchableLeaf::new(leaf, leaf_blocks);
     let run = |&block: &u64| {
-        let run = leaf.run_at(block);
-        (run.source, run.blocks)
+        let run = leaf.run_at(LeafBlock(block));
+        (run.source.map(|(list, source)| (list, source.0)), run.blocks)
     };
     blocks.iter().map(run).collect()
 }

@@ -6,11 +6,11 @@
 
 use twox_hash::XxHash3_64;
 
-use crate::digest::Digest;
+use crate::digest::ChunkId;
 
 /// Computes the guard of `stored`, the bytes of a frame of chunk `id`.
 #[must_use]
-pub fn guard(id: &Digest, stored: &[u8]) -> u64 {
+pub fn guard(id: &ChunkId, stored: &[u8]) -> u64 {
     guard_by_key(id.prefix(), stored)
 }
 

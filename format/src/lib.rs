@@ -64,6 +64,7 @@ pub mod ondisk;
 pub mod space;
 pub mod storage;
 pub mod store;
+mod units;
 pub mod verify;
 mod write;
 
@@ -72,7 +73,7 @@ pub use cache::{Cache, MemoryPages};
 pub use codec::Codec;
 pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};
-pub use digest::Digest;
+pub use digest::{ContentId, Digest, ImageId};
 pub use error::{Candidate, StoreError};
 pub use fault::Fault;
 pub use image::Image;

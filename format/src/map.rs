@@ -1,7 +1,8 @@
 //! Map leaves in memory: built from runs of blocks in ascending order, then searched. Pure.
 
-use crate::digest::Digest;
+use crate::digest::ListId;
 use crate::ondisk::map_leaf::{Extent, MapLeaf};
+use crate::units::{GuestBlock, LeafBlock, ListBlock};
 
 /// The number of extent ends compared with a block at once.
 const ENDS_AT_ONCE: usize = 4;
@@ -26,7 +27,7 @@ pub(crate) struct SearchableLeaf {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeafRun {
     /// The list's number in the leaf and the first block in it; `None` for zeros.
-    pub source: Option<(u32, u64)>,
+    pub source: Option<(u32, ListBlock)>,
     /// The length in blocks; at least 1.
     pub blocks: u64,
 }
@@ -52,7 +53,7 @@ impl SearchableLeaf {
 
     /// Returns the run at `block`, up to the end of its extent or gap.
     #[inline]
-    pub fn run_at(&self, block: u64) -> LeafRun {
+    pub fn run_at(&self, LeafBlock(block): LeafBlock) -> LeafRun {
         let bucket = (block >> self.bucket_bits) as usize;
         let mut next = self.first.get(bucket).map_or(self.leaf.extents.len(), |&first| first as usize);
         while let Some((ends, _)) = self.ends[next..].split_first_chunk::<ENDS_AT_ONCE>() {
@@ -65,7 +66,10 @@ impl SearchableLeaf {
         match self.leaf.extents.get(next) {
             Some(extent) if extent.start <= block => {
                 let skip = block - extent.start;
-                LeafRun { source: Some((extent.list, extent.source + skip)), blocks: extent.blocks - skip }
+                LeafRun {
+                    source: Some((extent.list, ListBlock(extent.source + skip))),
+                    blocks: extent.blocks - skip,
+                }
             }
             Some(extent) => LeafRun { source: None, blocks: extent.start - block },
             None => LeafRun { source: None, blocks: self.leaf_blocks - block },
@@ -110,20 +114,25 @@ impl LeafBuilder {
 
     /// Adds a run of `blocks` guest blocks at `block`, mapped to consecutive blocks of `list` from `source`
     /// on. Runs must ascend and stay within one leaf. Returns the previous leaf if this run starts a new one.
-    pub fn push(&mut self, block: u64, blocks: u64, list: u32, source: u64) -> Option<BuiltLeaf> {
-        let index = block / self.leaf_blocks;
+    pub fn push(
+        &mut self,
+        block: GuestBlock,
+        blocks: u64,
+        list: u32,
+        source: ListBlock,
+    ) -> Option<BuiltLeaf> {
+        let (index, start) = (block.0 / self.leaf_blocks, block.0 % self.leaf_blocks);
         let done = if index == self.index { None } else { self.take() };
         self.index = index;
-        let start = block % self.leaf_blocks;
         if let Some(last) = self.extents.last_mut() {
             let same_list = self.lists.get(last.list as usize) == Some(&list);
-            if same_list && last.end() == start && last.source + last.blocks == source {
+            if same_list && last.end() == start && last.source + last.blocks == source.0 {
                 last.blocks += blocks;
                 return done;
             }
         }
         let number = self.number_of(list);
-        self.extents.push(Extent { start, blocks, list: number, source });
+        self.extents.push(Extent { start, blocks, list: number, source: source.0 });
         done
     }
 
@@ -147,7 +156,7 @@ impl LeafBuilder {
 
 impl BuiltLeaf {
     /// Replaces the list numbers by ids.
-    pub fn resolve(self, id_of: impl Fn(u32) -> Digest) -> MapLeaf {
+    pub fn resolve(self, id_of: impl Fn(u32) -> ListId) -> MapLeaf {
         MapLeaf { lists: self.lists.into_iter().map(id_of).collect(), extents: self.extents }
     }
 }
@@ -163,15 +172,15 @@ mod tests {
             let mut builder = LeafBuilder::new(BLOCKS);
             let held = |block: u64| block.is_multiple_of(step) || block > 900;
             for block in (0..BLOCKS).filter(|&block| held(block)) {
-                assert!(builder.push(block, 1, 0, 5000 - 2 * block).is_none());
+                assert!(builder.push(GuestBlock(block), 1, 0, ListBlock(5000 - 2 * block)).is_none());
             }
-            let leaf = builder.take().unwrap().resolve(|_| Digest::ZERO);
+            let leaf = builder.take().unwrap().resolve(|_| ListId::ZERO);
             let leaf = SearchableLeaf::new(leaf, BLOCKS);
             for block in 0..BLOCKS {
-                let run = leaf.run_at(block);
+                let run = leaf.run_at(LeafBlock(block));
                 assert_eq!(
                     run.source,
-                    held(block).then_some((0, 5000 - 2 * block)),
+                    held(block).then_some((0, ListBlock(5000 - 2 * block))),
                     "block {block} of step {step}"
                 );
                 let end = block + run.blocks;

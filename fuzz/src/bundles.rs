@@ -2,9 +2,10 @@
 
 use std::sync::OnceLock;
 
+use melv::digest::ImageId;
 use melv::ondisk::bundle::Object;
 use melv::{
-    BlockDevice, Bundle, Cache, Digest, Error, ErrorKind, Images, LoadOptions, MemoryStorage, Store,
+    BlockDevice, Bundle, Cache, Error, ErrorKind, Images, LoadOptions, MemoryStorage, Store,
     StoreErrors, StoreOptions, VerifyOptions,
 };
 
@@ -160,7 +161,7 @@ fn read_all(store: &Images, sound: &Sound) -> bool {
     all
 }
 
-fn assert_known(sound: &Sound, id: Digest, bytes: &[u8]) {
+fn assert_known(sound: &Sound, id: ImageId, bytes: &[u8]) {
     let is_right = sound.disks.get(&id).is_none_or(|disk| disk == bytes);
     assert!(is_right, "image {id} reads other bytes than it always did");
 }

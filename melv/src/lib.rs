@@ -55,10 +55,10 @@ pub use melv_disks::{
     open as open_disk,
 };
 pub use melv_format::{
-    Bundle, BundleOptions, BundleSink, Cache, Candidate, Codec, Comparison, Damage, DamagedObject, Digest,
-    Fault, FileStorage, Image, ImageRef, Images, ImportOptions, ImportReport, LEVELS, LoadOptions,
-    LoadReport, LoadedImage, LocalFolder, MemoryPages, MemoryStorage, NamedImage, ObjectSource, ObjectStore,
-    Progress, RefName, SaveOptions, SaveReport, Scratch, Space, Store, StoreError, StoreErrors, StoreOptions,
-    VerifyMode, VerifyOptions, VerifyReport, bundle, compare, content, content_of, digest, fault, image,
-    limits, ondisk, space, storage, store, verify,
+    Bundle, BundleOptions, BundleSink, Cache, Candidate, Codec, Comparison, ContentId, Damage, DamagedObject,
+    Digest, Fault, FileStorage, Image, ImageId, ImageRef, Images, ImportOptions, ImportReport, LEVELS,
+    LoadOptions, LoadReport, LoadedImage, LocalFolder, MemoryPages, MemoryStorage, NamedImage, ObjectSource,
+    ObjectStore, Progress, RefName, SaveOptions, SaveReport, Scratch, Space, Store, StoreError, StoreErrors,
+    StoreOptions, VerifyMode, VerifyOptions, VerifyReport, bundle, compare, content, content_of, digest,
+    fault, image, limits, ondisk, space, storage, store, verify,
 };

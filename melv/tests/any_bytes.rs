@@ -2,6 +2,8 @@
 //! accepted bytes are the only encoding of their value.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::str::FromStr;
 
 use melv::digest::{Digest, block_digest, object_digest};
 use melv::ondisk::bundle::{Head, Object, ObjectKind, Piece, Table};
@@ -54,8 +56,9 @@ fn decode_all(bytes: &[u8]) {
 
 // ---- valid structures --------------------------------------------------------------------
 
-fn digest(seed: u64) -> Digest {
-    block_digest(&seed.to_le_bytes())
+/// Returns a digest or an id.
+fn digest<I: FromStr<Err: Debug>>(seed: u64) -> I {
+    block_digest(&seed.to_le_bytes()).to_string().parse().expect("a digest")
 }
 
 fn some_locator() -> LocatorRoot {
@@ -132,7 +135,7 @@ fn some_pack() -> Vec<u8> {
     let frames = [noise(1), text(2)];
     frames.iter().for_each(|frame| bytes.extend_from_slice(&frame[..300]));
     let records: Vec<_> =
-        (0..2).map(|n| FrameRecord { key: digest(n).prefix(), len: 300, guard: n + 5 }).collect();
+        (0..2).map(|n| FrameRecord { key: digest::<Digest>(n).prefix(), len: 300, guard: n + 5 }).collect();
     bytes.extend(pack::encode_tail(&records).0);
     bytes
 }

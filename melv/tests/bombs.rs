@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use melv::digest::{object_digest, page_digest};
+use melv::digest::{ContentId, ImageId, ListId, PackId, PageFileId, object_digest, page_digest};
 use melv::limits::PAGE_LEN_MAX;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Piece, Table};
 use melv::ondisk::digest_table::{self, Entry};
@@ -61,13 +61,13 @@ fn open(bundle: &BytesObject) -> Bundle {
 
 /// The leaves of an image and the lists that they name.
 struct Map {
-    lists: Vec<(Digest, ListShape)>,
+    lists: Vec<(ListId, ListShape)>,
     leaves: Vec<MapLeaf>,
 }
 
 impl Map {
     /// Makes `leaves` leaves of `LEAF_EXTENTS` extents; `of` maps an extent's number to its list and source.
-    fn new(leaves: u64, lists: Vec<(Digest, ListShape)>, of: impl Fn(u64) -> (u32, u64)) -> Self {
+    fn new(leaves: u64, lists: Vec<(ListId, ListShape)>, of: impl Fn(u64) -> (u32, u64)) -> Self {
         let leaf = |leaf: u64| {
             let extent = |start: u64| {
                 let (list, source) = of(leaf * LEAF_EXTENTS + start);
@@ -111,7 +111,7 @@ fn image(note: &str, map: Map) -> Vec<Made> {
     };
     let map_root = root(Kind::MapRoot, leaves.iter().map(|(id, _)| *id).collect());
     let span_root = root(Kind::SpanRoot, vec![span.0; leaves.len()]);
-    let file_id = object_digest(&file);
+    let file_id = PageFileId::new(object_digest(&file));
     let places = Places {
         files: vec![file_id],
         map: leaves.iter().map(|(_, place)| *place).collect(),
@@ -120,10 +120,10 @@ fn image(note: &str, map: Map) -> Vec<Made> {
     let manifest = Manifest {
         geometry,
         data_blocks: leaves.len() as u64 * LEAF_EXTENTS,
-        content: Digest([9; 32]),
+        content: ContentId::from_bytes([9; 32]),
         map_root: object_digest(&map_root),
         span_root: object_digest(&span_root),
-        parent: Digest::ZERO,
+        parent: ImageId::ZERO,
         lists,
         metadata: BTreeMap::from([("note".into(), note.into())]),
     }
@@ -131,16 +131,16 @@ fn image(note: &str, map: Map) -> Vec<Made> {
     let record = record::encode(&manifest, &places, &map_root, &span_root);
     vec![
         (ObjectKind::Record, object_digest(&manifest), record.len() as u64, 0, record),
-        (ObjectKind::PageFile, file_id, file.len() as u64, 0, file),
+        (ObjectKind::PageFile, file_id.digest(), file.len() as u64, 0, file),
     ]
 }
 
 /// Makes a list of 2^24 chunks and its locator; the bundle has only their roots.
-fn hollow_list() -> (Digest, ListShape, Vec<Made>) {
+fn hollow_list() -> (ListId, ListShape, Vec<Made>) {
     let shape = ListShape { chunk_blocks: 1024, blocks: LIST_BLOCKS };
     let pages = shape.pages() as usize;
     let root = ListRoot { shape, pages: vec![Digest([3; 32]); pages] }.encode();
-    let id = object_digest(&root);
+    let id = ListId::new(object_digest(&root));
     let mut page = Vec::new();
     (0..1024).for_each(|_| FramePlace::NONE.encode(&mut page));
     let located = LocatorRoot {
@@ -148,13 +148,13 @@ fn hollow_list() -> (Digest, ListShape, Vec<Made>) {
         chunks: shape.chunks(),
         records: shape.chunks(),
         in_part: true,
-        packs: vec![Digest([4; 32])],
+        packs: vec![PackId::from_bytes([4; 32])],
         pages: vec![page_digest(&page); pages],
     }
     .encode();
     let ended = |kind, root: Vec<u8>, at: u64| {
         let bytes = [&root[..], &(root.len() as u64).to_le_bytes()].concat();
-        (kind, id, at + bytes.len() as u64, at, bytes)
+        (kind, id.digest(), at + bytes.len() as u64, at, bytes)
     };
     let list = ended(ObjectKind::List, root, shape.root_offset());
     (id, shape, vec![list, ended(ObjectKind::Locator, located, shape.chunks() * 24)])
@@ -236,9 +236,9 @@ fn try_all(what: &str, leaves: u64, made: Vec<Made>) {
 #[test]
 fn a_bundle_that_claims_millions_of_extents_takes_little_memory() {
     // Every other block of a missing list.
-    let missing = (Digest([5; 32]), ListShape { chunk_blocks: 1024, blocks: LIST_BLOCKS });
+    let missing = (ListId::from_bytes([5; 32]), ListShape { chunk_blocks: 1024, blocks: LIST_BLOCKS });
     let (id, shape, hollow) = hollow_list();
-    let two = |leaves: u64, list: (Digest, ListShape), step: u64| {
+    let two = |leaves: u64, list: (ListId, ListShape), step: u64| {
         let one = |note: &str| image(note, Map::new(leaves, vec![list], |number| (0, number * step)));
         [one("one"), one("two")].concat()
     };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use melv::digest::object_digest;
+use melv::digest::{ImageId, object_digest};
 use melv::ondisk::bundle::{HEAD_LEN, Object, ObjectKind, Piece};
 use melv::ondisk::list::{ListRoot, ListShape};
 use melv::{BlockDevice, Digest, Error, ErrorKind, Images, StoreError, StoreErrors, VerifyOptions};
@@ -224,7 +224,7 @@ fn forge_entry(model: &mut Model, rng: &mut Rng) {
             table.objects[one].pieces.push(again);
         }
         12 => table.names.push((["a:b", "z:z", "z", "A:1", "a:b:c"][some(5)].into(), number as u32)),
-        _ => table.bases.push(table.objects[other].id),
+        _ => table.bases.push(ImageId::new(table.objects[other].id)),
     }
 }
 

@@ -8,12 +8,12 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use melv::digest::block_digest;
+use melv::digest::{ImageId, block_digest};
 use melv::limits::BLOCK_LEN;
 use melv::storage::ReadAt;
 use melv::{
-    BlockDevice, BlockError, Bundle, BundleOptions, Digest, Image, ImageRef, Images, ImportOptions,
-    LoadOptions, MemoryStorage, ObjectSource, ObjectStore, ResultExt, SaveOptions, Source, Store, StoreError,
+    BlockDevice, BlockError, Bundle, BundleOptions, Image, ImageRef, Images, ImportOptions, LoadOptions,
+    MemoryStorage, ObjectSource, ObjectStore, ResultExt, SaveOptions, Source, Store, StoreError,
     StoreOptions, VerifyOptions,
 };
 
@@ -25,7 +25,7 @@ fn disk(seeds: impl IntoIterator<Item = u64>) -> Vec<u8> {
         if seed != 0 {
             // Half noise, half zeros: compresses, but not to nothing.
             let noise = (0..BLOCK_LEN as u64 / 64)
-                .flat_map(|part| block_digest(&(seed << 16 | part).to_le_bytes()).0);
+                .flat_map(|part| *block_digest(&(seed << 16 | part).to_le_bytes()).as_bytes());
             block.iter_mut().zip(noise).for_each(|(byte, noise)| *byte = noise);
         }
         disk.extend(block);
@@ -33,7 +33,7 @@ fn disk(seeds: impl IntoIterator<Item = u64>) -> Vec<u8> {
     disk
 }
 
-fn import(store: &Store, name: &str, bytes: &[u8]) -> Digest {
+fn import(store: &Store, name: &str, bytes: &[u8]) -> ImageId {
     let options = ImportOptions::named(name.parse().unwrap());
     store.import(Source::stream(bytes, name), &options).unwrap().image
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use melv::storage::BytesObject;
 use melv::{
-    BlockDevice, BlockError, Bundle, BundleOptions, Digest, FileStorage, ImageRef, ImportOptions,
+    BlockDevice, BlockError, Bundle, BundleOptions, FileStorage, ImageId, ImageRef, ImportOptions,
     LoadOptions, LocalFolder, MemoryStorage, Result, ResultExt, Run, SaveOptions, Source, Store, StoreError,
     StoreOptions, VerifyOptions,
 };
@@ -27,7 +27,7 @@ struct Fixture {
     before: Contents,
     old: [Vec<u8>; 2],
     new: Vec<u8>,
-    ids: [Digest; 2],
+    ids: [ImageId; 2],
 }
 
 impl Fixture {

@@ -6,13 +6,13 @@ mod forged;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use melv::digest::{object_digest, page_digest};
+use melv::digest::{ChunkId, ImageId, PackId, object_digest, page_digest};
 use melv::ondisk::frame::{self, Frame};
 use melv::ondisk::list::ListRoot;
 use melv::ondisk::locator::{self, FramePlace, LocatorRoot};
 use melv::ondisk::pack::{self, FrameRecord};
 use melv::{
-    BlockDevice, BlockError, Digest, Error, Fault, ImageRef, ImportOptions, MemoryStorage, ResultExt, Store,
+    BlockDevice, BlockError, Error, Fault, ImageRef, ImportOptions, MemoryStorage, ResultExt, Store,
     StoreError, StoreErrors, StoreOptions, VerifyMode, VerifyOptions,
 };
 use melv_testing::{
@@ -25,7 +25,7 @@ type Contents = BTreeMap<String, Vec<u8>>;
 struct Fixture {
     contents: Contents,
     /// Names, ids, bytes.
-    images: Vec<(String, Digest, Vec<u8>)>,
+    images: Vec<(String, ImageId, Vec<u8>)>,
 }
 
 impl Fixture {
@@ -77,7 +77,7 @@ impl Fixture {
             }
         };
         assert!(object != "melv.store", "{what}: was not noticed");
-        let mut failed: BTreeSet<(Digest, u64)> = BTreeSet::new();
+        let mut failed: BTreeSet<(ImageId, u64)> = BTreeSet::new();
         for (text, id, disk) in &self.images {
             if let Err(error) = store.image(&text.parse().expect("a name")) {
                 assert!(is_typed(&error), "{what}: {error:?}");

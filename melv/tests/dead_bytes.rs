@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::str::FromStr;
 
+use melv::digest::{ImageId, ListId, PackId, PageFileId};
 use melv::limits::TABLE_PAGE_RECORDS;
 use melv::ondisk::frame::{Frame, Presence, has};
 use melv::ondisk::header::{HEADER_LEN, Kind};
@@ -17,21 +20,21 @@ use melv::ondisk::reference::Reference;
 use melv::ondisk::{digest_table, pack};
 use melv::storage::BytesObject;
 use melv::{
-    Bundle, BundleOptions, Codec, Digest, ErrorKind, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
+    Bundle, BundleOptions, Codec, ErrorKind, ImageRef, ImportOptions, LoadOptions, MemoryStorage,
     SaveOptions, Source, Store, StoreError, StoreOptions,
 };
 use melv_testing::{Rng, VecDisk, assert_clean, noise, random_disk, store_in};
 
 /// A frame: its pack and its offset there.
-type FrameAt = (Digest, u64);
+type FrameAt = (PackId, u64);
 
 /// A store's files, and the parts that are needed.
 struct Count {
     files: BTreeMap<String, Vec<u8>>,
     needed: BTreeSet<String>,
     /// Blocks of lists that named images use.
-    blocks: BTreeMap<Digest, (ListShape, BTreeSet<u64>)>,
-    pages: BTreeSet<(Digest, u64, u64)>,
+    blocks: BTreeMap<ListId, (ListShape, BTreeSet<u64>)>,
+    pages: BTreeSet<(PageFileId, u64, u64)>,
     frames: BTreeSet<FrameAt>,
     seen: Seen,
 }
@@ -48,7 +51,7 @@ struct Seen {
     dead: u64,
 }
 
-fn id_of(name: &str) -> Digest {
+fn id_of<I: FromStr<Err: Debug>>(name: &str) -> I {
     name.rsplit('/').next().unwrap().parse().unwrap()
 }
 
@@ -110,7 +113,7 @@ impl Count {
     }
 
     /// Adds the record of an image, its pages, its lists and its blocks.
-    fn image(&mut self, image: &Digest) {
+    fn image(&mut self, image: &ImageId) {
         let name = format!("manifests/{image}");
         let record = self.files[&name].clone();
         self.needed.insert(name);

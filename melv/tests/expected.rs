@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
+use melv::digest::ContentId;
 use melv::{
-    BlockError, Digest, ImportOptions, MemoryStorage, ResultExt, Source, Store, StoreError, StoreOptions,
-    first_data,
+    BlockError, ImportOptions, MemoryStorage, ResultExt, Source, Store, StoreError, StoreOptions, first_data,
 };
 use melv_testing::{Rng, VecDisk};
 
@@ -87,7 +87,7 @@ fn another_content_is_refused_also_where_all_of_it_is_shared() {
     let (store, _) = store();
     let bytes = noise(1 << 20);
     let content = store.import(Source::stream(&bytes[..], "stream"), &options()).expect("import").content;
-    let other: Digest = "ab".repeat(32).parse().expect("a digest");
+    let other: ContentId = "ab".repeat(32).parse().expect("a digest");
     let expecting = |content| ImportOptions { content: Some(content), replace: true, ..options() };
     let refused = store.import(Source::stream(&bytes[..], "stream"), &expecting(other));
     let is_so = matches!(refused.detail(), Some(StoreError::ContentMismatch { expected, found, .. }) if (expected, found) == (&other, &content));

@@ -8,6 +8,7 @@ mod place;
 #[path = "heal/rounds.rs"]
 mod rounds;
 
+use melv::digest::ChunkId;
 use melv::{
     BlockError, Bundle, BundleOptions, ImageRef, ImportOptions, LoadOptions, Result, ResultExt, SaveOptions,
     Source, Store, StoreError, StoreErrors, StoreOptions, VerifyOptions,
@@ -437,17 +438,17 @@ fn rustix_is_root() -> bool {
 
 /// Changes a block of the first frame, and its guard in the locator.
 fn forge_frame(place: &Place) {
-    use melv::digest::{Digest, object_digest, page_digest};
+    use melv::digest::{object_digest, page_digest};
     let (locator, pack) = (place.only("locators"), place.only("packs"));
     let list = place.bytes(&place.only("lists"));
     let (mut bytes, mut frames) = (place.bytes(&locator), place.bytes(&pack));
     let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     let (offset, len) = (word(&bytes, 4) as usize, (word(&bytes, 8) & 0xff_ffff) as usize);
     frames[offset + 4 + 17] ^= 1;
-    let id = Digest(list[..32].try_into().unwrap());
+    let id = ChunkId::from_bytes(list[..32].try_into().unwrap());
     let guard = xxhash_rust::xxh3::xxh3_64_with_seed(
         &frames[offset..offset + len],
-        u64::from_le_bytes(id.0[..8].try_into().unwrap()),
+        u64::from_le_bytes(id.as_bytes()[..8].try_into().unwrap()),
     );
     bytes[16..24].copy_from_slice(&guard.to_le_bytes());
     let root_len = u64::from_le_bytes(bytes[bytes.len() - 8..].try_into().unwrap()) as usize;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use melv::digest::object_digest;
+use melv::digest::{ListId, LogKey, object_digest};
 use melv::ondisk::locator::LocatorRoot;
 use melv::storage::{BytesObject, LockMode};
 use melv::{
-    BlockDevice, Bundle, BundleOptions, Digest, ImportOptions, LoadOptions, MemoryStorage, ObjectSource,
-    ObjectStore, Run, SaveOptions, Source, Store, StoreOptions,
+    BlockDevice, Bundle, BundleOptions, ImportOptions, LoadOptions, MemoryStorage, ObjectSource, ObjectStore,
+    Run, SaveOptions, Source, Store, StoreOptions,
 };
 use melv_testing::{
     Op, SeedDisk, Seen, VecDisk, Watched, assert_clean, assert_equal, assert_image, assert_same_objects,
@@ -211,27 +211,27 @@ fn index_of(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Returns the keys that the segments name.
-fn segment_keys(storage: &MemoryStorage) -> BTreeSet<Digest> {
+fn segment_keys(storage: &MemoryStorage) -> BTreeSet<LogKey> {
     let segments = storage.contents().into_iter().filter(|(name, _)| name.starts_with("index/segments/"));
     let keys = |(_, bytes): (String, Vec<u8>)| {
         let count = u64::from_le_bytes(bytes[16..24].try_into().expect("a number"));
         let ids = bytes[32..].chunks_exact(32).take(count as usize);
-        ids.map(|id| Digest(id.try_into().expect("a digest"))).collect::<Vec<_>>()
+        ids.map(|id| LogKey::from_bytes(id.try_into().expect("a digest"))).collect::<Vec<_>>()
     };
     segments.flat_map(keys).collect()
 }
 
 /// Returns the keys of the store's lists: those held whole, and those held in part.
-fn list_keys(storage: &MemoryStorage) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
+fn list_keys(storage: &MemoryStorage) -> (BTreeSet<LogKey>, BTreeSet<LogKey>) {
     let (mut whole, mut in_part) = (BTreeSet::new(), BTreeSet::new());
     for (name, bytes) in storage.contents().iter().filter(|(name, _)| name.starts_with("locators/")) {
         let (rest, len) = bytes.split_last_chunk().expect("a trailer");
         let root = &rest[rest.len() - u64::from_le_bytes(*len) as usize..];
-        let id: Digest = name["locators/".len()..].parse().expect("an id");
+        let id: ListId = name["locators/".len()..].parse().expect("an id");
         if LocatorRoot::decode(root).expect("a root").in_part {
-            in_part.insert(object_digest(&[id.0, object_digest(root).0].concat()));
+            in_part.insert(LogKey::new(object_digest(&[*id.as_bytes(), object_digest(root).0].concat())));
         } else {
-            whole.insert(id);
+            whole.insert(LogKey::new(id.digest()));
         }
     }
     (whole, in_part)
@@ -240,7 +240,7 @@ fn list_keys(storage: &MemoryStorage) -> (BTreeSet<Digest>, BTreeSet<Digest>) {
 /// Checks that the index covers exactly the existing lists.
 fn assert_tidy(storage: &MemoryStorage) {
     let (whole, in_part) = list_keys(storage);
-    let logs: BTreeSet<Digest> = storage
+    let logs: BTreeSet<LogKey> = storage
         .list("index/logs")
         .expect("list")
         .iter()

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use melv::digest::ListId;
 use melv::ondisk::bundle::ObjectKind;
 use melv::{
-    Digest, ImageRef, Images, LoadOptions, MemoryStorage, SaveOptions, Store, StoreOptions, VerifyOptions,
+    ImageId, ImageRef, Images, LoadOptions, MemoryStorage, SaveOptions, Store, StoreOptions, VerifyOptions,
 };
 use melv_testing::hostile::forge::{What, sites};
 use melv_testing::hostile::model::{Model, Sound, open, read, sound};
@@ -29,7 +30,7 @@ fn later(sound: &Sound, what: What) -> Vec<u8> {
 
 /// Checks that both have the same images, and that these read the same.
 fn assert_same(found: &Images, expected: &Images, what: &str) {
-    let ids = |store: &Images| -> BTreeSet<Digest> {
+    let ids = |store: &Images| -> BTreeSet<ImageId> {
         let images = store.image_refs().expect("the images");
         images.iter().map(|image| store.image(image).expect(what).id()).collect()
     };
@@ -43,9 +44,14 @@ fn assert_same(found: &Images, expected: &Images, what: &str) {
     assert!(verified.damaged.is_empty(), "{what}: {:?}", verified.damaged);
 }
 
-fn lists(bytes: &[u8]) -> Vec<Digest> {
+fn lists(bytes: &[u8]) -> Vec<ListId> {
     let table = Model::of(bytes).table;
-    table.objects.iter().filter(|object| object.kind == ObjectKind::List).map(|object| object.id).collect()
+    table
+        .objects
+        .iter()
+        .filter(|object| object.kind == ObjectKind::List)
+        .map(|object| ListId::new(object.id))
+        .collect()
 }
 
 #[test]

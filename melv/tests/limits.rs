@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use melv::digest::{ContentId, ImageId, ListId, PackId, PageFileId};
 use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
 use melv::ondisk::header::{self, HEADER_LEN, Kind};
 use melv::ondisk::list::ListShape;
@@ -49,7 +50,7 @@ fn record_head(field: usize, value: u64) -> Option<Fault> {
 
 fn page_place(len: u64) -> Option<Fault> {
     let place = PagePlace { file: 0, offset: 32, len: len as u32 };
-    let places = Places { files: vec![Digest([1; 32])], map: vec![place], span: Vec::new() };
+    let places = Places { files: vec![PageFileId::from_bytes([1; 32])], map: vec![place], span: Vec::new() };
     let bytes = record::encode(&[], &places, &[], &[]);
     let head = RecordHead::decode(&bytes, bytes.len() as u64).expect("a record");
     Places::decode(&bytes[RECORD_HEAD_LEN as usize..], &bytes, &head, false).err()
@@ -59,10 +60,10 @@ fn empty_manifest() -> Manifest {
     Manifest {
         geometry: Geometry::of_size(0),
         data_blocks: 0,
-        content: Digest::ZERO,
+        content: ContentId::ZERO,
         map_root: Digest::ZERO,
         span_root: Digest::ZERO,
-        parent: Digest::ZERO,
+        parent: ImageId::ZERO,
         lists: Vec::new(),
         metadata: BTreeMap::new(),
     }
@@ -86,7 +87,7 @@ fn manifest_len(len: u64) -> Option<Fault> {
 fn locator(field: usize, value: u64) -> Option<Fault> {
     let root = LocatorRoot {
         in_part: false,
-        list: Digest::ZERO,
+        list: ListId::ZERO,
         chunks: 0,
         records: 0,
         packs: vec![],
@@ -103,9 +104,9 @@ fn locator(field: usize, value: u64) -> Option<Fault> {
 }
 
 fn frame_len(len: u64) -> Option<Fault> {
-    let packs = vec![Digest::ZERO];
+    let packs = vec![PackId::ZERO];
     let root =
-        LocatorRoot { in_part: false, list: Digest::ZERO, chunks: 1, records: 1, packs, pages: vec![] };
+        LocatorRoot { in_part: false, list: ListId::ZERO, chunks: 1, records: 1, packs, pages: vec![] };
     let mut page = Vec::new();
     FramePlace { pack: 0, offset: 48, len: len as u32, partial: false, next: 0, guard: 0 }.encode(&mut page);
     FramePlace::decode(&page, 0, &root).err()
@@ -146,13 +147,13 @@ fn name_len(len: u64) -> Option<Fault> {
     let part = "n".repeat(len as usize);
     let name = format!("{part}:{}", "t".repeat(limits::NAME_LEN_MAX));
     assert_eq!(is_name(&part), len <= limits::NAME_LEN_MAX as u64);
-    let reference = Reference { name: name.clone(), image: Digest::ZERO, created_seconds: 0 };
+    let reference = Reference { name: name.clone(), image: ImageId::ZERO, created_seconds: 0 };
     Reference::decode(&reference.encode(), &name).err()
 }
 
 fn leaf_blocks(blocks: u64) -> Option<Fault> {
     let extent = melv::ondisk::map_leaf::Extent { start: 0, blocks: 1, list: 0, source: blocks - 1 };
-    let leaf = MapLeaf { lists: vec![Digest::ZERO], extents: vec![extent] };
+    let leaf = MapLeaf { lists: vec![ListId::ZERO], extents: vec![extent] };
     MapLeaf::decode(&leaf.encode(), 1 << limits::LEAF_BITS_MIN).err()
 }
 

@@ -2,8 +2,8 @@
 
 use melv::for_each_run;
 use melv::{
-    BlockDevice, BlockError, Comparison, ExportOptions, Image, ImportOptions, MemoryStorage, ResultExt,
-    RunKind, Source, Store, StoreError, StoreOptions, compare, export, export_stream,
+    BlockDevice, BlockError, Comparison, ExportOptions, Image, ImageId, ImportOptions, MemoryStorage,
+    ResultExt, RunKind, Source, Store, StoreError, StoreOptions, compare, export, export_stream,
 };
 use melv_testing::{
     BLOCK, Rng, SeedDisk, Seen, VecDisk, assert_clean, assert_equal, assert_image, image, import, noise,
@@ -409,7 +409,7 @@ fn names_are_refused_replaced_and_shortened_as_the_contract_says() {
     store.untag(&melv_testing::name("web")).expect("remove");
     assert!(matches!(store.untag(&melv_testing::name("web")).detail(), Some(StoreError::NotFound { .. })));
     assert_image(&store, "old:v1", &one);
-    let nothing = melv::Digest([7; 32]);
+    let nothing = ImageId::from_bytes([7; 32]);
     let missing = store.tag(&melv::ImageRef::Id(nothing), &melv_testing::name("none"), false);
     assert!(matches!(missing.detail(), Some(StoreError::NotFound { .. })), "{missing:?}");
     for bad in ["../web", "web\0", "Web", "a/b", "", &"w".repeat(300), "a:b:c", "web:", "-web"] {

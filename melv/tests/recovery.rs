@@ -10,7 +10,7 @@ use melv_testing::machine::{Contents, Machine};
 use melv::digest::object_digest;
 use melv::ondisk::reference::Reference;
 use melv::{
-    BlockDevice, BlockError, Cache, FileStorage, ImportOptions, MemoryStorage, ObjectStore, Result,
+    BlockDevice, BlockError, Cache, FileStorage, ImageId, ImportOptions, MemoryStorage, ObjectStore, Result,
     ResultExt, Source, Store, StoreError, StoreOptions, VerifyOptions,
 };
 use melv_testing::{FaultMode, FaultyStorage, Operation};
@@ -33,7 +33,7 @@ fn disk(seed: u64) -> Vec<u8> {
         .collect()
 }
 
-fn import(store: &Store, bytes: &[u8], name: &str) -> Result<melv::Digest> {
+fn import(store: &Store, bytes: &[u8], name: &str) -> Result<ImageId> {
     let options = ImportOptions { replace: true, ..ImportOptions::named(name.parse()?) };
     store.import(Source::stream(bytes, name), &options).map(|report| report.image)
 }
@@ -194,7 +194,7 @@ fn a_name_that_leads_nowhere_is_damage_and_an_unknown_id_is_not<M: Machine>() {
     let storage = M::with(&Contents::new());
     let store = store_in(&storage);
     let image = import(&store, &disk(1), "web").unwrap();
-    let lost = object_digest(b"nobody");
+    let lost = ImageId::new(object_digest(b"nobody"));
     let record = Reference { name: "gone:latest".into(), image: lost, created_seconds: 0 };
     storage.put("refs/gone/latest", record.encode());
     assert!(matches!(store.image(&"gone".parse().unwrap()).detail(), Some(StoreError::Corrupt { .. })));

@@ -14,11 +14,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use melv::digest::ContentId;
 use melv::for_each_run;
 use melv::vmdk::{Access, ExtentKind, Stream, VmdkDisk, VmdkViolation};
 use melv::{
-    BlockDevice, BlockError, Digest, DiskError, ForeignDisk, Gate, MemoryStorage, Oddity, Result, ResultExt,
-    Run, RunKind, Source, content_of,
+    BlockDevice, BlockError, DiskError, ForeignDisk, Gate, MemoryStorage, Oddity, Result, ResultExt, Run,
+    RunKind, Source, content_of,
 };
 use melv_testing::vmdk::made::{
     FIELDS, Grains, Layout, SECTOR, Sparse, deflate, descriptor, embedded, get32, get64, put32, put64, stream,
@@ -62,7 +63,7 @@ fn open_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Imports through a pipe; returns the content id.
-fn import_stream(bytes: &[u8]) -> Result<Digest> {
+fn import_stream(bytes: &[u8]) -> Result<ContentId> {
     let store = store_in(&MemoryStorage::new());
     let stream = Stream::open(bytes, "standard input")?;
     Ok(store.import(Source::spans(stream, "standard input"), &options("streamed"))?.content)

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use melv::digest::ContentId;
 use melv::for_each_run;
 use melv::vmdk::{WriteOptions, export_sparse, export_stream, export_stream_file};
 use melv::{
-    BlockDevice, BlockError, Digest, Error, ExportOptions, ForeignDisk, Gate, Result, ResultExt, Run,
-    RunKind, Source,
+    BlockDevice, BlockError, Error, ExportOptions, ForeignDisk, Gate, Result, ResultExt, Run, RunKind, Source,
 };
 use melv_testing::vmdk::layout::{GRAIN, Grains, check_sparse, check_stream, descriptor};
 use melv_testing::{
@@ -266,8 +266,8 @@ fn a_stream_that_is_imported_from_a_pipe_has_the_content_id_of_the_disk() {
 
 #[test]
 fn content_ids_come_from_the_content() {
-    let digest: Digest = "0123456789abcdef".repeat(4).parse().expect("a digest");
-    let options = WriteOptions { content: Some(digest.0), ..Default::default() };
+    let digest: ContentId = "0123456789abcdef".repeat(4).parse().expect("a digest");
+    let options = WriteOptions { content: Some(*digest.as_bytes()), ..Default::default() };
     let folder = folder();
     for kind in KINDS {
         let path = folder.path().join(format!("{kind:?} größe.vmdk"));

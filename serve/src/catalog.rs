@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::counters::Counters;
 use super::disk::ServedDisk;
 use melv_block::{Error, Result};
-use melv_format::{Digest, Image, Images, NamedImage, RefName, StoreError};
+use melv_format::{Image, ImageId, Images, NamedImage, RefName, StoreError};
 
 /// The number of disk entries at which unused ones are swept.
 const OPEN_SWEEP: usize = 64;
@@ -19,7 +19,7 @@ pub struct CatalogEntry {
     /// The tag.
     pub tag: String,
     /// The image.
-    pub image: Digest,
+    pub image: ImageId,
     /// The time the name was given, in seconds since 1970 UTC, if known.
     pub created_seconds: Option<u64>,
 }
@@ -33,7 +33,7 @@ pub struct Catalog {
     chosen: BTreeMap<(String, String), (CatalogEntry, Images)>,
     counters: Arc<Counters>,
     /// The open disks, by image.
-    open: Mutex<HashMap<Digest, Weak<ServedDisk>>>,
+    open: Mutex<HashMap<ImageId, Weak<ServedDisk>>>,
 }
 
 impl CatalogEntry {
@@ -170,15 +170,15 @@ impl Catalog {
 
     /// Returns the disk of an image that is already open, even if its names have changed.
     #[must_use]
-    pub fn opened(&self, image: &Digest) -> Option<Arc<ServedDisk>> {
+    pub fn opened(&self, image: &ImageId) -> Option<Arc<ServedDisk>> {
         self.lock().get(image).and_then(Weak::upgrade)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<ServedDisk>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ImageId, Weak<ServedDisk>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn disk(&self, name: String, store: &Images, id: Digest) -> Result<Arc<ServedDisk>> {
+    fn disk(&self, name: String, store: &Images, id: ImageId) -> Result<Arc<ServedDisk>> {
         if let Some(disk) = self.opened(&id) {
             return Ok(disk);
         }

@@ -8,7 +8,7 @@ use melv_block::{BlockDevice, BlockError, DepthRun, Error, Result, Run, SectorBi
 use melv_format::image::Lineage;
 use melv_format::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT};
 use melv_format::store::Pin;
-use melv_format::{Digest, Image, Images, StoreErrors};
+use melv_format::{ContentId, Image, ImageId, Images, StoreErrors};
 
 /// An image served to any number of clients. Until it is dropped, it pins the objects that the image needs.
 ///
@@ -39,13 +39,13 @@ impl ServedDisk {
 
     /// Returns the image id.
     #[must_use]
-    pub fn image_id(&self) -> Digest {
+    pub fn image_id(&self) -> ImageId {
         self.image.id()
     }
 
     /// Returns the content id.
     #[must_use]
-    pub fn content_id(&self) -> Digest {
+    pub fn content_id(&self) -> ContentId {
         self.image.manifest().content
     }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 
 use melv_block::{BlockDevice, Result};
-use melv_format::Digest;
+use melv_format::ImageId;
 use melv_format::limits::BLOCK_LEN;
 
 use super::catalog::{Catalog, CatalogEntry};
@@ -28,8 +28,8 @@ impl Display for ExportId {
     }
 }
 
-impl From<&Digest> for ExportId {
-    fn from(image: &Digest) -> Self {
+impl From<&ImageId> for ExportId {
+    fn from(image: &ImageId) -> Self {
         Self::new(image.to_string())
     }
 }
@@ -212,7 +212,7 @@ impl Exports for Catalog {
     }
 
     fn opened(&self, id: &ExportId) -> Option<Export> {
-        let image: Digest = id.0.parse().ok()?;
+        let image: ImageId = id.0.parse().ok()?;
         Self::opened(self, &image).map(Export::of)
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use melv_block::{BlockDevice, Result, Source};
-use melv_format::digest::block_digest;
+use melv_format::digest::{BlockDigest, block_digest};
 use melv_format::ondisk::frame::{Frame, plain_len};
 use melv_format::ondisk::pack;
 use melv_format::{
-    Digest, Image, Images, ImportOptions, ImportReport, MemoryStorage, ObjectSource, RefName, Store,
-    StoreOptions, VerifyOptions,
+    Image, Images, ImportOptions, ImportReport, MemoryStorage, ObjectSource, RefName, Store, StoreOptions,
+    VerifyOptions,
 };
 
 use crate::disks::VecDisk;
@@ -127,7 +127,7 @@ pub fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T
 
 /// Returns the digests of all blocks in the frames of a pack. Chunks have eight blocks, except the last of a
 /// list.
-pub fn blocks_of_pack(storage: &dyn ObjectSource, name: &str) -> Vec<Digest> {
+pub fn blocks_of_pack(storage: &dyn ObjectSource, name: &str) -> Vec<BlockDigest> {
     let object = storage.open(name).unwrap();
     let read = |offset: u64, len: u64| {
         let mut bytes = vec![0; len as usize];

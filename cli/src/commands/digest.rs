@@ -7,7 +7,7 @@ use melv::content::ContentHasher;
 use melv::limits::SPAN_LEN;
 use melv::ondisk::manifest::Geometry;
 use melv::padded_size;
-use melv::{Digest, ErrorKind, Warning, content_of};
+use melv::{ContentId, Digest, ErrorKind, Warning, content_of};
 use serde_json::json;
 
 use crate::disk::{InputDisk, print_warnings};
@@ -84,7 +84,7 @@ fn open(args: &Args, format: Option<Format>, session: &Session<'_>) -> Result<In
 
 /// Formats a line as `sha256sum` prints it. A backslash at its start marks an escaped name, one whose bytes
 /// would otherwise break the line.
-fn line(content: &Digest, file: &Path) -> Vec<u8> {
+fn line(content: &ContentId, file: &Path) -> Vec<u8> {
     let name = file.as_os_str().as_bytes();
     let mut escaped = Vec::with_capacity(name.len());
     for byte in name {
@@ -105,7 +105,7 @@ fn content_of_pipe(
     mut disk: Incoming<'_>,
     pad: bool,
     bar: &Progress,
-) -> Result<(Digest, u64, Vec<Warning>), Failure> {
+) -> Result<(ContentId, u64, Vec<Warning>), Failure> {
     let known = disk.known_size();
     let mut spans: Vec<(u64, Digest)> = Vec::new();
     let size = incoming::for_each_batch(&mut disk, stdin::NAME, &mut |batch| {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn names_are_escaped_as_sha256sum_does() {
-        let content: Digest = "ab".repeat(32).parse().expect("a digest");
+        let content: ContentId = "ab".repeat(32).parse().expect("a digest");
         let line = |name: &[u8]| line(&content, Path::new(OsStr::from_bytes(name)));
         let plain = format!("{content}  ").into_bytes();
         assert_eq!(line(b"disk.raw"), [&plain[..], b"disk.raw\n"].concat());

@@ -70,7 +70,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
     let progress = |done, size| bar.update(done, Some(size));
     let export =
         ExportOptions { force: args.force, progress: Some(&progress), cancel: Some(session.cancel()?) };
-    let options = vmdk::WriteOptions { content: Some(found.image.manifest().content.0), export };
+    let options = vmdk::WriteOptions { content: Some(*found.image.manifest().content.as_bytes()), export };
     if to_stdout {
         let bytes = write_stdout(&found.image, format, &options).map_err(|error| gone(error, &found))?;
         if session.globals.json {

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use melv::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
 use melv::{ArrivedSpan, SpanStream};
-use melv::{Digest, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError, Warning};
+use melv::{
+    ContentId, ImageRef, ImportOptions, ImportReport, Progress, RefName, Source, StoreError, Warning,
+};
 use serde_json::json;
 
 use crate::disk::{InputDisk, print_warnings};
@@ -91,7 +93,7 @@ pub struct Args {
     size: Option<u64>,
     /// Fail unless the disk has this content id, as printed by `melv digest`
     #[arg(long, value_name = "CONTENT-ID", value_parser = content_id)]
-    expect: Option<Digest>,
+    expect: Option<ContentId>,
 }
 
 impl Args {
@@ -112,7 +114,7 @@ impl Args {
     }
 }
 
-fn content_id(text: &str) -> Result<Digest, String> {
+fn content_id(text: &str) -> Result<ContentId, String> {
     text.parse().map_err(|_| "expected 64 hexadecimal digits, as printed by `melv digest`".into())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use melv::digest::object_digest;
 use melv::fault::Fault;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
-use melv::{BlockDevice, Digest, RawFile, StoreError};
+use melv::{BlockDevice, ImageId, RawFile, StoreError};
 use serde_json::{Value, json};
 
 use crate::bundled_image::BundledImage;
@@ -17,7 +17,7 @@ use crate::units::{exact, human};
 pub struct BundleFacts {
     name: String,
     bytes: u64,
-    bases: Vec<Digest>,
+    bases: Vec<ImageId>,
 }
 
 impl BundleFacts {

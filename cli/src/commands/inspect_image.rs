@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use melv::image::Lineage;
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::manifest::ListUse;
-use melv::{BlockDevice, Digest, Image};
+use melv::{BlockDevice, Image, ImageId};
 use serde_json::{Value, json};
 
 use crate::bundled_image::names_text;
@@ -39,7 +39,7 @@ pub fn describe(found: &OpenedImage, all: bool) -> Result<(Value, String, Exit),
 
 /// An image with some of the same blocks, and the number of bytes both have.
 struct Shared {
-    image: Digest,
+    image: ImageId,
     names: Vec<String>,
     bytes: u64,
 }
@@ -62,7 +62,7 @@ impl Facts {
         let (store, image) = (&found.images, &found.image);
         let manifest = image.manifest();
         let number = |key: &str| manifest.metadata.get(key)?.parse().ok();
-        let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+        let mut names: BTreeMap<ImageId, Vec<String>> = BTreeMap::new();
         let mut references = store.names()?;
         references.sort_by(|(one, _), (other, _)| natural(one, other));
         for (name, named) in references {
@@ -70,7 +70,7 @@ impl Facts {
                 names.entry(named.image).or_default().push(name.to_string());
             }
         }
-        let names_of = |id: &Digest| names.get(id).cloned().unwrap_or_default();
+        let names_of = |id: &ImageId| names.get(id).cloned().unwrap_or_default();
         let sharing = match store.sharing(image) {
             Ok(others) => {
                 let shared = others.iter().map(|other| Shared {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use melv::{
-    Bundle, Damage, DamagedObject, Digest, ImageRef, Images, RefName, Store, StoreError, VerifyOptions,
+    Bundle, Damage, DamagedObject, ImageId, ImageRef, Images, RefName, Store, StoreError, VerifyOptions,
     VerifyReport,
 };
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ impl Place {
         }
     }
 
-    fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> melv::Result<VerifyReport> {
+    fn verify(&self, images: &[ImageId], options: &VerifyOptions<'_>) -> melv::Result<VerifyReport> {
         match self {
             Self::Store(store) => store.verify(images, options),
             Self::Bundle(bundle) => bundle.verify(images, options),
@@ -94,7 +94,7 @@ impl Place {
 struct Target {
     bundle: Option<PathBuf>,
     place: Place,
-    images: Vec<Digest>,
+    images: Vec<ImageId>,
     everything: bool,
 }
 
@@ -135,7 +135,7 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
 }
 
 /// Resolves the image to check. An id without an image is not damage, unless a name leads to it.
-fn wanted(images: &Images, reference: &ImageRef) -> melv::Result<Digest> {
+fn wanted(images: &Images, reference: &ImageRef) -> melv::Result<ImageId> {
     let id = images.resolve(reference)?;
     let is_missing = |error: &melv::Error| matches!(error.detail(), Some(StoreError::NotFound { .. }));
     match images.image_by_id(id) {
@@ -156,7 +156,7 @@ struct Found {
 /// The damage in a store or a bundle.
 struct Hurt {
     bundle: Option<PathBuf>,
-    names: BTreeMap<Digest, Vec<RefName>>,
+    names: BTreeMap<ImageId, Vec<RefName>>,
     damaged: Vec<Damage>,
     objects: Vec<DamagedObject>,
 }
@@ -177,7 +177,7 @@ impl Found {
         if report.damaged.is_empty() {
             return;
         }
-        let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
+        let mut names: BTreeMap<ImageId, Vec<RefName>> = BTreeMap::new();
         // A name with an unreadable record is already reported as damage.
         for (name, named) in target.place.images().names().unwrap_or_default() {
             if let Ok(named) = named {
@@ -251,8 +251,8 @@ fn counted(count: usize, what: &str) -> String {
 
 impl Hurt {
     /// Returns the damaged images with their damaged ranges.
-    fn images(&self) -> BTreeMap<Digest, Places> {
-        let mut images: BTreeMap<Digest, Places> = BTreeMap::new();
+    fn images(&self) -> BTreeMap<ImageId, Places> {
+        let mut images: BTreeMap<ImageId, Places> = BTreeMap::new();
         for Damage { image, start, len, .. } in &self.damaged {
             let Some(image) = image else { continue };
             let places = images.entry(*image).or_default();
@@ -264,7 +264,7 @@ impl Hurt {
         images
     }
 
-    fn names_of(&self, image: &Digest) -> &[RefName] {
+    fn names_of(&self, image: &ImageId) -> &[RefName] {
         self.names.get(image).map_or(&[], Vec::as_slice)
     }
 
@@ -276,8 +276,8 @@ impl Hurt {
         }
     }
 
-    fn image_rows(&self, images: &BTreeMap<Digest, Places>) -> Vec<Vec<String>> {
-        let row = |(image, places): (&Digest, &Places)| {
+    fn image_rows(&self, images: &BTreeMap<ImageId, Places>) -> Vec<Vec<String>> {
+        let row = |(image, places): (&ImageId, &Places)| {
             let name = match self.names_of(image) {
                 [] => format!("@{}", image.short()),
                 names => names_text(names),

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::frames::{FrameWriter, batch_chunks};
 use super::writer::BundleWriter;
-use crate::digest::Digest;
+use crate::digest::ListId;
 use crate::error::Result;
 use crate::image::{ChunkBlocks, ListBlocks};
 use crate::limits::TABLE_PAGE_RECORDS;
@@ -15,7 +15,7 @@ use crate::write::{ListCopier, LocatorWriter};
 
 /// A list whose chunks have all been written.
 struct WrittenList<'a, 'b> {
-    id: Digest,
+    id: ListId,
     root: bytes::Bytes,
     ids: ListCopier<'a, BundleWriter<'b>>,
     places: LocatorWriter<'a, BundleWriter<'b>>,
@@ -37,7 +37,7 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
     /// Writes the given blocks of a list. Calls `done` with the number of blocks after every batch.
     pub fn list(
         &mut self,
-        id: &Digest,
+        id: &ListId,
         blocks: &ListBlocks,
         done: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {

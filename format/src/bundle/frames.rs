@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::digest::Digest;
+use crate::digest::{ChunkId, PackId};
 use crate::error::{BlockError, Result};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::list::ListShape;
@@ -34,7 +34,7 @@ pub(super) fn check_cancel(cancel: Option<&AtomicBool>) -> Result<()> {
 pub(super) struct FrameWriter<'a, S: Sink> {
     packs: PackWriter<'a, S>,
     /// Whole frames of the packs being written, by chunk id.
-    written: HashMap<Digest, LocatedFrame>,
+    written: HashMap<ChunkId, LocatedFrame>,
 }
 
 impl<'a, S: Sink> FrameWriter<'a, S> {
@@ -57,7 +57,7 @@ impl<'a, S: Sink> FrameWriter<'a, S> {
     }
 
     /// Finishes the packs. Returns their ids, by number, and the packs. Later frames go to new packs.
-    pub fn finish_packs(&mut self) -> Result<(Vec<Digest>, Vec<S::Finished>)> {
+    pub fn finish_packs(&mut self) -> Result<(Vec<PackId>, Vec<S::Finished>)> {
         self.written.clear();
         self.packs.finish()
     }

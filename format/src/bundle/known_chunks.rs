@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::digest::{DIGEST_LEN, Digest};
+use crate::digest::{ChunkId, DIGEST_LEN};
 use crate::error::Result;
 use crate::heal::Health;
 use crate::image::ChunkBlocks;
@@ -104,7 +104,7 @@ impl KnownChunks {
         if others.is_empty() {
             return Ok(found);
         }
-        let mut wanted: HashMap<Digest, Vec<u64>> = HashMap::new();
+        let mut wanted: HashMap<ChunkId, Vec<u64>> = HashMap::new();
         for chunk in chunks {
             wanted.entry(from.chunk_id(chunk)?).or_default().push(chunk);
         }
@@ -124,7 +124,7 @@ impl KnownChunks {
                     Err(_) => continue,
                 };
                 for (id, chunk) in page.chunks_exact(DIGEST_LEN).zip(number * TABLE_PAGE_RECORDS..) {
-                    let id = Digest(id.try_into().unwrap_or_default());
+                    let id = ChunkId::from_bytes(id.try_into().unwrap_or_default());
                     if wanted.contains_key(&id)
                         && let Some(frame) = self.whole_frame(list, chunk)?
                     {

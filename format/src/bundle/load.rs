@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::frames::{FrameWriter, batch_chunks, check_cancel};
 use super::known_chunks::{KnownChunks, Lacking, WINDOW};
 use super::pages::{PageCopier, write_record};
-use crate::digest::Digest;
+use crate::digest::{ContentId, ImageId, ListId, PageFileId};
 use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::heal::{self, Health};
 use crate::image::{BlockSet, ChunkBlocks, Image, ListBlocks};
@@ -63,9 +63,9 @@ impl std::fmt::Debug for LoadOptions<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedImage {
     /// The image id.
-    pub image: Digest,
+    pub image: ImageId,
     /// The content id.
-    pub content: Digest,
+    pub content: ContentId,
     /// The size of its disk, in bytes.
     pub size_bytes: u64,
     /// The names given to it.
@@ -113,10 +113,10 @@ impl Store {
 }
 
 /// Returns the list whose table or locator the error reports as damaged.
-fn list_of(error: &Error) -> Option<Digest> {
+fn list_of(error: &Error) -> Option<ListId> {
     let Some(StoreError::Corrupt { object, .. }) = error.detail() else { return None };
     let is_table = [names::LISTS, names::LOCATORS].iter().any(|folder| object.starts_with(folder));
-    names::digest_of(object).filter(|_| is_table)
+    names::id_of(object).filter(|_| is_table)
 }
 
 /// The maximum number of locators that wait for pack ids; each takes some memory.
@@ -125,7 +125,7 @@ const WAITING_MAX: usize = 128;
 /// A staged list whose locator waits for pack ids.
 struct WaitingList<'a> {
     locator: LocatorWriter<'a, Stage>,
-    id: Digest,
+    id: ListId,
     /// The staged name.
     list: String,
     based: Based,
@@ -148,10 +148,10 @@ struct Load<'a> {
 
 /// The committed store at the start of the attempt. Its contents are still there at the end.
 struct Seen {
-    lists: HashMap<Digest, OwnList>,
+    lists: HashMap<ListId, OwnList>,
     /// Images that the store does not have whole.
-    new: BTreeSet<Digest>,
-    references: Vec<(RefName, Digest)>,
+    new: BTreeSet<ImageId>,
+    references: Vec<(RefName, ImageId)>,
 }
 
 impl<'a> Load<'a> {
@@ -160,10 +160,10 @@ impl<'a> Load<'a> {
         store: &'a Store,
         bundle: &'a Bundle,
         options: &'a LoadOptions<'a>,
-        hurt: &BTreeSet<Digest>,
+        hurt: &BTreeSet<ListId>,
     ) -> Result<Self> {
         let stage = Stage::begin(&store.shared)?;
-        let ids: BTreeSet<Digest> = if options.images.is_empty() {
+        let ids: BTreeSet<ImageId> = if options.images.is_empty() {
             bundle.reader().image_ids()?.into_iter().collect()
         } else {
             options.images.iter().map(|image| bundle.resolve(image)).collect::<Result<_>>()?
@@ -202,7 +202,7 @@ impl<'a> Load<'a> {
     /// Returns images of the store that may share pages with the new ones: bases and parents.
     fn donors(&self, new: &[Image]) -> Result<Vec<Image>> {
         let bases = self.bundle.reader().base_records().map_or(&[][..], |records| records);
-        let ids: BTreeSet<Digest> =
+        let ids: BTreeSet<ImageId> =
             bases.iter().map(|base| base.id).chain(new.iter().map(|image| image.manifest().parent)).collect();
         let mut donors = Vec::new();
         for id in ids.into_iter().filter(|id| !self.seen.new.contains(id)) {
@@ -222,7 +222,7 @@ impl<'a> Load<'a> {
     }
 
     /// Stages the pages that the store lacks, and the records. Returns the existing page files that they use.
-    fn pages(&self, images: &[Image], publication: &mut Publication) -> Result<Vec<Digest>> {
+    fn pages(&self, images: &[Image], publication: &mut Publication) -> Result<Vec<PageFileId>> {
         let donors = self.donors(images)?;
         let place_of = |donor: &Image, place: PagePlace| {
             let file = donor.record.places.files.get(place.file as usize);
@@ -316,7 +316,7 @@ impl<'a> Load<'a> {
     /// Stages the missing part of one list, if any.
     fn list(
         &self,
-        id: &Digest,
+        id: &ListId,
         blocks: &ListBlocks,
         known: &KnownChunks,
         frames: &mut FrameWriter<'_, Stage>,
@@ -365,7 +365,7 @@ impl Seen {
         loaded: &[LoadedImage],
         replace: bool,
         health: &Health,
-        hurt: &BTreeSet<Digest>,
+        hurt: &BTreeSet<ListId>,
     ) -> Result<Self> {
         let shared = &store.shared;
         let (mut lists, mut new) = (HashMap::new(), BTreeSet::new());
@@ -397,7 +397,7 @@ impl Seen {
         recover(shared)?;
         let mut references = Vec::new();
         for image in loaded {
-            let record = names::object(names::MANIFESTS, &image.image);
+            let record = names::manifest(&image.image);
             if shared.storage.open(&record).is_err() {
                 new.insert(image.image);
             }
@@ -418,12 +418,9 @@ impl Seen {
 
 /// Returns the store's own copy of a list. Rebuilds a damaged copy first if possible: the bundle may
 /// bring less of the list than the store had.
-fn own_list(shared: &Arc<Shared>, id: &Digest, shape: ListShape) -> Result<Option<OwnList>> {
+fn own_list(shared: &Arc<Shared>, id: &ListId, shape: ListShape) -> Result<Option<OwnList>> {
     let found = OwnList::find(shared, id, None)?;
-    let is_there = || {
-        let folders = [names::LISTS, names::LOCATORS];
-        folders.iter().any(|folder| shared.storage.open(&names::object(folder, id)).is_ok())
-    };
+    let is_there = || names::list_and_locator(id).iter().any(|name| shared.storage.open(name).is_ok());
     if found.is_some() || !is_there() {
         return Ok(found);
     }
@@ -431,23 +428,23 @@ fn own_list(shared: &Arc<Shared>, id: &Digest, shape: ListShape) -> Result<Optio
     OwnList::find(shared, id, Some(shape))
 }
 
-fn all_names(loaded: &[LoadedImage]) -> Vec<(RefName, Digest)> {
+fn all_names(loaded: &[LoadedImage]) -> Vec<(RefName, ImageId)> {
     loaded.iter().flat_map(|image| image.names.iter().map(|name| (name.clone(), image.image))).collect()
 }
 
 /// Returns the names of stored objects that the images need in addition to the loaded ones.
-fn needs(images: &[Image], brought: &Publication, donors: &[Digest]) -> Vec<String> {
-    let is_brought = |id: &Digest| brought.lists.iter().any(|list| list.id == *id);
-    let lists: BTreeSet<Digest> =
+fn needs(images: &[Image], brought: &Publication, donors: &[PageFileId]) -> Vec<String> {
+    let is_brought = |id: &ListId| brought.lists.iter().any(|list| list.id == *id);
+    let lists: BTreeSet<ListId> =
         images.iter().flat_map(|image| image.manifest().lists.iter().map(|list| list.id)).collect();
     let lists = lists.iter().filter(|id| !is_brought(id));
-    let lists = lists.flat_map(|id| [names::LISTS, names::LOCATORS].map(|folder| names::object(folder, id)));
-    lists.chain(donors.iter().map(|file| names::object(names::PAGES, file))).collect()
+    let lists = lists.flat_map(names::list_and_locator);
+    lists.chain(donors.iter().map(names::page_file)).collect()
 }
 
 /// Returns the images with the names they are to get. Each name is used once.
 fn names_of(bundle: &Bundle, images: &[Image], options: &LoadOptions<'_>) -> Result<Vec<LoadedImage>> {
-    let mut names: BTreeMap<Digest, Vec<RefName>> = BTreeMap::new();
+    let mut names: BTreeMap<ImageId, Vec<RefName>> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for (name, named) in bundle.names()? {
         taken.insert(name.clone());

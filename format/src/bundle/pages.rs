@@ -1,6 +1,6 @@
 //! Copies the map and span pages of images into one page file, each once, and the records.
 
-use crate::digest::Digest;
+use crate::digest::{PageFileId, PageId};
 use crate::error::Result;
 use crate::image::Image;
 use crate::ondisk::record::{self, PagePlace};
@@ -40,13 +40,15 @@ impl<'a, S: Sink> PageCopier<'a, S> {
                     continue 'pages;
                 }
             }
-            places.push(self.writer.page_once(&entry.digest, || record.stored_page(tree, *entry))?);
+            places.push(
+                self.writer.page_once(&PageId::new(entry.digest), || record.stored_page(tree, *entry))?,
+            );
         }
         Ok(places)
     }
 
     /// Finishes the page file; `None` without pages.
-    pub fn finish(self) -> Result<Option<(Digest, S::Finished)>> {
+    pub fn finish(self) -> Result<Option<(PageFileId, S::Finished)>> {
         self.writer.finish()
     }
 }
@@ -57,10 +59,10 @@ pub(super) fn write_record<S: Sink>(
     image: &Image,
     map: &[PlacedPage],
     span: &[PlacedPage],
-    new_file: Option<Digest>,
+    new_file: Option<PageFileId>,
 ) -> Result<S::Finished> {
     let places = number_files(map, span, new_file.unwrap_or_default());
     let [manifest, map, span] = image.record.own_bytes()?;
     let bytes = record::encode(&manifest, &places, &map, &span);
-    write_whole(sink, ObjectKind::Record, &image.id(), &bytes)
+    write_whole(sink, ObjectKind::Record, &image.id().digest(), &bytes)
 }

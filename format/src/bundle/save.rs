@@ -8,7 +8,7 @@ use super::frames::check_cancel;
 use super::pages::{PageCopier, write_record};
 use super::sink::{BundleSink, FileSink};
 use super::writer::BundleWriter;
-use crate::digest::Digest;
+use crate::digest::ImageId;
 use crate::error::{BlockError, Result};
 use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX};
@@ -38,7 +38,7 @@ impl std::fmt::Debug for SaveOptions<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaveReport {
     /// The images in ascending order of ids, each with the names saved for it.
-    pub images: Vec<(Digest, Vec<RefName>)>,
+    pub images: Vec<(ImageId, Vec<RefName>)>,
     /// The length of the bundle, in bytes.
     pub bytes: u64,
 }
@@ -60,7 +60,7 @@ impl Images {
         sink: &mut dyn BundleSink,
         options: &SaveOptions<'_>,
     ) -> Result<SaveReport> {
-        let mut names: Vec<(RefName, Digest)> = Vec::new();
+        let mut names: Vec<(RefName, ImageId)> = Vec::new();
         let mut ids = Vec::new();
         for reference in images {
             let id = self.resolve(reference)?;
@@ -120,7 +120,7 @@ impl Images {
     }
 
     /// Opens images, each once, in ascending order of ids.
-    fn open_all(&self, mut ids: Vec<Digest>) -> Result<Vec<Image>> {
+    fn open_all(&self, mut ids: Vec<ImageId>) -> Result<Vec<Image>> {
         ids.sort_unstable();
         ids.dedup();
         ids.into_iter().map(|id| self.image(&ImageRef::Id(id))).collect()

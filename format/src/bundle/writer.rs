@@ -10,7 +10,7 @@
 use std::cell::{RefCell, RefMut};
 
 use super::sink::BundleSink;
-use crate::digest::{Digest, object_digest};
+use crate::digest::{Digest, ImageId, object_digest};
 use crate::error::{BlockError, Result, StoreError};
 use crate::limits::{BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX, PACK_LEN_MAX};
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Piece, Table};
@@ -175,14 +175,14 @@ impl<'a> BundleWriter<'a> {
 
     /// Writes the table and then the head. Returns the length of the bundle in bytes. `names` maps names
     /// to ids.
-    pub fn finish(self, mut bases: Vec<Digest>, names: Vec<(String, Digest)>) -> Result<u64> {
+    pub fn finish(self, mut bases: Vec<ImageId>, names: Vec<(String, ImageId)>) -> Result<u64> {
         let State { sink, offset, mut objects, tails, .. } = self.state.into_inner();
         objects.sort_unstable_by_key(|object| (object.kind, object.id));
         objects.iter_mut().for_each(|object| object.pieces.sort_unstable_by_key(|piece| piece.at));
         bases.sort_unstable();
         let mut table = Table { bases, objects, names: Vec::new() };
-        let images: Vec<Digest> = table.images().copied().collect();
-        let number = |id: &Digest| images.binary_search(id).unwrap_or(usize::MAX) as u32;
+        let images: Vec<ImageId> = table.images().collect();
+        let number = |id: &ImageId| images.binary_search(id).unwrap_or(usize::MAX) as u32;
         table.names = names.iter().map(|(name, id)| (name.clone(), number(id))).collect();
         table.names.sort_unstable();
         table.names.dedup();

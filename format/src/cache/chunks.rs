@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use super::shard::{Key, Shard, mix};
 use super::{Chunk, Loaded};
 use crate::buffer::Pool;
-use crate::digest::Digest;
+use crate::digest::ListId;
 use crate::error::Result;
 
 /// The minimum bytes of a shard: enough for the largest chunk, and for the eviction policy to work.
@@ -22,7 +22,7 @@ pub(crate) struct ListNumber(u32);
 #[derive(Debug)]
 pub(super) struct Chunks<'a> {
     shards: Box<[Locked<'a>]>,
-    lists: Mutex<HashMap<Digest, u32>>,
+    lists: Mutex<HashMap<ListId, u32>>,
     pool: Pool<'a>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Returns the number of a list, which is the same for all callers.
-    pub fn list_number(&self, id: &Digest) -> ListNumber {
+    pub fn list_number(&self, id: &ListId) -> ListNumber {
         let mut lists = lock(&self.lists);
         let next = lists.len() as u32;
         ListNumber(*lists.entry(*id).or_insert(next))

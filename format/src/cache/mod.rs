@@ -31,7 +31,7 @@ pub(crate) use chunks::ListNumber;
 use chunks::Chunks;
 
 use crate::buffer::{Arenas, Pool};
-use crate::digest::Digest;
+use crate::digest::{Digest, ListId};
 use crate::error::Result;
 use crate::map::SearchableLeaf;
 
@@ -257,7 +257,7 @@ impl Cache {
     }
 
     /// Returns this cache's number for a list.
-    pub(crate) fn list_number(&self, id: &Digest) -> ListNumber {
+    pub(crate) fn list_number(&self, id: &ListId) -> ListNumber {
         self.0.with_chunks(|chunks| chunks.list_number(id))
     }
 
@@ -378,7 +378,7 @@ mod tests {
         let stores = caches.each_ref().map(Cache::new_store_number);
         assert_eq!(stores[0], stores[1], "each cache counts its own");
         assert_ne!(stores[0], caches[0].new_store_number());
-        let list = caches[0].list_number(&Digest::ZERO);
+        let list = caches[0].list_number(&ListId::ZERO);
         load(&caches[0], list, 7, stores[0]);
         let read = |chunk: &Chunk<'_>| (chunk.bytes()[0], chunk.trust());
         assert_eq!(caches[1].try_read_cached(list, 0, read), None, "the other cache has no such list");

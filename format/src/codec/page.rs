@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn a_page_survives_whichever_way_it_is_stored() {
         let noise: Vec<u8> =
-            (0..64u32).flat_map(|n| crate::digest::block_digest(&n.to_le_bytes()).0).collect();
+            (0..64u32).flat_map(|n| *crate::digest::block_digest(&n.to_le_bytes()).as_bytes()).collect();
         for page in [b"melvmapl, and again, and again, and again, and again".to_vec(), noise, vec![]] {
             let stored = encode(&page).unwrap();
             assert!(stored.len() <= page.len());

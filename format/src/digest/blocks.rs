@@ -8,7 +8,7 @@
 use blake3::IncrementCounter;
 use blake3::platform::Platform;
 
-use super::{DIGEST_LEN, Digest};
+use super::{BlockDigest, DIGEST_LEN};
 use crate::limits::BLOCK_LEN;
 
 /// The inputs hashed at once: the most lanes that BLAKE3 has on any platform.
@@ -28,7 +28,7 @@ type Block = [u8; BLOCK_LEN];
 type Lanes<T> = [T; LANES];
 
 /// Appends the digests of `blocks`, whole blocks in order, to `digests`.
-pub fn block_digests<'a>(blocks: impl IntoIterator<Item = &'a Block>, digests: &mut Vec<Digest>) {
+pub fn block_digests<'a>(blocks: impl IntoIterator<Item = &'a Block>, digests: &mut Vec<BlockDigest>) {
     let mut blocks = blocks.into_iter();
     let platform = Platform::detect();
     let mut group: Lanes<&Block> = [&[0; BLOCK_LEN]; LANES];
@@ -46,7 +46,7 @@ pub fn block_digests<'a>(blocks: impl IntoIterator<Item = &'a Block>, digests: &
 }
 
 /// Computes the digests of at most [`LANES`] blocks.
-fn digests_of_group(platform: Platform, blocks: &[&Block]) -> impl Iterator<Item = Digest> {
+fn digests_of_group(platform: Platform, blocks: &[&Block]) -> impl Iterator<Item = BlockDigest> {
     let mut hash = Hash { platform, lanes: blocks.len(), made: [[0; DIGEST_LEN]; LANES] };
     let mut halves: [Lanes<[u8; PARENT_LEN]>; 2] = [[[0; PARENT_LEN]; LANES]; 2];
     for leaf in 0..4 {
@@ -59,7 +59,7 @@ fn digests_of_group(platform: Platform, blocks: &[&Block]) -> impl Iterator<Item
         hash.put(&mut roots, half);
     }
     hash.parents(&roots, PARENT | ROOT);
-    hash.made.into_iter().take(blocks.len()).map(Digest)
+    hash.made.into_iter().take(blocks.len()).map(BlockDigest::from_bytes)
 }
 
 /// One hashing step across all lanes.
@@ -116,10 +116,10 @@ mod tests {
         let data: Vec<u8> = (0..40 * BLOCK_LEN).map(|at| (at / 5 % 253) as u8).collect();
         let blocks: &[Block] = data.as_chunks().0;
         for count in 0..=blocks.len() {
-            let mut found = vec![Digest::ZERO];
+            let mut found = vec![BlockDigest::ZERO];
             block_digests(&blocks[..count], &mut found);
             let alone = blocks[..count].iter().map(|block| block_digest(block));
-            let expected: Vec<_> = std::iter::once(Digest::ZERO).chain(alone).collect();
+            let expected: Vec<_> = std::iter::once(BlockDigest::ZERO).chain(alone).collect();
             assert_eq!(found, expected, "{count} blocks");
         }
     }

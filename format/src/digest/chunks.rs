@@ -11,7 +11,7 @@ use blake3::IncrementCounter;
 use blake3::platform::Platform;
 
 use super::blocks::{CHUNK_END, CHUNK_START, LANES, ROOT};
-use super::{DIGEST_LEN, Digest, chunk_id};
+use super::{BlockDigest, ChunkId, DIGEST_LEN, chunk_id};
 
 const COUNT_LEN: usize = 8;
 /// The bytes BLAKE3 compresses at a time, and its flag for derived keys (specification, table 3).
@@ -31,7 +31,7 @@ fn words(bytes: &[u8; DIGEST_LEN]) -> Words {
 
 /// Appends the ids of consecutive chunks of `chunk_blocks` blocks with the given `digests` to `ids`. The last
 /// chunk may be shorter.
-pub fn chunk_ids(digests: &[Digest], chunk_blocks: usize, ids: &mut Vec<Digest>) {
+pub fn chunk_ids(digests: &[BlockDigest], chunk_blocks: usize, ids: &mut Vec<ChunkId>) {
     let whole = digests.len() / chunk_blocks * chunk_blocks;
     let (whole, rest) = digests.split_at(whole);
     match chunk_blocks {
@@ -44,7 +44,7 @@ pub fn chunk_ids(digests: &[Digest], chunk_blocks: usize, ids: &mut Vec<Digest>)
 }
 
 /// Does the same for whole chunks of `LEN` bytes of digests.
-fn side_by_side<const LEN: usize>(digests: &[Digest], ids: &mut Vec<Digest>) {
+fn side_by_side<const LEN: usize>(digests: &[BlockDigest], ids: &mut Vec<ChunkId>) {
     let platform = Platform::detect();
     let chunk_blocks = LEN / DIGEST_LEN;
     // `inputs` has the count and the digests without their last eight bytes; `lasts` has those.
@@ -55,10 +55,10 @@ fn side_by_side<const LEN: usize>(digests: &[Digest], ids: &mut Vec<Digest>) {
         let lanes = group.len() / chunk_blocks;
         for ((input, last), chunk) in inputs.iter_mut().zip(&mut lasts).zip(group.chunks(chunk_blocks)) {
             input[..COUNT_LEN].copy_from_slice(&(chunk_blocks as u64).to_le_bytes());
-            let (front, end) = (&chunk[..chunk_blocks - 1], &chunk[chunk_blocks - 1].0);
+            let (front, end) = (&chunk[..chunk_blocks - 1], chunk[chunk_blocks - 1].as_bytes());
             let (body, part) = input[COUNT_LEN..].split_at_mut(front.len() * DIGEST_LEN);
             for (place, digest) in body.as_chunks_mut().0.iter_mut().zip(front) {
-                *place = digest.0;
+                *place = *digest.as_bytes();
             }
             part.copy_from_slice(&end[..part.len()]);
             last[..COUNT_LEN].copy_from_slice(&end[DIGEST_LEN - COUNT_LEN..]);
@@ -70,11 +70,11 @@ fn side_by_side<const LEN: usize>(digests: &[Digest], ids: &mut Vec<Digest>) {
         ids.extend(made[..lanes].iter().zip(&lasts).map(|(made, last)| {
             let mut state = words(made);
             platform.compress_in_place(&mut state, last, COUNT_LEN as u8, 0, flags | CHUNK_END | ROOT);
-            let mut id = Digest::ZERO;
-            for (place, word) in id.0.as_chunks_mut().0.iter_mut().zip(state) {
+            let mut id = [0; DIGEST_LEN];
+            for (place, word) in id.as_chunks_mut().0.iter_mut().zip(state) {
                 *place = word.to_le_bytes();
             }
-            id
+            ChunkId::from_bytes(id)
         }));
     }
 }
@@ -90,10 +90,10 @@ mod tests {
         for chunk_blocks in [1, 2, 4, 8, 16, 32, 256] {
             for count in (0..digests.len()).step_by(7) {
                 let digests = &digests[..count];
-                let mut found = vec![Digest::ZERO];
+                let mut found = vec![ChunkId::ZERO];
                 chunk_ids(digests, chunk_blocks, &mut found);
                 let alone = digests.chunks(chunk_blocks).map(chunk_id);
-                let expected: Vec<_> = std::iter::once(Digest::ZERO).chain(alone).collect();
+                let expected: Vec<_> = std::iter::once(ChunkId::ZERO).chain(alone).collect();
                 assert_eq!(found, expected, "{count} digests, {chunk_blocks} a chunk");
             }
         }

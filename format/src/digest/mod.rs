@@ -10,6 +10,7 @@
 
 mod blocks;
 mod chunks;
+mod ids;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,11 +18,12 @@ use std::sync::LazyLock;
 
 pub use blocks::block_digests;
 pub use chunks::chunk_ids;
+pub use ids::{BlockDigest, ChunkId, ContentId, Id, ImageId, ListId, LogKey, PackId, PageFileId, PageId};
 
 /// Bytes in a digest.
 pub const DIGEST_LEN: usize = 32;
 
-/// A BLAKE3-256 digest. All zeros means "none" where the format permits it.
+/// A BLAKE3-256 digest: a hash value. An id is a type of its own. All zeros means "none" where the format permits it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Digest(pub [u8; DIGEST_LEN]);
 
@@ -103,25 +105,25 @@ static CONTENT: Derived = LazyLock::new(|| blake3::Hasher::new_derive_key("melv 
 
 /// Computes the digest of one block: plain BLAKE3-256, so that anyone can check it with common tools.
 #[must_use]
-pub fn block_digest(block: &[u8]) -> Digest {
-    Digest(*blake3::hash(block).as_bytes())
+pub fn block_digest(block: &[u8]) -> BlockDigest {
+    BlockDigest::from_bytes(*blake3::hash(block).as_bytes())
 }
 
 /// Computes the id of a chunk from its blocks' digests, in order, and their count.
 #[must_use]
-pub fn chunk_id(blocks: &[Digest]) -> Digest {
+pub fn chunk_id(blocks: &[BlockDigest]) -> ChunkId {
     // A single update takes half the time of many; the count and all digests usually fit into one.
     const AT_ONCE: usize = 31;
     let mut piece = [0; 8 + AT_ONCE * DIGEST_LEN];
     piece[..8].copy_from_slice(&(blocks.len() as u64).to_le_bytes());
     let (first, rest) = blocks.split_at(blocks.len().min(AT_ONCE));
     for (place, block) in piece[8..].as_chunks_mut().0.iter_mut().zip(first) {
-        *place = block.0;
+        *place = *block.as_bytes();
     }
     let mut hasher = Hasher::chunk();
     hasher.update(&piece[..8 + first.len() * DIGEST_LEN]);
-    rest.iter().for_each(|block| hasher.update(&block.0));
-    hasher.finish()
+    rest.iter().for_each(|block| hasher.update(block.as_bytes()));
+    ChunkId::new(hasher.finish())
 }
 
 /// Computes the digest of a whole object: its id if it has one, otherwise the checksum at its end.
@@ -189,7 +191,7 @@ mod tests {
     fn text_and_digest_convert_both_ways() {
         let digest = block_digest(b"abc");
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        assert_eq!("AB".repeat(32).parse::<Digest>(), Err(ParseDigestError));
+        assert_eq!("AB".repeat(32).parse::<BlockDigest>(), Err(ParseDigestError));
         assert_eq!("ab".parse::<Digest>(), Err(ParseDigestError));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::digest::Digest;
+use crate::digest::{Id, ListId, PackId, PageFileId};
 use crate::error::{Error, Result};
 use crate::index::Health;
 use crate::index::{self, CommittedIndex, Notes};
@@ -68,8 +68,8 @@ impl Work<'_> {
     fn run(&mut self, before: &Health) -> Result<()> {
         let shared = self.shared;
         for list in tables(shared, before.tables())? {
-            self.healed.objects.insert(names::object(names::LISTS, &list));
-            self.healed.objects.insert(names::object(names::LOCATORS, &list));
+            self.healed.objects.insert(names::list(&list));
+            self.healed.objects.insert(names::locator(&list));
         }
         // Check everything again: the commit itself may have replaced damaged objects.
         let now = Arc::new(Health::new(shared));
@@ -97,7 +97,7 @@ impl Work<'_> {
         &mut self,
         index: &mut CommittedIndex,
         now: &Arc<Health>,
-        id: Digest,
+        id: ListId,
         suspects: &Runs,
     ) -> Result<()> {
         let list = self.shared.reader.list(&id, None)?;
@@ -119,29 +119,28 @@ impl Work<'_> {
     /// Checks packs and page files that were damaged. Those now sound, or gone and unused, count as
     /// healed. Damaged ones that no object refers to are removed.
     fn objects(&mut self, before: &Health) -> Result<()> {
-        self.folder([names::PACKS, names::LISTS], &before.bad_packs(), is_sound_pack, |shared, list| {
+        let packs = (&before.bad_packs(), names::pack as fn(&PackId) -> String);
+        self.folder(packs, is_sound_pack, names::LISTS, |shared, list| {
             List::open(&shared.reader.objects, list, None).and_then(|list| list.packs())
         })?;
-        self.folder(
-            [names::PAGES, names::MANIFESTS],
-            &before.bad_page_files(),
-            is_sound_page_file,
-            |shared, image| shared.reader.record(image).map(|record| record.places.files),
-        )
+        let files = (&before.bad_page_files(), names::page_file as fn(&PageFileId) -> String);
+        self.folder(files, is_sound_page_file, names::MANIFESTS, |shared, image| {
+            shared.reader.record(image).map(|record| record.places.files)
+        })
     }
 
-    /// Does the same for the objects `bad` of one folder. Objects of the folder `naming` may refer to
-    /// them.
-    fn folder(
+    /// Does the same for the objects `bad` of one kind, with their names. Objects of the folder `naming`
+    /// may refer to them.
+    fn folder<I: Id + Ord, N: Id>(
         &mut self,
-        [folder, naming]: [&str; 2],
-        bad: &BTreeSet<Digest>,
-        is_sound: fn(&Shared, &Digest) -> bool,
-        named_by: impl Fn(&Arc<Shared>, Digest) -> Result<Vec<Digest>>,
+        (bad, name): (&BTreeSet<I>, fn(&I) -> String),
+        is_sound: fn(&Shared, &I) -> bool,
+        naming: &str,
+        named_by: impl Fn(&Arc<Shared>, N) -> Result<Vec<I>>,
     ) -> Result<()> {
         let shared = self.shared;
-        let (sound, bad): (Vec<Digest>, Vec<Digest>) = bad.iter().partition(|id| is_sound(shared, id));
-        self.healed.objects.extend(sound.iter().map(|id| names::object(folder, id)));
+        let (sound, bad): (Vec<I>, Vec<I>) = bad.iter().partition(|id| is_sound(shared, id));
+        self.healed.objects.extend(sound.iter().map(name));
         if bad.is_empty() {
             return Ok(());
         }
@@ -149,7 +148,7 @@ impl Work<'_> {
         shared.check_writable()?;
         let mut named = BTreeSet::new();
         let listed = shared.storage.list(naming).map_err(|error| Error::io("list", naming, error))?;
-        for id in listed.iter().filter_map(|object| names::digest_of(&object.name)) {
+        for id in listed.iter().filter_map(|object| names::id_of(&object.name)) {
             // An unreadable object may refer to anything.
             match named_by(shared, id) {
                 Ok(names) => named.extend(names),
@@ -158,28 +157,28 @@ impl Work<'_> {
             }
         }
         for id in bad.iter().filter(|id| !named.contains(*id)) {
-            let name = names::object(folder, id);
+            let name = name(id);
             shared
                 .storage
                 .remove(std::slice::from_ref(&name))
                 .map_err(|error| Error::io("remove", &name, error))?;
             shared.reader.objects.forget(&name);
-            index::forget_stamp(shared, id);
+            index::forget_stamp(shared, &id.digest());
             self.healed.objects.insert(name);
         }
         Ok(())
     }
 }
 
-fn is_sound_page_file(shared: &Shared, id: &Digest) -> bool {
-    let name = names::object(names::PAGES, id);
+fn is_sound_page_file(shared: &Shared, id: &PageFileId) -> bool {
+    let name = names::page_file(id);
     scrub::open_anew(shared.storage.as_ref(), &name)
         .and_then(|object| scrub::check_page_file(object.as_ref(), &name))
         .is_ok()
 }
 
-fn is_sound_pack(shared: &Shared, id: &Digest) -> bool {
-    let name = names::object(names::PACKS, id);
+fn is_sound_pack(shared: &Shared, id: &PackId) -> bool {
+    let name = names::pack(id);
     let look = || -> Result<bool> {
         let object = scrub::open_anew(shared.storage.as_ref(), &name)?;
         if object.len() < FRAMES_OFFSET {

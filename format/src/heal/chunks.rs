@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::replace::{remember, replace};
-use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_id};
+use crate::digest::{BlockDigest, ChunkId, DIGEST_LEN, ListId, LogKey, block_digests, chunk_id};
 use crate::error::Result;
 use crate::index::{self, CommittedIndex, Health};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
@@ -15,6 +15,7 @@ use crate::store::list::List;
 use crate::store::runs::Runs;
 use crate::store::stage::Stage;
 use crate::store::{Shared, VerifyMode};
+use crate::units::ListBlock;
 use crate::write::{LocatedFrame, LocatorWriter, PackWriter, encode_whole};
 
 /// Finds sound blocks and builds frames from them.
@@ -24,7 +25,7 @@ pub(super) struct ChunkHealer<'a> {
     health: &'a Arc<Health>,
     level: i32,
     /// The chunk decoded last: blocks adjacent in one chunk are often adjacent in another.
-    last: Option<(Digest, u64, Vec<u8>)>,
+    last: Option<(ListId, u64, Vec<u8>)>,
 }
 
 /// The healed part of a list.
@@ -50,7 +51,7 @@ impl<'a> ChunkHealer<'a> {
         let stage = Stage::begin(shared)?;
         let mut packs = PackWriter::new(&stage);
         let mut frames: BTreeMap<u64, LocatedFrame> = BTreeMap::new();
-        let mut untold: HashMap<Digest, Vec<u64>> = HashMap::new();
+        let mut untold: HashMap<ChunkId, Vec<u64>> = HashMap::new();
         for chunk in bad.numbers() {
             let id = list.chunk_id(chunk)?;
             let Some(digests) = self.index.told_digests(&list.id, chunk)? else {
@@ -89,7 +90,7 @@ impl<'a> ChunkHealer<'a> {
         remember(shared, &moves);
         if log_has_gaps {
             // The next import rebuilds the whole log.
-            index::remove_log(shared, &list.id);
+            index::remove_log(shared, &LogKey::of_whole(&list.id));
         }
         let mut healed = HealedChunks { stored_bytes, ..HealedChunks::default() };
         frames.keys().for_each(|chunk| healed.chunks.add(*chunk, chunk + 1));
@@ -97,14 +98,14 @@ impl<'a> ChunkHealer<'a> {
     }
 
     /// Returns the whole frame of another list's chunk with the same blocks, if any.
-    fn same_chunk(&mut self, digests: &[Digest], id: &Digest) -> Result<Option<LocatedFrame>> {
+    fn same_chunk(&mut self, digests: &[BlockDigest], id: &ChunkId) -> Result<Option<LocatedFrame>> {
         let Some(found) = digests.first().map(|first| self.index.find(first)).transpose()?.flatten() else {
             return Ok(None);
         };
         let Some(list) = self.index.list(found.list).cloned() else { return Ok(None) };
         let chunk_blocks = u64::from(list.shape.chunk_blocks);
-        let chunk = found.block / chunk_blocks;
-        if found.block % chunk_blocks != 0 || list.chunk_id(chunk)? != *id {
+        let chunk = found.block.0 / chunk_blocks;
+        if found.block.0 % chunk_blocks != 0 || list.chunk_id(chunk)? != *id {
             return Ok(None);
         }
         self.whole_frame(&list, chunk)
@@ -120,7 +121,7 @@ impl<'a> ChunkHealer<'a> {
     }
 
     /// Assembles a chunk from its blocks, or returns `None` if a block is missing.
-    fn blocks(&mut self, digests: &[Digest], id: &Digest) -> Result<Option<Vec<u8>>> {
+    fn blocks(&mut self, digests: &[BlockDigest], id: &ChunkId) -> Result<Option<Vec<u8>>> {
         let mut plain = Vec::with_capacity(digests.len() * BLOCK_LEN);
         for digest in digests {
             let Some(found) = self.index.find(digest)? else { return Ok(None) };
@@ -136,10 +137,10 @@ impl<'a> ChunkHealer<'a> {
 
     /// Appends a block of a list after decoding and checking its chunk. Returns whether the block is
     /// available.
-    fn block(&mut self, list: &List, block: u64, plain: &mut Vec<u8>) -> Result<bool> {
+    fn block(&mut self, list: &List, ListBlock(block): ListBlock, plain: &mut Vec<u8>) -> Result<bool> {
         let chunk_blocks = u64::from(list.shape.chunk_blocks);
         let (chunk, within) = (block / chunk_blocks, (block % chunk_blocks) as usize);
-        let is_last = |last: &(Digest, u64, Vec<u8>)| last.0 == list.id && last.1 == chunk;
+        let is_last = |last: &(ListId, u64, Vec<u8>)| last.0 == list.id && last.1 == chunk;
         if !self.last.as_ref().is_some_and(is_last) {
             let loaded = list
                 .chunk_id(chunk)
@@ -162,7 +163,7 @@ impl<'a> ChunkHealer<'a> {
     fn by_id(
         &self,
         healed: &List,
-        mut untold: HashMap<Digest, Vec<u64>>,
+        mut untold: HashMap<ChunkId, Vec<u64>>,
     ) -> Result<BTreeMap<u64, LocatedFrame>> {
         let mut found = BTreeMap::new();
         for list in self.index.lists().filter(|list| list.id != healed.id) {
@@ -176,7 +177,7 @@ impl<'a> ChunkHealer<'a> {
                     Err(_) => continue,
                 };
                 for (id, chunk) in page.chunks_exact(DIGEST_LEN).zip(number * TABLE_PAGE_RECORDS..) {
-                    let id = Digest(id.try_into().unwrap_or_default());
+                    let id = ChunkId::from_bytes(id.try_into().unwrap_or_default());
                     if untold.contains_key(&id)
                         && let Some(frame) = self.whole_frame(list, chunk)?
                     {

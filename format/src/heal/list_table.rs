@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::replace::replace;
-use crate::digest::{DIGEST_LEN, Digest, chunk_ids, object_digest, page_digest};
+use crate::digest::{
+    BlockDigest, ChunkId, DIGEST_LEN, ListId, LogKey, chunk_ids, object_digest, page_digest,
+};
 use crate::error::{BlockError, ErrorKind, Result};
 use crate::index;
 use crate::limits::{CHUNK_BLOCKS_MAX, TABLE_PAGE_RECORDS};
@@ -17,26 +19,26 @@ use crate::store::{Shared, names, read_range};
 use crate::write::copy_list;
 
 /// Rebuilds list `id` if it is damaged. Returns whether it did.
-pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
+pub(super) fn heal(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
     if is_sound(shared, id)? {
         return Ok(false);
     }
-    let name = index::log_name(id);
+    let name = index::log_name(&LogKey::of_whole(id));
     let Ok(log) = shared.storage.open(&name) else { return Ok(false) };
     let Some(root) = root_of_log(log.as_ref(), &name, id)? else { return Ok(false) };
     let stage = Stage::begin(shared)?;
     let mut ids = Vec::new();
     let moved = copy_list(&stage, id, &root.shape, &root.encode(), |page| {
         read_ids(log.as_ref(), &name, &root.shape, page, &mut ids)?;
-        Ok(Some(ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>().into()))
+        Ok(Some(ids.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<u8>>().into()))
     })?;
     let over = OwnList::locator_now(shared, id, Some(root.shape))?;
     Ok(replace(&stage, id, root.shape, over, &[&vec![moved]])?.is_some())
 }
 
 /// Whether root and pages are sound. A list held in part may lack pages.
-fn is_sound(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
-    let name = names::object(names::LISTS, id);
+fn is_sound(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
+    let name = names::list(id);
     let look = || -> Result<bool> {
         let object = shared.reader.objects.open_anew(&name)?;
         let root = load_root_by_trailer(object.as_ref(), &name, id)?;
@@ -66,7 +68,7 @@ fn page_len(shape: &ListShape, page: u64) -> u64 {
 
 /// Returns the root of list `id` if the log is complete and belongs to it. The log does not record the
 /// number of blocks per chunk, so this tries each size until the id matches.
-fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListRoot>> {
+fn root_of_log(log: &dyn ReadAt, name: &str, id: &ListId) -> Result<Option<ListRoot>> {
     let digest_len = DIGEST_LEN as u64;
     if !log.len().is_multiple_of(digest_len) {
         return Ok(None);
@@ -81,10 +83,10 @@ fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListR
         let mut pages = Vec::new();
         for page in 0..shape.pages() {
             read_ids(log, name, &shape, page, &mut ids)?;
-            pages.push(page_digest(&ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>()));
+            pages.push(page_digest(&ids.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<u8>>()));
         }
         let root = ListRoot { shape, pages };
-        if object_digest(&root.encode()) == *id {
+        if object_digest(&root.encode()) == id.digest() {
             return Ok(Some(root));
         }
     }
@@ -92,7 +94,13 @@ fn root_of_log(log: &dyn ReadAt, name: &str, id: &Digest) -> Result<Option<ListR
 }
 
 /// Computes the chunk ids of a page from the digests of its blocks.
-fn read_ids(log: &dyn ReadAt, name: &str, shape: &ListShape, page: u64, ids: &mut Vec<Digest>) -> Result<()> {
+fn read_ids(
+    log: &dyn ReadAt,
+    name: &str,
+    shape: &ListShape,
+    page: u64,
+    ids: &mut Vec<ChunkId>,
+) -> Result<()> {
     ids.clear();
     let page_blocks = TABLE_PAGE_RECORDS * u64::from(shape.chunk_blocks);
     let mut block = page * page_blocks;
@@ -102,7 +110,7 @@ fn read_ids(log: &dyn ReadAt, name: &str, shape: &ListShape, page: u64, ids: &mu
     while block < end {
         let count = piece_blocks.min(end - block);
         let bytes = read_range(log, name, block * DIGEST_LEN as u64, count * DIGEST_LEN as u64)?;
-        let digests: Vec<_> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
+        let digests: Vec<_> = bytes.as_chunks().0.iter().copied().map(BlockDigest::from_bytes).collect();
         let mut found = Vec::new();
         chunk_ids(&digests, shape.chunk_blocks as usize, &mut found);
         ids.extend(found);

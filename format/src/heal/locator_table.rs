@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::replace::replace;
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{ChunkId, DIGEST_LEN, ListId, PackId, object_digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::frame;
@@ -24,7 +24,7 @@ const WINDOW_PAGES: u64 = 256;
 struct Wanted {
     key: u64,
     chunk: u64,
-    id: Digest,
+    id: ChunkId,
     /// The frames found, and a mask of the blocks they hold.
     frames: Vec<LocatedFrame>,
     held: Vec<u8>,
@@ -32,7 +32,7 @@ struct Wanted {
 
 /// Rebuilds the locator of list `id` if it is damaged. Returns whether it did. The list itself must be
 /// sound.
-pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
+pub(super) fn heal(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
     let list = List::open(&shared.reader.objects, *id, None)?;
     let old = match list.reload_locator() {
         Err(error) if error.is_transient() => return Err(error),
@@ -71,8 +71,8 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &Digest) -> Result<bool> {
 
 /// Whether the root of a locator matches its checksum. If so, an unsupported feature comes from a newer
 /// melv, not from a flipped bit.
-fn is_as_written(shared: &Shared, id: &Digest) -> Result<bool> {
-    let name = names::object(names::LOCATORS, id);
+fn is_as_written(shared: &Shared, id: &ListId) -> Result<bool> {
+    let name = names::locator(id);
     let object = shared.reader.objects.open_anew(&name)?;
     let end = object.len().saturating_sub(locator::TRAILER_LEN);
     let trailer = read_range(object.as_ref(), &name, end, locator::TRAILER_LEN.min(object.len()))?;
@@ -110,7 +110,7 @@ fn window(list: &List, old: Option<&Locator>, pages: std::ops::Range<u64>) -> Re
         let first = page * TABLE_PAGE_RECORDS;
         for chunk in first..(first + TABLE_PAGE_RECORDS).min(list.shape.chunks()) {
             let at = (chunk - first) as usize * DIGEST_LEN;
-            let id = ids.get(at..at + DIGEST_LEN).and_then(|id| id.try_into().ok()).map(Digest);
+            let id = ids.get(at..at + DIGEST_LEN).and_then(|id| id.try_into().ok()).map(ChunkId::from_bytes);
             let frames = match old.map(|old| list.located(old, chunk)) {
                 Some(Err(error)) if error.is_transient() => return Err(error),
                 Some(Ok(frames)) => frames,
@@ -129,7 +129,7 @@ fn window(list: &List, old: Option<&Locator>, pages: std::ops::Range<u64>) -> Re
 fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()> {
     let listed = shared.storage.list(names::PACKS).map_err(|error| Error::io("list", names::PACKS, error))?;
     for object in listed {
-        let Some(pack) = names::digest_of(&object.name) else { continue };
+        let Some(pack) = names::id_of(&object.name) else { continue };
         let records = scrub::open_anew(shared.storage.as_ref(), &object.name)
             .and_then(|opened| scrub::check_pack(opened.as_ref(), &object.name));
         let records = match records {
@@ -153,7 +153,7 @@ fn try_frame(
     shared: &Shared,
     list: &List,
     wanted: &mut Wanted,
-    pack: &Digest,
+    pack: &PackId,
     offset: u64,
     record: &FrameRecord,
 ) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Puts sound objects in the places of damaged ones, and remembers them as good.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, ListId};
 use crate::error::Result;
 use crate::index::{self};
 use crate::ondisk::list::ListShape;
@@ -16,7 +16,7 @@ pub(crate) fn remember(shared: &Shared, objects: &Moves) {
 /// the store is no longer `over`. Otherwise returns the growth of the store in bytes.
 pub(super) fn replace(
     stage: &Stage,
-    list: &Digest,
+    list: &ListId,
     shape: ListShape,
     over: Option<Digest>,
     groups: &[&Moves],

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::digest::Digest;
+use crate::digest::ListId;
 use crate::error::Result;
 use crate::store::Shared;
 
@@ -16,8 +16,8 @@ use super::{list_table, locator_table};
 /// Errors of the medium.
 pub(crate) fn tables(
     shared: &Arc<Shared>,
-    lists: impl IntoIterator<Item = Digest>,
-) -> Result<BTreeSet<Digest>> {
+    lists: impl IntoIterator<Item = ListId>,
+) -> Result<BTreeSet<ListId>> {
     let mut healed = BTreeSet::new();
     for id in lists {
         for heal in [list_table::heal, locator_table::heal] {

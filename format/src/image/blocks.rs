@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use super::Image;
-use crate::digest::Digest;
+use crate::digest::ListId;
 use crate::error::Result;
 use crate::ondisk::list::ListShape;
+use crate::units::ListBlock;
 
 /// The minimum number of pending runs before they are merged.
 const MERGE_EVERY: usize = 1 << 16;
@@ -25,7 +26,7 @@ const DENSE_RUNS: usize = 40;
 /// most 1.25 bits per block of the lists. While extents are added, it is half as much again, plus 1 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct BlockSet {
-    lists: BTreeMap<Digest, ListBlocks>,
+    lists: BTreeMap<ListId, ListBlocks>,
     /// The number of runs of all lists that await merging.
     waiting: usize,
     /// The number of runs of all lists after the last merge.
@@ -69,14 +70,14 @@ impl BlockSet {
     /// Adds the blocks of an image. Call [`Self::merge`] before any query.
     pub fn add_image(&mut self, image: &Image) -> Result<()> {
         image.for_each_extent(|_, blocks, list, source| {
-            self.add(&list.id, list.shape, source, source + blocks);
+            self.add(&list.id, list.shape, source, blocks);
             Ok(())
         })
     }
 
-    fn add(&mut self, id: &Digest, shape: ListShape, start: u64, end: u64) {
+    fn add(&mut self, id: &ListId, shape: ListShape, start: ListBlock, blocks: u64) {
         let list = self.lists.entry(*id).or_insert_with(|| ListBlocks::new(shape));
-        self.waiting += usize::from(list.add(start, end));
+        self.waiting += usize::from(list.add(start.0, (start + blocks).0));
         if self.waiting >= self.merged / 2 + MERGE_EVERY {
             self.merge();
         }
@@ -100,7 +101,7 @@ impl BlockSet {
     }
 
     /// Returns the lists, in ascending order of ids.
-    pub fn lists(&self) -> impl Iterator<Item = (&Digest, &ListBlocks)> {
+    pub fn lists(&self) -> impl Iterator<Item = (&ListId, &ListBlocks)> {
         self.lists.iter()
     }
 
@@ -429,17 +430,17 @@ mod tests {
         let shape = ListShape { chunk_blocks: 1024, blocks: 1 << 23 };
         let mut set = BlockSet::default();
         for block in (0..shape.blocks).step_by(2) {
-            set.add(&Digest([1; 32]), shape, block, block + 1);
-            let list = &set.lists[&Digest([1; 32])];
+            set.add(&ListId::from_bytes([1; 32]), shape, ListBlock(block), 1);
+            let list = &set.lists[&ListId::from_bytes([1; 32])];
             assert!(list.runs.capacity() <= 2 * MERGE_EVERY + 4 * DENSE_RUNS, "{}", list.runs.capacity());
         }
         set.merge();
-        let list = &set.lists[&Digest([1; 32])];
+        let list = &set.lists[&ListId::from_bytes([1; 32])];
         assert_eq!((list.runs.len(), list.dense.len(), list.blocks()), (0, 1 << 11, 1 << 22));
         // All of them together collapse into one run.
-        set.add(&Digest([1; 32]), shape, 0, shape.blocks);
+        set.add(&ListId::from_bytes([1; 32]), shape, ListBlock(0), shape.blocks);
         set.merge();
-        let list = &set.lists[&Digest([1; 32])];
+        let list = &set.lists[&ListId::from_bytes([1; 32])];
         assert_eq!((&list.runs[..], list.dense.len()), (&[(0, shape.blocks)][..], 0));
     }
 }

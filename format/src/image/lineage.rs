@@ -73,7 +73,7 @@ impl Lineage {
         let mut pieces = Vec::new();
         self.leaf_pieces(leaf, &mut pieces)?;
         let run = |(piece, depth): (Piece, u32)| {
-            let start = piece.start * BLOCK_LEN as u64;
+            let start = piece.start.start();
             let len = (piece.blocks * BLOCK_LEN as u64).min(size - start);
             let kind = if piece.source.is_some() { RunKind::Data } else { RunKind::Zero };
             DepthRun { start, len, kind, depth }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::digest::Digest;
+use crate::digest::ImageId;
 use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::BLOCK_LEN;
@@ -13,6 +13,7 @@ use crate::store::Pin;
 use crate::store::list::List;
 use crate::store::record::{LeafOf, Record};
 use crate::store::{ImageRef, Images, Reader, names};
+use crate::units::{ByteOffset, GuestBlock, LeafBlock};
 use melv_block::{BlockDevice, Run, RunKind, SectorBits, check_range};
 
 /// An open image. Clones share everything; any number of threads may read.
@@ -36,7 +37,7 @@ impl Images {
             // been moved or removed, and the image with it, since it was resolved.
             (Err(error), ImageRef::Name(_)) if error.is_not_found() => match self.resolve(reference)? {
                 now if now != id => self.image_by_id(now),
-                _ => Err(StoreError::corrupt(names::object(names::MANIFESTS, &id), 0, Fault::Missing)),
+                _ => Err(StoreError::corrupt(names::manifest(&id), 0, Fault::Missing)),
             },
             (opened, _) => opened,
         }
@@ -46,7 +47,7 @@ impl Images {
     ///
     /// # Errors
     /// The same as [`Images::image`].
-    pub fn image_by_id(&self, id: Digest) -> Result<Image> {
+    pub fn image_by_id(&self, id: ImageId) -> Result<Image> {
         let record = self.reader().record(id)?;
         Ok(Image { reader: self.reader().clone(), record: Arc::new(record) })
     }
@@ -64,7 +65,7 @@ impl Image {
 
     /// Returns the image id.
     #[must_use]
-    pub fn id(&self) -> Digest {
+    pub fn id(&self) -> ImageId {
         self.record.id
     }
 
@@ -94,10 +95,13 @@ impl Image {
     /// Calls `read` with the leaf that holds `block`, or `None` if it is all zeros, and the block's number
     /// within the leaf.
     #[inline]
-    fn with_leaf<R>(&self, block: u64, read: impl FnOnce(Option<LeafOf<'_>>, u64) -> R) -> Result<R> {
-        let leaf_bits = self.record.leaf_bits;
-        let within = block & ((1 << leaf_bits) - 1);
-        match self.slot_of(block >> leaf_bits) {
+    fn with_leaf<R>(
+        &self,
+        block: GuestBlock,
+        read: impl FnOnce(Option<LeafOf<'_>>, LeafBlock) -> R,
+    ) -> Result<R> {
+        let (leaf, within) = block.in_leaf(self.record.leaf_bits);
+        match self.slot_of(leaf) {
             Some(slot) => self.record.with_leaf(slot, |leaf| read(Some(leaf), within)),
             None => Ok(read(None, within)),
         }
@@ -111,12 +115,12 @@ impl Image {
     }
 
     /// Fills `buf` from block `block` of leaf `leaf`, after `skip` bytes; returns the number of bytes filled.
-    fn read_leaf(&self, leaf: LeafOf<'_>, block: u64, skip: usize, buf: &mut [u8]) -> Result<usize> {
+    fn read_leaf(&self, leaf: LeafOf<'_>, block: LeafBlock, skip: usize, buf: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         let mut block = block;
         let mut skip = skip;
-        let leaf_blocks = 1 << self.record.leaf_bits;
-        while filled < buf.len() && block < leaf_blocks {
+        let leaf_end = LeafBlock(1 << self.record.leaf_bits);
+        while filled < buf.len() && block < leaf_end {
             let run = leaf.leaf.run_at(block);
             let run_bytes = run.blocks.saturating_mul(BLOCK_LEN as u64) - skip as u64;
             let len = usize::try_from(run_bytes).unwrap_or(usize::MAX).min(buf.len() - filled);
@@ -124,11 +128,7 @@ impl Image {
             match run.source {
                 None => out.fill(0),
                 Some((number, source)) => {
-                    self.read_list(
-                        self.record.list(leaf, number)?,
-                        source * BLOCK_LEN as u64 + skip as u64,
-                        out,
-                    )?;
+                    self.read_list(self.record.list(leaf, number)?, source.start() + skip as u64, out)?;
                 }
             }
             filled += len;
@@ -139,18 +139,19 @@ impl Image {
     }
 
     /// Fills `out` from byte `offset` of a list.
-    fn read_list(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> Result<()> {
+    fn read_list(&self, list: &List, mut offset: ByteOffset, mut out: &mut [u8]) -> Result<()> {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
-        if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
-            let fault = Fault::ExtentRange { block: offset / BLOCK_LEN as u64, max: list.shape.blocks };
+        let end = ByteOffset(list.shape.blocks * BLOCK_LEN as u64);
+        if offset + out.len() as u64 > end {
+            let fault = Fault::ExtentRange { block: offset.block().0, max: list.shape.blocks };
             return Err(StoreError::corrupt(list.object_name(), 0, fault));
         }
         while !out.is_empty() {
-            let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
+            let (chunk, within) = offset.in_chunk(chunk_len);
             let plain_len = list.shape.blocks_of(chunk) as usize * BLOCK_LEN;
             let is_whole = within == 0 && out.len() >= plain_len && !self.reader.keep_whole_chunks;
             // The list's last chunk may be short and still counts as whole.
-            let is_last = offset + out.len() as u64 == list.shape.blocks * BLOCK_LEN as u64;
+            let is_last = offset + out.len() as u64 == end;
             let len = match is_whole {
                 true if is_last => out.len(),
                 true => out.len() - out.len() % chunk_len as usize,
@@ -181,7 +182,7 @@ impl BlockDevice for Image {
         while filled < buf.len() {
             let at = offset + filled as u64;
             let out = &mut buf[filled..];
-            filled += self.with_leaf(at / BLOCK_LEN as u64, |leaf, block| match leaf {
+            filled += self.with_leaf(GuestBlock::at(at), |leaf, block| match leaf {
                 Some(leaf) => self.read_leaf(leaf, block, (at % BLOCK_LEN as u64) as usize, out),
                 None => {
                     let left = leaf_len - at % leaf_len;
@@ -211,14 +212,14 @@ impl BlockDevice for Image {
             };
             let Some(leaf) = self.record.kept_leaf(slot) else { return Ok(false) };
             let (block, skip) = (within / block_len, within % block_len);
-            let run = leaf.leaf.run_at(block);
+            let run = leaf.leaf.run_at(LeafBlock(block));
             let run_len = run.blocks.saturating_mul(block_len) - skip;
             let len = usize::try_from(run_len).unwrap_or(usize::MAX).min(out.len());
             let out = &mut out[..len];
             match run.source {
                 None => out.fill(0),
                 Some((number, source)) => match self.record.known_list(leaf, number) {
-                    Some(list) if self.reader.try_read_cached(list, source * block_len + skip, out) => {}
+                    Some(list) if self.reader.try_read_cached(list, source.start() + skip, out) => {}
                     _ => return Ok(false),
                 },
             }
@@ -230,10 +231,10 @@ impl BlockDevice for Image {
     fn map(&self, offset: u64, len: u64) -> Result<Run> {
         check_range(offset, len, self.size())?;
         let block_len = BLOCK_LEN as u64;
-        let leaf_blocks = 1 << self.record.leaf_bits;
-        let run = self.with_leaf(offset / block_len, |leaf, block| match leaf {
+        let leaf_end = LeafBlock(1 << self.record.leaf_bits);
+        let run = self.with_leaf(GuestBlock::at(offset), |leaf, block| match leaf {
             Some(leaf) => leaf.leaf.run_at(block),
-            None => LeafRun { source: None, blocks: leaf_blocks - block },
+            None => LeafRun { source: None, blocks: leaf_end - block },
         })?;
         let kind = if run.source.is_some() { RunKind::Data } else { RunKind::Zero };
         let run_len = run.blocks.saturating_mul(block_len) - offset % block_len;

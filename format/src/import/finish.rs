@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::codec;
 use crate::content::ContentHasher;
-use crate::digest::{Digest, object_digest};
+use crate::digest::{ContentId, Digest, ListId, PageFileId, PageId, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
 use crate::heal::Health;
 use crate::image::Image;
@@ -15,12 +15,13 @@ use crate::ondisk::header::Kind;
 use crate::ondisk::map_leaf::{self, MapLeaf};
 use crate::ondisk::record::{PagePlace, Places};
 use crate::store::stage::{Moves, Stage};
+use crate::units::{GuestBlock, ListBlock};
 use crate::write::{PageWriter, PlacedPage, number_files};
 
 /// The pages of the parent, by digest; these exist already.
 #[derive(Debug, Default)]
 pub(super) struct KnownPages {
-    pages: HashMap<Digest, (Digest, PagePlace)>,
+    pages: HashMap<PageId, (PageFileId, PagePlace)>,
 }
 
 impl KnownPages {
@@ -34,7 +35,7 @@ impl KnownPages {
         for (entry, place) in both.iter().flat_map(|(root, places)| root.iter().zip(places.iter())) {
             let file = places.files.get(place.file as usize).copied().unwrap_or_default();
             if health.page_file(&file)? {
-                pages.insert(entry.digest, (file, *place));
+                pages.insert(entry.page(), (file, *place));
             }
         }
         Ok(Self { pages })
@@ -73,7 +74,7 @@ pub(super) struct TreeBuilder<'a> {
     pages: PageWriter<'a, Stage>,
     known: KnownPages,
     /// The ids of the committed lists; new lists are numbered after these.
-    ids: Vec<Digest>,
+    ids: Vec<ListId>,
     leaf_blocks: u64,
     leaves: LeafBuilder,
     waiting: Vec<WaitingLeaf>,
@@ -84,7 +85,7 @@ pub(super) struct TreeBuilder<'a> {
 }
 
 impl<'a> TreeBuilder<'a> {
-    pub fn new(stage: &'a Stage, leaf_blocks: u64, known: KnownPages, ids: Vec<Digest>) -> Self {
+    pub fn new(stage: &'a Stage, leaf_blocks: u64, known: KnownPages, ids: Vec<ListId>) -> Self {
         Self {
             pages: PageWriter::new(stage),
             known,
@@ -99,7 +100,7 @@ impl<'a> TreeBuilder<'a> {
     }
 
     /// Adds the next run of non-zero guest blocks, with its source. A run is at most a span long.
-    pub fn run(&mut self, guest: u64, blocks: u64, list: u32, block: u64) -> Result<()> {
+    pub fn run(&mut self, guest: GuestBlock, blocks: u64, list: u32, block: ListBlock) -> Result<()> {
         match self.leaves.push(guest, blocks, list, block) {
             Some(leaf) => self.leaf(leaf),
             None => Ok(()),
@@ -130,7 +131,7 @@ impl<'a> TreeBuilder<'a> {
 
     /// Writes the leaves that waited for the new lists' ids; returns the numbers of all lists used by the
     /// map.
-    pub fn finish_leaves(&mut self, new_ids: &[Digest]) -> Result<BTreeSet<u32>> {
+    pub fn finish_leaves(&mut self, new_ids: &[ListId]) -> Result<BTreeSet<u32>> {
         if let Some(last) = self.leaves.take() {
             self.leaf(last)?;
         }
@@ -144,8 +145,8 @@ impl<'a> TreeBuilder<'a> {
             MapLeaf::decode(&leaf.bytes, self.leaf_blocks).map_err(|fault| {
                 StoreError::corrupt(format!("leaf {} of the new map", leaf.slot), 0, fault)
             })?;
-            let (digest, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
-            self.map.entries[leaf.slot].digest = digest;
+            let (page, placed) = place_page(&mut self.pages, &self.known, &leaf.bytes)?;
+            self.map.entries[leaf.slot].digest = page.digest();
             self.map.places[leaf.slot] = Some(placed);
         }
         Ok(std::mem::take(&mut self.used))
@@ -171,8 +172,8 @@ fn add_page(
     index: u64,
     bytes: &[u8],
 ) -> Result<()> {
-    let (digest, placed) = place_page(pages, known, bytes)?;
-    tree.entries.push(Entry { index: index as u32, digest });
+    let (page, placed) = place_page(pages, known, bytes)?;
+    tree.entries.push(Entry { index: index as u32, digest: page.digest() });
     tree.places.push(Some(placed));
     Ok(())
 }
@@ -182,7 +183,7 @@ fn place_page(
     pages: &mut PageWriter<'_, Stage>,
     known: &KnownPages,
     bytes: &[u8],
-) -> Result<(Digest, PlacedPage)> {
+) -> Result<(PageId, PlacedPage)> {
     if bytes.len() as u64 > PAGE_LEN_MAX {
         return Err(BlockError::Limit {
             what: "bytes of a page",
@@ -191,16 +192,16 @@ fn place_page(
         }
         .into());
     }
-    let digest = object_digest(bytes);
-    let placed = match known.pages.get(&digest) {
+    let page = PageId::new(object_digest(bytes));
+    let placed = match known.pages.get(&page) {
         Some((file, place)) => PlacedPage::Known(*file, *place),
         None => {
             let stored = codec::page::encode(bytes)
-                .map_err(|error| Error::io("compress", format!("page {digest}"), error))?;
+                .map_err(|error| Error::io("compress", format!("page {page}"), error))?;
             pages.page(&stored)?
         }
     };
-    Ok((digest, placed))
+    Ok((page, placed))
 }
 
 /// The roots of both trees, and the places of their pages.
@@ -263,7 +264,7 @@ impl SpanTable {
     }
 
     /// Writes the last page and returns the content id of a disk of `size_bytes`.
-    pub fn finish(mut self, trees: &mut TreeBuilder<'_>, size_bytes: u64, spans: u64) -> Result<Digest> {
+    pub fn finish(mut self, trees: &mut TreeBuilder<'_>, size_bytes: u64, spans: u64) -> Result<ContentId> {
         self.flush(trees)?;
         Ok(match self.content {
             Some(content) => content.finish(),

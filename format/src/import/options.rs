@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::digest::Digest;
+use crate::digest::{ContentId, ImageId};
 use crate::error::{BlockError, Result, StoreError};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, CHUNK_BLOCKS_MAX, LEVEL_DEFAULT};
 use crate::store::{ImageRef, RefName};
@@ -38,7 +38,7 @@ pub struct ImportOptions<'a> {
     /// The required size of the disk in bytes, without the zeros that `pad` adds to a stream.
     pub size_bytes: Option<u64>,
     /// The required content id of the disk.
-    pub content: Option<Digest>,
+    pub content: Option<ContentId>,
     /// Keys and values for the manifest; keys that begin with `melv.` are reserved for this library.
     pub metadata: BTreeMap<String, String>,
     /// Called from time to time.
@@ -113,7 +113,7 @@ impl ImportOptions<'_> {
     }
 
     /// Fails if the disk `name` does not have the required content id.
-    pub(super) fn check_content(&self, name: &str, found: Digest) -> Result<()> {
+    pub(super) fn check_content(&self, name: &str, found: ContentId) -> Result<()> {
         match self.content {
             Some(expected) if expected != found => {
                 Err(StoreError::ContentMismatch { object: name.into(), expected, found }.into())
@@ -134,9 +134,9 @@ impl ImportOptions<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportReport {
     /// The image id.
-    pub image: Digest,
+    pub image: ImageId,
     /// The content id.
-    pub content: Digest,
+    pub content: ContentId,
     /// The image's name.
     pub name: RefName,
     /// The size of the disk, in bytes.

@@ -1,6 +1,6 @@
 //! Packing, in order: frames into packs, ids into lists.
 
-use crate::digest::Digest;
+use crate::digest::ChunkId;
 use crate::error::Result;
 use crate::store::stage::{Move, Moves, Stage};
 use crate::write::{ListWriter, PackWriter, WrittenList, encode_whole};
@@ -11,7 +11,7 @@ use super::sequencer::ChunkJob;
 /// A compressed chunk.
 pub(super) struct EncodedChunk {
     pub list: u32,
-    pub id: Digest,
+    pub id: ChunkId,
     pub blocks: u32,
     pub frame: Vec<u8>,
     /// The chunk's uncompressed bytes, whose memory is reused.

@@ -10,7 +10,7 @@ use super::packer::Packer;
 use super::pipeline::Pipeline;
 use super::sequencer::{Sequencer, SequencerParts};
 use crate::content::ContentHasher;
-use crate::digest::{Digest, object_digest};
+use crate::digest::{ImageId, ListId, object_digest};
 use crate::error::{Result, StoreError};
 use crate::heal::{self, Health};
 use crate::image::{Image, SourceCursor};
@@ -143,7 +143,7 @@ struct Finished {
     report: ImportReport,
     health: Arc<Health>,
     /// The input for the index: lists, staged logs, staged segment.
-    index: Option<(Vec<Digest>, Vec<String>, String)>,
+    index: Option<(Vec<ListId>, Vec<String>, String)>,
 }
 
 fn finish(
@@ -169,10 +169,10 @@ fn finish(
         .map(|list| ListUse { id: list.id, shape: list.shape })
         .chain(new_lists.iter().map(|list| ListUse { id: list.id, shape: list.shape }))
         .collect();
-    let new_ids: Vec<Digest> = new_lists.iter().map(|list| list.id).collect();
+    let new_ids: Vec<ListId> = new_lists.iter().map(|list| list.id).collect();
     let used = trees.finish_leaves(&new_ids)?;
     let lists = used.into_iter().filter_map(|number| uses.get(number as usize).copied());
-    let lists: BTreeMap<Digest, ListUse> = lists.map(|list| (list.id, list)).collect();
+    let lists: BTreeMap<ListId, ListUse> = lists.map(|list| (list.id, list)).collect();
     let trees = trees.finish(&mut moves)?;
     let manifest = Manifest {
         geometry,
@@ -220,13 +220,13 @@ fn staged(written: WrittenList<Move>, health: &Health) -> StagedList {
 
 /// Returns the names of the objects that the image needs and this import does not add.
 fn needs(manifest: &Manifest, trees: &FinishedTrees, brought: &Publication) -> Vec<String> {
-    let is_brought = |id: &Digest| brought.lists.iter().any(|list| list.id == *id);
+    let is_brought = |id: &ListId| brought.lists.iter().any(|list| list.id == *id);
     let lists = manifest
         .lists
         .iter()
         .filter(|list| !is_brought(&list.id))
-        .flat_map(|list| [names::LISTS, names::LOCATORS].map(|folder| names::object(folder, &list.id)));
-    let pages = trees.places.files.iter().map(|file| names::object(names::PAGES, file));
+        .flat_map(|list| names::list_and_locator(&list.id));
+    let pages = trees.places.files.iter().map(names::page_file);
     let is_page_file = |name: &String| brought.objects.iter().any(|(_, to)| to == name);
     lists.chain(pages.filter(|name| !is_page_file(name))).collect()
 }
@@ -240,13 +240,13 @@ fn metadata(options: &ImportOptions<'_>) -> BTreeMap<String, String> {
 }
 
 /// Stages the record. Returns the image's id and the record.
-fn write_record(stage: &Stage, manifest: &Manifest, trees: &FinishedTrees) -> Result<(Digest, Move)> {
+fn write_record(stage: &Stage, manifest: &Manifest, trees: &FinishedTrees) -> Result<(ImageId, Move)> {
     let bytes = manifest.encode();
     // The manifest must be readable, so it passes the reader's checks first.
     Manifest::decode(&bytes).map_err(|fault| StoreError::corrupt("the new manifest", 0, fault))?;
     let record = record::encode(&bytes, &trees.places, &trees.map_root, &trees.span_root);
-    let image = object_digest(&bytes);
-    Ok((image, write_whole(stage, ObjectKind::Record, &image, &record)?))
+    let image = ImageId::new(object_digest(&bytes));
+    Ok((image, write_whole(stage, ObjectKind::Record, &image.digest(), &record)?))
 }
 
 fn commit(stage: Stage, finished: Finished, options: &ImportOptions<'_>) -> Result<ImportReport> {

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use super::finish::{SpanTable, TreeBuilder};
 use super::plain::{Plain, SpanData};
-use crate::digest::Digest;
+use crate::digest::{BlockDigest, ChunkId, Digest, ListId};
 use crate::error::Result;
 use crate::image::SourceCursor;
 use crate::index::{CommittedIndex, PendingIndex};
 use crate::limits::{BLOCK_LEN, CHUNK_BLOCKS_DEFAULT, LIST_CHUNKS_MAX, SPAN_BLOCKS, SPAN_LEN};
 use crate::store::StoreErrors;
+use crate::units::{GuestBlock, ListBlock};
 
 /// A span that has been read and hashed.
 pub(super) struct HashedSpan {
     pub number: u64,
     pub data: SpanData,
     /// The digest of each block, or `None` for a zero block.
-    pub blocks: Vec<Option<Digest>>,
+    pub blocks: Vec<Option<BlockDigest>>,
     pub digest: Option<Digest>,
 }
 
@@ -24,7 +25,7 @@ pub(super) struct HashedSpan {
 pub(super) struct ChunkJob {
     /// The list's number among the import's new lists.
     pub list: u32,
-    pub id: Digest,
+    pub id: ChunkId,
     pub blocks: u32,
     pub plain: Plain,
 }
@@ -37,7 +38,7 @@ const WITHIN_MIN: usize = SPAN_LEN / 2 / (CHUNK_BLOCKS_DEFAULT as usize * BLOCK_
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
     list: u32,
-    block: u64,
+    block: ListBlock,
 }
 
 /// The sequencer: decides for each block whether it is shared or new.
@@ -47,14 +48,14 @@ pub(super) struct Sequencer<'a> {
     parent: Option<SourceCursor>,
     /// The number of committed lists; new lists are numbered from here on.
     known: u32,
-    ids: Vec<Digest>,
+    ids: Vec<ListId>,
     chunk_blocks: u32,
     list_chunks_max: u64,
     /// The new list being filled, and the number of its blocks so far.
     list: u32,
     list_blocks: u64,
     plain: Plain,
-    digests: Vec<Digest>,
+    digests: Vec<BlockDigest>,
     last: Option<Place>,
     pub trees: TreeBuilder<'a>,
     pub spans: SpanTable,
@@ -100,7 +101,7 @@ impl<'a> Sequencer<'a> {
         if let Some(digest) = &span.digest {
             self.spans.span(span.number, digest, &mut self.trees)?;
         }
-        let first = span.number * SPAN_BLOCKS;
+        let first = GuestBlock(span.number * SPAN_BLOCKS);
         let mut number = 0;
         while let Some(digest) = span.blocks.get(number) {
             let guest = first + number as u64;
@@ -117,7 +118,7 @@ impl<'a> Sequencer<'a> {
                 None => self.add(digest, &span.data, number * BLOCK_LEN, jobs)?,
             };
             self.data_blocks += run;
-            self.last = Some(Place { block: place.block + run - 1, ..place });
+            self.last = Some(Place { block: place.block + (run - 1), ..place });
             self.trees.run(guest, run, place.list, place.block)?;
             number += run as usize;
         }
@@ -132,7 +133,7 @@ impl<'a> Sequencer<'a> {
 
     /// Counts the leading `blocks` that match the blocks after `place` in its list. Returns 0 in a new list.
     /// Also returns 0 with a parent: its places take precedence, so each block is looked up alone.
-    fn follow(&mut self, place: Place, blocks: &[Option<Digest>]) -> Result<u64> {
+    fn follow(&mut self, place: Place, blocks: &[Option<BlockDigest>]) -> Result<u64> {
         if self.parent.is_some() || place.list >= self.known {
             return Ok(0);
         }
@@ -151,7 +152,7 @@ impl<'a> Sequencer<'a> {
 
     /// Finds the block in the store or among the new blocks. It tries the parent's place first, then the
     /// place after the last block, then the index.
-    fn find(&mut self, digest: &Digest, guest: u64) -> Result<Option<Place>> {
+    fn find(&mut self, digest: &BlockDigest, guest: GuestBlock) -> Result<Option<Place>> {
         if let Some((list, block)) = self.at_parent(guest)?
             && let Ok(list) = self.ids.binary_search(&list)
         {
@@ -175,7 +176,7 @@ impl<'a> Sequencer<'a> {
 
     /// Returns the parent's source of a guest block. If the parent's map is damaged, the parent is dropped;
     /// its blocks are then found through the index.
-    fn at_parent(&mut self, guest: u64) -> Result<Option<(Digest, u64)>> {
+    fn at_parent(&mut self, guest: GuestBlock) -> Result<Option<(ListId, ListBlock)>> {
         let Some(parent) = &mut self.parent else { return Ok(None) };
         match parent.at(guest) {
             Err(error) if error.is_damage() => {
@@ -187,7 +188,7 @@ impl<'a> Sequencer<'a> {
         }
     }
 
-    fn digest_at(&mut self, place: Place) -> Result<Option<Digest>> {
+    fn digest_at(&mut self, place: Place) -> Result<Option<BlockDigest>> {
         match place.list.checked_sub(self.known) {
             None => self.committed.digest_at(place.list, place.block),
             Some(new) => self.pending.digest_at(new, place.block),
@@ -197,7 +198,7 @@ impl<'a> Sequencer<'a> {
     /// Adds a new block.
     fn add(
         &mut self,
-        digest: &Digest,
+        digest: &BlockDigest,
         span: &SpanData,
         start: usize,
         jobs: &mut Vec<ChunkJob>,
@@ -206,8 +207,8 @@ impl<'a> Sequencer<'a> {
             self.list += 1;
             self.list_blocks = 0;
         }
-        let place = Place { list: self.known + self.list, block: self.list_blocks };
-        self.pending.add(digest, self.list, self.list_blocks)?;
+        let place = Place { list: self.known + self.list, block: ListBlock(self.list_blocks) };
+        self.pending.add(digest, self.list, place.block)?;
         self.list_blocks += 1;
         self.new_blocks += 1;
         self.plain.add(span, start, || self.spare.pop().unwrap_or_default());

@@ -10,12 +10,13 @@ use super::health::Health;
 use super::log::{self, Log};
 use super::segment::{Segment, SegmentError};
 use super::update;
-use crate::digest::Digest;
+use crate::digest::{BlockDigest, ListId, LogKey};
 use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::store::Shared;
 use crate::store::list::List;
 use crate::store::names;
+use crate::units::ListBlock;
 
 /// Log pages cached: 8 MiB of digests.
 const LOG_PAGES_MAX: usize = 2048;
@@ -26,7 +27,7 @@ pub(crate) struct Found {
     /// The list's number among the committed lists, in ascending order of ids.
     pub list: u32,
     /// The block within the list.
-    pub block: u64,
+    pub block: ListBlock,
 }
 
 /// The index, open for one import over the lists committed when it began.
@@ -36,15 +37,15 @@ pub(crate) struct CommittedIndex {
     /// By list number.
     logs: Vec<Log>,
     segments: Vec<OpenSegment>,
-    pages: Cache<(u32, u64), Arc<[Digest]>>,
+    pages: Cache<(u32, u64), Arc<[BlockDigest]>>,
     /// The page used last: consecutive lookups mostly stay on one page.
-    last: Option<(u32, u64, Arc<[Digest]>)>,
+    last: Option<(u32, u64, Arc<[BlockDigest]>)>,
     candidates: Vec<Entry>,
     health: Arc<Health>,
     /// The pages whose chunks were all decoded. `None` unless [`CommittedIndex::decode_all`] was called.
     decoded: Option<HashSet<(u32, u64)>>,
     /// Lists that could not be opened, each with its error.
-    unopened: Vec<(Digest, Error)>,
+    unopened: Vec<(ListId, Error)>,
 }
 
 #[derive(Debug)]
@@ -59,7 +60,7 @@ struct OpenSegment {
 impl CommittedIndex {
     /// Opens the index over `lists`, and rebuilds missing or damaged parts. Damaged lists are left out:
     /// this costs sharing, but does not fail the import. Reports all damage to `health`.
-    pub fn open(shared: &Arc<Shared>, lists: &[Digest], health: &Arc<Health>) -> Result<Self> {
+    pub fn open(shared: &Arc<Shared>, lists: &[ListId], health: &Arc<Health>) -> Result<Self> {
         let lens = log::lens(&shared.reader)?;
         let mut logs = BTreeMap::new();
         let mut unopened = lost_lists(shared, lists, &lens);
@@ -87,7 +88,7 @@ impl CommittedIndex {
             decoded: None,
             unopened,
         };
-        let covered = |id: &Digest| segments.iter().any(|segment| segment.lists.binary_search(id).is_ok());
+        let covered = |id: &LogKey| segments.iter().any(|segment| segment.lists.binary_search(id).is_ok());
         // Lists held in part have no log.
         let missing: Vec<_> = logs
             .values()
@@ -102,7 +103,7 @@ impl CommittedIndex {
                 .filter(|log| log.is_unsound())
                 .for_each(|log| log.look_again(&shared.reader, &lens));
         }
-        let numbers: BTreeMap<Digest, u32> = logs.values().map(|log| log.key).zip(0..).collect();
+        let numbers: BTreeMap<LogKey, u32> = logs.values().map(|log| log.key).zip(0..).collect();
         index.logs = logs.into_values().collect();
         index.segments =
             segments.into_iter().chain(rebuilt).map(|segment| OpenSegment::new(segment, &numbers)).collect();
@@ -115,7 +116,7 @@ impl CommittedIndex {
     }
 
     /// Returns the damaged lists that were left out, each with its error.
-    pub fn unopened(&self) -> &[(Digest, Error)] {
+    pub fn unopened(&self) -> &[(ListId, Error)] {
         &self.unopened
     }
 
@@ -125,19 +126,19 @@ impl CommittedIndex {
     }
 
     /// Returns the digest of a block; `None` if it is absent or damaged.
-    pub fn digest_at(&mut self, list: u32, block: u64) -> Result<Option<Digest>> {
+    pub fn digest_at(&mut self, list: u32, block: ListBlock) -> Result<Option<BlockDigest>> {
         Ok(self.digests_from(list, block)?.first().copied())
     }
 
     /// Returns the digests of some blocks from `block` on; empty if that block is absent or damaged.
-    pub fn digests_from(&mut self, list: u32, block: u64) -> Result<&[Digest]> {
+    pub fn digests_from(&mut self, list: u32, ListBlock(block): ListBlock) -> Result<&[BlockDigest]> {
         let Some(log) = self.logs.get_mut(list as usize) else { return Ok(&[]) };
         if block >= log.list.shape.blocks {
             return Ok(&[]);
         }
         let per_page = log::page_blocks(&log.list.shape);
         let (number, within) = (block / per_page, (block % per_page) as usize);
-        let is_last = |last: &(u32, u64, Arc<[Digest]>)| (last.0, last.1) == (list, number);
+        let is_last = |last: &(u32, u64, Arc<[BlockDigest]>)| (last.0, last.1) == (list, number);
         if !self.last.as_ref().is_some_and(is_last) {
             let page = match self.pages.get(&(list, number)) {
                 Some(page) => page.clone(),
@@ -155,7 +156,7 @@ impl CommittedIndex {
 
     /// Finds a block with this digest. Of several, it prefers the list with the lowest id, then the first
     /// block.
-    pub fn find(&mut self, digest: &Digest) -> Result<Option<Found>> {
+    pub fn find(&mut self, digest: &BlockDigest) -> Result<Option<Found>> {
         let key = key_of(digest);
         let mut places: Vec<Found> = Vec::new();
         for number in 0..self.segments.len() {
@@ -174,7 +175,7 @@ impl CommittedIndex {
             let numbers = &self.segments[number].numbers;
             let place = |entry: &Entry| {
                 let list = (*numbers.get(entry.list() as usize)?)?;
-                Some(Found { list, block: entry.block() })
+                Some(Found { list, block: ListBlock(entry.block()) })
             };
             places.extend(candidates.iter().filter_map(place));
             self.candidates = candidates;
@@ -190,7 +191,7 @@ impl CommittedIndex {
 
     /// Returns the proved digests of a chunk's blocks, even if the chunk is damaged; `None` if neither
     /// log nor frames provide them.
-    pub fn told_digests(&mut self, list: &Digest, chunk: u64) -> Result<Option<Vec<Digest>>> {
+    pub fn told_digests(&mut self, list: &ListId, chunk: u64) -> Result<Option<Vec<BlockDigest>>> {
         let Ok(number) = self.logs.binary_search_by(|log| log.list.id.cmp(list)) else { return Ok(None) };
         let log = &mut self.logs[number];
         let (per_page, chunk_blocks) =
@@ -227,7 +228,7 @@ impl CommittedIndex {
             .map(|log| (log.key, log.list.clone()))
             .collect();
         update::remove_segment(&self.shared, &damaged.segment);
-        let numbers: BTreeMap<Digest, u32> = self.logs.iter().map(|log| log.key).zip(0..).collect();
+        let numbers: BTreeMap<LogKey, u32> = self.logs.iter().map(|log| log.key).zip(0..).collect();
         let mut made = update::rebuild(&self.shared, lists, &[], &self.health)?.into_iter();
         match made.next() {
             Some(segment) => self.segments[number] = OpenSegment::new(segment, &numbers),
@@ -247,12 +248,11 @@ impl CommittedIndex {
 }
 
 /// Finds lists that are missing although their logs and locators exist.
-fn lost_lists(shared: &Shared, lists: &[Digest], lens: &HashMap<Digest, u64>) -> Vec<(Digest, Error)> {
-    let is_lost = |id: &&Digest| {
-        lists.binary_search(id).is_err() && shared.storage.open(&names::object(names::LOCATORS, id)).is_ok()
-    };
-    let error = |id: &Digest| StoreError::corrupt(names::object(names::LISTS, id), 0, Fault::Missing);
-    lens.keys().filter(is_lost).map(|id| (*id, error(id))).collect()
+fn lost_lists(shared: &Shared, lists: &[ListId], lens: &HashMap<LogKey, u64>) -> Vec<(ListId, Error)> {
+    let is_lost =
+        |id: &ListId| lists.binary_search(id).is_err() && shared.storage.open(&names::locator(id)).is_ok();
+    let error = |id: &ListId| StoreError::corrupt(names::list(id), 0, Fault::Missing);
+    lens.keys().map(LogKey::whole_list).filter(is_lost).map(|id| (id, error(&id))).collect()
 }
 
 /// Returns a page of a log, with zeros for blocks that must not be shared. Returns an empty page if the
@@ -263,7 +263,7 @@ fn sound_page(
     number: u64,
     health: &Health,
     decodes: bool,
-) -> Result<Arc<[Digest]>> {
+) -> Result<Arc<[BlockDigest]>> {
     let list = log.list.clone();
     let page = health.of_list(&list).and_then(|_| {
         log.page(&shared.reader, number, &mut |chunk, error| health.add(&list.id, chunk, error))
@@ -289,7 +289,7 @@ fn sound_page(
     let mut digests = page.to_vec();
     for (blocks, chunk) in digests.chunks_mut(chunk_blocks as usize).zip(chunks) {
         if bad.has(chunk) {
-            blocks.fill(Digest::ZERO);
+            blocks.fill(BlockDigest::ZERO);
         }
     }
     Ok(digests.into())
@@ -298,13 +298,13 @@ fn sound_page(
 /// Opens the segments, and tries to drop lists that no longer exist.
 fn open_segments(
     shared: &Arc<Shared>,
-    lists: &[Digest],
-    logs: &BTreeMap<Digest, Log>,
-    lens: &HashMap<Digest, u64>,
+    lists: &[ListId],
+    logs: &BTreeMap<ListId, Log>,
+    lens: &HashMap<LogKey, u64>,
 ) -> Result<Vec<Segment>> {
     let segments = update::open_segments(shared)?;
     // Keep a list that is damaged now: it may be restored.
-    let key = |id: &Digest| (logs.get(id).map_or(*id, |log| log.key), *id);
+    let key = |id: &ListId| (logs.get(id).map_or(LogKey::of_whole(id), |log| log.key), *id);
     match update::tidy(shared, segments, lens, &lists.iter().map(key).collect()) {
         Ok(segments) => Ok(segments),
         Err(error) => {
@@ -315,7 +315,7 @@ fn open_segments(
 }
 
 impl OpenSegment {
-    fn new(segment: Segment, numbers: &BTreeMap<Digest, u32>) -> Self {
+    fn new(segment: Segment, numbers: &BTreeMap<LogKey, u32>) -> Self {
         let numbers = segment.lists.iter().map(|id| numbers.get(id).copied()).collect();
         Self { segment, numbers, is_lost: false }
     }

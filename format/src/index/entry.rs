@@ -12,7 +12,7 @@ const BLOCK_BITS: u32 = 34;
 pub(crate) const LISTS_MAX: usize = 1 << (48 - BLOCK_BITS);
 
 /// Returns the key of a digest: its first six bytes, as a number.
-pub(crate) fn key_of(digest: &crate::digest::Digest) -> u64 {
+pub(crate) fn key_of(digest: &crate::digest::BlockDigest) -> u64 {
     digest.prefix() & ((1 << 48) - 1)
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::notes::{self, Notes};
 use super::stamps::{self, Recalled};
-use crate::digest::Digest;
+use crate::digest::{ListId, PackId, PageFileId};
 use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::TABLE_PAGE_RECORDS;
@@ -46,12 +46,12 @@ pub(crate) struct Health {
 
 #[derive(Debug, Default)]
 struct State {
-    packs: HashMap<Digest, Arc<Pack>>,
-    page_files: HashMap<Digest, bool>,
+    packs: HashMap<PackId, Arc<Pack>>,
+    page_files: HashMap<PageFileId, bool>,
     /// For each list, the chunks that must not be reused.
-    lists: HashMap<Digest, Arc<Runs>>,
+    lists: HashMap<ListId, Arc<Runs>>,
     /// Lists with damage in their own pages, or in those of their locators.
-    tables: BTreeSet<Digest>,
+    tables: BTreeSet<ListId>,
     /// The first problem of each object.
     reasons: BTreeMap<String, String>,
     /// Noted chunks and objects that turned out to be whole.
@@ -88,18 +88,18 @@ impl Health {
     }
 
     /// Adds a chunk that could not be decoded.
-    pub fn add(&self, list: &Digest, chunk: u64, error: &Error) {
+    pub fn add(&self, list: &ListId, chunk: u64, error: &Error) {
         let mut state = self.state();
         let known = state.lists.entry(*list).or_default();
         Arc::make_mut(known).add(chunk, chunk + 1);
-        state.tell(error, &names::object(names::LISTS, list));
+        state.tell(error, &names::list(list));
     }
 
     /// Adds a list with damage in its own tables or those of its locator.
-    pub fn add_tables(&self, list: &Digest, error: &Error) {
+    pub fn add_tables(&self, list: &ListId, error: &Error) {
         let mut state = self.state();
         state.tables.insert(*list);
-        state.tell(error, &names::object(names::LISTS, list));
+        state.tell(error, &names::list(list));
     }
 
     /// Adds all chunks of a list whose root cannot be read.
@@ -115,20 +115,20 @@ impl Health {
     ///
     /// # Errors
     /// Errors of the medium.
-    pub fn page_file(&self, id: &Digest) -> Result<bool> {
+    pub fn page_file(&self, id: &PageFileId) -> Result<bool> {
         if let Some(known) = self.state().page_files.get(id) {
             return Ok(*known);
         }
-        let name = names::object(names::PAGES, id);
+        let name = names::page_file(id);
         let look = || -> Result<()> {
             let object = scrub::open_anew(self.shared.storage.as_ref(), &name)?;
             let is_noted = self.notes.objects.contains(&name);
-            let recalled = stamps::recall(&self.shared, id, object.as_ref());
+            let recalled = stamps::recall(&self.shared, &id.digest(), object.as_ref());
             if !is_noted && matches!(recalled, Recalled::Read(_)) {
                 return Ok(());
             }
             scrub::check_page_file(object.as_ref(), &name)?;
-            stamps::remember(&self.shared, id, object.as_ref(), &BTreeSet::new());
+            stamps::remember(&self.shared, &id.digest(), object.as_ref(), &BTreeSet::new());
             self.state().whole.objects.insert(name.clone());
             Ok(())
         };
@@ -211,7 +211,7 @@ impl Health {
             .collect();
         let looked: Vec<_> = chunks.par_iter().map(|chunk| (*chunk, self.decode(list, *chunk))).collect();
         for (chunk, result) in looked {
-            match self.judge(&names::object(names::LISTS, &list.id), result)? {
+            match self.judge(&names::list(&list.id), result)? {
                 Some(()) => self.state().whole.chunks.entry(list.id).or_default().add(chunk, chunk + 1),
                 None => bad.add(chunk, chunk + 1),
             }
@@ -246,21 +246,21 @@ impl Health {
         self.shared.reader.load_chunk(list, chunk, &id, VerifyMode::Full).map(|_| ())
     }
 
-    fn pack(&self, id: &Digest) -> Result<Arc<Pack>> {
+    fn pack(&self, id: &PackId) -> Result<Arc<Pack>> {
         if let Some(known) = self.state().packs.get(id) {
             return Ok(known.clone());
         }
-        let name = names::object(names::PACKS, id);
+        let name = names::pack(id);
         let looked = self.look_at_pack(id, &name);
         let pack = Arc::new(self.judge(&name, looked)?.unwrap_or(Pack::Unsound));
         self.state().packs.insert(*id, pack.clone());
         Ok(pack)
     }
 
-    fn look_at_pack(&self, id: &Digest, name: &str) -> Result<Pack> {
+    fn look_at_pack(&self, id: &PackId, name: &str) -> Result<Pack> {
         let object = scrub::open_anew(self.shared.storage.as_ref(), name)?;
         let is_noted = self.notes.objects.contains(name);
-        let bad = match stamps::recall(&self.shared, id, object.as_ref()) {
+        let bad = match stamps::recall(&self.shared, &id.digest(), object.as_ref()) {
             Recalled::Changed => return self.read_pack(id, name, object.as_ref()),
             _ if is_noted => return self.read_pack(id, name, object.as_ref()),
             Recalled::NoStamp => BTreeSet::new(),
@@ -273,10 +273,10 @@ impl Health {
     }
 
     /// Reads a whole pack.
-    fn read_pack(&self, id: &Digest, name: &str, object: &dyn ReadAt) -> Result<Pack> {
+    fn read_pack(&self, id: &PackId, name: &str, object: &dyn ReadAt) -> Result<Pack> {
         let records = scrub::check_pack(object, name)?;
         let (bad, first) = scrub::bad_frames(object, name, &records)?;
-        stamps::remember(&self.shared, id, object, &bad);
+        stamps::remember(&self.shared, &id.digest(), object, &bad);
         self.state().whole.objects.insert(name.into());
         match first {
             None => Ok(Pack::Sound),
@@ -296,29 +296,29 @@ impl Health {
     }
 
     /// Returns the chunks that must not be reused, for all checked lists.
-    pub fn suspects(&self) -> BTreeMap<Digest, Arc<Runs>> {
+    pub fn suspects(&self) -> BTreeMap<ListId, Arc<Runs>> {
         let state = self.state();
         state.lists.iter().filter(|(_, bad)| !bad.is_empty()).map(|(id, bad)| (*id, bad.clone())).collect()
     }
 
     /// Returns the chunks of one list that must not be reused; empty if the list was not checked.
-    pub fn suspects_of(&self, list: &Digest) -> Arc<Runs> {
+    pub fn suspects_of(&self, list: &ListId) -> Arc<Runs> {
         self.state().lists.get(list).cloned().unwrap_or_default()
     }
 
     /// Returns the lists with damage in their own tables or those of their locators.
-    pub fn tables(&self) -> BTreeSet<Digest> {
+    pub fn tables(&self) -> BTreeSet<ListId> {
         self.state().tables.clone()
     }
 
     /// Returns the page files that are missing or unsound.
-    pub fn bad_page_files(&self) -> BTreeSet<Digest> {
+    pub fn bad_page_files(&self) -> BTreeSet<PageFileId> {
         let state = self.state();
         state.page_files.iter().filter(|(_, is_sound)| !**is_sound).map(|(id, _)| *id).collect()
     }
 
     /// Returns the packs that are missing, unsound, or have bad frames.
-    pub fn bad_packs(&self) -> BTreeSet<Digest> {
+    pub fn bad_packs(&self) -> BTreeSet<PackId> {
         let state = self.state();
         state.packs.iter().filter(|(_, pack)| !matches!(***pack, Pack::Sound)).map(|(id, _)| *id).collect()
     }
@@ -340,10 +340,10 @@ impl Health {
             let pages = state.page_files.iter().filter(|(_, is_sound)| !**is_sound);
             let mut found = Notes {
                 chunks: chunks.map(|(id, bad)| (*id, Runs::clone(bad))).collect(),
-                objects: packs.map(|(id, _)| names::object(names::PACKS, id)).collect(),
+                objects: packs.map(|(id, _)| names::pack(id)).collect(),
             };
-            found.objects.extend(pages.map(|(id, _)| names::object(names::PAGES, id)));
-            found.objects.extend(state.tables.iter().map(|id| names::object(names::LISTS, id)));
+            found.objects.extend(pages.map(|(id, _)| names::page_file(id)));
+            found.objects.extend(state.tables.iter().map(|id| names::list(id)));
             let mut whole = state.whole.clone();
             whole.add(healed);
             found.remove(healed);

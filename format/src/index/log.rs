@@ -13,7 +13,7 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use rayon::prelude::*;
 
-use crate::digest::{DIGEST_LEN, Digest, block_digests, chunk_ids, object_digest};
+use crate::digest::{BlockDigest, DIGEST_LEN, ListId, LogKey, block_digests, chunk_ids, object_digest};
 use crate::error::{Error, Result, StoreError};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
@@ -21,6 +21,7 @@ use crate::store::InStore;
 use crate::store::list::List;
 use crate::store::names;
 use crate::store::{Reader, Shared, VerifyMode};
+use crate::units::ListBlock;
 
 /// Digests per page: 4 KiB, or those of a whole chunk if that is more.
 const PAGE_BLOCKS: u64 = 128;
@@ -35,13 +36,29 @@ const BATCH_CHUNKS: usize = 256;
 /// Returns the name by which the index knows a list: its id if the store holds all of it. If the list is
 /// held in part, its blocks may change with its locator. Each locator therefore gives a new name, and no
 /// entry of the index describes an earlier state.
-pub(crate) fn key_of_list(list: &List) -> Result<Digest> {
+pub(crate) fn key_of_list(list: &List) -> Result<LogKey> {
     let locator = match list.locator() {
         // The bundle leaves the whole list to its base, and has no index.
-        Err(error) if error.is_absent() && list.is_of_bundle() => return Ok(list.id),
+        Err(error) if error.is_absent() && list.is_of_bundle() => return Ok(LogKey::of_whole(&list.id)),
         other => other?,
     };
-    Ok(if locator.root.in_part { object_digest(&[list.id.0, locator.digest.0].concat()) } else { list.id })
+    if locator.root.in_part {
+        Ok(LogKey::new(object_digest(&[*list.id.as_bytes(), locator.digest.0].concat())))
+    } else {
+        Ok(LogKey::of_whole(&list.id))
+    }
+}
+
+impl LogKey {
+    /// Returns the key of a list that the store holds whole.
+    pub fn of_whole(list: &ListId) -> Self {
+        Self::new(list.digest())
+    }
+
+    /// Returns the list of this key, which must be that of a whole list, as the key of every log is.
+    pub fn whole_list(&self) -> ListId {
+        ListId::new(self.digest())
+    }
 }
 
 /// Whether the list has no log because the store does not hold all of it. A bundle has no index.
@@ -61,7 +78,7 @@ enum LogFile {
 }
 
 impl LogFile {
-    fn found(list: &List, key: &Digest, lens: &HashMap<Digest, u64>) -> Self {
+    fn found(list: &List, key: &LogKey, lens: &HashMap<LogKey, u64>) -> Self {
         let len = list.shape.blocks * DIGEST_LEN as u64;
         if lens.get(key) == Some(&len) { Self::Sound } else { Self::Unsound }
     }
@@ -72,7 +89,7 @@ impl LogFile {
 pub(crate) struct Log {
     pub list: Arc<List>,
     /// See [`key_of_list`].
-    pub key: Digest,
+    pub key: LogKey,
     name: String,
     file: LogFile,
 }
@@ -81,20 +98,23 @@ pub(crate) struct Log {
 pub(crate) type Hurt<'a> = &'a mut dyn FnMut(u64, &Error);
 
 /// Returns the name of the log object of the list that the index knows as `key`.
-pub(crate) fn object_name(key: &Digest) -> String {
+pub(crate) fn object_name(key: &LogKey) -> String {
     format!("{}/logs/{key}", names::INDEX)
 }
 
 /// Removes a log, so that the next import rebuilds it.
-pub(crate) fn remove(shared: &Shared, key: &Digest) {
+pub(crate) fn remove(shared: &Shared, key: &LogKey) {
     let _ = shared.storage.remove(&[object_name(key)]);
 }
 
 /// Returns the lengths of all logs, by key.
-pub(crate) fn lens(reader: &Reader) -> Result<HashMap<Digest, u64>> {
+pub(crate) fn lens(reader: &Reader) -> Result<HashMap<LogKey, u64>> {
     let folder = format!("{}/logs", names::INDEX);
     let listed = reader.source().list(&folder).map_err(|error| Error::io("list", folder, error))?;
-    Ok(listed.iter().filter_map(|object| Some((names::digest_of(&object.name)?, object.len))).collect())
+    Ok(listed
+        .iter()
+        .filter_map(|object| Some((LogKey::new(names::digest_of(&object.name)?), object.len)))
+        .collect())
 }
 
 /// Returns the number of blocks per log page, a multiple of the chunk's.
@@ -107,14 +127,14 @@ impl Log {
     ///
     /// # Errors
     /// Damage of the list's locator.
-    pub fn new(list: Arc<List>, lens: &HashMap<Digest, u64>) -> Result<Self> {
+    pub fn new(list: Arc<List>, lens: &HashMap<LogKey, u64>) -> Result<Self> {
         let key = key_of_list(&list)?;
         let file = if is_in_part(&list)? { LogFile::None } else { LogFile::found(&list, &key, lens) };
         Ok(Self { list, key, name: object_name(&key), file })
     }
 
     /// Checks again for a file that was missing or wrong.
-    pub fn look_again(&mut self, reader: &Reader, lens: &HashMap<Digest, u64>) {
+    pub fn look_again(&mut self, reader: &Reader, lens: &HashMap<LogKey, u64>) {
         reader.objects.forget(&self.name);
         self.file = LogFile::found(&self.list, &self.key, lens);
     }
@@ -129,7 +149,7 @@ impl Log {
     ///
     /// # Errors
     /// Errors of the medium; damage of the list or of its locator.
-    pub fn page(&mut self, reader: &Reader, number: u64, hurt: Hurt<'_>) -> Result<Arc<[Digest]>> {
+    pub fn page(&mut self, reader: &Reader, number: u64, hurt: Hurt<'_>) -> Result<Arc<[BlockDigest]>> {
         let per_page = page_blocks(&self.list.shape);
         let first = number * per_page;
         let count = self.list.shape.blocks.saturating_sub(first).min(per_page) as usize;
@@ -148,7 +168,8 @@ impl Log {
                 _ => false,
             };
             if is_read {
-                let mut digests: Vec<_> = bytes.as_chunks().0.iter().copied().map(Digest).collect();
+                let mut digests: Vec<_> =
+                    bytes.as_chunks().0.iter().copied().map(BlockDigest::from_bytes).collect();
                 if self.is_proved(reader, first, &digests)?
                     || self.fill_gaps(reader, first, &mut digests, hurt)?
                 {
@@ -167,14 +188,20 @@ impl Log {
 
     /// Checks a log page that was written while chunks were damaged. Fills zeroed chunks with digests
     /// from their frames, if these are sound by now. Returns whether the rest is proved.
-    fn fill_gaps(&self, reader: &Reader, first: u64, digests: &mut [Digest], hurt: Hurt<'_>) -> Result<bool> {
+    fn fill_gaps(
+        &self,
+        reader: &Reader,
+        first: u64,
+        digests: &mut [BlockDigest],
+        hurt: Hurt<'_>,
+    ) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
         for (at, chunk) in
             (first / chunk_blocks as u64..).enumerate().take(digests.len().div_ceil(chunk_blocks))
         {
             let start = at * chunk_blocks;
             let end = (start + chunk_blocks).min(digests.len());
-            if digests[start..end].iter().all(Digest::is_zero) {
+            if digests[start..end].iter().all(BlockDigest::is_zero) {
                 digests[start..end].copy_from_slice(&self.sound_digests(reader, chunk, hurt)?);
             } else if !self.is_proved(reader, first + start as u64, &digests[start..end])? {
                 return Ok(false);
@@ -185,7 +212,7 @@ impl Log {
 
     /// Whether `digests`, of whole chunks from block `first` on, hash to the list's chunk ids, and all
     /// these chunks are present. The locator's records must confirm its root in this.
-    fn is_proved(&self, reader: &Reader, first: u64, digests: &[Digest]) -> Result<bool> {
+    fn is_proved(&self, reader: &Reader, first: u64, digests: &[BlockDigest]) -> Result<bool> {
         let chunk_blocks = self.list.shape.chunk_blocks as usize;
         let first = first / chunk_blocks as u64;
         let count = digests.len().div_ceil(chunk_blocks) as u64;
@@ -195,32 +222,37 @@ impl Log {
         let ids = self.list.chunk_ids(first..first + count)?;
         let mut found = Vec::with_capacity(count as usize);
         chunk_ids(digests, chunk_blocks, &mut found);
-        Ok(found.iter().zip(ids.as_chunks().0).all(|(found, id)| found.0 == *id))
+        Ok(found.iter().zip(ids.as_chunks().0).all(|(found, id)| found.as_bytes() == id))
     }
 
     /// Returns the digests of a chunk's blocks; zeros if its frames are damaged, so that neighbouring
     /// chunks stay usable.
-    fn sound_digests(&self, reader: &Reader, chunk: u64, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
+    fn sound_digests(&self, reader: &Reader, chunk: u64, hurt: Hurt<'_>) -> Result<Vec<BlockDigest>> {
         or_zeros(&self.list, chunk, chunk_digests(reader, &self.list, chunk), hurt)
     }
 }
 
 /// Returns the digests of a chunk's blocks, or zeros if damage prevents that.
-fn or_zeros(list: &List, chunk: u64, made: Result<Vec<Digest>>, hurt: Hurt<'_>) -> Result<Vec<Digest>> {
+fn or_zeros(
+    list: &List,
+    chunk: u64,
+    made: Result<Vec<BlockDigest>>,
+    hurt: Hurt<'_>,
+) -> Result<Vec<BlockDigest>> {
     made.or_else(|error| {
         if error.is_transient() {
             return Err(error);
         }
         hurt(chunk, &error);
-        Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize])
+        Ok(vec![BlockDigest::ZERO; list.shape.blocks_of(chunk) as usize])
     })
 }
 
 /// Computes the digests of a chunk's blocks from its frames. A frame may contain digests of absent
 /// blocks, as after loading a bundle; those stay zero.
-fn chunk_digests(reader: &Reader, list: &List, chunk: u64) -> Result<Vec<Digest>> {
+fn chunk_digests(reader: &Reader, list: &List, chunk: u64) -> Result<Vec<BlockDigest>> {
     if reader.base.is_none() && list.record(chunk)?.is_absent() {
-        return Ok(vec![Digest::ZERO; list.shape.blocks_of(chunk) as usize]);
+        return Ok(vec![BlockDigest::ZERO; list.shape.blocks_of(chunk) as usize]);
     }
     let id = list.chunk_id(chunk)?;
     let loaded = reader.load_chunk(list, chunk, &id, VerifyMode::Full)?;
@@ -228,7 +260,7 @@ fn chunk_digests(reader: &Reader, list: &List, chunk: u64) -> Result<Vec<Digest>
     block_digests(loaded.bytes().as_chunks().0, &mut digests);
     for (digest, number) in digests.iter_mut().zip(0..) {
         if !loaded.has(number) {
-            *digest = Digest::ZERO;
+            *digest = BlockDigest::ZERO;
         }
     }
     Ok(digests)
@@ -241,7 +273,7 @@ pub(crate) fn rebuild(
     reader: &Reader,
     list: &List,
     hurt: Hurt<'_>,
-    mut each: impl FnMut(u64, &[Digest]) -> Result<()>,
+    mut each: impl FnMut(u64, &[BlockDigest]) -> Result<()>,
 ) -> Result<()> {
     let in_part = is_in_part(list)?;
     let chunks = list.shape.chunks();
@@ -269,7 +301,7 @@ fn rebuild_batch(
     list: &List,
     batch: &mut Vec<u64>,
     hurt: Hurt<'_>,
-    each: &mut impl FnMut(u64, &[Digest]) -> Result<()>,
+    each: &mut impl FnMut(u64, &[BlockDigest]) -> Result<()>,
 ) -> Result<()> {
     let made: Vec<_> = batch.par_iter().map(|&chunk| chunk_digests(reader, list, chunk)).collect();
     for (chunk, digests) in batch.drain(..).zip(made) {
@@ -283,8 +315,8 @@ fn rebuild_batch(
 #[derive(Debug, Clone)]
 struct PageBytes;
 
-impl Weighter<(Digest, u64), Arc<[Digest]>> for PageBytes {
-    fn weight(&self, _: &(Digest, u64), page: &Arc<[Digest]>) -> u64 {
+impl Weighter<(ListId, u64), Arc<[BlockDigest]>> for PageBytes {
+    fn weight(&self, _: &(ListId, u64), page: &Arc<[BlockDigest]>) -> u64 {
         page.len() as u64 * DIGEST_LEN as u64 + KEEPING_BYTES
     }
 }
@@ -296,11 +328,11 @@ impl Weighter<(Digest, u64), Arc<[Digest]>> for PageBytes {
 #[derive(Debug)]
 pub(crate) struct Digests {
     reader: Arc<Reader>,
-    logs: HashMap<Digest, Log>,
-    lens: HashMap<Digest, u64>,
-    pages: Cache<(Digest, u64), Arc<[Digest]>, PageBytes>,
+    logs: HashMap<ListId, Log>,
+    lens: HashMap<LogKey, u64>,
+    pages: Cache<(ListId, u64), Arc<[BlockDigest]>, PageBytes>,
     /// The page used last, and its blocks: consecutive lookups mostly stay on one page.
-    last: Option<(Digest, Range<u64>, Arc<[Digest]>)>,
+    last: Option<(ListId, Range<u64>, Arc<[BlockDigest]>)>,
 }
 
 impl Digests {
@@ -317,7 +349,7 @@ impl Digests {
     ///
     /// # Errors
     /// Fails if neither a log nor the frames provide it.
-    pub fn of(&mut self, id: &Digest, block: u64) -> Result<Digest> {
+    pub fn of(&mut self, id: &ListId, ListBlock(block): ListBlock) -> Result<BlockDigest> {
         let (first, page) = match &self.last {
             Some((last, blocks, page)) if blocks.contains(&block) && last == id => (blocks.start, page),
             _ => {
@@ -334,7 +366,7 @@ impl Digests {
     }
 
     /// Returns the page with a block's digest, and the block of its first digest.
-    fn page(&mut self, id: &Digest, block: u64) -> Result<(u64, Arc<[Digest]>)> {
+    fn page(&mut self, id: &ListId, block: u64) -> Result<(u64, Arc<[BlockDigest]>)> {
         let log = match self.logs.entry(*id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Log::new(self.reader.list(id, None)?, &self.lens)?),

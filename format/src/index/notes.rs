@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{DIGEST_LEN, ListId, object_digest};
 use crate::error::{Error, Result};
 use crate::storage::LockMode;
 use crate::store::runs::Runs;
@@ -31,7 +31,7 @@ const WAIT: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Notes {
     /// Chunks, by list.
-    pub chunks: BTreeMap<Digest, Runs>,
+    pub chunks: BTreeMap<ListId, Runs>,
     /// Names of objects.
     pub objects: BTreeSet<String>,
 }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn notes_are_read_as_written_or_not_at_all() {
-        let list = object_digest(b"list");
+        let list = ListId::new(object_digest(b"list"));
         let mut notes = Notes::default();
         notes.chunks.entry(list).or_default().add(3, 9);
         notes.chunks.entry(list).or_default().add(12, 13);

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use super::entry::{Entry, key_of};
 use super::segment::{self, Segment};
-use crate::digest::{DIGEST_LEN, Digest};
+use crate::digest::{BlockDigest, DIGEST_LEN, ListId, LogKey};
 use crate::error::{Error, Result, StoreError};
 use crate::storage::{Append, ReadAt};
 use crate::store::stage::Stage;
+use crate::units::ListBlock;
 
 /// A million blocks, or 4 GiB of data: about 40 MiB of table.
 const MEMORY_ENTRIES_MAX: usize = 1 << 20;
@@ -73,7 +74,7 @@ struct PendingLog {
     /// Reopened when it lacks digests flushed since.
     reader: Option<Arc<dyn ReadAt>>,
     flushed: u64,
-    buffer: Vec<Digest>,
+    buffer: Vec<BlockDigest>,
 }
 
 impl<'a> PendingIndex<'a> {
@@ -90,7 +91,7 @@ impl<'a> PendingIndex<'a> {
     }
 
     /// Adds block `block` of new list `list`, which is the last list or the next one.
-    pub fn add(&mut self, digest: &Digest, list: u32, block: u64) -> Result<()> {
+    pub fn add(&mut self, digest: &BlockDigest, list: u32, block: ListBlock) -> Result<()> {
         if self.logs.len() <= list as usize {
             self.logs.push(PendingLog::begin(self.stage, list)?);
         }
@@ -100,7 +101,7 @@ impl<'a> PendingIndex<'a> {
                 log.flush(self.stage)?;
             }
         }
-        self.table.insert(digest.prefix(), Entry::new(key_of(digest), list, block));
+        self.table.insert(digest.prefix(), Entry::new(key_of(digest), list, block.0));
         self.entries += 1;
         if self.table.len() >= self.memory_entries_max {
             self.spill()?;
@@ -109,7 +110,7 @@ impl<'a> PendingIndex<'a> {
     }
 
     /// Finds an added block with this digest.
-    pub fn find(&mut self, digest: &Digest) -> Result<Option<(u32, u64)>> {
+    pub fn find(&mut self, digest: &BlockDigest) -> Result<Option<(u32, ListBlock)>> {
         let mut candidates: Vec<Entry> = Vec::new();
         candidates.extend(self.table.get(&digest.prefix()));
         for run in &self.runs {
@@ -118,15 +119,16 @@ impl<'a> PendingIndex<'a> {
             segment.find(key_of(digest), &mut candidates).map_err(|_| unreadable(&segment.name))?;
         }
         for entry in candidates {
-            if self.digest_at(entry.list(), entry.block())? == Some(*digest) {
-                return Ok(Some((entry.list(), entry.block())));
+            let block = ListBlock(entry.block());
+            if self.digest_at(entry.list(), block)? == Some(*digest) {
+                return Ok(Some((entry.list(), block)));
             }
         }
         Ok(None)
     }
 
     /// Returns the digest of an added block.
-    pub fn digest_at(&mut self, list: u32, block: u64) -> Result<Option<Digest>> {
+    pub fn digest_at(&mut self, list: u32, block: ListBlock) -> Result<Option<BlockDigest>> {
         match self.logs.get_mut(list as usize) {
             Some(log) => log.digest_at(self.stage, block),
             None => Ok(None),
@@ -184,16 +186,16 @@ impl<'a> PendingIndex<'a> {
 
     /// Flushes the logs, and merges all entries into one segment for `lists`, the new lists by number.
     /// Returns the staged names of the logs, by number, and of the segment.
-    pub fn finish(mut self, lists: &[Digest]) -> Result<Option<(Vec<String>, String)>> {
+    pub fn finish(mut self, lists: &[ListId]) -> Result<Option<(Vec<String>, String)>> {
         if self.entries == 0 {
             return Ok(None);
         }
         for log in &mut self.logs {
             log.flush(self.stage)?;
         }
-        let mut sorted = lists.to_vec();
+        let mut sorted: Vec<_> = lists.iter().map(LogKey::of_whole).collect();
         sorted.sort_unstable();
-        let number = |id: &Digest| sorted.binary_search(id).unwrap_or_default() as u32;
+        let number = |id: &ListId| sorted.binary_search(&LogKey::of_whole(id)).unwrap_or_default() as u32;
         let renumber: Vec<u32> = lists.iter().map(number).collect();
         let renumber_all: Vec<_> = renumber.iter().copied().map(Some).collect();
         // Equal keys are rare, so renumbering the lists rarely disturbs the order.
@@ -235,14 +237,14 @@ impl PendingLog {
     }
 
     fn flush(&mut self, stage: &Stage) -> Result<()> {
-        let bytes: Vec<u8> = self.buffer.iter().flat_map(|digest| digest.0).collect();
+        let bytes: Vec<u8> = self.buffer.iter().flat_map(|digest| *digest.as_bytes()).collect();
         stage.append(self.object.as_ref(), &self.name, &bytes)?;
         self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }
 
-    fn digest_at(&mut self, stage: &Stage, block: u64) -> Result<Option<Digest>> {
+    fn digest_at(&mut self, stage: &Stage, ListBlock(block): ListBlock) -> Result<Option<BlockDigest>> {
         if let Some(within) = block.checked_sub(self.flushed) {
             return Ok(self.buffer.get(within as usize).copied());
         }
@@ -259,9 +261,9 @@ impl PendingLog {
                 self.reader.insert(reader)
             }
         };
-        let mut digest = Digest::ZERO;
-        reader.read_exact_at(&mut digest.0, offset).map_err(|error| Error::io("read", &staged, error))?;
-        Ok(Some(digest))
+        let mut digest = [0; DIGEST_LEN];
+        reader.read_exact_at(&mut digest, offset).map_err(|error| Error::io("read", &staged, error))?;
+        Ok(Some(BlockDigest::from_bytes(digest)))
     }
 }
 
@@ -272,7 +274,7 @@ mod tests {
     use crate::storage::{MemoryStorage, ObjectSource};
     use crate::{Store, StoreOptions};
 
-    fn digest(number: u64) -> Digest {
+    fn digest(number: u64) -> BlockDigest {
         block_digest(&number.to_le_bytes())
     }
 
@@ -284,7 +286,9 @@ mod tests {
         let mut index = PendingIndex { memory_entries_max: 50, ..PendingIndex::new(&stage) };
         // 150 and a half tables, of two lists.
         let count = 50 * 150 + 25;
-        let place = |number: u64| if number < 3000 { (0, number) } else { (1, number - 3000) };
+        let place = |number: u64| {
+            if number < 3000 { (0, ListBlock(number)) } else { (1, ListBlock(number - 3000)) }
+        };
         for number in 0..count {
             let (list, block) = place(number);
             index.add(&digest(number), list, block).unwrap();
@@ -303,11 +307,12 @@ mod tests {
         assert!((count..2 * count).all(|number| index.find(&digest(number)).unwrap().is_none()));
 
         // The first list has the higher id.
-        let (_, name) = index.finish(&[Digest([2; 32]), Digest([1; 32])]).unwrap().unwrap();
+        let (_, name) =
+            index.finish(&[ListId::from_bytes([2; 32]), ListId::from_bytes([1; 32])]).unwrap().unwrap();
         let segment = Segment::open(name.clone(), storage.open(&name).unwrap()).unwrap();
         let mut expected: Vec<_> = (0..count)
             .map(|number| (place(number), key_of(&digest(number))))
-            .map(|((list, block), key)| Entry::new(key, 1 - list, block))
+            .map(|((list, block), key)| Entry::new(key, 1 - list, block.0))
             .collect();
         expected.sort_unstable();
         assert!(segment.iter(&[Some(0), Some(1)]).map(std::result::Result::unwrap).eq(expected));

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::entry::{ENTRY_LEN, Entry, LISTS_MAX};
 use super::filter::{self, Filter, PART_KEYS, PartBuilder};
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{DIGEST_LEN, LogKey, object_digest};
 use crate::guard::guard_by_key;
 use crate::storage::{Append, ReadAt};
 
@@ -68,7 +68,7 @@ pub(crate) struct Segment {
     pub name: String,
     object: Arc<dyn ReadAt>,
     /// In ascending order, so that lower numbers mean lower ids.
-    pub lists: Vec<Digest>,
+    pub lists: Vec<LogKey>,
     pub entries: u64,
     layout: Layout,
     fences: Vec<u64>,
@@ -153,7 +153,7 @@ impl Segment {
         object.read_exact_at(&mut head, 0)?;
         let head = checked(&head)?;
         let ids = head[HEAD_FIXED_LEN..].chunks_exact(DIGEST_LEN);
-        let lists: Vec<_> = ids.map(|id| Digest(id.try_into().unwrap_or_default())).collect();
+        let lists: Vec<_> = ids.map(|id| LogKey::from_bytes(id.try_into().unwrap_or_default())).collect();
         let mut fences = vec![0; (layout.end - layout.fences_offset) as usize];
         object.read_exact_at(&mut fences, layout.fences_offset)?;
         let fences: Vec<_> = checked(&fences)?
@@ -297,7 +297,7 @@ fn with_digest(mut bytes: Vec<u8>) -> Vec<u8> {
 /// Writes a segment of `count` sorted entries.
 pub(crate) fn write<E: From<io::Error>>(
     object: &dyn Append,
-    lists: &[Digest],
+    lists: &[LogKey],
     count: u64,
     entries: impl Iterator<Item = Result<Entry, E>>,
 ) -> Result<(), E> {
@@ -305,7 +305,7 @@ pub(crate) fn write<E: From<io::Error>>(
     for field in [u64::from(VERSION), lists.len() as u64, count] {
         head.extend_from_slice(&field.to_le_bytes());
     }
-    lists.iter().for_each(|list| head.extend_from_slice(&list.0));
+    lists.iter().for_each(|list| head.extend_from_slice(list.as_bytes()));
     object.append(&with_digest(head))?;
     let mut body = Body::new(object);
     for entry in entries {
@@ -417,7 +417,7 @@ mod tests {
         entries.sort_unstable();
         let storage = MemoryStorage::new();
         let object = storage.create("index/one").unwrap();
-        let lists = [Digest([1; 32]), Digest([2; 32])];
+        let lists = [LogKey::from_bytes([1; 32]), LogKey::from_bytes([2; 32])];
         let source = entries.iter().map(|entry| Ok::<_, io::Error>(*entry));
         write(object.as_ref(), &lists, entries.len() as u64, source).unwrap();
         (storage, entries)
@@ -472,7 +472,7 @@ mod tests {
         let storage = MemoryStorage::new();
         let object = storage.create("index/one").unwrap();
         let source = (0..count).map(|n| Ok::<_, io::Error>(entry(n)));
-        write(object.as_ref(), &[Digest([1; 32])], count, source).unwrap();
+        write(object.as_ref(), &[LogKey::from_bytes([1; 32])], count, source).unwrap();
         let mut segment = opened(&storage).unwrap();
         assert!(segment.iter(&[Some(0)]).map(Result::unwrap).eq((0..count).map(entry)));
         for is_filtered in [true, false] {
@@ -502,7 +502,7 @@ mod tests {
             let object = storage.create("index/one").unwrap();
             let entries: Vec<_> = (0..count).map(|n| Entry::new(n << 40, 0, n)).collect();
             let source = entries.iter().map(|entry| Ok::<_, io::Error>(*entry));
-            write(object.as_ref(), &[Digest([1; 32])], count, source).unwrap();
+            write(object.as_ref(), &[LogKey::from_bytes([1; 32])], count, source).unwrap();
             assert!(storage.contents()["index/one"].len() <= len);
             let segment = opened(&storage).unwrap();
             let mut found = Vec::new();

@@ -16,7 +16,7 @@ use super::entry::{Entry, LISTS_MAX, key_of};
 use super::health::Health;
 use super::log;
 use super::segment::{self, Segment, SegmentError};
-use crate::digest::{Digest, object_digest};
+use crate::digest::{ListId, LogKey, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
 use crate::storage::{LockMode, ReadAt};
 use crate::store::Shared;
@@ -36,10 +36,10 @@ fn segments_folder() -> String {
 
 /// The valid contents of the index: the keys of all committed lists, each with its id. If both are equal,
 /// the list has a log.
-pub(crate) type Keys = BTreeMap<Digest, Digest>;
+pub(crate) type Keys = BTreeMap<LogKey, ListId>;
 
 /// Returns list `id` in its current state: another process may have loaded more of it.
-pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>> {
+pub(crate) fn newest_list(shared: &Arc<Shared>, id: &ListId) -> Result<Arc<List>> {
     let list = shared.reader.list(id, None)?;
     if log::is_in_part(&list)? {
         list.reload_locator()?;
@@ -50,17 +50,17 @@ pub(crate) fn newest_list(shared: &Arc<Shared>, id: &Digest) -> Result<Arc<List>
 /// Returns the keys of all lists committed now. Call it after reading the index: then no entry seen there
 /// belongs to a list committed later.
 fn committed_keys(shared: &Arc<Shared>) -> Result<Keys> {
-    let key = |id: Digest| match newest_list(shared, &id).and_then(|list| log::key_of_list(&list)) {
+    let key = |id: ListId| match newest_list(shared, &id).and_then(|list| log::key_of_list(&list)) {
         Ok(key) => Ok((key, id)),
         Err(error) if error.is_transient() => Err(error),
         // A list damaged now may be restored.
-        Err(_) => Ok((id, id)),
+        Err(_) => Ok((LogKey::of_whole(&id), id)),
     };
     committed_lists(shared)?.into_iter().map(key).collect()
 }
 
-fn is_log_wanted(keys: &Keys, name: &Digest) -> bool {
-    keys.get(name) == Some(name)
+fn is_log_wanted(keys: &Keys, name: &LogKey) -> bool {
+    keys.get(name).is_some_and(|list| LogKey::of_whole(list) == *name)
 }
 
 /// Whether at least half of a segment's lists no longer exist.
@@ -74,7 +74,7 @@ fn is_stale(segment: &Segment, keys: &Keys) -> bool {
 pub(crate) fn tidy(
     shared: &Arc<Shared>,
     segments: Vec<Segment>,
-    logs: &HashMap<Digest, u64>,
+    logs: &HashMap<LogKey, u64>,
     keys: &Keys,
 ) -> Result<Vec<Segment>> {
     let is_tidy = logs.keys().all(|name| is_log_wanted(keys, name))
@@ -159,8 +159,9 @@ pub(crate) fn remove_segment(shared: &Shared, segment: &Segment) {
 }
 
 /// Derives a segment's name from its lists and its count, so that equal work gives equal names.
-fn segment_name(lists: &[Digest], entries: u64) -> String {
-    let bytes: Vec<u8> = lists.iter().flat_map(|list| list.0).chain(entries.to_le_bytes()).collect();
+fn segment_name(lists: &[LogKey], entries: u64) -> String {
+    let bytes: Vec<u8> =
+        lists.iter().flat_map(|list| *list.as_bytes()).chain(entries.to_le_bytes()).collect();
     format!("{}/{}", segments_folder(), object_digest(&bytes))
 }
 
@@ -168,16 +169,16 @@ fn segment_name(lists: &[Digest], entries: u64) -> String {
 /// process holds the lock.
 pub(crate) fn add_lists(
     stage: &Stage,
-    lists: &[Digest],
+    lists: &[ListId],
     logs: Vec<String>,
     segment: String,
     entries: u64,
 ) -> Result<()> {
     let shared = &stage.shared;
-    let mut moves: Vec<_> = logs.into_iter().zip(lists.iter().map(log::object_name)).collect();
-    let mut sorted = lists.to_vec();
-    sorted.sort_unstable();
-    moves.push((segment, segment_name(&sorted, entries)));
+    let mut keys: Vec<_> = lists.iter().map(LogKey::of_whole).collect();
+    let mut moves: Vec<_> = logs.into_iter().zip(keys.iter().map(log::object_name)).collect();
+    keys.sort_unstable();
+    moves.push((segment, segment_name(&keys, entries)));
     shared.storage.publish(&moves).map_err(|error| Error::io("publish", names::INDEX, error))?;
     let Some(_lock) = lock(shared) else { return Ok(()) };
     merge_segments(shared, stage)
@@ -217,7 +218,7 @@ fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
 /// as they are. Opens the new segment without its filter.
 fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Option<Segment>> {
     let shared = &stage.shared;
-    let lists: BTreeSet<Digest> = segments
+    let lists: BTreeSet<LogKey> = segments
         .iter()
         .flat_map(|segment| &segment.lists)
         .copied()
@@ -249,7 +250,7 @@ fn publish_segment(shared: &Shared, staged: String, name: String, open: Open) ->
 
 /// Writes one segment with the entries of `segments` that belong to `lists`, which must ascend. Returns
 /// its staged and its final name.
-fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result<Option<(String, String)>> {
+fn write_merged(stage: &Stage, segments: &[Segment], lists: &[LogKey]) -> Result<Option<(String, String)>> {
     if lists.len() > LISTS_MAX {
         return Err(BlockError::Limit {
             what: "lists of a segment",
@@ -258,7 +259,7 @@ fn write_merged(stage: &Stage, segments: &[Segment], lists: &[Digest]) -> Result
         }
         .into());
     }
-    let number = |key: &Digest| lists.binary_search(key).ok().map(|number| number as u32);
+    let number = |key: &LogKey| lists.binary_search(key).ok().map(|number| number as u32);
     let renumber: Vec<Vec<_>> =
         segments.iter().map(|segment| segment.lists.iter().map(number).collect()).collect();
     let mut entries = 0;
@@ -299,7 +300,7 @@ fn unique(stage: &Stage) -> String {
 /// Damaged chunks are reported to `health` and are zeros in the logs. Damaged lists are left out.
 pub(crate) fn rebuild(
     shared: &Arc<Shared>,
-    lists: Vec<(Digest, Arc<List>)>,
+    lists: Vec<(LogKey, Arc<List>)>,
     sound: &[Segment],
     health: &Health,
 ) -> Result<Vec<Segment>> {
@@ -327,7 +328,7 @@ pub(crate) fn rebuild(
 struct Rebuilding<'a> {
     stage: &'a Stage,
     /// The lists done; the next list takes the next number.
-    lists: Vec<Digest>,
+    lists: Vec<LogKey>,
     runs: Vec<Segment>,
     entries: Vec<Entry>,
 }
@@ -335,7 +336,7 @@ struct Rebuilding<'a> {
 impl Rebuilding<'_> {
     /// Builds a list's log, unless it is held in part, and its entries, unless it is covered already. If
     /// this fails halfway, the entries added so far stay, but no log will prove them.
-    fn list(&mut self, key: Digest, list: &List, covered: bool, health: &Health) -> Result<()> {
+    fn list(&mut self, key: LogKey, list: &List, covered: bool, health: &Health) -> Result<()> {
         let shared = &self.stage.shared;
         let number = self.lists.len() as u32;
         let name = format!("log-{key}");
@@ -343,7 +344,7 @@ impl Rebuilding<'_> {
         let mut hurt = |chunk, error: &Error| health.add(&list.id, chunk, error);
         log::rebuild(&shared.reader, list, &mut hurt, |first, digests| {
             if let Some(log) = &log {
-                let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.0).collect();
+                let bytes: Vec<u8> = digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
                 self.stage.append(log.as_ref(), &name, &bytes)?;
             }
             if !covered {

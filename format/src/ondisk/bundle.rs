@@ -10,7 +10,7 @@
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use super::reference::is_name;
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{DIGEST_LEN, Digest, ImageId, object_digest};
 use crate::fault::Fault;
 use crate::limits::{
     BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX, BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX,
@@ -151,7 +151,7 @@ pub struct Piece {
 pub struct Object {
     /// The kind.
     pub kind: ObjectKind,
-    /// The id.
+    /// The id, whose type is that of the kind.
     pub id: Digest,
     /// The length in bytes, absent bytes included.
     pub len: u64,
@@ -196,7 +196,7 @@ impl Object {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     /// The images that the bundle depends on, in ascending order.
-    pub bases: Vec<Digest>,
+    pub bases: Vec<ImageId>,
     /// The objects, in ascending order of kind and id. The records come first; each is an image.
     pub objects: Vec<Object>,
     /// The names, in ascending order, each with the number of its image.
@@ -214,7 +214,7 @@ impl Table {
         out.put_u32(len32(self.objects.len()));
         out.put_u32(len32(self.objects.iter().map(|object| object.pieces.len()).sum()));
         for base in &self.bases {
-            out.put_digest(base);
+            out.put_id(base);
         }
         for object in &self.objects {
             out.put_u32(object.kind.number());
@@ -248,7 +248,7 @@ impl Table {
         let objects = count("objects of a bundle", BUNDLE_OBJECTS_MAX)?;
         let pieces = count("pieces of a bundle", BUNDLE_PIECES_MAX)?;
         let bases = cursor.count("bases of a bundle", bases, DIGEST_LEN)?;
-        let bases: Vec<Digest> = (0..bases).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
+        let bases: Vec<ImageId> = (0..bases).map(|_| cursor.id()).collect::<Result<_, _>>()?;
         check_ascending(bases.iter())?;
         let objects = decode_objects(&mut cursor, objects, pieces)?;
         check_ascending(objects.iter().map(|object| (object.kind, object.id)))?;
@@ -258,8 +258,9 @@ impl Table {
         if images == 0 {
             return Err(Fault::EmptyPage);
         }
-        let own =
-            |(object, _): &(&Object, u64)| object.kind == ObjectKind::Record && bases.contains(&object.id);
+        let own = |(object, _): &(&Object, u64)| {
+            object.kind == ObjectKind::Record && bases.contains(&ImageId::new(object.id))
+        };
         if let Some((_, index)) = objects.iter().zip(0..).find(own) {
             return Err(Fault::TableRange { index, max: images });
         }
@@ -275,8 +276,11 @@ impl Table {
     }
 
     /// Returns the ids of the images, in ascending order.
-    pub fn images(&self) -> impl Iterator<Item = &Digest> {
-        self.objects.iter().take_while(|object| object.kind == ObjectKind::Record).map(|object| &object.id)
+    pub fn images(&self) -> impl Iterator<Item = ImageId> {
+        self.objects
+            .iter()
+            .take_while(|object| object.kind == ObjectKind::Record)
+            .map(|object| ImageId::new(object.id))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use byteorder::{ByteOrder, LittleEndian};
 
-use crate::digest::{DIGEST_LEN, Digest};
+use crate::digest::{DIGEST_LEN, Digest, Id};
 use crate::fault::Fault;
 
 /// A reader that consumes bytes front to back. Every method fails with `truncated` rather than read past the
@@ -59,6 +59,11 @@ impl<'a> Cursor<'a> {
     /// Takes a digest.
     pub fn digest(&mut self) -> Result<Digest, Fault> {
         self.array::<DIGEST_LEN>().map(Digest)
+    }
+
+    /// Takes the id of a thing of kind `I`.
+    pub fn id<I: Id>(&mut self) -> Result<I, Fault> {
+        self.digest().map(I::new)
     }
 
     /// Takes `count` bytes, which must be zero.
@@ -123,6 +128,8 @@ pub trait Put {
     fn put_u64(&mut self, value: u64);
     /// Appends a digest.
     fn put_digest(&mut self, digest: &Digest);
+    /// Appends an id.
+    fn put_id(&mut self, id: &impl Id);
     /// Appends a number in its shortest form: see [`Cursor::varint`].
     fn put_varint(&mut self, value: u64);
 }
@@ -138,6 +145,10 @@ impl Put for Vec<u8> {
 
     fn put_digest(&mut self, digest: &Digest) {
         self.extend_from_slice(&digest.0);
+    }
+
+    fn put_id(&mut self, id: &impl Id) {
+        self.put_digest(&id.digest());
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]

@@ -3,7 +3,7 @@
 
 use super::cursor::Put;
 use super::header::{self, HEADER_LEN, Kind};
-use crate::digest::{DIGEST_LEN, Digest};
+use crate::digest::{DIGEST_LEN, Digest, PageId};
 use crate::fault::Fault;
 
 /// Bytes in one entry.
@@ -16,6 +16,14 @@ pub struct Entry {
     pub index: u32,
     /// The digest of the page or span.
     pub digest: Digest,
+}
+
+impl Entry {
+    /// Returns the id of the page of an entry of a root.
+    #[must_use]
+    pub fn page(&self) -> PageId {
+        PageId::new(self.digest)
+    }
 }
 
 /// Returns the length in bytes of a table of `entries`.

@@ -6,7 +6,7 @@
 
 use super::cursor::{Cursor, Put};
 use crate::codec::Codec;
-use crate::digest::{DIGEST_LEN, Digest};
+use crate::digest::{BlockDigest, DIGEST_LEN};
 use crate::fault::Fault;
 use crate::limits::BLOCK_LEN;
 
@@ -24,7 +24,7 @@ pub enum Presence {
         /// Bit *b* % 8 of byte *b* / 8 is set if block *b* is present.
         mask: Vec<u8>,
         /// The digests of the absent blocks, in ascending order.
-        absent: Vec<Digest>,
+        absent: Vec<BlockDigest>,
     },
 }
 
@@ -68,7 +68,7 @@ impl<'a> Frame<'a> {
             if held == 0 || held >= blocks || within != held as usize {
                 return Err(Fault::FrameMask);
             }
-            let absent = (held..blocks).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
+            let absent = (held..blocks).map(|_| cursor.id()).collect::<Result<_, _>>()?;
             Presence::Partial { mask, absent }
         };
         Ok(Self { codec, presence, payload: cursor.rest() })
@@ -95,12 +95,12 @@ pub fn encode_head(codec: Codec, out: &mut Vec<u8>) {
 }
 
 /// Appends the head, mask and digests of a partial frame; the payload follows.
-pub fn encode_partial_head(codec: Codec, mask: &[u8], absent: &[Digest], out: &mut Vec<u8>) {
+pub fn encode_partial_head(codec: Codec, mask: &[u8], absent: &[BlockDigest], out: &mut Vec<u8>) {
     out.reserve(HEAD_LEN + mask.len() + absent.len() * DIGEST_LEN);
     out.extend_from_slice(&[codec as u8, 0, FLAG_PARTIAL, 0]);
     out.extend_from_slice(mask);
     for digest in absent {
-        out.put_digest(digest);
+        out.put_id(digest);
     }
 }
 

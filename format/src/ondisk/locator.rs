@@ -10,7 +10,7 @@
 use super::cursor::{Cursor, Put};
 use super::header::{self, Kind};
 use super::pack::FRAMES_OFFSET;
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{DIGEST_LEN, Digest, ListId, PackId, object_digest};
 use crate::fault::Fault;
 use crate::limits::{
     FRAME_LEN_MAX, LIST_CHUNKS_MAX, LOCATOR_PACKS_MAX, LOCATOR_RECORDS_MAX, TABLE_PAGE_RECORDS,
@@ -117,7 +117,7 @@ impl FramePlace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocatorRoot {
     /// The list whose chunks are located.
-    pub list: Digest,
+    pub list: ListId,
     /// The number of chunks in the list.
     pub chunks: u64,
     /// The number of records; those beyond `chunks` are further frames.
@@ -125,7 +125,7 @@ pub struct LocatorRoot {
     /// Whether some chunk is held only in part, or not at all.
     pub in_part: bool,
     /// The packs that records refer to by number.
-    pub packs: Vec<Digest>,
+    pub packs: Vec<PackId>,
     /// The digest of each page of records.
     pub pages: Vec<Digest>,
 }
@@ -135,14 +135,14 @@ impl LocatorRoot {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = header::begin(Kind::Locator);
-        out.put_digest(&self.list);
+        out.put_id(&self.list);
         out.put_u64(self.chunks);
         out.put_u64(self.records);
         out.put_u32(u32::try_from(self.packs.len()).unwrap_or(u32::MAX));
         out.put_u32(if self.in_part { IN_PART } else { 0 });
         for pack in &self.packs {
             out.put_u32(TARGET_PACK);
-            out.put_digest(pack);
+            out.put_id(pack);
         }
         for page in &self.pages {
             out.put_digest(page);
@@ -154,7 +154,7 @@ impl LocatorRoot {
     /// Decodes and checks a root.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::Locator, bytes)?;
-        let (list, chunks, records) = (cursor.digest()?, cursor.u64()?, cursor.u64()?);
+        let (list, chunks, records) = (cursor.id()?, cursor.u64()?, cursor.u64()?);
         if chunks > LIST_CHUNKS_MAX {
             return Err(Fault::Limit { what: "chunks of a locator", found: chunks, max: LIST_CHUNKS_MAX });
         }
@@ -194,9 +194,9 @@ impl LocatorRoot {
     }
 }
 
-fn target(cursor: &mut Cursor<'_>) -> Result<Digest, Fault> {
+fn target(cursor: &mut Cursor<'_>) -> Result<PackId, Fault> {
     match cursor.u32()? {
-        TARGET_PACK => cursor.digest(),
+        TARGET_PACK => cursor.id(),
         found => Err(Fault::TargetKind { found }),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use super::list::ListShape;
-use crate::digest::Digest;
+use crate::digest::{ContentId, Digest, ImageId, ListId};
 use crate::fault::Fault;
 use crate::limits::{
     BLOCK_BITS, BLOCK_LEN, DISK_SIZE_MAX, IMAGE_LISTS_MAX, LEAF_BITS_MIN, LEAVES_MAX, MANIFEST_LEN_MAX,
@@ -81,7 +81,7 @@ impl Geometry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListUse {
     /// The list.
-    pub id: Digest,
+    pub id: ListId,
     /// Its shape, so that its pages can be located before its root is read.
     pub shape: ListShape,
 }
@@ -94,13 +94,13 @@ pub struct Manifest {
     /// The number of non-zero blocks.
     pub data_blocks: u64,
     /// The content id: the digest of the bytes a guest reads.
-    pub content: Digest,
+    pub content: ContentId,
     /// The digest of the map root; zero if the whole disk is zero.
     pub map_root: Digest,
     /// The digest of the span root; zero if the whole disk is zero.
     pub span_root: Digest,
     /// The image that this one was made from, or zero. Lineage only; no data is read through it.
-    pub parent: Digest,
+    pub parent: ImageId,
     /// The lists that the map uses, in ascending order of their ids.
     pub lists: Vec<ListUse>,
     /// Keys and values; keys of this project begin with `melv.`.
@@ -117,13 +117,14 @@ impl Manifest {
         out.extend_from_slice(&[geometry.leaf_bits(), 0, 0, 0]);
         out.put_u64(geometry.size_bytes);
         out.put_u64(self.data_blocks);
-        for digest in [&self.content, &self.map_root, &self.span_root, &self.parent] {
-            out.put_digest(digest);
-        }
+        out.put_id(&self.content);
+        out.put_digest(&self.map_root);
+        out.put_digest(&self.span_root);
+        out.put_id(&self.parent);
         out.put_u32(u32::try_from(self.lists.len()).unwrap_or(u32::MAX));
         out.put_u32(u32::try_from(self.metadata.len()).unwrap_or(u32::MAX));
         for list in &self.lists {
-            out.put_digest(&list.id);
+            out.put_id(&list.id);
             out.put_u32(list.shape.chunk_blocks);
             out.put_u32(0);
             out.put_u64(list.shape.blocks);
@@ -151,8 +152,8 @@ impl Manifest {
         debug_assert_eq!(cursor.position(), HEADER_LEN);
         let geometry = decode_geometry(&mut cursor)?;
         let data_blocks = cursor.u64()?;
-        let (content, map_root, span_root) = (cursor.digest()?, cursor.digest()?, cursor.digest()?);
-        let parent = cursor.digest()?;
+        let (content, map_root, span_root) = (cursor.id()?, cursor.digest()?, cursor.digest()?);
+        let parent = cursor.id()?;
         let (lists, keys) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
         if lists > IMAGE_LISTS_MAX {
             return Err(Fault::Limit { what: "lists of an image", found: lists, max: IMAGE_LISTS_MAX });
@@ -193,7 +194,7 @@ fn decode_lists(count: u64, cursor: &mut Cursor<'_>) -> Result<Vec<ListUse>, Fau
     let count = cursor.count("lists of an image", count, LIST_LEN)?;
     let mut lists: Vec<ListUse> = Vec::with_capacity(count);
     for _ in 0..count {
-        let id = cursor.digest()?;
+        let id = cursor.id()?;
         let chunk_blocks = cursor.u32()?;
         cursor.reserved(4)?;
         let shape = ListShape { chunk_blocks, blocks: cursor.u64()? };

@@ -6,7 +6,7 @@
 
 use super::cursor::{Cursor, Put, unzigzag, zigzag};
 use super::header::{self, HEADER_LEN, Kind};
-use crate::digest::{DIGEST_LEN, Digest};
+use crate::digest::{DIGEST_LEN, ListId};
 use crate::fault::Fault;
 use crate::limits::LIST_BLOCKS_MAX;
 
@@ -16,10 +16,10 @@ const GAP: u64 = 1;
 const LIST_CHANGES: u64 = 2;
 
 /// Fills in the id of list `number` in a leaf that was encoded before the id was known.
-pub fn set_list(leaf: &mut [u8], number: usize, id: &Digest) {
+pub fn set_list(leaf: &mut [u8], number: usize, id: &ListId) {
     let at = HEADER_LEN + 8 + number * DIGEST_LEN;
     if let Some(place) = leaf.get_mut(at..at + DIGEST_LEN) {
-        place.copy_from_slice(&id.0);
+        place.copy_from_slice(id.as_bytes());
     }
 }
 
@@ -54,7 +54,7 @@ impl Extent {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MapLeaf {
     /// The chunk lists.
-    pub lists: Vec<Digest>,
+    pub lists: Vec<ListId>,
     /// The extents in ascending order, merged.
     pub extents: Vec<Extent>,
 }
@@ -67,7 +67,7 @@ impl MapLeaf {
         out.put_u32(u32::try_from(self.lists.len()).unwrap_or(u32::MAX));
         out.put_u32(u32::try_from(self.extents.len()).unwrap_or(u32::MAX));
         for list in &self.lists {
-            out.put_digest(list);
+            out.put_id(list);
         }
         let mut expected = vec![0u64; self.lists.len()];
         let (mut end, mut list) = (0, 0);
@@ -96,7 +96,7 @@ impl MapLeaf {
         let (_, mut cursor) = header::decode_whole(Kind::MapLeaf, bytes)?;
         let (lists, extents) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
         let lists = cursor.count("list count", lists, DIGEST_LEN)?;
-        let lists = (0..lists).map(|_| cursor.digest()).collect::<Result<Vec<_>, _>>()?;
+        let lists = (0..lists).map(|_| cursor.id()).collect::<Result<Vec<_>, _>>()?;
         let count = cursor.count("extent count", extents, EXTENT_LEN_MIN)?;
         if count == 0 {
             return Err(Fault::EmptyPage);

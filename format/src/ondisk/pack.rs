@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
-use crate::digest::{DIGEST_LEN, Digest, Hasher};
+use crate::digest::{DIGEST_LEN, Hasher, PackId};
 use crate::fault::Fault;
 use crate::limits::{FRAME_LEN_MAX, PACK_FRAMES_MAX, PACK_LEN_MAX};
 
@@ -51,7 +51,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<(), Fault> {
 
 /// Encodes the last bytes of a pack, and computes its id.
 #[must_use]
-pub fn encode_tail(records: &[FrameRecord]) -> (Vec<u8>, Digest) {
+pub fn encode_tail(records: &[FrameRecord]) -> (Vec<u8>, PackId) {
     let mut out = Vec::with_capacity(records.len() * RECORD_LEN + 64);
     for record in records {
         out.put_u64(record.key);
@@ -62,20 +62,20 @@ pub fn encode_tail(records: &[FrameRecord]) -> (Vec<u8>, Digest) {
     let id = pack_id(&encode_head(), &out, records.len() as u64, frames_len);
     out.put_u64(records.len() as u64);
     out.put_u64(frames_len);
-    out.put_digest(&id);
+    out.put_id(&id);
     out.extend_from_slice(END_MARK);
     (out, id)
 }
 
 /// Computes the id from the header, index and counts. It covers the frames against accidents through their
 /// guards; the chunk ids cover their content.
-fn pack_id(head: &[u8], index: &[u8], frames: u64, frames_len: u64) -> Digest {
+fn pack_id(head: &[u8], index: &[u8], frames: u64, frames_len: u64) -> PackId {
     let mut hasher = Hasher::object();
     hasher.update(head);
     hasher.update(index);
     hasher.update(&frames.to_le_bytes());
     hasher.update(&frames_len.to_le_bytes());
-    hasher.finish()
+    PackId::new(hasher.finish())
 }
 
 /// The contents of a trailer.
@@ -86,7 +86,7 @@ pub struct Trailer {
     /// The total length of the frames, in bytes.
     pub frames_len: u64,
     /// The pack's id.
-    pub id: Digest,
+    pub id: PackId,
 }
 
 impl Trailer {
@@ -106,7 +106,7 @@ impl Trailer {
 /// Decodes and checks the last bytes of a pack of `pack_len` bytes.
 pub fn decode_trailer(bytes: &[u8], pack_len: u64) -> Result<Trailer, Fault> {
     let mut cursor = Cursor::new(bytes);
-    let trailer = Trailer { frames: cursor.u64()?, frames_len: cursor.u64()?, id: cursor.digest()? };
+    let trailer = Trailer { frames: cursor.u64()?, frames_len: cursor.u64()?, id: cursor.id()? };
     if cursor.bytes(END_MARK.len())? != END_MARK {
         return Err(Fault::PackEnd);
     }

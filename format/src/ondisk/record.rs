@@ -9,7 +9,7 @@
 
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
-use crate::digest::{DIGEST_LEN, Digest, Hasher};
+use crate::digest::{DIGEST_LEN, Digest, Hasher, PageFileId};
 use crate::fault::Fault;
 use crate::limits::{LEAVES_MAX, MANIFEST_LEN_MAX, PAGE_FILES_MAX, PAGE_LEN_MAX, ROOT_LEN_MAX};
 
@@ -125,7 +125,7 @@ impl RecordHead {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
     /// The page files.
-    pub files: Vec<Digest>,
+    pub files: Vec<PageFileId>,
     /// The place of each map leaf, in the map root's order.
     pub map: Vec<PagePlace>,
     /// The place of each span page, in the span root's order.
@@ -136,7 +136,7 @@ impl Places {
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for file in &self.files {
-            out.put_digest(file);
+            out.put_id(file);
         }
         for place in self.map.iter().chain(&self.span) {
             out.put_u32(place.file);
@@ -154,7 +154,7 @@ impl Places {
             return Err(Fault::Checksum);
         }
         let mut cursor = Cursor::new(bytes);
-        let files = (0..head.files).map(|_| cursor.digest()).collect::<Result<_, _>>()?;
+        let files = (0..head.files).map(|_| cursor.id()).collect::<Result<_, _>>()?;
         let mut places = |count: u32| {
             (0..count).map(|_| decode_place(&mut cursor, head.files, has_base)).collect::<Result<_, _>>()
         };

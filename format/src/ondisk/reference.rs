@@ -2,7 +2,7 @@
 
 use super::cursor::Put;
 use super::header::{self, Kind};
-use crate::digest::{Digest, object_digest};
+use crate::digest::{ImageId, object_digest};
 use crate::fault::Fault;
 use crate::limits::NAME_LEN_MAX;
 
@@ -20,7 +20,7 @@ pub struct Reference {
     /// `NAME:TAG`, so that a record moved to another name is detected.
     pub name: String,
     /// The image.
-    pub image: Digest,
+    pub image: ImageId,
     /// The time the name was given, in seconds since 1970 UTC.
     pub created_seconds: u64,
 }
@@ -30,7 +30,7 @@ impl Reference {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = header::begin(Kind::Reference);
-        out.put_digest(&self.image);
+        out.put_id(&self.image);
         out.put_u64(self.created_seconds);
         out.put_u32(u32::try_from(self.name.len()).unwrap_or(u32::MAX));
         out.put_u32(0);
@@ -42,7 +42,7 @@ impl Reference {
     /// Decodes and checks a record that is stored under the name `expected`.
     pub fn decode(bytes: &[u8], expected: &str) -> Result<Self, Fault> {
         let (_, mut cursor) = header::decode_whole(Kind::Reference, bytes)?;
-        let image = cursor.digest()?;
+        let image = cursor.id()?;
         let created_seconds = cursor.u64()?;
         let name_len = cursor.u32()?;
         cursor.reserved(4)?;

@@ -32,7 +32,7 @@ mod ranges;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::needed::Needed;
-use crate::digest::Digest;
+use crate::digest::{ImageId, ListId, PackId, PageFileId};
 use crate::error::{Error, Result, StoreError};
 use crate::image::{BlockSet, Image};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
@@ -74,7 +74,7 @@ pub struct Space {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
     /// The other image.
-    pub image: Digest,
+    pub image: ImageId,
     /// Bytes of distinct blocks that both use.
     pub bytes: u64,
 }
@@ -102,7 +102,7 @@ impl Images {
             if folder(object) == names::PACKS {
                 frames.insert(object.name.as_str(), frames_len(reader, object)?);
             } else if folder(object) == names::LISTS
-                && let Some(id) = names::digest_of(&object.name)
+                && let Some(id) = names::id_of(&object.name)
             {
                 let blocks = held_blocks(reader, &*reader.list(&id, None)?)?;
                 add(&mut space.unique_bytes, blocks * BLOCK_LEN as u64);
@@ -214,19 +214,25 @@ fn frames_len(reader: &Reader, object: &Listed) -> Result<u64> {
 
 /// Counts the dead bytes of an object. `frames_len` is the length of a pack's frames.
 fn dead_bytes(object: &Listed, frames_len: u64, needed: &mut Needed) -> u64 {
-    let Some(id) = names::digest_of(&object.name) else { return 0 };
+    let Some(digest) = names::digest_of(&object.name) else { return 0 };
     // A file without needed frames or pages is dead as a whole.
     let rest = |bytes: u64, len: u64| if bytes == 0 { object.len } else { len.saturating_sub(bytes) };
     match folder(object) {
-        names::MANIFESTS if !needed.has_record(&id) => object.len,
-        names::LISTS | names::LOCATORS if !needed.has_list(&id) => object.len,
+        names::MANIFESTS if !needed.has_record(&ImageId::new(digest)) => object.len,
+        names::LISTS | names::LOCATORS if !needed.has_list(&ListId::new(digest)) => object.len,
         names::PAGES => {
             let start = HEADER_LEN as u64;
-            rest(needed.page_bytes(&id, start, object.len), object.len.saturating_sub(start))
+            rest(
+                needed.page_bytes(&PageFileId::new(digest), start, object.len),
+                object.len.saturating_sub(start),
+            )
         }
         names::PACKS => {
             let start = pack::FRAMES_OFFSET;
-            rest(needed.frame_bytes(&id, start, start.saturating_add(frames_len)), frames_len)
+            rest(
+                needed.frame_bytes(&PackId::new(digest), start, start.saturating_add(frames_len)),
+                frames_len,
+            )
         }
         _ => 0,
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ranges::ByteRanges;
-use crate::digest::Digest;
+use crate::digest::{ImageId, ListId, PackId, PageFileId};
 use crate::error::Result;
 use crate::image::{BlockSet, Image, ListBlocks};
 use crate::ondisk::locator::FramePlace;
@@ -14,11 +14,11 @@ use crate::store::list::{List, Locator};
 /// The bytes that some images need.
 #[derive(Debug, Default)]
 pub(super) struct Needed {
-    records: BTreeSet<Digest>,
+    records: BTreeSet<ImageId>,
     /// Lists, each together with its locator.
-    lists: BTreeSet<Digest>,
-    pages: BTreeMap<Digest, ByteRanges>,
-    frames: BTreeMap<Digest, ByteRanges>,
+    lists: BTreeSet<ListId>,
+    pages: BTreeMap<PageFileId, ByteRanges>,
+    frames: BTreeMap<PackId, ByteRanges>,
     blocks: BlockSet,
 }
 
@@ -89,21 +89,21 @@ impl Needed {
         }
     }
 
-    pub fn has_record(&self, id: &Digest) -> bool {
+    pub fn has_record(&self, id: &ImageId) -> bool {
         self.records.contains(id)
     }
 
-    pub fn has_list(&self, id: &Digest) -> bool {
+    pub fn has_list(&self, id: &ListId) -> bool {
         self.lists.contains(id)
     }
 
     /// Counts the needed bytes of pack `id`, whose frames span bytes `start..end`.
-    pub fn frame_bytes(&mut self, id: &Digest, start: u64, end: u64) -> u64 {
+    pub fn frame_bytes(&mut self, id: &PackId, start: u64, end: u64) -> u64 {
         self.frames.get_mut(id).map_or(0, |ranges| ranges.bytes_within(start, end))
     }
 
     /// Counts the needed bytes of page file `id`, whose pages span bytes `start..end`.
-    pub fn page_bytes(&mut self, id: &Digest, start: u64, end: u64) -> u64 {
+    pub fn page_bytes(&mut self, id: &PageFileId, start: u64, end: u64) -> u64 {
         self.pages.get_mut(id).map_or(0, |ranges| ranges.bytes_within(start, end))
     }
 }

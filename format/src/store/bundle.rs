@@ -17,7 +17,7 @@ use super::names::{self, RefName};
 use super::objects::{Objects, read_range};
 use super::open::StoreOptions;
 use super::reader::{Base, Reader, VerifyMode};
-use crate::digest::{Digest, object_digest};
+use crate::digest::{ImageId, object_digest};
 use crate::error::{Deferred, Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Table};
@@ -129,10 +129,10 @@ fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptio
 /// Opens the records of the bases in the given store or bundle.
 fn bases(table: &Table, name: &str, base: Option<Images>) -> Result<Option<Base>> {
     let Some(first) = table.bases.first() else { return Ok(None) };
-    let missing = |base: &Digest| Error::from(StoreError::BaseMissing { bundle: name.into(), base: *base });
+    let missing = |base: &ImageId| Error::from(StoreError::BaseMissing { bundle: name.into(), base: *base });
     let Some(base) = base else { return Err(missing(first)) };
     let reader = base.reader().clone();
-    let open = |base: &Digest| match reader.record(*base) {
+    let open = |base: &ImageId| match reader.record(*base) {
         Err(error) if error.is_not_found() => Err(missing(base)),
         other => other,
     };
@@ -191,7 +191,7 @@ impl BundleSource {
         let table = &self.parts.table;
         let at = table.names.binary_search_by(|(known, _)| known.as_str().cmp(&reference)).ok()?;
         // Records come first.
-        let image = table.objects.get(table.names.get(at)?.1 as usize)?.id;
+        let image = ImageId::new(table.objects.get(table.names.get(at)?.1 as usize)?.id);
         Some(Reference { name: reference, image, created_seconds: 0 }.encode())
     }
 

@@ -9,7 +9,7 @@ use super::frames::decode_frame;
 use super::list::{List, Locator};
 use super::names;
 use super::reader::{Reader, VerifyMode};
-use crate::digest::{Digest, block_digests};
+use crate::digest::{BlockDigest, ChunkId, PackId, block_digests};
 use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
@@ -21,7 +21,7 @@ use crate::write::{encode_partial, encode_whole};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Carried {
     /// The chunk's id.
-    pub id: Digest,
+    pub id: ChunkId,
     /// The frame.
     pub frame: Vec<u8>,
     /// Whether it holds only some of the chunk's blocks.
@@ -47,7 +47,7 @@ impl Reader {
                 (0..blocks).for_each(|block| held[block as usize / 8] |= 1 << (block % 8));
                 return Ok(held);
             }
-            let name = names::object(names::PACKS, &pack);
+            let name = names::pack(&pack);
             let stored = self.read_frame(&name, &place, &id)?;
             let frame = decode_frame(&stored, blocks, &place)
                 .map_err(|fault| StoreError::corrupt(&name, u64::from(place.offset), fault))?;
@@ -72,11 +72,11 @@ impl Reader {
     pub fn check_frame(
         &self,
         place: &FramePlace,
-        pack: &Digest,
+        pack: &PackId,
         blocks: u32,
-        id: &Digest,
+        id: &ChunkId,
     ) -> Result<Vec<u8>> {
-        let name = names::object(names::PACKS, pack);
+        let name = names::pack(pack);
         let stored = self.read_frame(&name, place, id)?;
         let corrupt = |fault| StoreError::corrupt(&name, u64::from(place.offset), fault);
         let frame = decode_frame(&stored, blocks, place).map_err(corrupt)?;
@@ -121,7 +121,7 @@ impl Reader {
             frame::has(wanted, *block) && held.as_ref().is_some_and(|held| !frame::has(held, *block))
         };
         if let Some(block) = (0..blocks).find(lacks) {
-            let name = names::object(names::LOCATORS, &list.id);
+            let name = names::locator(&list.id);
             return Err(StoreError::corrupt(name, 0, Fault::BlockAbsent { block }).in_chunk(chunk));
         }
         let mut frame = Vec::new();
@@ -138,7 +138,7 @@ impl Reader {
             Some(_) => self.block_digests(list, chunk, &id)?,
         };
         let numbered = |block: &u32| !frame::has(wanted, *block);
-        let absent: Vec<Digest> =
+        let absent: Vec<BlockDigest> =
             (0..blocks).filter(numbered).filter_map(|block| digests.get(block as usize).copied()).collect();
         let kept = plain.chunks_exact(BLOCK_LEN).zip(0u32..).filter(|(_, block)| frame::has(wanted, *block));
         let packed: Vec<u8> = kept.flat_map(|(block, _)| block.iter().copied()).collect();
@@ -151,7 +151,7 @@ impl Reader {
         &self,
         list: &List,
         chunk: u64,
-        id: &Digest,
+        id: &ChunkId,
         wanted: &[u8],
         verify: VerifyMode,
     ) -> Result<Option<Vec<u8>>> {
@@ -167,7 +167,7 @@ impl Reader {
             return Ok(None);
         }
 
-        let name = names::object(names::PACKS, &pack);
+        let name = names::pack(&pack);
         let stored = self.read_frame(&name, &place, id)?;
         let frame = decode_frame(&stored, blocks, &place)
             .map_err(|fault| StoreError::corrupt(&name, u64::from(place.offset), fault))?;
@@ -183,7 +183,7 @@ impl Reader {
     }
 
     /// Returns the digests of all blocks of a chunk, held or not, from any of its frames.
-    fn block_digests(&self, list: &List, chunk: u64, id: &Digest) -> Result<Vec<Digest>> {
+    fn block_digests(&self, list: &List, chunk: u64, id: &ChunkId) -> Result<Vec<BlockDigest>> {
         let found = list.places_now(chunk);
         let (place, pack) = match (found, &self.base) {
             (Ok(places), _) if !places.is_empty() => places[0],
@@ -197,7 +197,7 @@ impl Reader {
             }
         };
         let blocks = list.shape.blocks_of(chunk);
-        let name = names::object(names::PACKS, &pack);
+        let name = names::pack(&pack);
         let corrupt = |fault| StoreError::corrupt(&name, u64::from(place.offset), fault);
         let stored = self.read_frame(&name, &place, id)?;
         let frame = decode_frame(&stored, blocks, &place).map_err(corrupt)?;
@@ -213,10 +213,10 @@ impl List {
         reader: &Reader,
         locator: &Locator,
         chunk: u64,
-    ) -> Result<Vec<(FramePlace, Digest, Vec<u8>)>> {
+    ) -> Result<Vec<(FramePlace, PackId, Vec<u8>)>> {
         let told = || -> Result<_> {
             if locator.record(&reader.objects, chunk)?.is_absent() {
-                return Ok((Digest::ZERO, Vec::new()));
+                return Ok((ChunkId::ZERO, Vec::new()));
             }
             Ok((self.chunk_id(chunk)?, self.places(locator, chunk)?))
         };
@@ -237,7 +237,7 @@ impl List {
 }
 
 /// Returns the digests of all blocks of a frame's chunk. They must hash to the chunk id.
-fn digests_of(frame: &Frame<'_>, blocks: u32, id: &Digest) -> std::result::Result<Vec<Digest>, Fault> {
+fn digests_of(frame: &Frame<'_>, blocks: u32, id: &ChunkId) -> std::result::Result<Vec<BlockDigest>, Fault> {
     let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
     frame.decode_payload(&mut plain)?;
     frame.presence.check_id(plain.as_chunks().0.iter(), blocks, id)

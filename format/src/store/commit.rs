@@ -24,7 +24,7 @@ use super::merge::StagedList;
 use super::names::{self, RefName};
 use super::objects::read_range;
 use super::stage::{Moves, Stage};
-use crate::digest::{Digest, object_digest};
+use crate::digest::{Digest, ImageId, object_digest};
 use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::ondisk::reference::Reference;
 
@@ -38,7 +38,7 @@ pub(crate) struct Publication {
     /// Records.
     pub records: Moves,
     /// The names, each once, and their new images.
-    pub references: Vec<(RefName, Digest)>,
+    pub references: Vec<(RefName, ImageId)>,
     /// The rule for existing names.
     pub on_existing: OnExisting,
     /// The time of the names, in seconds since 1970 UTC; `None` means now.
@@ -104,7 +104,7 @@ impl Stage {
     /// stage began.
     pub fn commit_reference(
         mut self,
-        image: Digest,
+        image: ImageId,
         name: &RefName,
         replace: bool,
         created_seconds: Option<u64>,
@@ -275,7 +275,7 @@ impl Stage {
         names.try_for_each(|(name, image)| self.check_name(name, image, publication.on_existing))
     }
 
-    fn check_name(&self, name: &RefName, image: &Digest, on_existing: OnExisting) -> Result<()> {
+    fn check_name(&self, name: &RefName, image: &ImageId, on_existing: OnExisting) -> Result<()> {
         let is_free = match on_existing {
             OnExisting::Replace => true,
             _ if !self.is_there(&name.object())? => true,

@@ -19,7 +19,7 @@ use super::names;
 use super::reader::{Reader, VerifyMode};
 use crate::buffer::{Kept, Memory};
 use crate::cache::{Chunk, Loaded, Trust};
-use crate::digest::{Digest, block_digests, chunk_id};
+use crate::digest::{BlockDigest, ChunkId, block_digests, chunk_id};
 use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::guard::guard;
@@ -27,6 +27,7 @@ use crate::limits::BLOCK_LEN;
 use crate::ondisk::frame::{self, Frame, Presence};
 use crate::ondisk::locator::FramePlace;
 use crate::ondisk::pack::{self, FRAMES_OFFSET};
+use crate::units::ByteOffset;
 
 thread_local! {
     /// The stored bytes of the frame being decoded, kept so that a read need not allocate them.
@@ -81,13 +82,13 @@ impl Reader {
 
     /// Fills `out` from byte `offset` of `list` from the cache alone. Returns whether the cache held all
     /// of it.
-    pub fn try_read_cached(&self, list: &List, mut offset: u64, mut out: &mut [u8]) -> bool {
+    pub fn try_read_cached(&self, list: &List, mut offset: ByteOffset, mut out: &mut [u8]) -> bool {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
-        if offset + out.len() as u64 > list.shape.blocks * BLOCK_LEN as u64 {
+        if offset + out.len() as u64 > ByteOffset(list.shape.blocks * BLOCK_LEN as u64) {
             return false;
         }
         while !out.is_empty() {
-            let (chunk, within) = (offset / chunk_len, (offset % chunk_len) as usize);
+            let (chunk, within) = offset.in_chunk(chunk_len);
             let len = out.len().min(chunk_len as usize - within);
             let (now, rest) = out.split_at_mut(len);
             let copy = |held: &Chunk<'_>| {
@@ -150,7 +151,7 @@ impl Reader {
         &self,
         list: &List,
         chunk: u64,
-        id: &Digest,
+        id: &ChunkId,
         verify: VerifyMode,
     ) -> Result<Chunk<'static>> {
         let mut bytes = Memory::Other(Kept::new(frame::plain_len(list.shape.blocks_of(chunk))));
@@ -163,7 +164,7 @@ impl Reader {
         &self,
         list: &List,
         chunk: u64,
-        id: &Digest,
+        id: &ChunkId,
         verify: VerifyMode,
         plain: &mut [u8],
     ) -> Result<Loaded> {
@@ -183,7 +184,7 @@ impl Reader {
         &self,
         list: &List,
         chunk: u64,
-        id: &Digest,
+        id: &ChunkId,
         verify: VerifyMode,
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
@@ -204,7 +205,7 @@ impl Reader {
         &self,
         list: &List,
         chunk: u64,
-        id: &Digest,
+        id: &ChunkId,
         verify: VerifyMode,
         plain: &mut [u8],
         mut held: Vec<u8>,
@@ -230,7 +231,7 @@ impl Reader {
         &self,
         list: &List,
         chunk: u64,
-        id: &Digest,
+        id: &ChunkId,
         verify: VerifyMode,
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
@@ -254,7 +255,7 @@ impl Reader {
         list: &List,
         locator: &Locator,
         chunk: u64,
-        id: &Digest,
+        id: &ChunkId,
         verify: VerifyMode,
         plain: &mut [u8],
     ) -> Result<Option<Vec<u8>>> {
@@ -302,7 +303,7 @@ impl Reader {
     }
 
     /// Reads a frame's stored bytes and checks their guard.
-    pub(super) fn read_frame(&self, name: &str, place: &FramePlace, id: &Digest) -> Result<Vec<u8>> {
+    pub(super) fn read_frame(&self, name: &str, place: &FramePlace, id: &ChunkId) -> Result<Vec<u8>> {
         let mut stored = vec![0; place.len as usize];
         self.read_stored(name, u64::from(place.offset), &mut stored)?;
         check_guard(&stored, place, id)
@@ -311,7 +312,7 @@ impl Reader {
     }
 }
 
-fn check_guard(stored: &[u8], place: &FramePlace, id: &Digest) -> Result<(), Fault> {
+fn check_guard(stored: &[u8], place: &FramePlace, id: &ChunkId) -> Result<(), Fault> {
     let found = guard(id, stored);
     if found == place.guard { Ok(()) } else { Err(Fault::FrameGuard { expected: place.guard, found }) }
 }
@@ -328,11 +329,11 @@ pub(super) fn with_stored<R>(len: usize, work: impl FnOnce(&mut [u8]) -> R) -> R
     done
 }
 
-fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: Digest, found: Digest) -> Error {
+fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: ChunkId, found: ChunkId) -> Error {
     Error::from(StoreError::DigestMismatch {
         what: format!("{pack} at byte {}, chunk {chunk},", place.offset),
-        expected,
-        found,
+        expected: expected.digest(),
+        found: found.digest(),
     })
 }
 
@@ -347,7 +348,7 @@ impl<'a> Assembly<'a> {
         &mut self,
         stored: &[u8],
         place: &FramePlace,
-        id: &Digest,
+        id: &ChunkId,
         verify: VerifyMode,
     ) -> Result<(), Fault> {
         check_guard(stored, place, id)?;
@@ -403,8 +404,8 @@ impl Presence {
         &self,
         held: impl Iterator<Item = &'a [u8; BLOCK_LEN]>,
         blocks: u32,
-        id: &Digest,
-    ) -> Result<Vec<Digest>, Fault> {
+        id: &ChunkId,
+    ) -> Result<Vec<BlockDigest>, Fault> {
         let mut digests = Vec::with_capacity(blocks as usize);
         block_digests(held, &mut digests);
         if let Self::Partial { mask, absent } = self {
@@ -437,7 +438,7 @@ fn is_left_out(error: &Error) -> bool {
 }
 
 fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
-    StoreError::corrupt(names::object(names::LOCATORS, &list.id), 0, fault).in_chunk(chunk)
+    StoreError::corrupt(names::locator(&list.id), 0, fault).in_chunk(chunk)
 }
 
 impl Chunk<'_> {

@@ -19,7 +19,7 @@ use super::names::{self, RefName};
 use super::objects::read_object;
 use super::open::Shared;
 use super::writer;
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{DIGEST_LEN, Digest, ListId, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
 use crate::storage::{Listed, LockMode};
 
@@ -216,11 +216,11 @@ fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
 }
 
 /// Returns the lists committed now, without any that a dead writer published halfway.
-pub(crate) fn committed_lists(shared: &Shared) -> Result<Vec<Digest>> {
+pub(crate) fn committed_lists(shared: &Shared) -> Result<Vec<ListId>> {
     let _lock = shared.lock()?;
     recover(shared)?;
     let listed = shared.storage.list(names::LISTS).map_err(|error| Error::io("list", names::LISTS, error))?;
-    Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
+    Ok(listed.iter().filter_map(|object| names::id_of(&object.name)).collect())
 }
 
 /// The progress of a commit according to its journal.

@@ -9,7 +9,7 @@ use super::errors::StoreErrors;
 use super::names;
 use super::objects::{Objects, read_range};
 use crate::cache::{Cache, KeyKind, ListNumber};
-use crate::digest::{DIGEST_LEN, Digest, object_digest, page_digest};
+use crate::digest::{ChunkId, DIGEST_LEN, Digest, ListId, PackId, object_digest, page_digest};
 use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::{LIST_ROOT_LEN_MAX, LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
@@ -22,7 +22,7 @@ use crate::storage::ReadAt;
 #[derive(Debug)]
 pub(crate) struct List {
     pub(super) objects: Arc<Objects>,
-    pub id: Digest,
+    pub id: ListId,
     pub shape: ListShape,
     root: OnceLock<ListRoot>,
     /// The number in its store's cache.
@@ -46,12 +46,12 @@ pub(crate) struct Locator {
 
 impl List {
     /// Opens list `id`. Reads its root now only if `shape` is unknown.
-    pub fn open(objects: &Arc<Objects>, id: Digest, shape: Option<ListShape>) -> Result<Self> {
+    pub fn open(objects: &Arc<Objects>, id: ListId, shape: Option<ListShape>) -> Result<Self> {
         let root = OnceLock::new();
         let shape = match shape {
             Some(shape) => shape,
             None => {
-                let name = names::object(names::LISTS, &id);
+                let name = names::list(&id);
                 let found = load_root_by_trailer(objects.open(&name)?.as_ref(), &name, &id)?;
                 let shape = found.shape;
                 let _ = root.set(found);
@@ -69,8 +69,8 @@ impl List {
     }
 
     /// Fails unless the roots of list `id` and of its locator can be read.
-    pub fn check(objects: &Arc<Objects>, id: &Digest) -> Result<()> {
-        objects.forget(&names::object(names::LISTS, id));
+    pub fn check(objects: &Arc<Objects>, id: &ListId) -> Result<()> {
+        objects.forget(&names::list(id));
         Self::open(objects, *id, None)?.reload_locator().map(|_| ())
     }
 
@@ -85,7 +85,7 @@ impl List {
     }
 
     pub fn object_name(&self) -> String {
-        names::object(names::LISTS, &self.id)
+        names::list(&self.id)
     }
 
     /// Fails unless a manifest's claim about the shape matches the list.
@@ -132,11 +132,11 @@ impl List {
     }
 
     /// Returns the id of chunk `chunk`.
-    pub fn chunk_id(&self, chunk: u64) -> Result<Digest> {
+    pub fn chunk_id(&self, chunk: u64) -> Result<ChunkId> {
         let page = self.page(chunk / TABLE_PAGE_RECORDS)?;
         let within = (chunk % TABLE_PAGE_RECORDS) as usize * DIGEST_LEN;
         let id = page.get(within..within + DIGEST_LEN).and_then(|id| id.try_into().ok());
-        id.map(Digest).ok_or_else(|| self.out_of_list(chunk))
+        id.map(ChunkId::from_bytes).ok_or_else(|| self.out_of_list(chunk))
     }
 
     /// Returns the concatenated ids of chunks on one page.
@@ -205,7 +205,7 @@ impl List {
     }
 
     /// Returns the packs that the list's locator names.
-    pub fn packs(&self) -> Result<Vec<Digest>> {
+    pub fn packs(&self) -> Result<Vec<PackId>> {
         Ok(self.locator()?.root.packs.clone())
     }
 
@@ -215,12 +215,12 @@ impl List {
     }
 
     /// Returns the places of all frames of chunk `chunk`, reloading the locator on failure.
-    pub fn places_now(&self, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
+    pub fn places_now(&self, chunk: u64) -> Result<Vec<(FramePlace, PackId)>> {
         self.with_locator(|locator| self.places(locator, chunk))
     }
 
     /// Returns the places of all frames of chunk `chunk`.
-    pub fn places(&self, locator: &Locator, chunk: u64) -> Result<Vec<(FramePlace, Digest)>> {
+    pub fn places(&self, locator: &Locator, chunk: u64) -> Result<Vec<(FramePlace, PackId)>> {
         let pack = |place: &FramePlace| locator.root.packs.get(place.pack as usize).copied();
         self.chain(locator, chunk)
             .map(|place| place.map(|place| (place, pack(&place).unwrap_or_default())))
@@ -268,12 +268,8 @@ impl List {
 
     /// Reloads the locator: a collection moves frames.
     pub fn reload_locator(&self) -> Result<Arc<Locator>> {
-        let locator = Arc::new(Locator::load(
-            &self.objects,
-            names::object(names::LOCATORS, &self.id),
-            &self.id,
-            &self.shape,
-        )?);
+        let locator =
+            Arc::new(Locator::load(&self.objects, names::locator(&self.id), &self.id, &self.shape)?);
         *self.locator.write().unwrap_or_else(PoisonError::into_inner) = Some(locator.clone());
         Ok(locator)
     }
@@ -281,7 +277,7 @@ impl List {
 
 impl Locator {
     /// Loads the locator of `list` from the object `name`.
-    pub fn load(objects: &Objects, name: String, list: &Digest, shape: &ListShape) -> Result<Self> {
+    pub fn load(objects: &Objects, name: String, list: &ListId, shape: &ListShape) -> Result<Self> {
         // Bypass the open-object cache, to read the newest locator.
         let object = objects.open_anew(&name)?;
         let len = object.len();
@@ -325,7 +321,7 @@ impl Locator {
     /// Returns the object that contains a frame.
     pub fn pack_name(&self, place: &FramePlace) -> &str {
         let number = place.pack as usize;
-        let make = || names::object(names::PACKS, &self.root.packs.get(number).copied().unwrap_or_default());
+        let make = || names::pack(&self.root.packs.get(number).copied().unwrap_or_default());
         // Decoded records always refer to an existing pack.
         self.pack_names.get(number).map_or("", |name| name.get_or_init(make))
     }
@@ -422,7 +418,7 @@ fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> 
 }
 
 /// Loads the root of list `id` from the object `name`, located by the trailer.
-pub(crate) fn load_root_by_trailer(object: &dyn ReadAt, name: &str, id: &Digest) -> Result<ListRoot> {
+pub(crate) fn load_root_by_trailer(object: &dyn ReadAt, name: &str, id: &ListId) -> Result<ListRoot> {
     let len = object.len();
     let tail_len = TRAILER_LEN.min(len);
     let tail = read_range(object, name, len - tail_len, tail_len)?;
@@ -431,19 +427,19 @@ pub(crate) fn load_root_by_trailer(object: &dyn ReadAt, name: &str, id: &Digest)
 }
 
 /// Reads the encoded root, which may include fields of a later minor version.
-pub(crate) fn root_bytes(object: &dyn ReadAt, name: &str, id: &Digest, shape: &ListShape) -> Result<Bytes> {
+pub(crate) fn root_bytes(object: &dyn ReadAt, name: &str, id: &ListId, shape: &ListShape) -> Result<Bytes> {
     let offset = shape.root_offset();
     let bytes = read_range(object, name, offset, shape.root_len())?;
     let found = object_digest(&bytes);
-    if found == *id {
+    if found == id.digest() {
         return Ok(bytes);
     }
     let fault = Fault::PageDigest { expected: id.to_string(), found: found.to_string() };
     Err(StoreError::corrupt(name, offset, fault))
 }
 
-fn load_by_shape(objects: &Objects, id: &Digest, shape: ListShape) -> Result<ListRoot> {
-    let name = names::object(names::LISTS, id);
+fn load_by_shape(objects: &Objects, id: &ListId, shape: ListShape) -> Result<ListRoot> {
+    let name = names::list(id);
     let object = objects.open(&name)?;
     let root = load_root(object.as_ref(), &name, id, shape.root_offset(), shape.root_len())?;
     if root.shape == shape {
@@ -454,12 +450,12 @@ fn load_by_shape(objects: &Objects, id: &Digest, shape: ListShape) -> Result<Lis
 }
 
 /// Reads and checks a root of `len` bytes, and the trailer behind it.
-fn load_root(object: &dyn ReadAt, name: &str, id: &Digest, offset: u64, len: u64) -> Result<ListRoot> {
+fn load_root(object: &dyn ReadAt, name: &str, id: &ListId, offset: u64, len: u64) -> Result<ListRoot> {
     let tail = read_range(object, name, offset, len + TRAILER_LEN)?;
     let bytes = tail.slice(..len as usize);
     let found = object_digest(&bytes);
     let corrupt = |fault| StoreError::corrupt(name, offset, fault);
-    if found != *id {
+    if found != id.digest() {
         return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
     }
     let root = ListRoot::decode(&bytes).map_err(corrupt)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::list::List;
 use super::names;
 use super::objects::Objects;
-use crate::digest::Digest;
+use crate::digest::ListId;
 use crate::error::Result;
 use crate::ondisk::list::ListShape;
 
@@ -14,7 +14,7 @@ use crate::ondisk::list::ListShape;
 #[derive(Debug)]
 pub(crate) struct Lists {
     objects: Arc<Objects>,
-    open: Mutex<HashMap<Digest, Arc<List>>>,
+    open: Mutex<HashMap<ListId, Arc<List>>>,
 }
 
 impl Lists {
@@ -24,7 +24,7 @@ impl Lists {
     }
 
     /// Returns list `id`. `shape` is a manifest's claim about it, if available.
-    pub fn get(&self, id: &Digest, shape: Option<ListShape>) -> Result<Arc<List>> {
+    pub fn get(&self, id: &ListId, shape: Option<ListShape>) -> Result<Arc<List>> {
         let known = self.open().get(id).cloned();
         match known {
             Some(list) if list.is_proved() => {
@@ -47,17 +47,17 @@ impl Lists {
 
     /// Drops all lists, so that later reads see their current state.
     pub fn forget_all(&self) {
-        let known: Vec<Digest> = self.open().keys().copied().collect();
+        let known: Vec<ListId> = self.open().keys().copied().collect();
         known.iter().for_each(|id| self.forget(id));
     }
 
     /// Drops a list that may have been replaced by a fuller one.
-    pub fn forget(&self, id: &Digest) {
+    pub fn forget(&self, id: &ListId) {
         self.open().remove(id);
-        self.objects.forget(&names::object(names::LISTS, id));
+        self.objects.forget(&names::list(id));
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<Digest, Arc<List>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<ListId, Arc<List>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

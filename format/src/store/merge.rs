@@ -11,7 +11,7 @@ use super::open::Shared;
 use super::reader::Reader;
 use super::runs::Runs;
 use super::stage::Stage;
-use crate::digest::{DIGEST_LEN, Digest, page_digest};
+use crate::digest::{DIGEST_LEN, Digest, ListId, PackId, page_digest};
 use crate::error::{Error, Result, StoreError};
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::list::ListShape;
@@ -21,7 +21,7 @@ use crate::write::{LocatedFrame, LocatorWriter, copy_list};
 /// A list that a commit brings.
 #[derive(Debug, Clone)]
 pub(crate) struct StagedList {
-    pub id: Digest,
+    pub id: ListId,
     /// Staged names of the list and of its locator.
     pub list: String,
     pub locator: String,
@@ -55,17 +55,17 @@ pub(crate) struct OwnList {
     pub list: Arc<List>,
     pub locator: Arc<Locator>,
     /// Missing packs that the locator refers to; their frames do not count as held.
-    pub gone: HashSet<Digest>,
+    pub gone: HashSet<PackId>,
 }
 
 impl OwnList {
     /// Opens list `id` anew, if the store's copy is usable. With `shape`, taken from another copy of the
     /// list, the root of the store's own list may be damaged.
-    pub fn find(shared: &Arc<Shared>, id: &Digest, shape: Option<ListShape>) -> Result<Option<Self>> {
+    pub fn find(shared: &Arc<Shared>, id: &ListId, shape: Option<ListShape>) -> Result<Option<Self>> {
         let Some((list, locator)) = open_now(shared, id, shape)? else { return Ok(None) };
         let mut gone = HashSet::new();
         for pack in &locator.root.packs {
-            let name = names::object(names::PACKS, pack);
+            let name = names::pack(pack);
             match shared.storage.open(&name) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => drop(gone.insert(*pack)),
@@ -78,7 +78,7 @@ impl OwnList {
     /// Returns the root digest of the store's current locator of list `id`, if it is usable.
     pub fn locator_now(
         shared: &Arc<Shared>,
-        id: &Digest,
+        id: &ListId,
         shape: Option<ListShape>,
     ) -> Result<Option<Digest>> {
         Ok(open_now(shared, id, shape)?.map(|(_, locator)| locator.digest))
@@ -100,7 +100,7 @@ impl OwnList {
 /// Reads a list and its locator anew; `None` if they are absent or unusable.
 fn open_now(
     shared: &Arc<Shared>,
-    id: &Digest,
+    id: &ListId,
     shape: Option<ListShape>,
 ) -> Result<Option<(List, Arc<Locator>)>> {
     shared.reader.lists.forget(id);
@@ -203,7 +203,7 @@ pub(crate) fn merge_lists(
     shared: &Arc<Shared>,
     staged: &StagedList,
 ) -> Result<Option<String>> {
-    let name = names::object(names::LISTS, &staged.id);
+    let name = names::list(&staged.id);
     let own = match shared.storage.open(&name) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(staged.list.clone())),
         own => own.map_err(|error| StoreError::unopened(&name, error))?,

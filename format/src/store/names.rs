@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Id, ImageId, ListId, PackId, PageFileId};
 use crate::error::{BlockError, Error, Result};
 use crate::limits::NAME_LEN_MAX;
 use crate::ondisk::reference::is_name;
@@ -23,14 +23,49 @@ pub(crate) const REFS: &str = "refs";
 /// The block index: a cache.
 pub(crate) const INDEX: &str = "index";
 
-/// Returns the name `folder/digest`.
-pub(crate) fn object(folder: &str, id: &Digest) -> String {
-    format!("{folder}/{id}")
+/// Returns the name `folder/digest`, where a bundle's table or a listing gives the kind.
+pub(super) fn object(folder: &str, digest: &Digest) -> String {
+    format!("{folder}/{digest}")
+}
+
+/// Returns the name of a pack.
+pub(crate) fn pack(id: &PackId) -> String {
+    object(PACKS, &id.digest())
+}
+
+/// Returns the name of a chunk list.
+pub(crate) fn list(id: &ListId) -> String {
+    object(LISTS, &id.digest())
+}
+
+/// Returns the name of the locator of a chunk list.
+pub(crate) fn locator(list: &ListId) -> String {
+    object(LOCATORS, &list.digest())
+}
+
+/// Returns the names of a chunk list and of its locator.
+pub(crate) fn list_and_locator(id: &ListId) -> [String; 2] {
+    [list(id), locator(id)]
+}
+
+/// Returns the name of a page file.
+pub(crate) fn page_file(id: &PageFileId) -> String {
+    object(PAGES, &id.digest())
+}
+
+/// Returns the name of the record of an image.
+pub(crate) fn manifest(image: &ImageId) -> String {
+    object(MANIFESTS, &image.digest())
 }
 
 /// Returns the digest in the last part of an object's name.
 pub(crate) fn digest_of(name: &str) -> Option<Digest> {
     name.rsplit('/').next()?.parse().ok()
+}
+
+/// Returns the id in the last part of the name of an object, whose folder must be that of the id's kind.
+pub(crate) fn id_of<I: Id>(name: &str) -> Option<I> {
+    digest_of(name).map(I::new)
 }
 
 const EXPECTED_NAME: &str = "NAME or NAME:TAG of lower-case letters and digits with single . _ - between them, \
@@ -114,7 +149,7 @@ pub enum ImageRef {
     /// `NAME[:TAG]`, or the first digits of an image id.
     Name(RefName),
     /// `@IMAGE-ID`.
-    Id(Digest),
+    Id(ImageId),
     /// `@` and the first digits of a printed image id.
     ShortId(String),
 }
@@ -167,7 +202,7 @@ mod tests {
 
     #[test]
     fn ids_are_taken_as_they_are_printed() {
-        let id = Digest([0xab; 32]);
+        let id = ImageId::from_bytes([0xab; 32]);
         assert_eq!(format!("@{id}").parse::<ImageRef>().ok(), Some(ImageRef::Id(id)));
         for digits in ["abcdef", "0123456", &"a".repeat(63)] {
             let parsed = format!("@{digits}").parse::<ImageRef>().ok();

@@ -28,16 +28,16 @@ impl Pin {
         if reader.is_bundle() {
             return Ok(pin);
         }
-        pin.object(names::object(names::MANIFESTS, &record.id))?;
+        pin.object(names::manifest(&record.id))?;
         for file in &record.places.files {
-            pin.object(names::object(names::PAGES, file))?;
+            pin.object(names::page_file(file))?;
         }
         for used in &record.manifest.lists {
-            pin.object(names::object(names::LISTS, &used.id))?;
-            pin.object(names::object(names::LOCATORS, &used.id))?;
+            pin.object(names::list(&used.id))?;
+            pin.object(names::locator(&used.id))?;
             let list = reader.list(&used.id, Some(used.shape))?;
             for pack in &list.locator()?.root.packs {
-                pin.object(names::object(names::PACKS, pack))?;
+                pin.object(names::pack(pack))?;
             }
         }
         Ok(pin)

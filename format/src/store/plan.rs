@@ -13,7 +13,7 @@ use super::merge::{Based, Merged, OwnList, StagedList, merge, merge_lists};
 use super::names;
 use super::scrub;
 use super::stage::{Moves, Stage};
-use crate::digest::Digest;
+use crate::digest::{Digest, ListId, PackId};
 use crate::error::{Result, StoreError};
 use crate::fault::Fault;
 use crate::ondisk::list::ListShape;
@@ -34,9 +34,9 @@ struct PreparedList {
     over: Option<Digest>,
     bring: Merged,
     /// The packs that the new locator refers to.
-    packs: BTreeSet<Digest>,
+    packs: BTreeSet<PackId>,
     /// The packs already missing at that time; nothing depends on them.
-    gone: HashSet<Digest>,
+    gone: HashSet<PackId>,
 }
 
 impl Stage {
@@ -46,7 +46,7 @@ impl Stage {
     /// was done. The caller must hold the store's lock and have synced the objects.
     pub fn replace(
         &self,
-        list: &Digest,
+        list: &ListId,
         shape: ListShape,
         over: Option<Digest>,
         groups: &[&Moves],
@@ -89,7 +89,7 @@ impl Stage {
         let bring = match &own {
             Some(own) => merge(self, shared, own, staged)?,
             None if matches!(staged.based, Based::On(_)) => {
-                return Err(StoreError::Conflict { object: names::object(names::LISTS, &staged.id) }.into());
+                return Err(StoreError::Conflict { object: names::list(&staged.id) }.into());
             }
             None => {
                 Merged { list: merge_lists(self, shared, staged)?, locator: Some(staged.locator.clone()) }
@@ -127,7 +127,7 @@ impl Stage {
     pub(super) fn still_missing(&self, publication: &Publication, prepared: Prepared) -> Result<Plan> {
         let mut plan = Plan::default();
         for moved in &publication.records {
-            let id = names::digest_of(&moved.1).unwrap_or_default();
+            let id = names::id_of(&moved.1).unwrap_or_default();
             match self.shared.reader.check_record(id) {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => return Err(error),
@@ -139,14 +139,14 @@ impl Stage {
         let is_brought = |name: &String| publication.objects.iter().any(|(_, to)| to == name);
         for pack in packs.difference(&gone) {
             // Frames found in the store have vanished since.
-            let name = names::object(names::PACKS, pack);
+            let name = names::pack(pack);
             if !is_brought(&name) && !self.is_there(&name)? {
                 return Err(StoreError::Conflict { object: name }.into());
             }
         }
         let brought: BTreeSet<String> = plan.records.iter().map(|(_, name)| name.clone()).collect();
         for (_, image) in &publication.references {
-            let record = names::object(names::MANIFESTS, image);
+            let record = names::manifest(image);
             if !brought.contains(&record) && !self.is_there(&record)? {
                 return Err(StoreError::NotFound { what: "image", name: format!("@{image}") }.into());
             }
@@ -166,16 +166,15 @@ impl Stage {
         publication: &Publication,
         prepared: Vec<PreparedList>,
         plan: &mut Plan,
-    ) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
+    ) -> Result<(BTreeSet<PackId>, BTreeSet<PackId>)> {
         let (mut packs, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for (staged, mut list) in publication.lists.iter().zip(prepared) {
             // Another writer may have committed first.
             if OwnList::locator_now(&self.shared, &staged.id, Some(list.shape))? != list.over {
                 list = self.prepare_list(staged)?;
             }
-            let name = |folder| names::object(folder, &staged.id);
-            plan.lists.extend(list.bring.list.map(|from| (from, name(names::LISTS))));
-            plan.locators.extend(list.bring.locator.map(|from| (from, name(names::LOCATORS))));
+            plan.lists.extend(list.bring.list.map(|from| (from, names::list(&staged.id))));
+            plan.locators.extend(list.bring.locator.map(|from| (from, names::locator(&staged.id))));
             packs.extend(list.packs);
             gone.extend(list.gone);
         }
@@ -186,7 +185,7 @@ impl Stage {
     fn objects_missing(
         &self,
         publication: &Publication,
-        packs: &BTreeSet<Digest>,
+        packs: &BTreeSet<PackId>,
         looked_at: &BTreeMap<String, bool>,
         plan: &mut Plan,
     ) -> Result<()> {
@@ -194,7 +193,7 @@ impl Stage {
             let is_pack = moved.1.starts_with(names::PACKS);
             // A pack without a reference in a locator is not needed: another writer brought its chunks.
             // Neither are pages of images that exist already.
-            let wanted = match names::digest_of(&moved.1) {
+            let wanted = match names::id_of(&moved.1) {
                 Some(id) if is_pack => packs.contains(&id),
                 _ => !plan.records.is_empty(),
             };

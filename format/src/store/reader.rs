@@ -10,7 +10,7 @@ use super::objects::{Objects, read_object};
 use super::record::Record;
 use super::scrub;
 use crate::cache::Cache;
-use crate::digest::Digest;
+use crate::digest::{ImageId, ListId};
 use crate::error::{Error, Result, StoreError};
 use crate::limits::NAME_LEN_MAX;
 use crate::ondisk::list::ListShape;
@@ -81,22 +81,22 @@ impl Reader {
     }
 
     /// Returns list `id`. `shape` is a manifest's claim about it, if available.
-    pub fn list(&self, id: &Digest, shape: Option<ListShape>) -> Result<Arc<List>> {
+    pub fn list(&self, id: &ListId, shape: Option<ListShape>) -> Result<Arc<List>> {
         self.lists.get(id, shape)
     }
 
     /// Opens the record of image `id` with at most two reads.
-    pub fn record(&self, id: Digest) -> Result<Record> {
+    pub fn record(&self, id: ImageId) -> Result<Record> {
         Record::open(&self.objects, &self.lists, self.base_records(), id)
     }
 
     /// Fails unless the record of image `id` and its page files are sound. The roots of its lists and of
     /// their locators must be readable too.
-    pub fn check_record(&self, id: Digest) -> Result<()> {
+    pub fn check_record(&self, id: ImageId) -> Result<()> {
         let record = self.record(id)?;
         record.span_root()?;
         for file in &record.places.files {
-            let name = names::object(names::PAGES, file);
+            let name = names::page_file(file);
             scrub::check_page_file(scrub::open_anew(self.source().as_ref(), &name)?.as_ref(), &name)?;
         }
         record.manifest.lists.iter().try_for_each(|list| List::check(&self.objects, &list.id))
@@ -122,9 +122,9 @@ impl Reader {
     }
 
     /// Returns the ids of all images, named or not.
-    pub fn image_ids(&self) -> Result<Vec<Digest>> {
+    pub fn image_ids(&self) -> Result<Vec<ImageId>> {
         let listed = self.source().list(names::MANIFESTS);
         let listed = listed.map_err(|error| Error::io("list", names::MANIFESTS, error))?;
-        Ok(listed.iter().filter_map(|object| names::digest_of(&object.name)).collect())
+        Ok(listed.iter().filter_map(|object| names::digest_of(&object.name).map(ImageId::new)).collect())
     }
 }

@@ -11,7 +11,7 @@ use super::objects::{Objects, read_range};
 use super::scrub::check_page_file_head;
 use crate::cache::Kept;
 use crate::codec;
-use crate::digest::{Digest, object_digest};
+use crate::digest::{Digest, ImageId, ListId, PageId, object_digest};
 use crate::error::{Error, Result, StoreError};
 use crate::fault::Fault;
 use crate::limits::SPAN_BLOCKS;
@@ -46,7 +46,7 @@ pub(crate) struct Record {
     bases: Option<Arc<[Record]>>,
     name: String,
     head: RecordHead,
-    pub id: Digest,
+    pub id: ImageId,
     pub manifest: Manifest,
     pub places: Places,
     /// Leaves that are not all zeros, in ascending order.
@@ -82,9 +82,9 @@ impl Record {
         objects: &Arc<Objects>,
         open_lists: &Arc<Lists>,
         bases: Option<&Arc<[Self]>>,
-        id: Digest,
+        id: ImageId,
     ) -> Result<Self> {
-        let name = names::object(names::MANIFESTS, &id);
+        let name = names::manifest(&id);
         let object = objects.source().open(&name).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::from(StoreError::NotFound { what: "image", name: format!("@{id}") })
@@ -170,7 +170,7 @@ impl Record {
     pub fn own_bytes(&self) -> Result<[Bytes; 3]> {
         let head = &self.head;
         let object = self.objects.open(&self.name)?;
-        let digests = [self.id, self.manifest.map_root, self.manifest.span_root];
+        let digests = [self.id.digest(), self.manifest.map_root, self.manifest.span_root];
         let places = [
             (HEAD_LEN, head.manifest_len),
             (head.map_root_offset(), head.map_root_len),
@@ -263,7 +263,7 @@ impl Record {
     /// Returns the bytes of a page, and its object.
     pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
         if place != PagePlace::OF_BASE {
-            return self.read_page(place, &entry.digest).or_else(|error| {
+            return self.read_page(place, &entry.page()).or_else(|error| {
                 let now = if error.is_transient() { Ok(None) } else { self.page_now(tree, entry) };
                 now.ok().flatten().ok_or(error)
             });
@@ -303,9 +303,9 @@ impl Record {
         })
     }
 
-    fn read_page(&self, place: PagePlace, expected: &Digest) -> Result<(Vec<u8>, String)> {
+    fn read_page(&self, place: PagePlace, expected: &PageId) -> Result<(Vec<u8>, String)> {
         let file = self.places.files.get(place.file as usize).copied().unwrap_or_default();
-        let name = names::object(names::PAGES, &file);
+        let name = names::page_file(&file);
         match self.read_page_of(&name, place, expected) {
             // The file may have been healed after it was opened.
             Err(error) if !error.is_transient() => {
@@ -325,17 +325,17 @@ impl Record {
             return Ok(None);
         }
         let place = now.place_of(tree, entry, self.manifest.geometry.leaf_bits())?;
-        place.map(|place| now.read_page(place, &entry.digest)).transpose()
+        place.map(|place| now.read_page(place, &entry.page())).transpose()
     }
 
-    fn read_page_of(&self, name: &str, place: PagePlace, expected: &Digest) -> Result<Vec<u8>> {
+    fn read_page_of(&self, name: &str, place: PagePlace, expected: &PageId) -> Result<Vec<u8>> {
         let object = self.objects.open_checked(name, HEADER_LEN as u64, check_page_file_head)?;
         let stored = read_range(object.as_ref(), name, place.offset, u64::from(place.len))?;
         let page = codec::page::decode(&stored)
             .map_err(|fault| StoreError::corrupt(name, place.offset, fault))?
             .into_owned();
         let found = object_digest(&page);
-        if found == *expected {
+        if found == expected.digest() {
             return Ok(page);
         }
         let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
@@ -343,14 +343,14 @@ impl Record {
     }
 
     /// Returns the position of list `id` in the manifest, which must name it.
-    fn list_number(&self, id: &Digest) -> Result<usize> {
+    fn list_number(&self, id: &ListId) -> Result<usize> {
         self.manifest.lists.binary_search_by(|list| list.id.cmp(id)).map_err(|_| {
             StoreError::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })
         })
     }
 
     /// Returns the manifest's shape of list `id`, which it must name.
-    pub fn list_shape(&self, id: &Digest) -> Result<ListShape> {
+    pub fn list_shape(&self, id: &ListId) -> Result<ListShape> {
         Ok(self.manifest.lists[self.list_number(id)?].shape)
     }
 
@@ -370,7 +370,7 @@ impl Record {
         self.lists.get(at as usize)?.get().map(|list| &**list)
     }
 
-    fn open_list(&self, id: &Digest) -> Result<&List> {
+    fn open_list(&self, id: &ListId) -> Result<&List> {
         let at = self.list_number(id)?;
         if let Some(list) = self.lists[at].get() {
             return Ok(list);
@@ -382,12 +382,12 @@ impl Record {
     }
 }
 
-fn decode_manifest(front: &Bytes, name: &str, head: &RecordHead, id: &Digest) -> Result<Manifest> {
+fn decode_manifest(front: &Bytes, name: &str, head: &RecordHead, id: &ImageId) -> Result<Manifest> {
     let start = HEAD_LEN as usize;
     let bytes = front.slice(start..start + head.manifest_len as usize);
     let found = object_digest(&bytes);
     let corrupt = |fault| StoreError::corrupt(name, HEAD_LEN, fault);
-    if found != *id {
+    if found != id.digest() {
         return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
     }
     Manifest::decode(&bytes).map_err(corrupt)

@@ -7,7 +7,7 @@ use super::journal::recover;
 use super::names::{self, ImageRef, RefName, is_short_id};
 use super::open::Store;
 use super::stage::Stage;
-use crate::digest::Digest;
+use crate::digest::ImageId;
 use crate::error::{Candidate, Error, Result, StoreError};
 use crate::ondisk::reference::is_name;
 
@@ -20,7 +20,7 @@ pub struct NamedImage {
     /// The name.
     pub name: RefName,
     /// The image.
-    pub image: Digest,
+    pub image: ImageId,
     /// The time at which the image entered the store under its first name, in seconds since 1970 UTC. A
     /// name given by [`Store::tag`] copies the time of its source name.
     pub created_seconds: u64,
@@ -32,7 +32,7 @@ impl Images {
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Ambiguous`], or damage of the record.
-    pub fn resolve(&self, reference: &ImageRef) -> Result<Digest> {
+    pub fn resolve(&self, reference: &ImageRef) -> Result<ImageId> {
         match reference {
             ImageRef::Id(id) => Ok(*id),
             ImageRef::ShortId(digits) => {
@@ -51,7 +51,7 @@ impl Images {
         }
     }
 
-    fn by_short_id(&self, digits: &str, missing: Error) -> Result<Digest> {
+    fn by_short_id(&self, digits: &str, missing: Error) -> Result<ImageId> {
         let mut fitting = self.reader().image_ids()?;
         fitting.retain(|id| id.to_string().starts_with(digits));
         match fitting.as_slice() {
@@ -81,9 +81,9 @@ impl Images {
     }
 
     /// Returns the images with all their readable names.
-    fn candidates(&self, images: &[Digest]) -> Vec<Candidate> {
+    fn candidates(&self, images: &[ImageId]) -> Vec<Candidate> {
         let named = self.names().unwrap_or_default();
-        let names_of = |image: &Digest| {
+        let names_of = |image: &ImageId| {
             let named = named.iter().filter_map(|(_, named)| named.as_ref().ok());
             named.filter(|named| named.image == *image).map(|named| named.name.to_string()).collect()
         };
@@ -140,7 +140,7 @@ impl Images {
             named.push(image?);
         }
         let ids = self.reader().image_ids()?;
-        let has_name: HashSet<Digest> = named.iter().map(|image| image.image).collect();
+        let has_name: HashSet<ImageId> = named.iter().map(|image| image.image).collect();
         let nameless = ids.into_iter().filter(|id| !has_name.contains(id));
         let mut refs: Vec<_> = nameless.map(ImageRef::Id).collect();
         refs.splice(0..0, named.iter().map(|image| ImageRef::Name(image.name.clone())));
@@ -166,7 +166,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] if the name is taken and `replace` is not set, [`StoreError::NotFound`] if there is
     /// no such image.
-    pub fn tag(&self, image: &ImageRef, name: &RefName, replace: bool) -> Result<Digest> {
+    pub fn tag(&self, image: &ImageRef, name: &RefName, replace: bool) -> Result<ImageId> {
         self.shared.check_writable()?;
         let _lock = self.shared.lock()?;
         // A sync of an import through this handle may have failed in the meantime.
@@ -179,7 +179,7 @@ impl Store {
     }
 
     /// Resolves as [`Store::resolve`], and returns the time of the name; `None` if the image has no name.
-    fn resolve_with_time(&self, image: &ImageRef) -> Result<(Digest, Option<u64>)> {
+    fn resolve_with_time(&self, image: &ImageRef) -> Result<(ImageId, Option<u64>)> {
         if let ImageRef::Name(name) = image
             && let Ok(reference) = self.shared.reader.reference(name)
         {
@@ -196,7 +196,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such name; [`StoreError::OutcomeUnknown`] if it is gone but a loss
     /// of power may restore it.
-    pub fn untag(&self, name: &RefName) -> Result<Option<Digest>> {
+    pub fn untag(&self, name: &RefName) -> Result<Option<ImageId>> {
         self.shared.check_writable()?;
         let _lock = self.shared.lock()?;
         recover(&self.shared)?;

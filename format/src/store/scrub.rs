@@ -60,7 +60,7 @@ pub(crate) fn pack_trailer(object: &dyn ReadAt, name: &str) -> Result<Trailer> {
     let tail = read_range(object, name, len - tail_len, tail_len)?;
     let trailer =
         pack::decode_trailer(&tail, len).map_err(|fault| StoreError::corrupt(name, len - tail_len, fault))?;
-    check_name(name, &trailer.id)?;
+    check_name(name, &trailer.id.digest())?;
     Ok(trailer)
 }
 

@@ -2,6 +2,7 @@
 
 use super::damaged::text_of;
 use crate::error::Error;
+use crate::units::ListBlock;
 
 /// The unreadable chunks of a list, with one reason.
 pub(super) struct BadChunks {
@@ -37,8 +38,8 @@ impl Lacking {
     }
 
     /// Calls `each` with the missing parts of blocks `source..source + blocks`.
-    pub fn ranges(&self, source: u64, blocks: u64, each: impl FnMut(u64, u64)) {
-        parts(&self.0, source, source + blocks, each);
+    pub fn ranges(&self, source: ListBlock, blocks: u64, mut each: impl FnMut(ListBlock, u64)) {
+        parts(&self.0, source.0, (source + blocks).0, |start, blocks| each(ListBlock(start), blocks));
     }
 }
 
@@ -64,14 +65,20 @@ impl BadChunks {
     }
 
     /// Calls `each` with the parts of blocks `source..source + blocks` that lie in bad chunks.
-    pub fn ranges(&self, source: u64, blocks: u64, chunk_blocks: u64, mut each: impl FnMut(u64, u64)) {
-        let end = source + blocks;
+    pub fn ranges(
+        &self,
+        source: ListBlock,
+        blocks: u64,
+        chunk_blocks: u64,
+        mut each: impl FnMut(ListBlock, u64),
+    ) {
+        let (first, end) = (source.0, (source + blocks).0);
         if self.runs.is_empty() {
             return each(source, blocks); // the whole list is bad
         }
-        parts(&self.runs, source / chunk_blocks, end.div_ceil(chunk_blocks), |chunk, chunks| {
-            let start = (chunk * chunk_blocks).max(source);
-            each(start, ((chunk + chunks) * chunk_blocks).min(end) - start);
+        parts(&self.runs, first / chunk_blocks, end.div_ceil(chunk_blocks), |chunk, chunks| {
+            let start = (chunk * chunk_blocks).max(first);
+            each(ListBlock(start), ((chunk + chunks) * chunk_blocks).min(end) - start);
         });
     }
 }

@@ -9,7 +9,7 @@ use super::bad_chunks::{BadChunks, Lacking};
 use super::damaged::{object_of, text_of};
 use super::ranges::{Range, Ranges, Rest};
 use super::verifier::Verifier;
-use crate::digest::Digest;
+use crate::digest::ListId;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::fault::Fault;
 use crate::image::Image;
@@ -20,6 +20,7 @@ use crate::store::InStore;
 use crate::store::carry::is_all;
 use crate::store::list::{List, Locator};
 use crate::store::{Reader, VerifyMode, names};
+use crate::units::ListBlock;
 use melv_block::BlockDevice;
 
 /// The reason for unreadable blocks that the store does not claim to hold.
@@ -29,7 +30,7 @@ const LACKS: &str = "its frames here do not hold these blocks (rule block-absent
 const BATCH_CHUNKS: usize = 1024;
 
 /// A list, its bad chunks with the blocks per chunk, and its missing blocks.
-type Unheld<'a> = (Digest, Option<(&'a BadChunks, u64)>, Option<&'a Lacking>);
+type Unheld<'a> = (ListId, Option<(&'a BadChunks, u64)>, Option<&'a Lacking>);
 
 /// Chunks to check.
 type Batch = Vec<(Arc<List>, u64)>;
@@ -99,7 +100,7 @@ impl Verifier<'_> {
 
     /// Records chunks behind those already recorded. The reason of a list's first bad chunks applies to
     /// all.
-    fn bad_chunks(&mut self, list: &Digest, start: u64, end: u64, error: &Error) {
+    fn bad_chunks(&mut self, list: &ListId, start: u64, end: u64, error: &Error) {
         let object = self.object_of_chunk(list, start, error);
         self.objects.note(&object, end - start, || text_of(error));
         let new = || BadChunks::whole_list(error);
@@ -108,11 +109,11 @@ impl Verifier<'_> {
 
     /// Returns the object that makes a chunk unreadable: the one named by the error, or else the chunk's
     /// pack.
-    fn object_of_chunk(&self, list: &Digest, chunk: u64, error: &Error) -> String {
+    fn object_of_chunk(&self, list: &ListId, chunk: u64, error: &Error) -> String {
         if let Some(object) = object_of(error) {
             return object.to_owned();
         }
-        let list_name = || names::object(names::LISTS, list);
+        let list_name = || names::list(list);
         let Some(list) = self.lists.get(list).and_then(Option::as_ref) else { return list_name() };
         let pack = list.locator().and_then(|locator| {
             let place = locator.record(&self.reader().objects, chunk)?;
@@ -198,7 +199,7 @@ impl Verifier<'_> {
         }
         let locator = list.locator()?;
         list.places(&locator, chunk)?.iter().try_for_each(|(place, id)| {
-            let name = names::object(names::PACKS, id);
+            let name = names::pack(id);
             let pack = reader.objects.open_checked(&name, pack::FRAMES_OFFSET, pack::decode_head)?;
             let (end, max) = (u64::from(place.offset) + u64::from(place.len), pack.len());
             if end <= max {
@@ -216,9 +217,8 @@ impl Verifier<'_> {
         let used: BTreeSet<_> =
             images.iter().flat_map(|image| image.manifest().lists.iter().map(|list| list.id)).collect();
         let unused = self.bad.iter().filter(|(id, _)| !used.contains(*id));
-        let told: Vec<_> = unused
-            .map(|(id, bad)| unreadable(names::object(names::LISTS, id), bad.reason().to_owned()))
-            .collect();
+        let told: Vec<_> =
+            unused.map(|(id, bad)| unreadable(names::list(id), bad.reason().to_owned())).collect();
         for error in told {
             self.hurt(None, 0, 0, error);
         }
@@ -246,8 +246,8 @@ impl Verifier<'_> {
                         *last.insert((list, bad, self.lacking.get(&list)))
                     }
                 };
-                let mut hurts = |first: u64, blocks: u64| {
-                    let start = (piece.start + first - source) * BLOCK_LEN as u64;
+                let mut hurts = |first: ListBlock, blocks: u64| {
+                    let start = (piece.start + (first - source)).start();
                     hurt.add(start, (blocks * BLOCK_LEN as u64).min(size - start), list);
                 };
                 if let Some((bad, chunk_blocks)) = bad {
@@ -263,25 +263,25 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn tell_hurt(&mut self, image: &Image, hurt: Ranges<Digest>) {
+    fn tell_hurt(&mut self, image: &Image, hurt: Ranges<ListId>) {
         let (hurt, rest) = hurt.finish();
         for Range { start, len, what } in hurt {
-            let error = unreadable(names::object(names::LISTS, &what), self.reason(&what));
+            let error = unreadable(names::list(&what), self.reason(&what));
             if !self.bad.contains_key(&what) {
-                let locator = names::object(names::LOCATORS, &what);
+                let locator = names::locator(&what);
                 self.objects.note(&locator, 1, || format!("{locator}: {}", LACKS));
             }
             self.hurt(Some(image.id()), start, len, error);
         }
         if let Some(Rest { start, end, ranges, bytes, first, .. }) = rest {
-            let lists = format!("{} and perhaps others", names::object(names::LISTS, &first));
+            let lists = format!("{} and perhaps others", names::list(&first));
             let reason = self.reason(&first);
             let reason = format!("{ranges} further ranges here, {bytes} bytes in total; the first: {reason}");
             self.hurt(Some(image.id()), start, end - start, unreadable(lists, reason));
         }
     }
 
-    fn reason(&self, list: &Digest) -> String {
+    fn reason(&self, list: &ListId) -> String {
         self.bad.get(list).map_or_else(|| LACKS.to_owned(), |bad| bad.reason().to_owned())
     }
 }
@@ -305,8 +305,7 @@ fn base_locator(base: &Reader, list: &List) -> Result<Option<Arc<Locator>>> {
 /// Returns the error for a locator that claims one frame for every chunk, contrary to its record of
 /// `chunk`.
 fn not_in_part(list: &List, chunk: u64) -> Error {
-    StoreError::corrupt(names::object(names::LOCATORS, &list.id), 0, Fault::BlockAbsent { block: 0 })
-        .in_chunk(chunk)
+    StoreError::corrupt(names::locator(&list.id), 0, Fault::BlockAbsent { block: 0 }).in_chunk(chunk)
 }
 
 /// Returns the error for unreadable chunks of a list.

@@ -3,7 +3,7 @@
 use super::ranges::{Range, Ranges, Rest};
 use super::verifier::Verifier;
 use crate::content::{ContentHasher, span_digest};
-use crate::digest::{Digest, block_digest};
+use crate::digest::{BlockDigest, ContentId, Digest, block_digest};
 use crate::error::{ErrorKind, Result, StoreError};
 use crate::fault::Fault;
 use crate::image::Image;
@@ -59,7 +59,7 @@ impl Verifier<'_> {
     }
 
     /// Checks the span table's content id against the manifest.
-    pub(super) fn content_id(&mut self, image: &Image, found: &Digest) {
+    pub(super) fn content_id(&mut self, image: &Image, found: &ContentId) {
         let expected = &image.manifest().content;
         if found != expected {
             let fault = Fault::ContentId { expected: expected.to_string(), found: found.to_string() };
@@ -149,9 +149,9 @@ fn for_each_span(
     mut each: impl FnMut(u64, Digest) -> Result<()>,
 ) -> Result<()> {
     let zero = block_digest(&[0; BLOCK_LEN]);
-    let mut span: Vec<Option<Digest>> = Vec::with_capacity(SPAN_BLOCKS as usize);
+    let mut span: Vec<Option<BlockDigest>> = Vec::with_capacity(SPAN_BLOCKS as usize);
     let mut number = leaf * image.manifest().geometry.leaf_blocks() / SPAN_BLOCKS;
-    let mut end = |span: &mut Vec<Option<Digest>>, number: &mut u64| {
+    let mut end = |span: &mut Vec<Option<BlockDigest>>, number: &mut u64| {
         let digest = span_digest(span);
         span.clear();
         *number += 1;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::verifier::Verifier;
-use crate::digest::Digest;
+use crate::digest::PackId;
 use crate::error::StoreError;
 use crate::index::{self, Notes};
 use crate::store::names;
@@ -16,7 +16,7 @@ impl Verifier<'_> {
         let mut found = Notes::default();
         for (list, bad) in &self.bad {
             match bad.runs() {
-                [] => drop(found.objects.insert(names::object(names::LISTS, list))),
+                [] => drop(found.objects.insert(names::list(list))),
                 runs => {
                     let noted = found.chunks.entry(*list).or_default();
                     runs.iter().for_each(|(start, end)| noted.add(*start, *end));
@@ -36,13 +36,13 @@ impl Verifier<'_> {
         index::update_notes(shared, &found, &struck);
         if settles {
             let hurt = self.hurt_packs();
-            let good = self.sound.iter().filter(|(id, _)| !hurt.contains(id));
+            let good = self.sound.iter().filter(|(id, _)| !hurt.contains(&PackId::new(*id)));
             good.for_each(|(id, stamp)| stamp.remember(shared, id, &BTreeSet::new()));
         }
     }
 
     /// Returns the packs of lists with an unreadable chunk: some frame in one of them is bad.
-    fn hurt_packs(&self) -> BTreeSet<Digest> {
+    fn hurt_packs(&self) -> BTreeSet<PackId> {
         let hurt = self.bad.keys().filter_map(|id| self.lists.get(id)?.as_ref());
         hurt.filter_map(|list| list.packs().ok()).flatten().collect()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::digest::Digest;
+use crate::digest::ImageId;
 
 /// The number of ranges of one image reported singly for one reason; later ones are combined.
 const RANGES_MAX: usize = 4096;
@@ -85,10 +85,10 @@ impl<T: PartialEq> Range<T> {
 
 /// Reported ranges: for each image, disjoint ranges by start, with their ends.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<Digest, BTreeMap<u64, u64>>);
+pub(super) struct Told(BTreeMap<ImageId, BTreeMap<u64, u64>>);
 
 impl Told {
-    pub fn add(&mut self, image: Digest, mut start: u64, len: u64) {
+    pub fn add(&mut self, image: ImageId, mut start: u64, len: u64) {
         let ranges = self.0.entry(image).or_default();
         let mut end = start.saturating_add(len);
         if start == end {
@@ -104,7 +104,7 @@ impl Told {
     }
 
     /// Whether any byte of a range was already reported.
-    pub fn has(&self, image: &Digest, start: u64, len: u64) -> bool {
+    pub fn has(&self, image: &ImageId, start: u64, len: u64) -> bool {
         let end = start.saturating_add(len);
         let before = self.0.get(image).and_then(|ranges| ranges.range(..end).next_back());
         before.is_some_and(|(_, other_end)| *other_end > start)
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_was_told_is_known() {
-        let (image, other) = (Digest([1; 32]), Digest([2; 32]));
+        let (image, other) = (ImageId::from_bytes([1; 32]), ImageId::from_bytes([2; 32]));
         let mut told = Told::default();
         for (start, len) in [(10, 10), (40, 5), (18, 4), (0, 0), (60, 1), (38, 30), (3, 1)] {
             told.add(image, start, len);

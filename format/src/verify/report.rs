@@ -3,7 +3,7 @@
 use super::damaged::DamagedObject;
 use std::sync::atomic::AtomicBool;
 
-use crate::digest::Digest;
+use crate::digest::ImageId;
 use crate::error::Error;
 
 /// Options of [`Store::verify`](crate::Store::verify).
@@ -27,7 +27,7 @@ impl std::fmt::Debug for VerifyOptions<'_> {
 #[derive(Debug)]
 pub struct Damage {
     /// The affected image; none for an object that no checked image needs.
-    pub image: Option<Digest>,
+    pub image: Option<ImageId>,
     /// The first affected byte of the image's disk.
     pub start: u64,
     /// The number of affected bytes; zero if the size of the disk is unknown.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::content::ContentHasher;
-use crate::digest::Digest;
+use crate::digest::{ImageId, ListId};
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::fault::Fault;
 use crate::image::Image;
@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// [`BlockError::Interrupted`](crate::BlockError::Interrupted), or if the storage cannot even list its objects. Damage is not an error
     /// here, but part of the report.
-    pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
+    pub fn verify(&self, images: &[ImageId], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
         verify(self, Some(&self.shared), images, options)
     }
 }
@@ -44,7 +44,7 @@ impl Images {
     ///
     /// # Errors
     /// As [`Store::verify`].
-    pub fn verify(&self, images: &[Digest], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
+    pub fn verify(&self, images: &[ImageId], options: &VerifyOptions<'_>) -> Result<VerifyReport> {
         verify(self, None, images, options)
     }
 }
@@ -52,7 +52,7 @@ impl Images {
 fn verify(
     images: &Images,
     store: Option<&Arc<Shared>>,
-    ids: &[Digest],
+    ids: &[ImageId],
     options: &VerifyOptions<'_>,
 ) -> Result<VerifyReport> {
     // Drop cached lists: another process may have added blocks to lists held in part.
@@ -96,7 +96,7 @@ fn verify(
 
 impl Verifier<'_> {
     /// Returns every image that has a name or a manifest. Reports unreadable names as damage.
-    fn all_images(&mut self) -> Result<Vec<Digest>> {
+    fn all_images(&mut self) -> Result<Vec<ImageId>> {
         let mut images: BTreeSet<_> = self.reader().image_ids()?.into_iter().collect();
         for (_, named) in self.images.names()? {
             match named {
@@ -108,7 +108,7 @@ impl Verifier<'_> {
     }
 
     /// Opens images and checks their trees. Returns those with a sound record.
-    fn open_images(&mut self, ids: &[Digest], everything: bool) -> Result<Vec<Image>> {
+    fn open_images(&mut self, ids: &[ImageId], everything: bool) -> Result<Vec<Image>> {
         let mut opened = Vec::new();
         for id in ids {
             self.step()?;
@@ -129,7 +129,7 @@ impl Verifier<'_> {
     }
 
     /// Whether a reference points to an image now.
-    fn is_named(&self, id: &Digest) -> Result<bool> {
+    fn is_named(&self, id: &ImageId) -> Result<bool> {
         let references = self.images.names()?;
         Ok(references.iter().any(|(_, named)| named.as_ref().is_ok_and(|named| named.image == *id)))
     }
@@ -189,7 +189,7 @@ impl Verifier<'_> {
 
     fn open_list(
         &mut self,
-        id: &Digest,
+        id: &ListId,
         shape: Option<crate::ondisk::list::ListShape>,
         image: Option<&Image>,
     ) {
@@ -222,7 +222,7 @@ impl Verifier<'_> {
     fn all_lists(&mut self) -> Result<()> {
         let listed = self.reader().source().list(names::LISTS);
         for object in listed.map_err(|error| Error::io("list", names::LISTS, error))? {
-            if let Some(id) = names::digest_of(&object.name) {
+            if let Some(id) = names::id_of(&object.name) {
                 self.open_list(&id, None, None);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, ImageId, ListId};
 use crate::error::{BlockError, Error, Result};
 use crate::index::Stamp;
 use crate::store::list::List;
@@ -21,9 +21,9 @@ pub(super) struct Verifier<'a> {
     pub store: Option<&'a Arc<Shared>>,
     pub options: &'a VerifyOptions<'a>,
     pub report: VerifyReport,
-    pub lists: BTreeMap<Digest, Option<Arc<List>>>,
-    pub bad: BTreeMap<Digest, BadChunks>,
-    pub lacking: BTreeMap<Digest, Lacking>,
+    pub lists: BTreeMap<ListId, Option<Arc<List>>>,
+    pub bad: BTreeMap<ListId, BadChunks>,
+    pub lacking: BTreeMap<ListId, Lacking>,
     pub told: Told,
     pub objects: Objects,
     pub steps: AtomicU64,
@@ -52,13 +52,13 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    pub(super) fn damaged(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
+    pub(super) fn damaged(&mut self, image: Option<ImageId>, start: u64, len: u64, error: Error) {
         self.objects.note_error(&error);
         self.hurt(image, start, len, error);
     }
 
     /// Reports an image affected by an object already recorded as damaged.
-    pub(super) fn hurt(&mut self, image: Option<Digest>, start: u64, len: u64, error: Error) {
+    pub(super) fn hurt(&mut self, image: Option<ImageId>, start: u64, len: u64, error: Error) {
         if let Some(image) = image {
             self.told.add(image, start, len);
         }
@@ -66,7 +66,7 @@ impl Verifier<'_> {
     }
 
     /// Reports an error that is usually a consequence of damage already reported.
-    pub(super) fn damaged_unless_told(&mut self, image: Digest, start: u64, len: u64, error: Error) {
+    pub(super) fn damaged_unless_told(&mut self, image: ImageId, start: u64, len: u64, error: Error) {
         if !self.told.has(&image, start, len) {
             self.damaged(Some(image), start, len, error);
         }

@@ -1,7 +1,7 @@
 //! Encodes frames. Data that does not shrink is stored raw.
 
 use crate::codec::{Codec, zstd};
-use crate::digest::Digest;
+use crate::digest::{BlockDigest, ChunkId};
 use crate::error::{Error, Result};
 use crate::ondisk::frame;
 
@@ -9,7 +9,7 @@ use crate::ondisk::frame;
 ///
 /// # Errors
 /// Fails if zstd runs out of memory.
-pub(crate) fn encode_whole(id: &Digest, plain: &[u8], level: i32, out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn encode_whole(id: &ChunkId, plain: &[u8], level: i32, out: &mut Vec<u8>) -> Result<()> {
     encode(id, plain, level, out, frame::encode_head)
 }
 
@@ -19,10 +19,10 @@ pub(crate) fn encode_whole(id: &Digest, plain: &[u8], level: i32, out: &mut Vec<
 /// # Errors
 /// Fails if zstd runs out of memory.
 pub(crate) fn encode_partial(
-    id: &Digest,
+    id: &ChunkId,
     plain: &[u8],
     mask: &[u8],
-    absent: &[Digest],
+    absent: &[BlockDigest],
     level: i32,
     out: &mut Vec<u8>,
 ) -> Result<()> {
@@ -30,7 +30,7 @@ pub(crate) fn encode_partial(
 }
 
 fn encode(
-    id: &Digest,
+    id: &ChunkId,
     plain: &[u8],
     level: i32,
     out: &mut Vec<u8>,

@@ -4,7 +4,7 @@ use super::locator::LocatorWriter;
 use super::pack::LocatedFrame;
 use super::sink::{ObjectKind, Sink};
 use super::table::TableWriter;
-use crate::digest::{DIGEST_LEN, Digest, object_digest};
+use crate::digest::{ChunkId, DIGEST_LEN, ListId, PackId, object_digest};
 use crate::error::Result;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::list::{ListRoot, ListShape, with_trailer};
@@ -20,7 +20,7 @@ pub(crate) struct ListWriter<'a, S: Sink> {
 /// A finished list and its locator.
 #[derive(Debug, Clone)]
 pub(crate) struct WrittenList<F> {
-    pub id: Digest,
+    pub id: ListId,
     pub shape: ListShape,
     pub list: F,
     pub locator: F,
@@ -33,19 +33,19 @@ impl<'a, S: Sink> ListWriter<'a, S> {
     }
 
     /// Adds the next chunk, of `blocks` blocks; only the last may have fewer than the others.
-    pub fn chunk(&mut self, id: &Digest, blocks: u32, frame: LocatedFrame) -> Result<()> {
+    pub fn chunk(&mut self, id: &ChunkId, blocks: u32, frame: LocatedFrame) -> Result<()> {
         self.blocks += u64::from(blocks);
-        self.ids.record(true, |page| page.extend_from_slice(&id.0))?;
+        self.ids.record(true, |page| page.extend_from_slice(id.as_bytes()))?;
         self.places.chunk(&[frame])
     }
 
     /// Finishes the list and its locator. `pack_ids` are the ids of the pack writer's packs.
-    pub fn finish(mut self, pack_ids: &[Digest]) -> Result<WrittenList<S::Finished>> {
+    pub fn finish(mut self, pack_ids: &[PackId]) -> Result<WrittenList<S::Finished>> {
         let shape = ListShape { chunk_blocks: self.chunk_blocks, blocks: self.blocks };
         self.ids.flush()?;
         let root = ListRoot { shape, pages: self.ids.take_digests() }.encode();
-        let id = object_digest(&root);
-        let list = self.ids.finish(&id, shape.chunks(), root)?;
+        let id = ListId::new(object_digest(&root));
+        let list = self.ids.finish(&id.digest(), shape.chunks(), root)?;
         Ok(WrittenList { id, shape, list, locator: self.places.finish(&id, pack_ids)? })
     }
 }
@@ -82,16 +82,16 @@ impl<'a, S: Sink> ListCopier<'a, S> {
     }
 
     /// Finishes list `id` with its root.
-    pub fn finish(mut self, id: &Digest, root: &[u8]) -> Result<S::Finished> {
+    pub fn finish(mut self, id: &ListId, root: &[u8]) -> Result<S::Finished> {
         self.skip_to(self.shape.pages())?;
-        self.sink.finish(self.object, id, self.shape.root_offset(), with_trailer(root.to_vec()))
+        self.sink.finish(self.object, &id.digest(), self.shape.root_offset(), with_trailer(root.to_vec()))
     }
 }
 
 /// Copies list `id`, whose root is `root`. `page` returns the pages that are available.
 pub(crate) fn copy_list<S: Sink>(
     sink: &S,
-    id: &Digest,
+    id: &ListId,
     shape: &ListShape,
     root: &[u8],
     mut page: impl FnMut(u64) -> Result<Option<bytes::Bytes>>,

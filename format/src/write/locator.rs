@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::pack::{LocatedFrame, PackName};
 use super::sink::{ObjectKind, Sink};
 use super::table::TableWriter;
-use crate::digest::Digest;
+use crate::digest::{ListId, PackId};
 use crate::error::{BlockError, Result};
 use crate::limits::{LOCATOR_PACKS_MAX, LOCATOR_RECORDS_MAX};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
@@ -86,7 +86,7 @@ impl<'a, S: Sink> LocatorWriter<'a, S> {
     }
 
     /// Finishes the locator of list `list`. `pack_ids` are the ids of the pack writer's packs.
-    pub fn finish(mut self, list: &Digest, pack_ids: &[Digest]) -> Result<S::Finished> {
+    pub fn finish(mut self, list: &ListId, pack_ids: &[PackId]) -> Result<S::Finished> {
         self.flush()?;
         let records = self.next + self.written_further;
         check("records of a locator", records, LOCATOR_RECORDS_MAX)?;
@@ -103,7 +103,7 @@ impl<'a, S: Sink> LocatorWriter<'a, S> {
             packs: self.packs.iter().map(pack_id).collect(),
             pages: self.places.take_digests(),
         };
-        self.places.finish(list, records, root.encode())
+        self.places.finish(&list.digest(), records, root.encode())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Writes packs: frames in order, with a new pack whenever one is full.
 
 use super::sink::{ObjectKind, Sink};
-use crate::digest::Digest;
+use crate::digest::{ChunkId, PackId};
 use crate::error::Result;
 use crate::guard::guard;
 use crate::limits::{PACK_FRAMES_MAX, PACK_LEN_MAX};
@@ -11,7 +11,7 @@ use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord};
 /// A pack that a locator refers to: one of the store, or the number of one being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum PackName {
-    Known(Digest),
+    Known(PackId),
     New(u32),
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct LocatedFrame {
 
 impl LocatedFrame {
     /// Returns the location of a frame that another locator of the store places.
-    pub fn known(place: &FramePlace, pack: Digest) -> Self {
+    pub fn known(place: &FramePlace, pack: PackId) -> Self {
         Self { pack: PackName::Known(pack), place: *place }
     }
 
@@ -39,7 +39,7 @@ pub(crate) struct PackWriter<'a, S: Sink> {
     sink: &'a S,
     open: Option<OpenPack<S::Object>>,
     /// The ids of the finished packs, by number.
-    ids: Vec<Digest>,
+    ids: Vec<PackId>,
     finished: Vec<S::Finished>,
 }
 
@@ -56,7 +56,7 @@ impl<'a, S: Sink> PackWriter<'a, S> {
     }
 
     /// Appends a frame of chunk `id`. `partial` tells whether it holds only some of the chunk's blocks.
-    pub fn frame(&mut self, id: &Digest, frame: &[u8], partial: bool) -> Result<LocatedFrame> {
+    pub fn frame(&mut self, id: &ChunkId, frame: &[u8], partial: bool) -> Result<LocatedFrame> {
         if self.open.as_ref().is_some_and(|open| !open.has_room(frame.len(), S::PACK_LEN_TARGET)) {
             self.close()?;
         }
@@ -84,14 +84,14 @@ impl<'a, S: Sink> PackWriter<'a, S> {
         let (tail, id) = pack::encode_tail(&open.records);
         self.sink.write(&mut open.object, open.len, &tail)?;
         let len = open.len + tail.len() as u64;
-        self.finished.push(self.sink.finish(open.object, &id, len, Vec::new())?);
+        self.finished.push(self.sink.finish(open.object, &id.digest(), len, Vec::new())?);
         self.ids.push(id);
         Ok(())
     }
 
     /// Closes the last pack. Returns the ids of all packs, by number, and the packs. Later frames go into
     /// new packs, whose numbers begin at zero again.
-    pub fn finish(&mut self) -> Result<(Vec<Digest>, Vec<S::Finished>)> {
+    pub fn finish(&mut self) -> Result<(Vec<PackId>, Vec<S::Finished>)> {
         self.close()?;
         Ok((std::mem::take(&mut self.ids), std::mem::take(&mut self.finished)))
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::sink::{ObjectKind, Sink};
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Hasher, PageFileId, PageId};
 use crate::error::Result;
 use crate::ondisk::header::{self, Kind};
 use crate::ondisk::record::{PagePlace, Places};
@@ -12,7 +12,7 @@ use crate::ondisk::record::{PagePlace, Places};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PlacedPage {
     /// In this file of the store, whatever file number the place has.
-    Known(Digest, PagePlace),
+    Known(PageFileId, PagePlace),
     /// In the file being written.
     New(PagePlace),
     /// In a base of the bundle.
@@ -29,7 +29,7 @@ pub(crate) struct PageWriter<'a, S: Sink> {
     /// The hash of all bytes so far.
     bytes: Hasher,
     /// The pages added by `page_once`.
-    known: HashMap<Digest, PagePlace>,
+    known: HashMap<PageId, PagePlace>,
 }
 
 impl<'a, S: Sink> PageWriter<'a, S> {
@@ -45,7 +45,7 @@ impl<'a, S: Sink> PageWriter<'a, S> {
     /// Appends the page of this digest, unless it was added before.
     pub fn page_once<B: AsRef<[u8]>>(
         &mut self,
-        digest: &Digest,
+        digest: &PageId,
         stored: impl FnOnce() -> Result<B>,
     ) -> Result<PlacedPage> {
         if let Some(place) = self.known.get(digest) {
@@ -75,17 +75,17 @@ impl<'a, S: Sink> PageWriter<'a, S> {
     }
 
     /// Finishes the file. Returns its id, the digest of its bytes, and the file; `None` without pages.
-    pub fn finish(self) -> Result<Option<(Digest, S::Finished)>> {
+    pub fn finish(self) -> Result<Option<(PageFileId, S::Finished)>> {
         let Some(object) = self.object else { return Ok(None) };
-        let id = self.bytes.finish();
-        Ok(Some((id, self.sink.finish(object, &id, self.len, Vec::new())?)))
+        let id = PageFileId::new(self.bytes.finish());
+        Ok(Some((id, self.sink.finish(object, &id.digest(), self.len, Vec::new())?)))
     }
 }
 
 /// Returns the places of an image's pages, with the files numbered in the order of their first use. `new_file`
 /// is the file that was written.
-pub(crate) fn number_files(map: &[PlacedPage], span: &[PlacedPage], new_file: Digest) -> Places {
-    let mut files: Vec<Digest> = Vec::new();
+pub(crate) fn number_files(map: &[PlacedPage], span: &[PlacedPage], new_file: PageFileId) -> Places {
+    let mut files: Vec<PageFileId> = Vec::new();
     let mut number = |page: &PlacedPage| {
         let (file, place) = match *page {
             PlacedPage::Known(file, place) => (file, place),

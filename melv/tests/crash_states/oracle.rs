@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use melv::digest::ImageId;
 use melv::storage::model::{ModelFs, Moment};
-use melv::{Digest, ErrorKind, ObjectSource, Store, StoreError, VerifyOptions};
+use melv::{ErrorKind, ObjectSource, Store, StoreError, VerifyOptions};
 
 use crate::disks::Disks;
 use crate::history::Promise;
@@ -112,7 +113,7 @@ fn check_verify(store: &Store, promise: &Promise) -> Result<(), Fault> {
     let named = store.names().map_err(|error| unusable(format!("the names: {error:?}")))?;
     let is_sound = |name: &String| !promise.doubtful.contains(name);
     let sound = named.into_iter().filter(|(name, _)| is_sound(&name.to_string()));
-    let sound: Vec<Digest> = sound.filter_map(|(_, named)| Some(named.ok()?.image)).collect();
+    let sound: Vec<ImageId> = sound.filter_map(|(_, named)| Some(named.ok()?.image)).collect();
     let images = if promise.was_damaged { sound.as_slice() } else { &[] };
     if images.is_empty() && promise.was_damaged {
         return Ok(());

@@ -9,7 +9,7 @@ struct Parts {
     list: String,
     locator: String,
     pack: String,
-    ids: Vec<Digest>,
+    ids: Vec<ChunkId>,
     root: LocatorRoot,
     records: Vec<FramePlace>,
 }
@@ -28,8 +28,11 @@ impl Parts {
         import(&store_in(&storage), &disk, &ImportOptions { chunk_blocks: 4, ..options("disk") });
         let contents = storage.contents();
         let [list, locator, pack] = ["lists/", "locators/", "packs/"].map(|folder| only(&contents, folder));
-        let ids: Vec<_> =
-            contents[&list].chunks(32).take(4).map(|id| Digest(id.try_into().expect("32 bytes"))).collect();
+        let ids: Vec<_> = contents[&list]
+            .chunks(32)
+            .take(4)
+            .map(|id| ChunkId::from_bytes(id.try_into().expect("32 bytes")))
+            .collect();
         let bytes = &contents[&locator];
         let (pages, root) = bytes.split_at(4 * locator::RECORD_LEN);
         let root = LocatorRoot::decode(&root[..root.len() - 8]).expect("a root");
@@ -63,7 +66,7 @@ impl Parts {
         self.with_records(contents, &places, id)
     }
 
-    fn with_records(&self, mut contents: Contents, places: &[FramePlace], pack: Digest) -> MemoryStorage {
+    fn with_records(&self, mut contents: Contents, places: &[FramePlace], pack: PackId) -> MemoryStorage {
         let mut bytes = Vec::new();
         places.iter().for_each(|place| place.encode(&mut bytes));
         let root = LocatorRoot {
@@ -84,12 +87,12 @@ impl Parts {
         (0..4).map(|chunk| self.frame(chunk).to_vec()).collect()
     }
 
-    fn pack_id(&self) -> Digest {
+    fn pack_id(&self) -> PackId {
         self.root.packs[0]
     }
 }
 
-fn guard(id: &Digest, frame: &[u8]) -> u64 {
+fn guard(id: &ChunkId, frame: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(frame, id.prefix())
 }
 
@@ -140,7 +143,7 @@ fn a_frame_of_other_content_is_found_by_its_chunk_id() {
                     panic!("block {block}: {error:?}")
                 };
                 assert!((8..12).contains(&block), "{what}");
-                assert_eq!(*expected, parts.ids[2]);
+                assert_eq!(*expected, parts.ids[2].digest());
                 assert!(what.contains("chunk 2") && what.contains("packs/"), "{what}");
             }
         }

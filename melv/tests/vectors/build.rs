@@ -1,7 +1,9 @@
 //! Builders of sound objects, and of unsound ones with valid checksums.
 
-use melv::Digest;
-use melv::digest::{DIGEST_LEN, object_digest};
+use std::fmt::Debug;
+use std::str::FromStr;
+
+use melv::digest::{BlockDigest, ChunkId, DIGEST_LEN, PackId, object_digest};
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::header::HEADER_LEN;
 use melv::ondisk::pack;
@@ -49,8 +51,8 @@ pub fn seal_record(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Makes a digest of one repeated number.
-pub fn made_up(number: u8) -> Digest {
-    Digest([number; DIGEST_LEN])
+pub fn made_up<I: FromStr<Err: Debug>>(number: u8) -> I {
+    format!("{number:02x}").repeat(DIGEST_LEN).parse().unwrap()
 }
 
 /// Makes a block of one repeated byte.
@@ -71,12 +73,12 @@ pub fn noise(seed: u64) -> Vec<u8> {
 }
 
 /// Returns the guard of a frame.
-pub fn guard(id: &Digest, stored: &[u8]) -> u64 {
+pub fn guard(id: &ChunkId, stored: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(stored, id.prefix())
 }
 
 /// Returns a guard as the index writes it.
-pub fn guard_text(id: &Digest, stored: &[u8]) -> String {
+pub fn guard_text(id: &ChunkId, stored: &[u8]) -> String {
     format!("{:016x}", guard(id, stored))
 }
 
@@ -119,28 +121,28 @@ pub fn whole(codec: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Makes a partial frame.
-pub fn partial(codec: u8, mask: &[u8], absent: &[Digest], payload: &[u8]) -> Vec<u8> {
-    let absent: Vec<u8> = absent.iter().flat_map(|digest| digest.0).collect();
+pub fn partial(codec: u8, mask: &[u8], absent: &[BlockDigest], payload: &[u8]) -> Vec<u8> {
+    let absent: Vec<u8> = absent.iter().flat_map(|digest| *digest.as_bytes()).collect();
     [&[codec, 0, 1, 0], mask, &absent, payload].concat()
 }
 
 /// Makes a pack with this head, and its id; each frame comes with its chunk's id.
-pub fn pack_of(head: &[u8], frames: &[(Digest, Vec<u8>)]) -> (Vec<u8>, Digest) {
+pub fn pack_of(head: &[u8], frames: &[(ChunkId, Vec<u8>)]) -> (Vec<u8>, PackId) {
     let index: Vec<u8> = frames
         .iter()
         .flat_map(|(id, frame)| {
             let len = u32::try_from(frame.len()).unwrap();
-            [&id.0[..8], &len.to_le_bytes(), &guard(id, frame).to_le_bytes()].concat()
+            [&id.as_bytes()[..8], &len.to_le_bytes(), &guard(id, frame).to_le_bytes()].concat()
         })
         .collect();
     let bodies: Vec<u8> = frames.iter().flat_map(|(_, frame)| frame.clone()).collect();
     let counts = [(frames.len() as u64).to_le_bytes(), (bodies.len() as u64).to_le_bytes()].concat();
-    let id = object_digest(&[head, &index, &counts].concat());
-    ([head, &bodies, &index, &counts, &id.0, b"melvpend"].concat(), id)
+    let id = PackId::new(object_digest(&[head, &index, &counts].concat()));
+    ([head, &bodies, &index, &counts, id.as_bytes(), b"melvpend"].concat(), id)
 }
 
 /// Makes a pack as this version writes it.
-pub fn pack(frames: &[(Digest, Vec<u8>)]) -> (Vec<u8>, Digest) {
+pub fn pack(frames: &[(ChunkId, Vec<u8>)]) -> (Vec<u8>, PackId) {
     pack_of(&pack::encode_head(), frames)
 }
 

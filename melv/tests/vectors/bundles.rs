@@ -1,6 +1,6 @@
 //! Sections 10.1 to 10.3: whole bundles.
 
-use melv::Digest;
+use melv::ImageId;
 use melv::digest::block_digest;
 use melv::ondisk::bundle::{Head, ObjectKind};
 use melv::ondisk::record::PagePlace;
@@ -294,7 +294,7 @@ fn unsound_objects() -> Vec<Vector> {
     };
     let list = parts_list();
     let of_base =
-        |section, name, note, places: fn(&mut melv::ondisk::record::Places), base: Option<Digest>| {
+        |section, name, note, places: fn(&mut melv::ondisk::record::Places), base: Option<ImageId>| {
             let image = longer_image(&list, places);
             let draft = Draft::default().image(&image).list(&list, &whole_chunks(&list));
             let draft = base.into_iter().fold(draft, Draft::base);

@@ -1,5 +1,6 @@
 //! Sections 6.1, 6.2 and 6.5: chunk list, pack, locator.
 
+use melv::digest::ListId;
 use melv::ondisk::list::{ListRoot, ListShape};
 use melv::ondisk::locator::{FramePlace, LocatorRoot};
 use melv::ondisk::pack;
@@ -58,7 +59,7 @@ fn locator_roots() -> Vec<Vector> {
     let last = sound.len() - 1;
     vec![
         Vector::valid("two-packs", "locator-root", "6.5", "three chunks, four frames", sound.clone())
-            .gives("list", made_up(1))
+            .gives("list", made_up::<ListId>(1))
             .gives("chunks", 3)
             .gives("records", 4)
             .gives("in_part", 1)

@@ -1,8 +1,8 @@
 //! A bundle before its layout, open to deliberate errors.
 
-use melv::Digest;
 use melv::digest::object_digest;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Piece, Table};
+use melv::{Digest, ImageId};
 
 use super::build::{patch, seal};
 use super::images::{Image, List, Located};
@@ -32,7 +32,7 @@ const TAIL_RANK: u8 = 3;
 #[derive(Clone, Default)]
 pub struct Draft {
     pub objects: Vec<Drafted>,
-    pub bases: Vec<Digest>,
+    pub bases: Vec<ImageId>,
     pub names: Vec<(String, u32)>,
 }
 
@@ -54,9 +54,9 @@ impl Draft {
     /// Adds an image and its page file.
     pub fn image(self, image: &Image) -> Self {
         let part = |bytes: &[u8], rank| vec![Part { at: 0, bytes: bytes.to_vec(), rank }];
-        let with = self.add(ObjectKind::Record, image.id, part(&image.record, 6));
+        let with = self.add(ObjectKind::Record, image.id.digest(), part(&image.record, 6));
         match &image.page_file {
-            Some((id, bytes)) => with.add(ObjectKind::PageFile, *id, part(bytes, 5)),
+            Some((id, bytes)) => with.add(ObjectKind::PageFile, id.digest(), part(bytes, 5)),
             None => with,
         }
     }
@@ -67,16 +67,16 @@ impl Draft {
             let pages = Part { at: 0, bytes: pages.to_vec(), rank };
             vec![pages.clone(), Part { at: pages.bytes.len() as u64, bytes: root.to_vec(), rank: rank + 2 }]
         };
-        self.add(ObjectKind::List, list.id, parts(&list.pages, &list.root, 1))
-            .add(ObjectKind::Locator, list.id, parts(&located.pages, &located.root, 2))
+        self.add(ObjectKind::List, list.id.digest(), parts(&list.pages, &list.root, 1))
+            .add(ObjectKind::Locator, list.id.digest(), parts(&located.pages, &located.root, 2))
             .add(
                 ObjectKind::Pack,
-                located.pack.1,
+                located.pack.1.digest(),
                 vec![Part { at: 0, bytes: located.pack.0.clone(), rank: 0 }],
             )
     }
 
-    pub fn base(mut self, base: Digest) -> Self {
+    pub fn base(mut self, base: ImageId) -> Self {
         self.bases.push(base);
         self
     }
@@ -84,7 +84,7 @@ impl Draft {
     /// Adds names of an image that is already there.
     pub fn names(mut self, image: &Image, names: &[&str]) -> Self {
         self.sort();
-        let number = self.objects.iter().position(|object| object.id == image.id).unwrap();
+        let number = self.objects.iter().position(|object| object.id == image.id.digest()).unwrap();
         self.names.extend(names.iter().map(|name| ((*name).to_owned(), u32::try_from(number).unwrap())));
         self.names.sort();
         self

@@ -1,7 +1,6 @@
 //! Sections 6.3 and 6.4: frames, codecs and the zstd profile.
 
-use melv::Digest;
-use melv::digest::{block_digest, chunk_id};
+use melv::digest::{BlockDigest, block_digest, chunk_id};
 
 use super::build::{
     ZSTD_COMPRESSED, ZSTD_RAW, ZSTD_RESERVED, ZSTD_RLE, block, guard_text, longer, made_up, partial, patch,
@@ -37,7 +36,7 @@ fn valid(
     note: &'static str,
     bytes: Vec<u8>,
     plain: &[u8],
-    digests: &[Digest],
+    digests: &[BlockDigest],
 ) -> Vector {
     let id = chunk_id(digests);
     let guard = guard_text(&id, &bytes);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use melv::digest::ChunkId;
 use melv::ondisk::{pack, store_header};
 
 use super::build::{
@@ -72,7 +73,7 @@ fn chunk_objects() -> Vec<Vector> {
         let sound = whole(1, &zstd_runs(&[(0xa1, 4096)]));
         Vector::future(name, "frame", "6.3", note, patch(&sound, at, &[number])).with("blocks", 1)
     };
-    let frames = [(parts::sound().list, whole(0, &block(1)[..100]))];
+    let frames = [(ChunkId::new(parts::sound().list.digest()), whole(0, &block(1)[..100]))];
     let (slotted, _) = pack_of(&patch(&pack::encode_head(), 32, &[1]), &frames);
     let target = |name: &str, note, number: u8| {
         let bytes = seal(&patch(&chunks::locator_root(), 88, &[number]));
@@ -130,7 +131,7 @@ fn to_come(kind: &'static str, name: &str, note: &'static str, magic: &[u8], bod
 }
 
 fn objects_to_come() -> Vec<Vector> {
-    let image = parts::sound().image.0;
+    let image = *parts::sound().image.as_bytes();
     let signature = [&image[..], &1u32.to_le_bytes(), &4u32.to_le_bytes(), b"sig!"].concat();
     vec![
         to_come("signature", "detached", "subject, type, bytes", b"melvsign", &signature),

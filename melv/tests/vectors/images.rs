@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use melv::Digest;
 use melv::content::{ContentHasher, span_digest};
-use melv::digest::{block_digest, chunk_id, object_digest, page_digest};
+use melv::digest::{
+    BlockDigest, ChunkId, ContentId, ImageId, ListId, PackId, PageFileId, block_digest, chunk_id,
+    object_digest, page_digest,
+};
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::digest_table::{self, Entry};
 use melv::ondisk::header::{self, Kind};
@@ -42,22 +45,22 @@ impl Fill {
 /// A chunk list and its file in two parts.
 pub struct List {
     pub shape: ListShape,
-    pub id: Digest,
+    pub id: ListId,
     pub pages: Vec<u8>,
     /// The root, and its length.
     pub root: Vec<u8>,
     fills: Vec<Fill>,
-    chunks: Vec<Digest>,
+    chunks: Vec<ChunkId>,
 }
 
 /// Makes a list of these blocks.
 pub fn list(chunk_blocks: u32, fills: Vec<Fill>) -> List {
     let digests: Vec<_> = fills.iter().map(|fill| block_digest(&fill.bytes())).collect();
     let chunks: Vec<_> = digests.chunks(chunk_blocks as usize).map(chunk_id).collect();
-    let pages: Vec<u8> = chunks.iter().flat_map(|id| id.0).collect();
+    let pages: Vec<u8> = chunks.iter().flat_map(|id| *id.as_bytes()).collect();
     let shape = ListShape { chunk_blocks, blocks: fills.len() as u64 };
     let root = ListRoot { shape, pages: pages.chunks(32 << 10).map(page_digest).collect() }.encode();
-    let id = object_digest(&root);
+    let id = ListId::new(object_digest(&root));
     List { shape, id, pages, root: ended(&root), fills, chunks }
 }
 
@@ -90,7 +93,7 @@ impl List {
 /// The frames of a list: a pack, and a locator's file in two parts.
 #[derive(Clone)]
 pub struct Located {
-    pub pack: (Vec<u8>, Digest),
+    pub pack: (Vec<u8>, PackId),
     pub pages: Vec<u8>,
     /// The root, and its length.
     pub root: Vec<u8>,
@@ -152,12 +155,12 @@ pub struct Plan<'a> {
 
 /// An image.
 pub struct Image {
-    pub id: Digest,
+    pub id: ImageId,
     pub size: u64,
-    pub content: Digest,
+    pub content: ContentId,
     pub record: Vec<u8>,
     /// Its page file, if it has one of its own.
-    pub page_file: Option<(Digest, Vec<u8>)>,
+    pub page_file: Option<(PageFileId, Vec<u8>)>,
     /// Leaves and span pages.
     pub pages: Vec<(u32, Digest)>,
     /// Blocks of the disk that are not zeros.
@@ -196,7 +199,7 @@ fn leaves(plan: &Plan<'_>) -> Vec<(u32, Vec<u8>)> {
 /// Returns the digests of all spans that are not all zeros.
 fn spans(blocks: &BTreeMap<u64, Fill>, size: u64) -> BTreeMap<u64, Digest> {
     let disk_blocks = size.div_ceil(BLOCK_LEN as u64);
-    let mut spans: BTreeMap<u64, Vec<Option<Digest>>> = BTreeMap::new();
+    let mut spans: BTreeMap<u64, Vec<Option<BlockDigest>>> = BTreeMap::new();
     for (block, fill) in blocks {
         let len = (disk_blocks - block / 256 * 256).min(256);
         let span = spans.entry(block / 256).or_insert_with(|| vec![None; usize::try_from(len).unwrap()]);
@@ -263,7 +266,7 @@ pub fn image(plan: &Plan<'_>) -> Image {
         content,
         map_root: digest_or_none(&map_root),
         span_root: digest_or_none(&span_root),
-        parent: Digest::ZERO,
+        parent: ImageId::ZERO,
         lists: list_uses(plan),
         metadata: BTreeMap::from([("melv.level".into(), "3".into()), ("note".into(), plan.note.into())]),
     };
@@ -271,13 +274,21 @@ pub fn image(plan: &Plan<'_>) -> Image {
     header::encode(Kind::PageFile, 0, &mut file);
     let span = place(&mut file, &span_pages, &plan.of_base);
     let map = place(&mut file, &leaves, &plan.of_base);
-    let page_file = (file.len() > 32).then(|| (object_digest(&file), file));
+    let page_file = (file.len() > 32).then(|| (PageFileId::new(object_digest(&file)), file));
     let mut places = Places { files: page_file.iter().map(|(id, _)| *id).collect(), map, span };
     (plan.places)(&mut places);
     let encoded = manifest.encode();
     let record = record::encode(&encoded, &places, &map_root, &span_root);
     let pages = leaves.iter().chain(&span_pages).map(|(leaf, page)| (*leaf, object_digest(page))).collect();
-    Image { id: object_digest(&encoded), size: plan.size, content, record, page_file, pages, blocks }
+    Image {
+        id: ImageId::new(object_digest(&encoded)),
+        size: plan.size,
+        content,
+        record,
+        page_file,
+        pages,
+        blocks,
+    }
 }
 
 /// Returns the files of a store of one image.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use melv::Digest;
 use melv::content::ContentHasher;
 use melv::digest::object_digest;
 use melv::ondisk::list::ListShape;
 use melv::ondisk::manifest::{Geometry, ListUse, Manifest};
 use melv::ondisk::reference::Reference;
 use melv::ondisk::store_header;
+use melv::{Digest, ImageId};
 
 use super::build::{fit, longer, made_up, patch, seal, seal_record};
 use super::parts::{self, CREATED, NAME};
@@ -53,7 +53,7 @@ fn references() -> Vec<Vector> {
     vec![
         Vector::valid("latest", KIND, "5.2", "one name of one image", sound.clone())
             .with("name", NAME)
-            .gives("image", made_up(7))
+            .gives("image", made_up::<ImageId>(7))
             .gives("created_seconds", CREATED),
         Vector::invalid("reference-name", KIND, "5.2", "stored as web:other", sound.clone())
             .with("name", "web:other"),
@@ -73,7 +73,7 @@ fn empty(size_bytes: u64, spans: u64) -> Manifest {
         content: ContentHasher::new(size_bytes, spans).finish(),
         map_root: Digest::ZERO,
         span_root: Digest::ZERO,
-        parent: Digest::ZERO,
+        parent: ImageId::ZERO,
         lists: Vec::new(),
         metadata: BTreeMap::new(),
     }
@@ -203,6 +203,6 @@ fn records() -> Vec<Vector> {
         ),
         invalid("truncated", "less than a head", fit(sound[..80].to_vec())),
         Vector::invalid("page-digest", KIND, "7.2", "stored under another image id", sound.clone())
-            .with("image", made_up(9)),
+            .with("image", made_up::<ImageId>(9)),
     ]
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use melv::content::{ContentHasher, span_digest};
-use melv::digest::{block_digest, chunk_id, object_digest, page_digest};
+use melv::digest::{
+    BlockDigest, ContentId, ImageId, ListId, PackId, block_digest, chunk_id, object_digest, page_digest,
+};
 use melv::fault::Fault;
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::bundle::{Head, Table};
@@ -46,7 +48,7 @@ fn file(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
             Ok(vec![("image", found.image.into()), ("created_seconds", found.created_seconds.into())])
         }
         "manifest" => Manifest::decode(bytes).map(|manifest| manifest_values(&manifest)),
-        "record" => record(bytes, vector.digest("image")),
+        "record" => record(bytes, vector.id("image")),
         "map-root" => table(Kind::MapRoot, vector, bytes),
         "span-root" => table(Kind::SpanRoot, vector, bytes),
         "span-page" => table(Kind::SpanPage, vector, bytes),
@@ -95,11 +97,11 @@ fn found_under(expected: Digest, bytes: &[u8]) -> Result<(), Fault> {
     }
 }
 
-fn record(bytes: &[u8], image: Digest) -> Result<Values, Fault> {
+fn record(bytes: &[u8], image: ImageId) -> Result<Values, Fault> {
     let head = RecordHead::decode(bytes, bytes.len() as u64)?;
     let at = |offset: u64| usize::try_from(offset).unwrap();
     let manifest_bytes = &bytes[at(HEAD_LEN)..at(head.places_offset())];
-    found_under(image, manifest_bytes)?;
+    found_under(image.digest(), manifest_bytes)?;
     let manifest = Manifest::decode(manifest_bytes)?;
     let places = &bytes[at(head.places_offset())..at(head.map_root_offset())];
     let places = Places::decode(places, bytes, &head, false)?;
@@ -186,9 +188,9 @@ fn locator_values(root: &LocatorRoot) -> Values {
 
 /// Reads record `record` of a page of records, for a locator with `chunks`, `records` and `packs`.
 fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
-    let packs = vec![Digest::ZERO; usize::try_from(vector.number("packs")).unwrap()];
+    let packs = vec![PackId::ZERO; usize::try_from(vector.number("packs")).unwrap()];
     let (chunks, records) = (vector.number("chunks"), vector.number("records"));
-    let root = LocatorRoot { list: Digest::ZERO, chunks, records, in_part: false, packs, pages: Vec::new() };
+    let root = LocatorRoot { list: ListId::ZERO, chunks, records, in_part: false, packs, pages: Vec::new() };
     let place = FramePlace::decode(bytes, vector.number("record"), &root)?;
     Ok(vec![
         ("pack", u64::from(place.pack).into()),
@@ -234,7 +236,7 @@ fn whole_frame(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
     let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
     frame.decode_payload(&mut plain)?;
     let mut held = plain.chunks_exact(BLOCK_LEN).map(block_digest);
-    let digests: Vec<Digest> = match &frame.presence {
+    let digests: Vec<BlockDigest> = match &frame.presence {
         Presence::Whole => held.collect(),
         Presence::Partial { mask, absent } => {
             let mut absent = absent.iter().copied();
@@ -253,7 +255,7 @@ fn whole_frame(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
 }
 
 /// Computes the content id of a disk, from its definition.
-pub fn content_of(disk: &[u8]) -> Digest {
+pub fn content_of(disk: &[u8]) -> ContentId {
     let padded = |block: &[u8]| {
         let mut block = block.to_vec();
         block.resize(BLOCK_LEN, 0);

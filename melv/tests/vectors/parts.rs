@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use melv::Digest;
 use melv::content::{ContentHasher, span_digest};
-use melv::digest::{block_digest, chunk_id, object_digest, page_digest};
+use melv::digest::{
+    ChunkId, ContentId, ImageId, ListId, PackId, PageFileId, block_digest, chunk_id, object_digest,
+    page_digest,
+};
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::digest_table::{self, Entry};
 use melv::ondisk::header::{self, Kind};
@@ -63,10 +65,10 @@ impl Default for Twist {
 /// The store's files, and the parts that vectors of single objects also use.
 pub struct Parts {
     pub files: BTreeMap<String, Vec<u8>>,
-    pub image: Digest,
-    pub list: Digest,
-    pub content: Digest,
-    pub pack: (Vec<u8>, Digest),
+    pub image: ImageId,
+    pub list: ListId,
+    pub content: ContentId,
+    pub pack: (Vec<u8>, PackId),
     pub list_file: Vec<u8>,
     pub locator_file: Vec<u8>,
     pub manifest: Manifest,
@@ -95,7 +97,7 @@ pub fn disk() -> Vec<u8> {
     disk
 }
 
-fn chunk_ids() -> [Digest; 2] {
+fn chunk_ids() -> [ChunkId; 2] {
     let [a, b, c, d] = blocks().map(|block| block_digest(&block));
     [chunk_id(&[a, b]), chunk_id(&[c, d])]
 }
@@ -110,7 +112,7 @@ fn frames() -> Vec<(usize, Vec<u8>)> {
 }
 
 /// Makes records: 0 is chunk 0's first frame, 1 is chunk 1's frame, 2 is chunk 0's other frame.
-fn places(frames: &[(Digest, Vec<u8>)]) -> Vec<FramePlace> {
+fn places(frames: &[(ChunkId, Vec<u8>)]) -> Vec<FramePlace> {
     let mut offset = 48;
     let mut at: Vec<_> = frames
         .iter()
@@ -127,7 +129,7 @@ fn places(frames: &[(Digest, Vec<u8>)]) -> Vec<FramePlace> {
     at
 }
 
-fn leaf(list: Digest) -> MapLeaf {
+fn leaf(list: ListId) -> MapLeaf {
     let extent = |start, blocks, source| Extent { start, blocks, list: 0, source };
     let extents = vec![extent(0, 1, 0), extent(2, 2, 1), extent(9, 1, 0), extent(16, 1, 3)];
     MapLeaf { lists: vec![list], extents }
@@ -141,10 +143,10 @@ fn spans() -> Vec<Entry> {
 }
 
 struct Chunks {
-    list: Digest,
+    list: ListId,
     list_file: Vec<u8>,
     locator_file: Vec<u8>,
-    pack: (Vec<u8>, Digest),
+    pack: (Vec<u8>, PackId),
 }
 
 const SHAPE: ListShape = ListShape { chunk_blocks: 2, blocks: 4 };
@@ -155,9 +157,9 @@ fn chunks(twist: &Twist) -> Chunks {
     (twist.frames)(&mut stored);
     let stored: Vec<_> = stored.into_iter().map(|(chunk, frame)| (ids[chunk], frame)).collect();
     let pack = pack(&stored);
-    let id_page: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
+    let id_page: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
     let root = ListRoot { shape: SHAPE, pages: vec![page_digest(&id_page)] }.encode();
-    let list = object_digest(&root);
+    let list = ListId::new(object_digest(&root));
     let mut places = places(&stored);
     (twist.places)(&mut places);
     let mut place_page = Vec::new();
@@ -191,14 +193,14 @@ pub fn store(twist: &Twist) -> Parts {
     let (stored_spans, stored_leaf) = ((twist.stored)(&span_page), (twist.stored)(&leaf));
     page_file.extend_from_slice(&stored_spans);
     page_file.extend_from_slice(&stored_leaf);
-    let file = object_digest(&page_file);
+    let file = PageFileId::new(object_digest(&page_file));
     let mut manifest = Manifest {
         geometry: Geometry::of_size(SIZE),
         data_blocks: 5,
         content,
         map_root: object_digest(&map_root),
         span_root: object_digest(&span_root),
-        parent: Digest::ZERO,
+        parent: ImageId::ZERO,
         lists: vec![ListUse { id: chunks.list, shape: SHAPE }],
         metadata: BTreeMap::from([("melv.level".into(), "3".into()), ("note".into(), "tiny".into())]),
     };
@@ -212,7 +214,7 @@ pub fn store(twist: &Twist) -> Parts {
     };
     (twist.page_places)(&mut places);
     let encoded = manifest.encode();
-    let image = object_digest(&encoded);
+    let image = ImageId::new(object_digest(&encoded));
     let record = record::encode(&encoded, &places, &map_root, &span_root);
     let reference = Reference { name: NAME.into(), image, created_seconds: CREATED };
     let files = BTreeMap::from([

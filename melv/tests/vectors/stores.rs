@@ -7,7 +7,7 @@ use melv::limits::BLOCK_LEN;
 use melv::ondisk::digest_table::Entry;
 use melv::ondisk::locator::FramePlace;
 use melv::ondisk::reference::Reference;
-use melv::{Digest, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
+use melv::{ImageId, ImportOptions, MemoryStorage, Source, Store, StoreOptions};
 
 use super::build::{longer, made_up, noise, patch, whole, zstd_runs, zstd_small};
 use super::parse::content_of;
@@ -84,7 +84,7 @@ pub fn imported_files() -> BTreeMap<String, Vec<u8>> {
 
 fn imported() -> Vector {
     let files = imported_files();
-    let image: Digest =
+    let image: ImageId =
         files.keys().find_map(|name| name.strip_prefix("manifests/")).unwrap().parse().unwrap();
     let disk = imported_disk();
     store("valid/imported", "8", "made by an import", files)
@@ -145,7 +145,7 @@ fn unreadable() -> Vec<Vector> {
             "refs/web/latest".to_owned(),
             Reference { name: NAME.into(), image: made_up(1), created_seconds: CREATED }.encode(),
         ),
-        (format!("manifests/{}", made_up(1)), sound.record.clone()),
+        (format!("manifests/{}", made_up::<ImageId>(1)), sound.record.clone()),
     ]);
     let lost = Reference { name: NAME.into(), image: made_up(9), created_seconds: CREATED };
     let lost = BTreeMap::from([("refs/web/latest".to_owned(), lost.encode())]);

@@ -1,9 +1,10 @@
 //! A vector, and the index of all vectors.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
+use std::str::FromStr;
 
-use melv::Digest;
+use melv::digest::{BlockDigest, ChunkId, ContentId, Digest, ImageId, ListId, PackId};
 
 /// A number or a text in the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +25,17 @@ impl From<&str> for Value {
     }
 }
 
-impl From<Digest> for Value {
-    fn from(digest: Digest) -> Self {
-        Self::Text(digest.to_string())
-    }
+macro_rules! from_ids {
+    ($($id:ty)*) => {$(
+        impl From<$id> for Value {
+            fn from(id: $id) -> Self {
+                Self::Text(id.to_string())
+            }
+        }
+    )*};
 }
+
+from_ids! { Digest BlockDigest ChunkId ContentId ImageId ListId PackId }
 
 /// Names and their values.
 pub type Values = Vec<(&'static str, Value)>;
@@ -154,7 +161,7 @@ impl Vector {
         }
     }
 
-    pub fn digest(&self, key: &str) -> Digest {
+    pub fn id<I: FromStr<Err: Debug>>(&self, key: &str) -> I {
         self.text(key).parse().unwrap()
     }
 }

@@ -20,7 +20,7 @@ fn table(kind: Kind, indexes: &[u32]) -> Vec<u8> {
 }
 
 fn tables() -> Vec<Vector> {
-    let entries = format!("0:{} 3:{}", made_up(1), made_up(2));
+    let entries = format!("0:{} 3:{}", made_up::<Digest>(1), made_up::<Digest>(2));
     let mut all = Vec::new();
     for (kind, name) in
         [(Kind::MapRoot, "map-root"), (Kind::SpanRoot, "span-root"), (Kind::SpanPage, "span-page")]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use melv_format::Digest;
-use melv_format::digest::{object_digest, page_digest};
+use melv_format::digest::{ChunkId, object_digest, page_digest};
 use melv_format::ondisk::bundle::{Object, ObjectKind};
 use melv_format::ondisk::locator::{self, FramePlace, LocatorRoot};
 use melv_format::ondisk::record::{HEAD_LEN, PagePlace, Places, RecordHead};
@@ -87,7 +87,7 @@ fn pages(model: &Model) -> Vec<Site> {
     for object in model.table.objects.iter().filter(|object| object.kind == ObjectKind::Record) {
         let (_, places) = record_parts(model, object).expect("a sound record");
         for place in places.map.iter().chain(&places.span).filter(|place| **place != PagePlace::OF_BASE) {
-            let file = model.table.find(ObjectKind::PageFile, &places.files[place.file as usize]);
+            let file = model.table.find(ObjectKind::PageFile, &places.files[place.file as usize].digest());
             let (object, len) = (file.expect("its page file"), u64::from(place.len));
             sites.push(Site { what: What::Page, object, at: place.offset, len });
         }
@@ -134,7 +134,7 @@ struct Framed {
     /// The number of the locator; `record_at` is the record's offset in it.
     locator: usize,
     record_at: u64,
-    chunk: Digest,
+    chunk: ChunkId,
 }
 
 /// Returns the frames in the locators whose chunk ids are known here.
@@ -151,7 +151,7 @@ fn frames_of(model: &Model, number: usize, object: &Object) -> Option<Vec<Framed
     let mut found = Vec::new();
     for chunk in 0..root.chunks.min(4096) {
         let Some(id) = model.gather(list, chunk * 32, 32) else { continue };
-        let id = Digest(id.try_into().ok()?);
+        let id = ChunkId::from_bytes(id.try_into().ok()?);
         let mut record = chunk;
         for _ in 0..4 {
             let record_at = record * locator::RECORD_LEN as u64;
@@ -159,7 +159,9 @@ fn frames_of(model: &Model, number: usize, object: &Object) -> Option<Vec<Framed
             let page = [vec![0; (record % 1024) as usize * 24], bytes].concat();
             let Ok(place) = FramePlace::decode(&page, record, &root) else { break };
             let pack = root.packs.get(place.pack as usize);
-            let Some(pack) = pack.and_then(|pack| model.table.find(ObjectKind::Pack, pack)) else { break };
+            let Some(pack) = pack.and_then(|pack| model.table.find(ObjectKind::Pack, &pack.digest())) else {
+                break;
+            };
             let (at, len) = (u64::from(place.offset), u64::from(place.len));
             let site = Site { what: What::Frame, object: pack, at, len };
             found.push(Framed { site, locator: number, record_at, chunk: id });
@@ -183,7 +185,7 @@ impl Model {
             .table
             .names
             .iter()
-            .map(|(_, image)| self.table.images().nth(*image as usize).copied())
+            .map(|(_, image)| self.table.images().nth(*image as usize).map(|image| image.digest()))
             .collect();
         let mut renamed: Vec<(Digest, Digest)> = Vec::new();
         for site in sites {

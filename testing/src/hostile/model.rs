@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use melv_format::digest::object_digest;
+use melv_format::digest::{ImageId, object_digest};
 use melv_format::ondisk::bundle::{HEAD_LEN, Head, Object, Table};
 use melv_format::storage::BytesObject;
 use melv_format::{
-    BlockDevice, Bundle, BundleOptions, Cache, Digest, Error, Image, Images, MemoryStorage, Store,
-    StoreOptions,
+    BlockDevice, Bundle, BundleOptions, Cache, Error, Image, Images, MemoryStorage, Store, StoreOptions,
 };
 
 /// Bytes per read.
@@ -74,7 +73,7 @@ pub struct Sound {
     pub bytes: Vec<u8>,
     pub model: Model,
     pub base: Option<Images>,
-    pub disks: BTreeMap<Digest, Vec<u8>>,
+    pub disks: BTreeMap<ImageId, Vec<u8>>,
 }
 
 /// Opens a bundle with an empty cache.
