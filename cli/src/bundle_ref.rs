@@ -106,9 +106,9 @@ impl BundleRef {
     /// As [`BundleRef::image`], for a bundle that is open already.
     pub fn image_of(&self, bundle: Bundle) -> Result<OpenedImage, Failure> {
         let opened = match &self.image {
-            Some(image) => self.check_held(bundle.image(image)),
-            None => match held_ids(&bundle)?.as_slice() {
-                [only] => self.check_held(bundle.image_by_id(*only)),
+            Some(image) => self.missing_from_bundle(bundle.image(image)),
+            None => match ids_of(&bundle)?.as_slice() {
+                [only] => self.missing_from_bundle(bundle.image_by_id(*only)),
                 _ => Err(Failure::SeveralImages {
                     path: self.path.clone(),
                     images: BundledImage::all(&bundle)?,
@@ -122,7 +122,7 @@ impl BundleRef {
     pub fn all_refs(&self, images: &Images) -> Result<Vec<ImageRef>, Failure> {
         match &self.image {
             Some(image) => {
-                self.check_held(images.image(image))?;
+                self.missing_from_bundle(images.image(image))?;
                 Ok(vec![image.clone()])
             }
             None => Ok(images.image_refs()?),
@@ -137,7 +137,7 @@ impl BundleRef {
     }
 
     /// Reports an image that was not found as missing from this bundle, not from the store.
-    pub fn check_held<T>(&self, opened: melv::Result<T>) -> Result<T, Failure> {
+    pub fn missing_from_bundle<T>(&self, opened: melv::Result<T>) -> Result<T, Failure> {
         opened.map_err(|error| match error.detail() {
             Some(StoreError::NotFound { name, .. }) => {
                 Failure::NotInBundle { path: self.path.clone(), name: name.clone() }
@@ -157,7 +157,7 @@ impl BundleRef {
 }
 
 /// Returns the ids of all images of a bundle, in ascending order.
-fn held_ids(images: &Images) -> Result<Vec<ImageId>, Failure> {
+fn ids_of(images: &Images) -> Result<Vec<ImageId>, Failure> {
     let mut ids = Vec::new();
     for reference in images.image_refs()? {
         ids.push(images.resolve(&reference)?);

@@ -44,7 +44,7 @@ pub fn of(references: &[String], session: &Session<'_>) -> Result<Catalog, Failu
 fn add_bundle(catalog: &mut Catalog, bundle: &BundleRef, session: &Session<'_>) -> Result<(), Failure> {
     let store = bundle.open(session)?;
     for reference in bundle.all_refs(&store)? {
-        let image = bundle.check_held(store.image(&reference))?;
+        let image = bundle.missing_from_bundle(store.image(&reference))?;
         let name = match &reference {
             ImageRef::Name(name) => Some(name),
             ImageRef::Id(_) | ImageRef::ShortId(_) => None,

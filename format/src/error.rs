@@ -6,7 +6,7 @@ pub use melv_block::{BlockError, Deferred, Error, ErrorKind, Result, ResultExt};
 use melv_block::{Detail, Position};
 
 use crate::digest::{ContentId, Digest, ImageId};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 /// A failure of a store or a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ pub enum StoreError {
         chunk: Option<u64>,
         /// The broken rule.
         #[source]
-        fault: Fault,
+        fault: RuleViolation,
     },
     /// The content does not match the digest it was requested by.
     #[error("{what} has digest {found}, expected {expected}")]
@@ -201,7 +201,7 @@ impl StoreError {
 
     /// A broken rule with its place; a fault that merely needs a newer reader becomes
     /// [`BlockError::Unsupported`](crate::BlockError::Unsupported).
-    pub fn corrupt(object: impl Into<String>, offset: u64, fault: Fault) -> Error {
+    pub fn corrupt(object: impl Into<String>, offset: u64, fault: RuleViolation) -> Error {
         let object = object.into();
         if fault.is_unsupported() {
             BlockError::Unsupported { object, feature: fault.to_string() }.into()

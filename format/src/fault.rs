@@ -1,16 +1,16 @@
 //! The rules of the format, as faults that a reader reports when the bytes break one.
 //!
-//! Each variant is one rule of `spec/format.md`. [`Fault::rule`] returns the name shared by the
+//! Each variant is one rule of `spec/format.md`. [`RuleViolation::rule`] returns the name shared by the
 //! specification, the error text and the file name of the test vector.
 
 /// Declares each fault once, together with its rule's name, so that no fault lacks a name or a row in
 /// [`RULES`].
-macro_rules! faults {
+macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident $({ $($field:ident : $type:ty),* $(,)? })? = $rule:literal, $text:literal;)*) => {
         /// One broken rule of the format, with the expected and the actual value.
         #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
         #[non_exhaustive]
-        pub enum Fault {
+        pub enum RuleViolation {
             $(
                 $(#[$doc])*
                 #[error($text)]
@@ -23,7 +23,7 @@ macro_rules! faults {
             )*
         }
 
-        impl Fault {
+        impl RuleViolation {
             /// Returns the rule's name in `spec/format.md`, for example `extent-range`.
             #[must_use]
             pub fn rule(&self) -> &'static str {
@@ -38,7 +38,7 @@ macro_rules! faults {
     };
 }
 
-faults! {
+rules! {
     /// An object that a name or an id refers to does not exist.
     Missing = "missing", "another object needs it, but it does not exist";
     /// Fewer bytes than the structure needs.
@@ -179,7 +179,7 @@ faults! {
     PieceAbsent { offset: u64 } = "piece-absent", "the bundle does not hold the object's bytes from {offset} on";
 }
 
-impl Fault {
+impl RuleViolation {
     /// Whether the bytes may be sound but need a newer reader.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {

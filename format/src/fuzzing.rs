@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::map::SearchableLeaf;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::units::LeafBlock;
@@ -15,7 +15,7 @@ pub use crate::store::fuzzing::{journal, object_of_reference, reference_of_objec
 ///
 /// # Errors
 /// The fault found in it.
-pub fn page_decode(stored: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
+pub fn page_decode(stored: &[u8]) -> Result<Cow<'_, [u8]>, RuleViolation> {
     crate::codec::page::decode(stored)
 }
 
@@ -31,7 +31,7 @@ pub fn page_encode(page: &[u8]) -> std::io::Result<Cow<'_, [u8]>> {
 ///
 /// # Errors
 /// The fault found in it.
-pub fn zstd_decode(payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
+pub fn zstd_decode(payload: &[u8], plain: &mut [u8]) -> Result<(), RuleViolation> {
     crate::codec::Codec::Zstd.decode(payload, plain)
 }
 

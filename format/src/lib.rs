@@ -30,7 +30,7 @@
 //!
 //! | layer | responsibility |
 //! |---|---|
-//! | [`verify`], [`space`], `import`, [`mod@compare`], [`bundle`] | the user's operations |
+//! | [`verify`], [`usage`], `import`, [`mod@compare`], [`bundle`] | the user's operations |
 //! | `heal` | repair of damaged objects |
 //! | [`image`] | the data a guest reads at a position |
 //! | `index` | finding a block the store already holds (a cache: never needed for reading) |
@@ -61,10 +61,10 @@ mod index;
 pub mod limits;
 mod map;
 pub mod ondisk;
-pub mod space;
 pub mod storage;
 pub mod store;
 mod units;
+pub mod usage;
 pub mod verify;
 mod write;
 
@@ -75,17 +75,17 @@ pub use codec::zstd::LEVELS;
 pub use compare::{Comparison, compare, content_of};
 pub use digest::{ContentId, Digest, ImageId};
 pub use error::{Candidate, StoreError};
-pub use fault::Fault;
+pub use fault::RuleViolation;
 pub use image::Image;
 pub use import::{ImportOptions, ImportReport, Progress};
 pub use melv_block::{
     ArrivedSpan, BlockDevice, BlockError, DepthRun, Error, ErrorKind, Result, ResultExt, Run, RunKind,
     SectorBits, Source, SpanStream,
 };
-pub use space::Space;
 pub use storage::{FileStorage, LocalFolder, MemoryStorage, ObjectSource, ObjectStore, Scratch};
 pub use store::{
     Bundle, BundleOptions, ImageRef, Images, NamedImage, RefName, Store, StoreErrors, StoreOptions,
     VerifyMode,
 };
+pub use usage::Usage;
 pub use verify::{Damage, DamagedObject, VerifyOptions, VerifyReport};

@@ -199,7 +199,7 @@ impl Shadowed {
 
     /// Rebuilds the set of the store's blocks.
     fn forget_sharing(&mut self) {
-        let report = self.store.space().expect("space");
+        let report = self.store.usage().expect("space");
         for disk in self.disks.values() {
             let blocks = disk.chunks(BLOCK).map(|block| [block, &vec![0; BLOCK - block.len()]].concat());
             self.blocks.extend(blocks.filter(|block| block.iter().any(|&byte| byte != 0)));

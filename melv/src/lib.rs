@@ -56,9 +56,9 @@ pub use melv_disks::{
 };
 pub use melv_format::{
     Bundle, BundleOptions, BundleSink, Cache, Candidate, Codec, Comparison, ContentId, Damage, DamagedObject,
-    Digest, Fault, FileStorage, Image, ImageId, ImageRef, Images, ImportOptions, ImportReport, LEVELS,
-    LoadOptions, LoadReport, LoadedImage, LocalFolder, MemoryPages, MemoryStorage, NamedImage, ObjectSource,
-    ObjectStore, Progress, RefName, SaveOptions, SaveReport, Scratch, Space, Store, StoreError, StoreErrors,
-    StoreOptions, VerifyMode, VerifyOptions, VerifyReport, bundle, compare, content, content_of, digest,
-    fault, image, limits, ondisk, space, storage, store, verify,
+    Digest, FileStorage, Image, ImageId, ImageRef, Images, ImportOptions, ImportReport, LEVELS, LoadOptions,
+    LoadReport, LoadedImage, LocalFolder, MemoryPages, MemoryStorage, NamedImage, ObjectSource, ObjectStore,
+    Progress, RefName, RuleViolation, SaveOptions, SaveReport, Scratch, Store, StoreError, StoreErrors,
+    StoreOptions, Usage, VerifyMode, VerifyOptions, VerifyReport, bundle, compare, content, content_of,
+    digest, fault, image, limits, ondisk, storage, store, usage, verify,
 };

@@ -227,7 +227,7 @@ fn try_all(what: &str, leaves: u64, made: Vec<Made>) {
     let shared = step(&format!("{what}: sharing"), || store.sharing(&first)).expect("maps that are sound");
     println!("  {shared:?}");
     assert_eq!(shared.len(), 1);
-    println!("  {:?}", step(&format!("{what}: space"), || store.space()));
+    println!("  {:?}", step(&format!("{what}: space"), || store.usage()));
     verify(what, &store, leaves, false);
     verify(what, &store, leaves, true);
     assert!(matches!(&images[0], ImageRef::Name(_)));

@@ -147,7 +147,7 @@ fn a_bundle_of_one_disk_holds_no_block_that_the_disk_does_not() {
     assert_eq!(read(&bundle, "apart"), other);
     assert_sound(&bundle);
     let own: BTreeSet<_> = other.chunks(BLOCK_LEN).map(block_digest).collect();
-    let space = bundle.space().unwrap();
+    let space = bundle.usage().unwrap();
     let zero = block_digest(&[0; BLOCK_LEN]);
     assert_eq!(space.unique_bytes as usize, (own.len() - usize::from(own.contains(&zero))) * BLOCK_LEN);
     // Check the bytes themselves: decode every frame, ignoring the locators.
@@ -226,7 +226,7 @@ fn loading_keeps_ids_shares_chunks_and_stores_nothing_twice() {
         assert_eq!(id(&source), id(&target));
     }
     // Each distinct block is held once.
-    assert_eq!(target.space().unwrap().unique_bytes, source.space().unwrap().unique_bytes);
+    assert_eq!(target.usage().unwrap().unique_bytes, source.usage().unwrap().unique_bytes);
 }
 
 #[test]

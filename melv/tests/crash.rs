@@ -101,7 +101,7 @@ fn an_import_is_there_whole_or_not_at_all<M: Machine>() {
     let fixture = Fixture::new();
     let clean = M::with(&fixture.before);
     import(&store_on(&clean), &fixture.new, &options("new"));
-    let stored = store_on(&clean).space().expect("space").stored_bytes;
+    let stored = store_on(&clean).usage().expect("space").stored_bytes;
     let expected = committed_on(&clean);
     let parent = || Some("old:0".parse().expect("a reference"));
     for with_parent in [false, true] {
@@ -132,7 +132,7 @@ fn an_import_is_there_whole_or_not_at_all<M: Machine>() {
                 no_leftovers(remains, what);
                 if !with_parent {
                     assert_same_objects(&committed_on(remains), &expected, what);
-                    assert_eq!(store.space().expect("space").stored_bytes, stored, "{what}");
+                    assert_eq!(store.usage().expect("space").stored_bytes, stored, "{what}");
                 }
             },
         );

@@ -22,7 +22,7 @@ use std::time::Instant;
 use disks::Disks;
 use melv::storage::model::{ModelFs, Names, SyncPoint};
 use melv_testing::{Rng, on_threads};
-use oracle::{Fault, Kind, check, hash_of};
+use oracle::{Kind, RuleViolation, check, hash_of};
 use run::{STEPS, Step, Workload};
 
 /// The thoroughness of crashing a workload.
@@ -52,7 +52,7 @@ impl Tally {
         self.counted.lock().expect("counted").len()
     }
 
-    fn add(&self, fault: &Fault, place: &str) {
+    fn add(&self, fault: &RuleViolation, place: &str) {
         match fault.kind {
             Kind::Lost => &self.lost,
             Kind::Half => &self.half,

@@ -12,7 +12,7 @@ use melv::ondisk::list::ListRoot;
 use melv::ondisk::locator::{self, FramePlace, LocatorRoot};
 use melv::ondisk::pack::{self, FrameRecord};
 use melv::{
-    BlockDevice, BlockError, Error, Fault, ImageRef, ImportOptions, MemoryStorage, ResultExt, Store,
+    BlockDevice, BlockError, Error, ImageRef, ImportOptions, MemoryStorage, ResultExt, RuleViolation, Store,
     StoreError, StoreErrors, StoreOptions, VerifyMode, VerifyOptions,
 };
 use melv_testing::{

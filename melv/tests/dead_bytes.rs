@@ -377,7 +377,7 @@ fn dead_bytes_are_what_a_count_from_the_specification_finds() {
             scene.step();
             if step % 4 == 3 {
                 let mut count = Count::of(&scene.storages[0]);
-                let space = scene.stores[0].space().unwrap();
+                let space = scene.stores[0].usage().unwrap();
                 let expected = count.dead_bytes();
                 assert_eq!(space.dead_bytes, expected, "MELV_ROUNDS: seed {seed}, step {step}");
                 assert_eq!(space.reclaimable_bytes, space.dead_bytes);
@@ -406,11 +406,11 @@ fn with_the_last_name_gone_all_is_dead_but_the_header() {
     for name in ["web", "other"] {
         store.import(Source::device(&VecDisk(disk.clone())), &melv_testing::options(name)).unwrap();
     }
-    assert_eq!(store.space().unwrap().dead_bytes, 0);
+    assert_eq!(store.usage().unwrap().dead_bytes, 0);
     store.untag(&melv_testing::name("web")).unwrap();
-    assert_eq!(store.space().unwrap().dead_bytes, 0);
+    assert_eq!(store.usage().unwrap().dead_bytes, 0);
     assert!(store.untag(&melv_testing::name("other")).unwrap().is_some());
-    let space = store.space().unwrap();
+    let space = store.usage().unwrap();
     let header = storage.contents()["melv.store"].len() as u64;
     assert_eq!(space.dead_bytes, space.stored_bytes - header);
 }

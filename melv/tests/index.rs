@@ -331,7 +331,7 @@ fn what_is_not_held_of_a_list_takes_no_room_in_the_index() {
     let disk = noise_disk([2500, 9000, 9001]);
     assert_eq!(import(&loaded, &disk, &named("next")).new_bytes, 2 * 4096);
     assert_tidy(&target);
-    let space = loaded.space().expect("space");
+    let space = loaded.usage().expect("space");
     assert_eq!(space.unique_bytes, 3 * 4096);
     assert!(space.index_bytes <= (8 << 10) + 3 * 64, "{}", space.index_bytes);
     assert_image(&loaded, "next", &disk);

@@ -13,14 +13,14 @@ use melv::ondisk::map_leaf::MapLeaf;
 use melv::ondisk::pack;
 use melv::ondisk::record::{self, HEAD_LEN as RECORD_HEAD_LEN, PagePlace, Places, RecordHead};
 use melv::ondisk::reference::{Reference, is_name};
-use melv::{Digest, Fault, limits};
+use melv::{Digest, RuleViolation, limits};
 
 /// A maximum: its name in `limits.rs`, its value, the fault of a given number, and whether the maximum itself
 /// is accepted.
 struct Row {
     name: &'static str,
     max: u64,
-    fault: fn(u64) -> Option<Fault>,
+    fault: fn(u64) -> Option<RuleViolation>,
     accepted: bool,
 }
 
@@ -34,12 +34,12 @@ const YES: bool = true;
 /// The data behind the number is missing, and that is the reported fault.
 const NO: bool = false;
 
-fn shape(chunk_blocks: u64, blocks: u64) -> Option<Fault> {
+fn shape(chunk_blocks: u64, blocks: u64) -> Option<RuleViolation> {
     ListShape { chunk_blocks: u32::try_from(chunk_blocks).unwrap_or(u32::MAX), blocks }.check().err()
 }
 
 /// Decodes a record's head with one non-zero number of its six.
-fn record_head(field: usize, value: u64) -> Option<Fault> {
+fn record_head(field: usize, value: u64) -> Option<RuleViolation> {
     let mut bytes = record::encode(&[], &Places::default(), &[], &[])[..RECORD_HEAD_LEN as usize].to_vec();
     bytes[32 + 4 * field..][..4].copy_from_slice(&(value as u32).to_le_bytes());
     let unit = [1, 1, 1, 32, 16, 16][field];
@@ -48,7 +48,7 @@ fn record_head(field: usize, value: u64) -> Option<Fault> {
     RecordHead::decode(&bytes, len).err()
 }
 
-fn page_place(len: u64) -> Option<Fault> {
+fn page_place(len: u64) -> Option<RuleViolation> {
     let place = PagePlace { file: 0, offset: 32, len: len as u32 };
     let places = Places { files: vec![PageFileId::from_bytes([1; 32])], map: vec![place], span: Vec::new() };
     let bytes = record::encode(&[], &places, &[], &[]);
@@ -69,22 +69,22 @@ fn empty_manifest() -> Manifest {
     }
 }
 
-fn metadata(len: u64) -> Option<Fault> {
+fn metadata(len: u64) -> Option<RuleViolation> {
     let metadata = BTreeMap::from([("k".into(), "v".repeat(len as usize - 1))]);
     Manifest::decode(&Manifest { metadata, ..empty_manifest() }.encode()).err()
 }
 
-fn image_lists(count: u64) -> Option<Fault> {
+fn image_lists(count: u64) -> Option<RuleViolation> {
     let mut bytes = empty_manifest().encode();
     bytes[184..188].copy_from_slice(&(count as u32).to_le_bytes());
     Manifest::decode(&bytes).err()
 }
 
-fn manifest_len(len: u64) -> Option<Fault> {
+fn manifest_len(len: u64) -> Option<RuleViolation> {
     Manifest::decode(&vec![0; len as usize]).err()
 }
 
-fn locator(field: usize, value: u64) -> Option<Fault> {
+fn locator(field: usize, value: u64) -> Option<RuleViolation> {
     let root = LocatorRoot {
         in_part: false,
         list: ListId::ZERO,
@@ -103,7 +103,7 @@ fn locator(field: usize, value: u64) -> Option<Fault> {
     LocatorRoot::decode(&bytes).err()
 }
 
-fn frame_len(len: u64) -> Option<Fault> {
+fn frame_len(len: u64) -> Option<RuleViolation> {
     let packs = vec![PackId::ZERO];
     let root =
         LocatorRoot { in_part: false, list: ListId::ZERO, chunks: 1, records: 1, packs, pages: vec![] };
@@ -112,23 +112,23 @@ fn frame_len(len: u64) -> Option<Fault> {
     FramePlace::decode(&page, 0, &root).err()
 }
 
-fn trailer(frames: u64, frames_len: u64, pack_len: u64) -> Option<Fault> {
+fn trailer(frames: u64, frames_len: u64, pack_len: u64) -> Option<RuleViolation> {
     let (mut bytes, _) = pack::encode_tail(&[]);
     bytes[..8].copy_from_slice(&frames.to_le_bytes());
     bytes[8..16].copy_from_slice(&frames_len.to_le_bytes());
     pack::decode_trailer(&bytes, pack_len).err()
 }
 
-fn pack_frames(frames: u64) -> Option<Fault> {
+fn pack_frames(frames: u64) -> Option<RuleViolation> {
     trailer(frames, 0, pack::FRAMES_OFFSET + frames * pack::RECORD_LEN as u64 + pack::TRAILER_LEN)
 }
 
-fn pack_len(len: u64) -> Option<Fault> {
+fn pack_len(len: u64) -> Option<RuleViolation> {
     trailer(1, len - pack::FRAMES_OFFSET - pack::RECORD_LEN as u64 - pack::TRAILER_LEN, len)
 }
 
 /// Decodes a bundle's table with only one of its four counts set.
-fn table(field: usize, count: u64) -> Option<Fault> {
+fn table(field: usize, count: u64) -> Option<RuleViolation> {
     let mut bytes = header::begin(Kind::BundleTable);
     bytes.resize(HEADER_LEN + 16, 0);
     bytes[HEADER_LEN + 4 * field..][..4].copy_from_slice(&(count as u32).to_le_bytes());
@@ -136,14 +136,14 @@ fn table(field: usize, count: u64) -> Option<Fault> {
     Table::decode(&bytes, HEAD_LEN).err()
 }
 
-fn table_len(table_len: u64) -> Option<Fault> {
+fn table_len(table_len: u64) -> Option<RuleViolation> {
     let (table_offset, tail_offset) = (HEAD_LEN, HEAD_LEN);
     let head =
         Head { len: HEAD_LEN + table_len, table_offset, table_len, tail_offset, table_digest: Digest::ZERO };
     Head::decode(&head.encode()).err()
 }
 
-fn name_len(len: u64) -> Option<Fault> {
+fn name_len(len: u64) -> Option<RuleViolation> {
     let part = "n".repeat(len as usize);
     let name = format!("{part}:{}", "t".repeat(limits::NAME_LEN_MAX));
     assert_eq!(is_name(&part), len <= limits::NAME_LEN_MAX as u64);
@@ -151,7 +151,7 @@ fn name_len(len: u64) -> Option<Fault> {
     Reference::decode(&reference.encode(), &name).err()
 }
 
-fn leaf_blocks(blocks: u64) -> Option<Fault> {
+fn leaf_blocks(blocks: u64) -> Option<RuleViolation> {
     let extent = melv::ondisk::map_leaf::Extent { start: 0, blocks: 1, list: 0, source: blocks - 1 };
     let leaf = MapLeaf { lists: vec![ListId::ZERO], extents: vec![extent] };
     MapLeaf::decode(&leaf.encode(), 1 << limits::LEAF_BITS_MIN).err()
@@ -188,15 +188,15 @@ fn rows() -> Vec<Row> {
 }
 
 /// Whether a fault reports `found` as above this maximum.
-fn is_past(fault: &Fault, row: &Row, found: u64) -> bool {
+fn is_past(fault: &RuleViolation, row: &Row, found: u64) -> bool {
     match fault {
-        Fault::Limit { max, found: told, .. } if row.name == "NAME_LEN_MAX" => {
+        RuleViolation::Limit { max, found: told, .. } if row.name == "NAME_LEN_MAX" => {
             // A record counts name and tag together.
             *max == 2 * row.max + 1 && *told == found + 1 + row.max
         }
-        Fault::Limit { max, found: told, .. } => *max == row.max && *told == found,
-        Fault::ChunkBlocks { found } => u64::from(*found) > row.max,
-        Fault::ExtentRange { block, max } => *max == row.max && *block == found,
+        RuleViolation::Limit { max, found: told, .. } => *max == row.max && *told == found,
+        RuleViolation::ChunkBlocks { found } => u64::from(*found) > row.max,
+        RuleViolation::ExtentRange { block, max } => *max == row.max && *block == found,
         _ => false,
     }
 }
@@ -219,7 +219,7 @@ fn a_disk_ends_below_eight_exbibytes_and_has_no_more_leaves_than_its_root() {
     assert_eq!(largest.check(), Ok(()));
     assert!(largest.leaves() <= limits::LEAVES_MAX);
     for size in [limits::DISK_SIZE_MAX, limits::DISK_SIZE_MAX - 1, u64::MAX] {
-        assert_eq!(Geometry::of_size(size).check(), Err(Fault::DiskSize { found: size }));
+        assert_eq!(Geometry::of_size(size).check(), Err(RuleViolation::DiskSize { found: size }));
     }
     let leaf_bytes = (limits::BLOCK_LEN as u64) << limits::LEAF_BITS_MIN;
     let full = Geometry::of_size(leaf_bytes * limits::LEAVES_MAX);

@@ -97,7 +97,7 @@ fn assert_map(image: &Image, disk: &[u8]) {
 }
 
 fn stored(store: &Store) -> u64 {
-    store.space().expect("space").stored_bytes
+    store.usage().expect("space").stored_bytes
 }
 
 proptest! {
@@ -120,7 +120,7 @@ proptest! {
         prop_assert_eq!((report.data_bytes, report.new_bytes), (data, new));
         prop_assert_eq!(report.size_bytes, size as u64);
         prop_assert_eq!(stored(&store) - before, report.stored_bytes);
-        let space = store.space().expect("space");
+        let space = store.usage().expect("space");
         prop_assert_eq!((space.images, space.logical_bytes), (1, size as u64));
         prop_assert_eq!((space.data_bytes, space.unique_bytes), (data, new));
         prop_assert_eq!(space.reclaimable_bytes, 0);

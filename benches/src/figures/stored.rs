@@ -24,7 +24,7 @@ pub struct Stored {
 /// # Errors
 /// Any read error.
 pub fn stored(folder: &Path) -> Result<Stored> {
-    let space = Store::open_folder(folder, StoreOptions::default())?.space()?;
+    let space = Store::open_folder(folder, StoreOptions::default())?.usage()?;
     Ok(Stored {
         stored_mib: space.stored_bytes as f64 / MIB,
         unique_mib: space.unique_bytes as f64 / MIB,

@@ -76,7 +76,7 @@ pub(super) const GROUPS: &[(&str, &[Figure])] = &[
         ],
     ),
     (
-        "Space and memory",
+        "Usage and memory",
         &[
             less("stored_mib", "stored, all disks", "MiB").limits(450.0, 418.0).with("unique_mib", 1082.0),
             less("map_mib_per_tib", "map for a TiB of data", "MiB"),

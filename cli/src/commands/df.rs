@@ -18,7 +18,7 @@ nothing in a pack or page file is needed, the whole file counts. Otherwise its u
 count, but not its head, index and trailer. A frame counts once, even if several lists place it.";
 
 pub fn run(session: &Session<'_>) -> Result<Exit, Failure> {
-    let space = session.store()?.space()?;
+    let space = session.store()?.usage()?;
     let json = json!({
         "images": space.images,
         "logical_bytes": space.logical_bytes,

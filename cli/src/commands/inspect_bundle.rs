@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use melv::digest::object_digest;
-use melv::fault::Fault;
+use melv::fault::RuleViolation;
 use melv::ondisk::bundle::{HEAD_LEN, Head, Table};
 use melv::{BlockDevice, ImageId, RawFile, StoreError};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ impl BundleFacts {
         let found = object_digest(&bytes);
         if found != head.table_digest {
             let (expected, found) = (head.table_digest.to_string(), found.to_string());
-            return Err(corrupt(head.table_offset)(Fault::PageDigest { expected, found }));
+            return Err(corrupt(head.table_offset)(RuleViolation::PageDigest { expected, found }));
         }
         let table = Table::decode(&bytes, head.table_offset).map_err(corrupt(head.table_offset))?;
         Ok(Self { name, bytes: head.len, bases: table.bases })

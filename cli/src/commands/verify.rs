@@ -123,7 +123,7 @@ fn targets(texts: &[String], session: &Session<'_>) -> Result<Vec<Target>, Failu
         match &bundle {
             Some(BundleRef { image: None, .. }) => target.everything = true,
             Some(bundle @ BundleRef { image: Some(image), .. }) => {
-                target.images.push(bundle.check_held(wanted(target.place.images(), image))?);
+                target.images.push(bundle.missing_from_bundle(wanted(target.place.images(), image))?);
             }
             None => target.images.push(wanted(target.place.images(), &text.parse()?)?),
         }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::image::{ChunkBlocks, ListBlocks};
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::store::Reader;
-use crate::store::carry::Carried;
+use crate::store::reframe::PortableFrame;
 use crate::write::{ListCopier, LocatorWriter};
 
 /// A list whose chunks have all been written.
@@ -50,10 +50,11 @@ impl<'a, 'b> ChunkWriter<'a, 'b> {
         let mut chunks = blocks.chunks().peekable();
         while chunks.peek().is_some() {
             let batch: Vec<_> = chunks.by_ref().take(batch_chunks(&blocks.shape)).collect();
-            let carry = |chunk: &ChunkBlocks| reader.carry(&list, chunk.chunk, &chunk.mask, reader.verify);
-            let carried: Vec<Carried> = batch.par_iter().map(carry).collect::<Result<_>>()?;
-            for (chunk, carried) in batch.iter().zip(&carried) {
-                let frame = self.frames.frame(carried)?;
+            let reframe =
+                |chunk: &ChunkBlocks| reader.reframe(&list, chunk.chunk, &chunk.mask, reader.verify);
+            let frames: Vec<PortableFrame> = batch.par_iter().map(reframe).collect::<Result<_>>()?;
+            for (chunk, portable) in batch.iter().zip(&frames) {
+                let frame = self.frames.frame(portable)?;
                 let next = chunk.chunk / TABLE_PAGE_RECORDS;
                 if let Some(done) = page.replace(next).filter(|done| *done != next) {
                     ids.page(done, &list.page(done)?)?;

@@ -7,7 +7,7 @@ use crate::digest::{ChunkId, PackId};
 use crate::error::{BlockError, Result};
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::list::ListShape;
-use crate::store::carry::Carried;
+use crate::store::reframe::PortableFrame;
 use crate::write::{LocatedFrame, PackWriter, Sink};
 
 /// The limits of a batch: chunks, and their bytes.
@@ -43,7 +43,7 @@ impl<'a, S: Sink> FrameWriter<'a, S> {
     }
 
     /// Writes a frame, unless the same whole frame was written before.
-    pub fn frame(&mut self, carried: &Carried) -> Result<LocatedFrame> {
+    pub fn frame(&mut self, carried: &PortableFrame) -> Result<LocatedFrame> {
         if !carried.partial
             && let Some(frame) = self.written.get(&carried.id)
         {

@@ -11,11 +11,11 @@ use crate::heal::Health;
 use crate::image::ChunkBlocks;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::frame;
-use crate::store::Shared;
-use crate::store::carry::is_all;
+use crate::store::StoreInner;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
 use crate::store::merge::OwnList;
+use crate::store::reframe::is_all;
 use crate::store::runs::Runs;
 use crate::write::LocatedFrame;
 
@@ -33,14 +33,14 @@ pub(super) enum Lacking {
 
 /// The lists of a store.
 pub(super) struct KnownChunks {
-    shared: Arc<Shared>,
+    shared: Arc<StoreInner>,
     lists: Vec<Arc<List>>,
     health: Arc<Health>,
 }
 
 impl KnownChunks {
     /// Opens all lists committed now, and skips damaged ones.
-    pub fn open(shared: &Arc<Shared>, health: &Arc<Health>) -> Result<Self> {
+    pub fn open(shared: &Arc<StoreInner>, health: &Arc<Health>) -> Result<Self> {
         let mut lists = Vec::new();
         for id in committed_lists(shared)? {
             match shared.reader.list(&id, None).and_then(|list| list.locator().map(|_| list)) {
@@ -63,7 +63,7 @@ impl KnownChunks {
         let suspects = own.map(|own| self.health.suspects_of(&own.list.id)).unwrap_or_default();
         let look = |chunk: &ChunkBlocks| -> Result<Option<(u64, Vec<u8>, bool)>> {
             let mut wanted = chunk.mask.clone();
-            let held = |own: &OwnList| self.held(own, chunk, &suspects, from);
+            let held = |own: &OwnList| self.blocks_present(own, chunk, &suspects, from);
             let held = own.map(held).transpose()?.unwrap_or_default();
             wanted.iter_mut().zip(&held).for_each(|(wanted, held)| *wanted &= !held);
             let none_held = held.iter().all(|bits| *bits == 0);
@@ -82,15 +82,21 @@ impl KnownChunks {
 
     /// Returns the blocks of a chunk that need not be stored again. For a chunk that may be damaged,
     /// these are the blocks just found sound, or none if the bundle brings the whole chunk.
-    fn held(&self, own: &OwnList, chunk: &ChunkBlocks, suspects: &Runs, from: &List) -> Result<Vec<u8>> {
+    fn blocks_present(
+        &self,
+        own: &OwnList,
+        chunk: &ChunkBlocks,
+        suspects: &Runs,
+        from: &List,
+    ) -> Result<Vec<u8>> {
         let ChunkBlocks { chunk, mask } = chunk;
         if !suspects.has(*chunk) {
-            return self.shared.reader.held(&own.list, *chunk);
+            return self.shared.reader.blocks_present(&own.list, *chunk);
         }
         if is_all(mask, from.shape.blocks_of(*chunk)) {
             return Ok(Vec::new());
         }
-        self.shared.reader.held_soundly(&own.list, *chunk)
+        self.shared.reader.blocks_present_soundly(&own.list, *chunk)
     }
 
     /// Finds whole frames for chunks of `from` in other lists of the store, by chunk number.

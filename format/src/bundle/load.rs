@@ -27,7 +27,7 @@ use crate::store::merge::{Based, OwnList, StagedList};
 use crate::store::record::Tree;
 use crate::store::runs::Runs;
 use crate::store::stage::Stage;
-use crate::store::{Bundle, ImageRef, RefName, Shared, Store, VerifyMode, names};
+use crate::store::{Bundle, ImageRef, RefName, Store, StoreInner, VerifyMode, names};
 use crate::write::{LocatedFrame, LocatorWriter, PlacedPage, copy_list};
 use melv_block::BlockDevice;
 
@@ -297,17 +297,17 @@ impl<'a> Load<'a> {
         frames: &mut FrameWriter<'_, Stage>,
     ) -> Result<Vec<LocatedFrame>> {
         let from = self.bundle.reader();
-        let carry = |(chunk, lacking): &(u64, Lacking)| match lacking {
+        let reframe = |(chunk, lacking): &(u64, Lacking)| match lacking {
             Lacking::Known(_) => Ok(None),
-            Lacking::Wanted(mask) => from.carry(list, *chunk, mask, VerifyMode::Full).map(Some),
+            Lacking::Wanted(mask) => from.reframe(list, *chunk, mask, VerifyMode::Full).map(Some),
         };
-        let carried: Vec<_> = batch.par_iter().map(carry).collect::<Result<_>>()?;
+        let reframed: Vec<_> = batch.par_iter().map(reframe).collect::<Result<_>>()?;
         let mut located = Vec::with_capacity(batch.len());
-        for ((_, lacking), carried) in batch.iter().zip(&carried) {
-            match (lacking, carried) {
+        for ((_, lacking), portable) in batch.iter().zip(&reframed) {
+            match (lacking, portable) {
                 (Lacking::Known(frame), _) => located.push(*frame),
-                (_, Some(carried)) => located.push(frames.frame(carried)?),
-                (Lacking::Wanted(_), None) => unreachable!("what is wanted was carried"),
+                (_, Some(portable)) => located.push(frames.frame(portable)?),
+                (Lacking::Wanted(_), None) => unreachable!("a wanted frame was made"),
             }
         }
         Ok(located)
@@ -418,7 +418,7 @@ impl Seen {
 
 /// Returns the store's own copy of a list. Rebuilds a damaged copy first if possible: the bundle may
 /// bring less of the list than the store had.
-fn own_list(shared: &Arc<Shared>, id: &ListId, shape: ListShape) -> Result<Option<OwnList>> {
+fn own_list(shared: &Arc<StoreInner>, id: &ListId, shape: ListShape) -> Result<Option<OwnList>> {
     let found = OwnList::find(shared, id, None)?;
     let is_there = || names::list_and_locator(id).iter().any(|name| shared.storage.open(name).is_ok());
     if found.is_some() || !is_there() {

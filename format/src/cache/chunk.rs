@@ -65,7 +65,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// Returns the mask of the blocks present, or `None` if all are.
-    pub fn held(&self) -> Option<&[u8]> {
+    pub fn present(&self) -> Option<&[u8]> {
         match self {
             Self::Usual { .. } => None,
             Self::Other(parts) => parts.held.as_deref(),

@@ -142,7 +142,7 @@ struct Parts {
     pages_bytes: AtomicU64,
     pages_come: Mutex<()>,
     /// The bytes of entries about to be added or pinned, for which room has been made.
-    coming_bytes: AtomicU64,
+    reserved_bytes: AtomicU64,
     /// The bytes pinned by images.
     kept_bytes: Arc<AtomicU64>,
     /// The number of the next store that uses this cache.
@@ -170,21 +170,21 @@ impl Parts {
 
     /// Returns the bytes that chunks may take.
     fn chunks_max(&self) -> u64 {
-        let pages = self.coming_bytes.load(Ordering::Relaxed)
+        let pages = self.reserved_bytes.load(Ordering::Relaxed)
             + self.pages_bytes.load(Ordering::Relaxed)
             + self.kept_bytes.load(Ordering::Relaxed);
         self.bytes_max.saturating_sub(pages).saturating_sub(self.with_chunks(|chunks| chunks.idle_bytes()))
     }
 
     /// Makes room for an entry about to be added.
-    fn make_room(&self, bytes: u64) {
-        self.coming_bytes.fetch_add(bytes, Ordering::Relaxed);
+    fn reserve(&self, bytes: u64) {
+        self.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.with_chunks(|chunks| chunks.shrink(self.chunks_max()));
     }
 
     /// Ends the reservation, whether or not the entry was added.
-    fn came(&self, bytes: u64) {
-        self.coming_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    fn release(&self, bytes: u64) {
+        self.reserved_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -219,7 +219,7 @@ impl Cache {
             pages: QuickCache::with_weighter(pages, pages_max, Weigh),
             pages_bytes: AtomicU64::new(0),
             pages_come: Mutex::new(()),
-            coming_bytes: AtomicU64::new(0),
+            reserved_bytes: AtomicU64::new(0),
             kept_bytes: Arc::default(),
             next_store: AtomicU32::new(1),
             decoded_bytes: AtomicU64::new(0),
@@ -322,9 +322,9 @@ impl Cache {
         let (total, bytes_max) = (&self.0.kept_bytes, self.0.bytes_max / KEPT_PART);
         let more = |kept: u64| Some(kept + bytes).filter(|kept| *kept <= bytes_max);
         more(total.load(Ordering::Relaxed))?;
-        self.0.make_room(bytes);
+        self.0.reserve(bytes);
         let is_kept = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        self.0.came(bytes);
+        self.0.release(bytes);
         is_kept.then(|| Kept { what: what.clone(), bytes, total: total.clone() })
     }
 
@@ -345,14 +345,14 @@ impl Cache {
         let value = self.0.pages.get_or_insert_with(key, || {
             let value = load()?;
             coming = Weigh.weight(key, &value);
-            self.0.make_room(coming);
+            self.0.reserve(coming);
             Ok(value)
         });
         if coming > 0 {
             // Serialised, so that the last stored weight is also the latest.
             let _one = self.0.pages_come.lock().unwrap_or_else(PoisonError::into_inner);
             self.0.pages_bytes.store(self.0.pages.weight(), Ordering::Relaxed);
-            self.0.came(coming);
+            self.0.release(coming);
         }
         value
     }

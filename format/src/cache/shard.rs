@@ -115,7 +115,7 @@ impl Gone {
 }
 
 fn weight(chunk: &Chunk<'_>) -> u64 {
-    (chunk.bytes().len() + chunk.held().map_or(0, <[u8]>::len)) as u64 + OVERHEAD_BYTES
+    (chunk.bytes().len() + chunk.present().map_or(0, <[u8]>::len)) as u64 + OVERHEAD_BYTES
 }
 
 impl<'a> Shard<'a> {

@@ -14,7 +14,7 @@ pub(crate) mod page;
 pub(crate) mod profile;
 pub(crate) mod zstd;
 
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 /// The encoding of a frame's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +28,24 @@ pub enum Codec {
 
 impl Codec {
     /// Returns the codec with a registry number.
-    pub fn from_number(number: u8) -> Result<Self, Fault> {
+    pub fn from_number(number: u8) -> Result<Self, RuleViolation> {
         match number {
             0 => Ok(Self::Raw),
             1 => Ok(Self::Zstd),
-            found => Err(Fault::Codec { found }),
+            found => Err(RuleViolation::Codec { found }),
         }
     }
 
     /// Fills `plain` exactly from `payload`.
-    pub fn decode(self, payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
+    pub fn decode(self, payload: &[u8], plain: &mut [u8]) -> Result<(), RuleViolation> {
         match self {
             Self::Raw if payload.len() == plain.len() => {
                 plain.copy_from_slice(payload);
                 Ok(())
             }
-            Self::Raw => Err(Fault::RawLength { expected: plain.len() as u64, found: payload.len() as u64 }),
+            Self::Raw => {
+                Err(RuleViolation::RawLength { expected: plain.len() as u64, found: payload.len() as u64 })
+            }
             Self::Zstd => {
                 profile::check(payload, plain.len())?;
                 zstd::decode(payload, plain)

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::{profile, zstd};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::PAGE_LEN_MAX;
 
 /// The zstd level: high, since pages are few, small, and read far more often than written.
@@ -23,13 +23,13 @@ pub(crate) fn encode(page: &[u8]) -> io::Result<Cow<'_, [u8]>> {
 }
 
 /// Decodes a page from its stored form.
-pub(crate) fn decode(stored: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
+pub(crate) fn decode(stored: &[u8]) -> Result<Cow<'_, [u8]>, RuleViolation> {
     if !stored.starts_with(&profile::MAGIC) {
         return Ok(Cow::Borrowed(stored));
     }
     let len = profile::content_len(stored)?;
     if len > PAGE_LEN_MAX {
-        return Err(Fault::Limit { what: "page length", found: len, max: PAGE_LEN_MAX });
+        return Err(RuleViolation::Limit { what: "page length", found: len, max: PAGE_LEN_MAX });
     }
     let mut page = vec![0; len as usize];
     profile::check(stored, page.len())?;
@@ -55,6 +55,6 @@ mod tests {
     #[test]
     fn a_page_that_says_it_is_huge_is_refused_before_it_is_made() {
         let bomb = ::zstd::bulk::compress(&vec![0; PAGE_LEN_MAX as usize + 1], 3).unwrap();
-        assert!(matches!(decode(&bomb), Err(Fault::Limit { .. })));
+        assert!(matches!(decode(&bomb), Err(RuleViolation::Limit { .. })));
     }
 }

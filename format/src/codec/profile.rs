@@ -4,7 +4,7 @@
 //! no content checksum, no skippable frame and no window beyond the content. RFC 8878, sections 3.1.1.1 and
 //! 3.1.1.2, defines the frame and block headers.
 
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 /// The magic number of a zstd frame.
 pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -12,13 +12,13 @@ pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const WINDOW_LEN_MIN: u64 = 1 << 10;
 
 /// Checks that `payload` is one zstd frame of `plain_len` bytes inside the profile.
-pub fn check(payload: &[u8], plain_len: usize) -> Result<(), Fault> {
+pub fn check(payload: &[u8], plain_len: usize) -> Result<(), RuleViolation> {
     let body = check_header(payload, plain_len as u64)?;
     check_blocks(body)
 }
 
-fn fault(reason: &'static str) -> Fault {
-    Fault::ZstdProfile { reason }
+fn fault(reason: &'static str) -> RuleViolation {
+    RuleViolation::ZstdProfile { reason }
 }
 
 /// The parsed fields of a frame header.
@@ -30,12 +30,12 @@ struct Header<'a> {
 }
 
 /// Returns the content size that a frame states.
-pub(super) fn content_len(payload: &[u8]) -> Result<u64, Fault> {
+pub(super) fn content_len(payload: &[u8]) -> Result<u64, RuleViolation> {
     Ok(header(payload)?.content_len)
 }
 
 /// Checks the frame header and returns the bytes after it.
-fn check_header(payload: &[u8], plain_len: u64) -> Result<&[u8], Fault> {
+fn check_header(payload: &[u8], plain_len: u64) -> Result<&[u8], RuleViolation> {
     let header = header(payload)?;
     if header.content_len != plain_len {
         return Err(fault("its content size is not the chunk's"));
@@ -46,7 +46,7 @@ fn check_header(payload: &[u8], plain_len: u64) -> Result<&[u8], Fault> {
     Ok(header.blocks)
 }
 
-fn header(payload: &[u8]) -> Result<Header<'_>, Fault> {
+fn header(payload: &[u8]) -> Result<Header<'_>, RuleViolation> {
     let rest = payload.strip_prefix(&MAGIC).ok_or(fault("it does not begin with zstd's magic number"))?;
     let (&descriptor, rest) = rest.split_first().ok_or(fault("its header is cut off"))?;
     let single_segment = descriptor & 0x20 != 0;
@@ -86,7 +86,7 @@ fn window_len(descriptor: u8) -> u64 {
 }
 
 /// Walks the block headers: the last block must end at the end of the payload.
-fn check_blocks(mut rest: &[u8]) -> Result<(), Fault> {
+fn check_blocks(mut rest: &[u8]) -> Result<(), RuleViolation> {
     loop {
         let (header, body) = rest.split_at_checked(3).ok_or(fault("a block header is cut off"))?;
         let header = u32::from_le_bytes([header[0], header[1], header[2], 0]);

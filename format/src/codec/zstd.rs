@@ -7,7 +7,7 @@ use std::io::{self, Cursor};
 
 use ::zstd::bulk::{Compressor, Decompressor};
 
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 thread_local! {
     static DECODER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
@@ -18,9 +18,9 @@ thread_local! {
 pub const LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
 /// Fills `plain` exactly from one zstd frame that passed [`super::profile::check`].
-pub(super) fn decode(payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
+pub(super) fn decode(payload: &[u8], plain: &mut [u8]) -> Result<(), RuleViolation> {
     DECODER.with_borrow_mut(|slot| {
-        let refused = |error: io::Error| Fault::ZstdDecode { reason: error.to_string() };
+        let refused = |error: io::Error| RuleViolation::ZstdDecode { reason: error.to_string() };
         let decoder = match slot {
             Some(decoder) => decoder,
             None => slot.insert(Decompressor::new().map_err(refused)?),
@@ -29,7 +29,7 @@ pub(super) fn decode(payload: &[u8], plain: &mut [u8]) -> Result<(), Fault> {
         if made == plain.len() {
             Ok(())
         } else {
-            Err(Fault::DecodedLength { expected: plain.len() as u64, found: made as u64 })
+            Err(RuleViolation::DecodedLength { expected: plain.len() as u64, found: made as u64 })
         }
     })
 }

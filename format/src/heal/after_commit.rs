@@ -11,7 +11,7 @@ use crate::ondisk::pack::FRAMES_OFFSET;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
 use crate::store::runs::Runs;
-use crate::store::{Shared, names, scrub};
+use crate::store::{StoreInner, names, scrub};
 
 use super::chunks::ChunkHealer;
 use super::tables::tables;
@@ -25,7 +25,7 @@ pub(crate) struct Healed {
 
 /// Heals damage that a writer found, with the data its commit brought. Notes the rest and logs one
 /// warning. A failure here affects nothing else.
-pub(crate) fn after_commit(shared: &Arc<Shared>, health: &Health, level: i32) -> Healed {
+pub(crate) fn after_commit(shared: &Arc<StoreInner>, health: &Health, level: i32) -> Healed {
     if !health.is_hurt() {
         health.note(&Notes::default());
         return Healed::default();
@@ -56,7 +56,7 @@ pub(crate) fn after_commit(shared: &Arc<Shared>, health: &Health, level: i32) ->
 
 /// The healing after one commit.
 struct Work<'a> {
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<StoreInner>,
     level: i32,
     healed: Notes,
     /// The number of chunks that stay damaged.
@@ -134,9 +134,9 @@ impl Work<'_> {
     fn folder<I: Id + Ord, N: Id>(
         &mut self,
         (bad, name): (&BTreeSet<I>, fn(&I) -> String),
-        is_sound: fn(&Shared, &I) -> bool,
+        is_sound: fn(&StoreInner, &I) -> bool,
         naming: &str,
-        named_by: impl Fn(&Arc<Shared>, N) -> Result<Vec<I>>,
+        named_by: impl Fn(&Arc<StoreInner>, N) -> Result<Vec<I>>,
     ) -> Result<()> {
         let shared = self.shared;
         let (sound, bad): (Vec<I>, Vec<I>) = bad.iter().partition(|id| is_sound(shared, id));
@@ -170,14 +170,14 @@ impl Work<'_> {
     }
 }
 
-fn is_sound_page_file(shared: &Shared, id: &PageFileId) -> bool {
+fn is_sound_page_file(shared: &StoreInner, id: &PageFileId) -> bool {
     let name = names::page_file(id);
     scrub::open_anew(shared.storage.as_ref(), &name)
         .and_then(|object| scrub::check_page_file(object.as_ref(), &name))
         .is_ok()
 }
 
-fn is_sound_pack(shared: &Shared, id: &PackId) -> bool {
+fn is_sound_pack(shared: &StoreInner, id: &PackId) -> bool {
     let name = names::pack(id);
     let look = || -> Result<bool> {
         let object = scrub::open_anew(shared.storage.as_ref(), &name)?;

@@ -14,13 +14,13 @@ use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::store::list::List;
 use crate::store::runs::Runs;
 use crate::store::stage::Stage;
-use crate::store::{Shared, VerifyMode};
+use crate::store::{StoreInner, VerifyMode};
 use crate::units::ListBlock;
 use crate::write::{LocatedFrame, LocatorWriter, PackWriter, encode_whole};
 
 /// Finds sound blocks and builds frames from them.
 pub(super) struct ChunkHealer<'a> {
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<StoreInner>,
     index: &'a mut CommittedIndex,
     health: &'a Arc<Health>,
     level: i32,
@@ -37,7 +37,7 @@ pub(super) struct HealedChunks {
 
 impl<'a> ChunkHealer<'a> {
     pub fn new(
-        shared: &'a Arc<Shared>,
+        shared: &'a Arc<StoreInner>,
         index: &'a mut CommittedIndex,
         health: &'a Arc<Health>,
         level: i32,

@@ -15,11 +15,11 @@ use crate::storage::ReadAt;
 use crate::store::list::load_root_by_trailer;
 use crate::store::merge::OwnList;
 use crate::store::stage::Stage;
-use crate::store::{Shared, names, read_range};
+use crate::store::{StoreInner, names, read_range};
 use crate::write::copy_list;
 
 /// Rebuilds list `id` if it is damaged. Returns whether it did.
-pub(super) fn heal(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
+pub(super) fn heal(shared: &Arc<StoreInner>, id: &ListId) -> Result<bool> {
     if is_sound(shared, id)? {
         return Ok(false);
     }
@@ -37,7 +37,7 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
 }
 
 /// Whether root and pages are sound. A list held in part may lack pages.
-fn is_sound(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
+fn is_sound(shared: &Arc<StoreInner>, id: &ListId) -> Result<bool> {
     let name = names::list(id);
     let look = || -> Result<bool> {
         let object = shared.reader.objects.open_anew(&name)?;

@@ -14,7 +14,7 @@ use crate::ondisk::pack::{FRAMES_OFFSET, FrameRecord};
 use crate::store::list::{List, Locator};
 use crate::store::merge::OwnList;
 use crate::store::stage::Stage;
-use crate::store::{Shared, names, read_range, scrub};
+use crate::store::{StoreInner, names, read_range, scrub};
 use crate::write::{LocatedFrame, LocatorWriter};
 
 /// The number of pages searched for at a time: each search reads the indexes of all packs.
@@ -32,7 +32,7 @@ struct Wanted {
 
 /// Rebuilds the locator of list `id` if it is damaged. Returns whether it did. The list itself must be
 /// sound.
-pub(super) fn heal(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
+pub(super) fn heal(shared: &Arc<StoreInner>, id: &ListId) -> Result<bool> {
     let list = List::open(&shared.reader.objects, *id, None)?;
     let old = match list.reload_locator() {
         Err(error) if error.is_transient() => return Err(error),
@@ -71,7 +71,7 @@ pub(super) fn heal(shared: &Arc<Shared>, id: &ListId) -> Result<bool> {
 
 /// Whether the root of a locator matches its checksum. If so, an unsupported feature comes from a newer
 /// melv, not from a flipped bit.
-fn is_as_written(shared: &Shared, id: &ListId) -> Result<bool> {
+fn is_as_written(shared: &StoreInner, id: &ListId) -> Result<bool> {
     let name = names::locator(id);
     let object = shared.reader.objects.open_anew(&name)?;
     let end = object.len().saturating_sub(locator::TRAILER_LEN);
@@ -86,7 +86,7 @@ fn is_as_written(shared: &Shared, id: &ListId) -> Result<bool> {
 }
 
 /// Returns the unreadable pages of a locator.
-fn bad_pages(shared: &Shared, locator: &Locator) -> Result<Vec<u64>> {
+fn bad_pages(shared: &StoreInner, locator: &Locator) -> Result<Vec<u64>> {
     let mut bad = Vec::new();
     for page in 0..locator.root.pages.len() as u64 {
         match locator.record(&shared.reader.objects, page * TABLE_PAGE_RECORDS) {
@@ -126,7 +126,7 @@ fn window(list: &List, old: Option<&Locator>, pages: std::ops::Range<u64>) -> Re
 }
 
 /// Searches all packs for frames.
-fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()> {
+fn search(shared: &Arc<StoreInner>, list: &List, window: &mut [Wanted]) -> Result<()> {
     let listed = shared.storage.list(names::PACKS).map_err(|error| Error::io("list", names::PACKS, error))?;
     for object in listed {
         let Some(pack) = names::id_of(&object.name) else { continue };
@@ -150,7 +150,7 @@ fn search(shared: &Arc<Shared>, list: &List, window: &mut [Wanted]) -> Result<()
 
 /// Takes a frame if it is sound, belongs to this chunk, and holds no block found before.
 fn try_frame(
-    shared: &Shared,
+    shared: &StoreInner,
     list: &List,
     wanted: &mut Wanted,
     pack: &PackId,

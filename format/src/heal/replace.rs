@@ -4,11 +4,11 @@ use crate::digest::{Digest, ListId};
 use crate::error::Result;
 use crate::index::{self};
 use crate::ondisk::list::ListShape;
-use crate::store::Shared;
+use crate::store::StoreInner;
 use crate::store::stage::{Moves, Stage};
 
 /// Records the packs and page files of a commit as good.
-pub(crate) fn remember(shared: &Shared, objects: &Moves) {
+pub(crate) fn remember(shared: &StoreInner, objects: &Moves) {
     index::remember_new(shared, objects.iter().map(|(_, name)| name.clone()));
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::digest::ListId;
 use crate::error::Result;
-use crate::store::Shared;
+use crate::store::StoreInner;
 
 use super::{list_table, locator_table};
 
@@ -15,7 +15,7 @@ use super::{list_table, locator_table};
 /// # Errors
 /// Errors of the medium.
 pub(crate) fn tables(
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     lists: impl IntoIterator<Item = ListId>,
 ) -> Result<BTreeSet<ListId>> {
     let mut healed = BTreeSet::new();

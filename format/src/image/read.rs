@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::digest::ImageId;
 use crate::error::{Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::BLOCK_LEN;
 use crate::map::LeafRun;
 use crate::ondisk::manifest::Manifest;
@@ -37,7 +37,7 @@ impl Images {
             // been moved or removed, and the image with it, since it was resolved.
             (Err(error), ImageRef::Name(_)) if error.is_not_found() => match self.resolve(reference)? {
                 now if now != id => self.image_by_id(now),
-                _ => Err(StoreError::corrupt(names::manifest(&id), 0, Fault::Missing)),
+                _ => Err(StoreError::corrupt(names::manifest(&id), 0, RuleViolation::Missing)),
             },
             (opened, _) => opened,
         }
@@ -143,7 +143,7 @@ impl Image {
         let chunk_len = u64::from(list.shape.chunk_blocks) * BLOCK_LEN as u64;
         let end = ByteOffset(list.shape.blocks * BLOCK_LEN as u64);
         if offset + out.len() as u64 > end {
-            let fault = Fault::ExtentRange { block: offset.block().0, max: list.shape.blocks };
+            let fault = RuleViolation::ExtentRange { block: offset.block().0, max: list.shape.blocks };
             return Err(StoreError::corrupt(list.object_name(), 0, fault));
         }
         while !out.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Image;
 use crate::digest::ListId;
 use crate::error::{Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::map::SearchableLeaf;
 use crate::store::list::List;
 use crate::units::{GuestBlock, ListBlock};
@@ -76,7 +76,11 @@ impl Image {
                 if let Some(list) = lists.get(extent.list as usize) {
                     let (block, max) = (extent.source + extent.blocks, list.shape.blocks);
                     if block > max {
-                        return Err(StoreError::corrupt(self.name(), 0, Fault::ExtentRange { block, max }));
+                        return Err(StoreError::corrupt(
+                            self.name(),
+                            0,
+                            RuleViolation::ExtentRange { block, max },
+                        ));
                     }
                     each(base + extent.start, extent.blocks, list, ListBlock(extent.source))?;
                 }

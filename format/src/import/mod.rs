@@ -16,21 +16,21 @@
 //! | module | content |
 //! |---|---|
 //! | `options` | the options and the report of an import |
-//! | `feed` | the disk as spans with data |
+//! | `span_source` | the disk as spans with data |
 //! | `pipeline` | the threads and their order of work |
-//! | `sequencer` | the decision for each block: shared or new |
-//! | `plain` | a chunk's bytes, usually a slice of the span they were read with |
+//! | `deduplicator` | the decision for each block: shared or new |
+//! | `chunk_bytes` | a chunk's bytes, usually a slice of the span they were read with |
 //! | `packer` | frames to packs and lists |
-//! | `finish` | the two trees: leaves, span pages, roots |
+//! | `trees` | the two trees: leaves, span pages, roots |
 //! | `run` | an import from start to end: stage, pipeline, manifest, commit, index |
 
-mod feed;
-mod finish;
+mod chunk_bytes;
+mod deduplicator;
 mod options;
 mod packer;
 mod pipeline;
-mod plain;
 mod run;
-mod sequencer;
+mod span_source;
+mod trees;
 
 pub use options::{ImportOptions, ImportReport, Progress};

@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::store::stage::{Move, Moves, Stage};
 use crate::write::{ListWriter, PackWriter, WrittenList, encode_whole};
 
-use super::plain::Plain;
-use super::sequencer::ChunkJob;
+use super::chunk_bytes::ChunkBytes;
+use super::deduplicator::ChunkJob;
 
 /// A compressed chunk.
 pub(super) struct EncodedChunk {
@@ -15,7 +15,7 @@ pub(super) struct EncodedChunk {
     pub blocks: u32,
     pub frame: Vec<u8>,
     /// The chunk's uncompressed bytes, whose memory is reused.
-    pub plain: Plain,
+    pub plain: ChunkBytes,
 }
 
 /// Compresses a chunk into `frame`.

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::feed::{Feed, Ticket};
+use super::chunk_bytes::ChunkBytes;
+use super::deduplicator::{ChunkJob, Deduplicator, HashedSpan};
 use super::options::{ImportOptions, Progress};
 use super::packer::{EncodedChunk, Packer, encode};
-use super::plain::Plain;
-use super::sequencer::{ChunkJob, HashedSpan, Sequencer};
+use super::span_source::{PendingSpan, SpanSource};
 use crate::content::{span_blocks, span_digest};
 use crate::error::{BlockError, Error, Result};
 use crate::limits::{BLOCK_LEN, SPAN_LEN};
@@ -31,14 +31,14 @@ pub(super) struct Pipeline<'a> {
     size_bytes: Option<u64>,
     plan: Mutex<Plan>,
     wake: Condvar,
-    feed: Mutex<Feed<'a>>,
-    sequencer: Mutex<Sequencer<'a>>,
+    feed: Mutex<SpanSource<'a>>,
+    deduplicator: Mutex<Deduplicator<'a>>,
     packer: Mutex<Packer<'a>>,
     spans_max: usize,
     chunks_max: usize,
 }
 
-/// The tasks and results in flight. Tickets and chunks are numbered in the order of the disk.
+/// The tasks and results in flight. Spans and chunks are numbered in the order of the disk.
 #[derive(Default)]
 struct Plan {
     feed_ended: bool,
@@ -47,7 +47,7 @@ struct Plan {
     packing: bool,
     sequence_ended: bool,
     error: Option<Error>,
-    tickets: u64,
+    spans_read: u64,
     sequenced: u64,
     chunks: u64,
     packed: u64,
@@ -61,7 +61,7 @@ struct Plan {
 }
 
 /// Locks a mutex. A panic under any of them ends the import (see [`Bail`]), so poisoning does not matter.
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -70,7 +70,7 @@ enum Task {
     Sequence(HashedSpan),
     EndSequence,
     Compress(u64, ChunkJob, Vec<u8>),
-    Feed(u64, Vec<u8>),
+    ReadSpan(u64, Vec<u8>),
     Done,
 }
 
@@ -79,8 +79,8 @@ impl<'a> Pipeline<'a> {
         options: &'a ImportOptions<'a>,
         device: Option<&'a dyn BlockDevice>,
         size_bytes: Option<u64>,
-        feed: Feed<'a>,
-        sequencer: Sequencer<'a>,
+        feed: SpanSource<'a>,
+        deduplicator: Deduplicator<'a>,
         packer: Packer<'a>,
     ) -> Self {
         let threads = rayon::current_num_threads();
@@ -92,7 +92,7 @@ impl<'a> Pipeline<'a> {
             plan: Mutex::default(),
             wake: Condvar::new(),
             feed: Mutex::new(feed),
-            sequencer: Mutex::new(sequencer),
+            deduplicator: Mutex::new(deduplicator),
             packer: Mutex::new(packer),
             spans_max: threads * SPANS_PER_THREAD + SPANS_MORE,
             chunks_max: (threads * CHUNK_BYTES_PER_THREAD / chunk_len).max(2 * threads),
@@ -100,7 +100,7 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Runs the import on all threads of the current `rayon` pool.
-    pub fn run(self) -> Result<(Feed<'a>, Sequencer<'a>, Packer<'a>)> {
+    pub fn run(self) -> Result<(SpanSource<'a>, Deduplicator<'a>, Packer<'a>)> {
         rayon::broadcast(|_| self.work());
         let plan = self.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = plan.error {
@@ -108,13 +108,13 @@ impl<'a> Pipeline<'a> {
         }
         Ok((
             self.feed.into_inner().unwrap_or_else(PoisonError::into_inner),
-            self.sequencer.into_inner().unwrap_or_else(PoisonError::into_inner),
+            self.deduplicator.into_inner().unwrap_or_else(PoisonError::into_inner),
             self.packer.into_inner().unwrap_or_else(PoisonError::into_inner),
         ))
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        held(&self.plan)
+        lock(&self.plan)
     }
 
     fn work(&self) {
@@ -126,7 +126,7 @@ impl<'a> Pipeline<'a> {
                 Task::Sequence(span) => self.sequence(span),
                 Task::EndSequence => self.end_sequence(),
                 Task::Compress(number, job, frame) => self.compress(number, job, frame),
-                Task::Feed(number, buffer) => self.feed(number, buffer),
+                Task::ReadSpan(number, buffer) => self.feed(number, buffer),
             };
             if let Err(error) = done {
                 self.plan().error.get_or_insert(error);
@@ -146,13 +146,13 @@ impl<'a> Pipeline<'a> {
     }
 
     fn pack(&self, chunk: EncodedChunk) -> Result<()> {
-        let packed = held(&self.packer).chunk(&chunk);
+        let packed = lock(&self.packer).chunk(&chunk);
         let mut plan = self.plan();
         plan.packing = false;
         plan.packed += 1;
         match chunk.plain {
-            Plain::Copied(buffer) => plan.spare_chunks.push(buffer),
-            Plain::Within(span, ..) => plan.spare_spans.extend(Arc::into_inner(span)),
+            ChunkBytes::Copied(buffer) => plan.spare_chunks.push(buffer),
+            ChunkBytes::Within(span, ..) => plan.spare_spans.extend(Arc::into_inner(span)),
         }
         plan.spare_frames.push(chunk.frame);
         packed
@@ -161,10 +161,10 @@ impl<'a> Pipeline<'a> {
     fn sequence(&self, span: HashedSpan) -> Result<()> {
         let mut jobs = Vec::new();
         let spare = std::mem::take(&mut self.plan().spare_chunks);
-        let mut sequencer = held(&self.sequencer);
-        sequencer.spare.extend(spare);
-        let sequenced = sequencer.span(&span, &mut jobs);
-        drop(sequencer);
+        let mut deduplicator = lock(&self.deduplicator);
+        deduplicator.spare.extend(spare);
+        let sequenced = deduplicator.span(&span, &mut jobs);
+        drop(deduplicator);
         let mut plan = self.plan();
         plan.add_jobs(jobs);
         plan.sequencing = false;
@@ -174,7 +174,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn end_sequence(&self) -> Result<()> {
-        let job = held(&self.sequencer).end();
+        let job = lock(&self.deduplicator).end();
         let mut plan = self.plan();
         plan.add_jobs(job.into_iter().collect());
         plan.sequencing = false;
@@ -191,25 +191,25 @@ impl<'a> Pipeline<'a> {
     /// Takes a span from the feed, releases the feed to other threads, then reads and hashes the span.
     fn feed(&self, number: u64, buffer: Vec<u8>) -> Result<()> {
         let mut buffer = Some(buffer);
-        let mut next = || held(&self.feed).next(|| buffer.take().unwrap_or_default());
+        let mut next = || lock(&self.feed).next(|| buffer.take().unwrap_or_default());
         let fed = self.options.check_cancel().and_then(|()| next());
         let mut plan = self.plan();
         plan.feeding = false;
-        let ticket = match fed {
-            Ok(Some(ticket)) => ticket,
+        let span = match fed {
+            Ok(Some(span)) => span,
             other => {
                 plan.feed_ended = true;
                 return other.map(drop);
             }
         };
-        plan.tickets += 1;
+        plan.spans_read += 1;
         drop(plan);
         self.wake.notify_all();
         if let Some(progress) = self.options.progress {
-            let done_bytes = ticket.span * SPAN_LEN as u64 + ticket.len as u64;
+            let done_bytes = span.number * SPAN_LEN as u64 + span.len as u64;
             progress(Progress { done_bytes, size_bytes: self.size_bytes });
         }
-        let span = hash(ticket, self.device, buffer.unwrap_or_default())?;
+        let span = hash(span, self.device, buffer.unwrap_or_default())?;
         self.plan().hashed.insert(number, span);
         Ok(())
     }
@@ -227,10 +227,10 @@ impl Drop for Bail<'_, '_> {
     }
 }
 
-fn hash(ticket: Ticket, device: Option<&dyn BlockDevice>, buffer: Vec<u8>) -> Result<HashedSpan> {
-    let number = ticket.span;
+fn hash(span: PendingSpan, device: Option<&dyn BlockDevice>, buffer: Vec<u8>) -> Result<HashedSpan> {
+    let number = span.number;
     let mut blocks = Vec::with_capacity(SPAN_LEN / BLOCK_LEN);
-    let data = ticket.read(device, || buffer, |piece| span_blocks(piece, &mut blocks))?;
+    let data = span.read(device, || buffer, |piece| span_blocks(piece, &mut blocks))?;
     let digest = span_digest(&blocks);
     Ok(HashedSpan { number, data: Arc::new(data), blocks, digest })
 }
@@ -260,7 +260,7 @@ impl Plan {
                 self.sequencing = true;
                 return Some(Task::Sequence(span));
             }
-            if self.feed_ended && self.sequenced == self.tickets && !self.sequence_ended {
+            if self.feed_ended && self.sequenced == self.spans_read && !self.sequence_ended {
                 self.sequencing = true;
                 return Some(Task::EndSequence);
             }
@@ -269,11 +269,11 @@ impl Plan {
             let frame = self.spare_frames.pop().unwrap_or_default();
             return Some(Task::Compress(number, job, frame));
         }
-        let in_flight = self.tickets - self.sequenced;
+        let in_flight = self.spans_read - self.sequenced;
         if !self.feed_ended && !self.feeding && in_flight < spans_max as u64 {
             self.feeding = true;
             let buffer = self.spare_spans.pop().unwrap_or_default();
-            return Some(Task::Feed(self.tickets, buffer));
+            return Some(Task::ReadSpan(self.spans_read, buffer));
         }
         (self.sequence_ended && self.packed == self.chunks).then_some(Task::Done)
     }

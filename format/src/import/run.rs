@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::feed::Feed;
-use super::finish::{FinishedTrees, KnownPages, SpanTable, TreeBuilder, root_digest};
+use super::deduplicator::{Deduplicator, DeduplicatorParts};
 use super::options::{ImportOptions, ImportReport, Progress};
 use super::packer::Packer;
 use super::pipeline::Pipeline;
-use super::sequencer::{Sequencer, SequencerParts};
+use super::span_source::SpanSource;
+use super::trees::{FinishedTrees, KnownPages, SpanTable, TreeBuilder, root_digest};
 use crate::content::ContentHasher;
 use crate::digest::{ImageId, ListId, object_digest};
 use crate::error::{Result, StoreError};
@@ -22,7 +22,7 @@ use crate::store::commit::{OnExisting, Publication};
 use crate::store::journal::committed_lists;
 use crate::store::merge::{Based, StagedList};
 use crate::store::stage::{Move, Stage};
-use crate::store::{Shared, Store, names};
+use crate::store::{Store, StoreInner, names};
 use crate::write::{ObjectKind, WrittenList, write_whole};
 use melv_block::SectorBits;
 use melv_block::{Source, SourceKind};
@@ -76,17 +76,18 @@ fn run(
     };
     let name = source.name.clone();
     size.map_or(Ok(()), |size| options.check_size(&name, size))?;
-    let feed = Feed::new(source, options, STREAM_SIZE_MAX);
-    let sequencer = begin_sequencer(stage, committed, parent, size, &health, options)?;
+    let feed = SpanSource::new(source, options, STREAM_SIZE_MAX);
+    let deduplicator = begin_deduplicator(stage, committed, parent, size, &health, options)?;
     let packer = Packer::new(stage, options.chunk_blocks);
-    let (feed, sequencer, packer) = Pipeline::new(options, device, size, feed, sequencer, packer).run()?;
+    let (feed, deduplicator, packer) =
+        Pipeline::new(options, device, size, feed, deduplicator, packer).run()?;
     let size_bytes = size.unwrap_or(feed.offset());
     if let Some(progress) = options.progress {
         progress(Progress { done_bytes: size_bytes, size_bytes: size });
     }
 
     let finished =
-        finish(stage, sequencer.into_parts(), packer, (size_bytes, sectors), parent, health, options)?;
+        finish(stage, deduplicator.into_parts(), packer, (size_bytes, sectors), parent, health, options)?;
     options.check_content(&name, finished.report.content)?;
     Ok(finished)
 }
@@ -94,7 +95,7 @@ fn run(
 /// Opens the index over the committed lists. Damaged lists are repaired if possible; otherwise their blocks
 /// are stored again.
 fn open_index(
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     health: &Arc<Health>,
     options: &ImportOptions<'_>,
 ) -> Result<CommittedIndex> {
@@ -114,14 +115,14 @@ fn open_index(
     Ok(index)
 }
 
-fn begin_sequencer<'a>(
+fn begin_deduplicator<'a>(
     stage: &'a Stage,
     committed: CommittedIndex,
     parent: Option<&Image>,
     size: Option<u64>,
     health: &Health,
     options: &ImportOptions<'_>,
-) -> Result<Sequencer<'a>> {
+) -> Result<Deduplicator<'a>> {
     let geometry = Geometry::of_size(size.unwrap_or(STREAM_SIZE_MAX));
     geometry.check().map_err(|fault| StoreError::corrupt("the disk", 0, fault))?;
     let known = parent.map(|parent| KnownPages::of(parent, health)).transpose()?.unwrap_or_default();
@@ -134,7 +135,7 @@ fn begin_sequencer<'a>(
     let content = size.map(|size| ContentHasher::new(size, geometry.spans()));
     let spans = SpanTable::new(geometry.leaf_blocks(), content);
     let cursor = parent.cloned().map(SourceCursor::new);
-    Ok(Sequencer::new(committed, PendingIndex::new(stage), cursor, options.chunk_blocks, trees, spans))
+    Ok(Deduplicator::new(committed, PendingIndex::new(stage), cursor, options.chunk_blocks, trees, spans))
 }
 
 /// An import that is fully written but not yet published.
@@ -148,7 +149,7 @@ struct Finished {
 
 fn finish(
     stage: &Stage,
-    parts: SequencerParts<'_>,
+    parts: DeduplicatorParts<'_>,
     packer: Packer<'_>,
     (size_bytes, sectors): (u64, SectorBits),
     parent: Option<&Image>,

@@ -12,8 +12,8 @@ use super::segment::{Segment, SegmentError};
 use super::update;
 use crate::digest::{BlockDigest, ListId, LogKey};
 use crate::error::{Error, Result, StoreError};
-use crate::fault::Fault;
-use crate::store::Shared;
+use crate::fault::RuleViolation;
+use crate::store::StoreInner;
 use crate::store::list::List;
 use crate::store::names;
 use crate::units::ListBlock;
@@ -33,7 +33,7 @@ pub(crate) struct Found {
 /// The index, open for one import over the lists committed when it began.
 #[derive(Debug)]
 pub(crate) struct CommittedIndex {
-    shared: Arc<Shared>,
+    shared: Arc<StoreInner>,
     /// By list number.
     logs: Vec<Log>,
     segments: Vec<OpenSegment>,
@@ -60,7 +60,7 @@ struct OpenSegment {
 impl CommittedIndex {
     /// Opens the index over `lists`, and rebuilds missing or damaged parts. Damaged lists are left out:
     /// this costs sharing, but does not fail the import. Reports all damage to `health`.
-    pub fn open(shared: &Arc<Shared>, lists: &[ListId], health: &Arc<Health>) -> Result<Self> {
+    pub fn open(shared: &Arc<StoreInner>, lists: &[ListId], health: &Arc<Health>) -> Result<Self> {
         let lens = log::lens(&shared.reader)?;
         let mut logs = BTreeMap::new();
         let mut unopened = lost_lists(shared, lists, &lens);
@@ -248,17 +248,17 @@ impl CommittedIndex {
 }
 
 /// Finds lists that are missing although their logs and locators exist.
-fn lost_lists(shared: &Shared, lists: &[ListId], lens: &HashMap<LogKey, u64>) -> Vec<(ListId, Error)> {
+fn lost_lists(shared: &StoreInner, lists: &[ListId], lens: &HashMap<LogKey, u64>) -> Vec<(ListId, Error)> {
     let is_lost =
         |id: &ListId| lists.binary_search(id).is_err() && shared.storage.open(&names::locator(id)).is_ok();
-    let error = |id: &ListId| StoreError::corrupt(names::list(id), 0, Fault::Missing);
+    let error = |id: &ListId| StoreError::corrupt(names::list(id), 0, RuleViolation::Missing);
     lens.keys().map(LogKey::whole_list).filter(is_lost).map(|id| (id, error(&id))).collect()
 }
 
 /// Returns a page of a log, with zeros for blocks that must not be shared. Returns an empty page if the
 /// list's own tables are damaged.
 fn sound_page(
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     log: &mut Log,
     number: u64,
     health: &Health,
@@ -297,7 +297,7 @@ fn sound_page(
 
 /// Opens the segments, and tries to drop lists that no longer exist.
 fn open_segments(
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     lists: &[ListId],
     logs: &BTreeMap<ListId, Log>,
     lens: &HashMap<LogKey, u64>,

@@ -15,14 +15,14 @@ use super::notes::{self, Notes};
 use super::stamps::{self, Recalled};
 use crate::digest::{ListId, PackId, PageFileId};
 use crate::error::{Error, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::pack::{self, FRAMES_OFFSET};
 use crate::storage::ReadAt;
 use crate::store::StoreErrors;
 use crate::store::list::{List, Locator};
 use crate::store::runs::Runs;
-use crate::store::{Shared, VerifyMode, names, read_range, scrub};
+use crate::store::{StoreInner, VerifyMode, names, read_range, scrub};
 
 /// The state of a pack.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ enum Pack {
 /// The damage a writer found in the store's objects, and the earlier notes.
 #[derive(Debug)]
 pub(crate) struct Health {
-    shared: Arc<Shared>,
+    shared: Arc<StoreInner>,
     /// The notes at the start.
     notes: Notes,
     state: Mutex<State>,
@@ -60,7 +60,7 @@ struct State {
 
 impl Health {
     /// Reads the notes, and checks nothing yet.
-    pub fn new(shared: &Arc<Shared>) -> Self {
+    pub fn new(shared: &Arc<StoreInner>) -> Self {
         Self { shared: shared.clone(), notes: Notes::read(shared), state: Mutex::default() }
     }
 
@@ -361,7 +361,7 @@ impl State {
             _ => name,
         };
         self.reasons.entry(object.into()).or_insert_with(|| match error.fault() {
-            Some(Fault::Missing) => format!("{object} is missing"),
+            Some(RuleViolation::Missing) => format!("{object} is missing"),
             _ => error.to_string(),
         });
     }

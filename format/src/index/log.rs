@@ -20,7 +20,7 @@ use crate::ondisk::list::ListShape;
 use crate::store::InStore;
 use crate::store::list::List;
 use crate::store::names;
-use crate::store::{Reader, Shared, VerifyMode};
+use crate::store::{Reader, StoreInner, VerifyMode};
 use crate::units::ListBlock;
 
 /// Digests per page: 4 KiB, or those of a whole chunk if that is more.
@@ -103,7 +103,7 @@ pub(crate) fn object_name(key: &LogKey) -> String {
 }
 
 /// Removes a log, so that the next import rebuilds it.
-pub(crate) fn remove(shared: &Shared, key: &LogKey) {
+pub(crate) fn remove(shared: &StoreInner, key: &LogKey) {
     let _ = shared.storage.remove(&[object_name(key)]);
 }
 
@@ -390,7 +390,7 @@ fn why_none(reader: &Reader, list: &List, block: u64) -> Error {
     match list.chunk_id(chunk).and_then(|id| reader.load_chunk(list, chunk, &id, VerifyMode::Full)) {
         Err(error) => error,
         Ok(_) => {
-            let fault = crate::fault::Fault::BlockAbsent { block: within as u32 };
+            let fault = crate::fault::RuleViolation::BlockAbsent { block: within as u32 };
             StoreError::corrupt(list.object_name(), 0, fault)
         }
     }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::storage::LockMode;
 use crate::store::runs::Runs;
 use crate::store::stage::Stage;
-use crate::store::{Shared, names, read_range};
+use crate::store::{StoreInner, names, read_range};
 
 /// The maximum number of lines. Beyond it, one line per list covers its first to its last chunk.
 const LINES_MAX: usize = 1 << 16;
@@ -42,7 +42,7 @@ fn object_name() -> String {
 
 impl Notes {
     /// Reads the notes; none if they are unreadable.
-    pub fn read(shared: &Shared) -> Self {
+    pub fn read(shared: &StoreInner) -> Self {
         let name = object_name();
         let Ok(object) = shared.storage.open(&name) else { return Self::default() };
         if object.len() > LEN_MAX {
@@ -117,7 +117,7 @@ impl Notes {
 }
 
 /// Adds and removes notes if the store is writable. A failure here affects nothing else.
-pub(crate) fn update(shared: &std::sync::Arc<Shared>, found: &Notes, healed: &Notes) {
+pub(crate) fn update(shared: &std::sync::Arc<StoreInner>, found: &Notes, healed: &Notes) {
     if (found.is_empty() && healed.is_empty()) || shared.check_writable().is_err() {
         return;
     }
@@ -126,7 +126,7 @@ pub(crate) fn update(shared: &std::sync::Arc<Shared>, found: &Notes, healed: &No
     }
 }
 
-fn try_update(shared: &std::sync::Arc<Shared>, found: &Notes, healed: &Notes) -> Result<()> {
+fn try_update(shared: &std::sync::Arc<StoreInner>, found: &Notes, healed: &Notes) -> Result<()> {
     let before = Notes::read(shared);
     let mut after = before.clone();
     after.remove(healed);

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::limits::PACK_FRAMES_MAX;
 use crate::storage::ReadAt;
-use crate::store::{Shared, names, read_range};
+use crate::store::{StoreInner, names, read_range};
 
 /// The lengths of length and stamp, in bytes.
 const FIXED_LEN: usize = 8 + 8;
@@ -58,7 +58,7 @@ impl Stamp {
         bytes
     }
 
-    fn recall(&self, shared: &Shared, id: &Digest) -> Recalled {
+    fn recall(&self, shared: &StoreInner, id: &Digest) -> Recalled {
         let name = object_name(id);
         let read = || {
             let object = shared.storage.open(&name).ok()?;
@@ -73,7 +73,7 @@ impl Stamp {
 
     /// Records that the object was read with this stamp, and was sound except for frames at `bad`
     /// offsets. A failure only means that it is read once more.
-    pub fn remember(&self, shared: &Shared, id: &Digest, bad: &BTreeSet<u32>) {
+    pub fn remember(&self, shared: &StoreInner, id: &Digest, bad: &BTreeSet<u32>) {
         let record = self.record(id, bad);
         let name = object_name(id);
         // Neither synced nor renamed into place: the digest detects a torn record.
@@ -94,19 +94,19 @@ impl Stamp {
 }
 
 /// Returns the recorded state of `object`, opened by the name that has `id`.
-pub(crate) fn recall(shared: &Shared, id: &Digest, object: &dyn ReadAt) -> Recalled {
+pub(crate) fn recall(shared: &StoreInner, id: &Digest, object: &dyn ReadAt) -> Recalled {
     Stamp::of(object).map_or(Recalled::NoStamp, |stamp| stamp.recall(shared, id))
 }
 
 /// Records that `object` is sound except for frames at `bad` offsets.
-pub(crate) fn remember(shared: &Shared, id: &Digest, object: &dyn ReadAt, bad: &BTreeSet<u32>) {
+pub(crate) fn remember(shared: &StoreInner, id: &Digest, object: &dyn ReadAt, bad: &BTreeSet<u32>) {
     if let Some(stamp) = Stamp::of(object) {
         stamp.remember(shared, id, bad);
     }
 }
 
 /// Records packs and page files that a commit has just given these names.
-pub(crate) fn remember_new(shared: &Shared, names: impl Iterator<Item = String>) {
+pub(crate) fn remember_new(shared: &StoreInner, names: impl Iterator<Item = String>) {
     for name in names {
         if let (Some(id), Ok(object)) = (names::digest_of(&name), shared.storage.open(&name)) {
             remember(shared, &id, object.as_ref(), &BTreeSet::new());
@@ -115,6 +115,6 @@ pub(crate) fn remember_new(shared: &Shared, names: impl Iterator<Item = String>)
 }
 
 /// Removes the record of a deleted object.
-pub(crate) fn forget(shared: &Shared, id: &Digest) {
+pub(crate) fn forget(shared: &StoreInner, id: &Digest) {
     let _ = shared.storage.remove(&[object_name(id)]);
 }

@@ -19,7 +19,7 @@ use super::segment::{self, Segment, SegmentError};
 use crate::digest::{ListId, LogKey, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
 use crate::storage::{LockMode, ReadAt};
-use crate::store::Shared;
+use crate::store::StoreInner;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
 use crate::store::names;
@@ -39,7 +39,7 @@ fn segments_folder() -> String {
 pub(crate) type Keys = BTreeMap<LogKey, ListId>;
 
 /// Returns list `id` in its current state: another process may have loaded more of it.
-pub(crate) fn newest_list(shared: &Arc<Shared>, id: &ListId) -> Result<Arc<List>> {
+pub(crate) fn newest_list(shared: &Arc<StoreInner>, id: &ListId) -> Result<Arc<List>> {
     let list = shared.reader.list(id, None)?;
     if log::is_in_part(&list)? {
         list.reload_locator()?;
@@ -49,7 +49,7 @@ pub(crate) fn newest_list(shared: &Arc<Shared>, id: &ListId) -> Result<Arc<List>
 
 /// Returns the keys of all lists committed now. Call it after reading the index: then no entry seen there
 /// belongs to a list committed later.
-fn committed_keys(shared: &Arc<Shared>) -> Result<Keys> {
+fn committed_keys(shared: &Arc<StoreInner>) -> Result<Keys> {
     let key = |id: ListId| match newest_list(shared, &id).and_then(|list| log::key_of_list(&list)) {
         Ok(key) => Ok((key, id)),
         Err(error) if error.is_transient() => Err(error),
@@ -72,7 +72,7 @@ fn is_stale(segment: &Segment, keys: &Keys) -> bool {
 /// Removes logs and entries of lists that are not among `keys`, if there are enough of them and the
 /// index's lock is free. Returns the remaining segments.
 pub(crate) fn tidy(
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     segments: Vec<Segment>,
     logs: &HashMap<LogKey, u64>,
     keys: &Keys,
@@ -101,7 +101,7 @@ pub(crate) fn tidy(
 }
 
 /// Replaces a segment by one without the entries of unknown lists; none if no entry is left.
-fn without_unknown(shared: &Arc<Shared>, segment: Segment, keys: &Keys) -> Result<Option<Segment>> {
+fn without_unknown(shared: &Arc<StoreInner>, segment: Segment, keys: &Keys) -> Result<Option<Segment>> {
     let mut segments = [segment];
     segments[0].drop_filter();
     let mut made = merge_into_one(&Stage::begin(shared)?, &segments, keys)?;
@@ -116,11 +116,11 @@ fn without_unknown(shared: &Arc<Shared>, segment: Segment, keys: &Keys) -> Resul
 type Open = fn(String, Arc<dyn ReadAt>) -> std::result::Result<Segment, SegmentError>;
 
 /// Opens all sound segments for lookups, and removes the others.
-pub(crate) fn open_segments(shared: &Arc<Shared>) -> Result<Vec<Segment>> {
+pub(crate) fn open_segments(shared: &Arc<StoreInner>) -> Result<Vec<Segment>> {
     open_segments_by(shared, Segment::open)
 }
 
-fn open_segments_by(shared: &Arc<Shared>, open: Open) -> Result<Vec<Segment>> {
+fn open_segments_by(shared: &Arc<StoreInner>, open: Open) -> Result<Vec<Segment>> {
     // A segment that vanished after the listing was merged into one that the next listing shows.
     const TRIES: u32 = 16;
     for _ in 0..TRIES {
@@ -132,7 +132,7 @@ fn open_segments_by(shared: &Arc<Shared>, open: Open) -> Result<Vec<Segment>> {
 }
 
 /// Opens the segments of one listing; `None` if one vanished meanwhile.
-fn try_open_segments(shared: &Arc<Shared>, open: Open) -> Result<Option<Vec<Segment>>> {
+fn try_open_segments(shared: &Arc<StoreInner>, open: Open) -> Result<Option<Vec<Segment>>> {
     let folder = segments_folder();
     let listed = shared.storage.list(&folder).map_err(|error| Error::io("list", folder, error))?;
     let mut segments = Vec::new();
@@ -154,7 +154,7 @@ fn try_open_segments(shared: &Arc<Shared>, open: Open) -> Result<Option<Vec<Segm
 }
 
 /// Removes a segment that is damaged or merged into another.
-pub(crate) fn remove_segment(shared: &Shared, segment: &Segment) {
+pub(crate) fn remove_segment(shared: &StoreInner, segment: &Segment) {
     let _ = shared.storage.remove(std::slice::from_ref(&segment.name));
 }
 
@@ -184,7 +184,7 @@ pub(crate) fn add_lists(
     merge_segments(shared, stage)
 }
 
-fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::LockGuard>> {
+fn lock(shared: &StoreInner) -> Option<Box<dyn crate::storage::LockGuard>> {
     shared
         .storage
         .lock(&format!("{}/{}", names::INDEX, names::LOCK), LockMode::Exclusive, Duration::ZERO)
@@ -192,7 +192,7 @@ fn lock(shared: &Shared) -> Option<Box<dyn crate::storage::LockGuard>> {
 }
 
 /// Merges the smallest segments until each has [`GROWTH`] times the entries of all smaller ones.
-fn merge_segments(shared: &Arc<Shared>, stage: &Stage) -> Result<()> {
+fn merge_segments(shared: &Arc<StoreInner>, stage: &Stage) -> Result<()> {
     // Skip the filters: together with the new one they would exceed an import's memory.
     let mut segments = open_segments_by(shared, Segment::open_unfiltered)?;
     segments.sort_by_key(|segment| segment.entries);
@@ -237,7 +237,7 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
 
 /// Publishes a staged segment as `name`, and opens it; `None` if it is damaged. The object is opened before
 /// it is published, since another process may merge it into a larger one and remove it at once.
-fn publish_segment(shared: &Shared, staged: String, name: String, open: Open) -> Result<Option<Segment>> {
+fn publish_segment(shared: &StoreInner, staged: String, name: String, open: Open) -> Result<Option<Segment>> {
     let object = shared.storage.open(&staged).map_err(|error| StoreError::unopened(&staged, error))?;
     let publish = |error| Error::io("publish", names::INDEX, error);
     shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
@@ -299,7 +299,7 @@ fn unique(stage: &Stage) -> String {
 /// the lists that no segment of `sound` covers, or several for very many lists. Returns the new segments.
 /// Damaged chunks are reported to `health` and are zeros in the logs. Damaged lists are left out.
 pub(crate) fn rebuild(
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     lists: Vec<(LogKey, Arc<List>)>,
     sound: &[Segment],
     health: &Health,

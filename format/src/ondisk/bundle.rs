@@ -11,7 +11,7 @@ use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use super::reference::is_name;
 use crate::digest::{DIGEST_LEN, Digest, ImageId, object_digest};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{
     BUNDLE_BASES_MAX, BUNDLE_NAMES_MAX, BUNDLE_OBJECTS_MAX, BUNDLE_PIECES_MAX, BUNDLE_TABLE_LEN_MAX,
     NAME_LEN_MAX,
@@ -61,18 +61,18 @@ impl Head {
     }
 
     /// Decodes and checks the first [`HEAD_LEN`] bytes of a bundle.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, RuleViolation> {
         let mut cursor = Cursor::new(bytes);
         let header = header::decode(Kind::Bundle, &mut cursor)?;
         let mut end = cursor.clone();
         end.bytes(CHECKSUM_OFFSET - HEADER_LEN)?;
         let covered = bytes.get(..CHECKSUM_OFFSET).unwrap_or_default();
         if end.digest()? != object_digest(covered) {
-            return Err(Fault::Checksum);
+            return Err(RuleViolation::Checksum);
         }
         let key_slot = cursor.u32()?;
         if key_slot != 0 {
-            return Err(Fault::KeySlot { found: key_slot });
+            return Err(RuleViolation::KeySlot { found: key_slot });
         }
         cursor.reserved(4)?;
         let len = header.body_len.saturating_add(HEADER_LEN as u64);
@@ -80,13 +80,17 @@ impl Head {
         let table_digest = cursor.digest()?;
         cursor.reserved(RESERVED_LEN)?;
         if table_len > BUNDLE_TABLE_LEN_MAX {
-            return Err(Fault::Limit { what: "table length", found: table_len, max: BUNDLE_TABLE_LEN_MAX });
+            return Err(RuleViolation::Limit {
+                what: "table length",
+                found: table_len,
+                max: BUNDLE_TABLE_LEN_MAX,
+            });
         }
         if tail_offset < HEAD_LEN || tail_offset > table_offset {
-            return Err(Fault::BundleLayout { offset: tail_offset, expected: table_offset });
+            return Err(RuleViolation::BundleLayout { offset: tail_offset, expected: table_offset });
         }
         if table_offset.checked_add(table_len) != Some(len) {
-            return Err(Fault::BundleLayout {
+            return Err(RuleViolation::BundleLayout {
                 offset: table_offset.saturating_add(table_len),
                 expected: len,
             });
@@ -96,11 +100,11 @@ impl Head {
 
     /// Fails if `found`, the length of the file, is too short for the bundle; with `exact`, also if it is too
     /// long.
-    pub fn check_len(&self, found: u64, exact: bool) -> Result<(), Fault> {
+    pub fn check_len(&self, found: u64, exact: bool) -> Result<(), RuleViolation> {
         if found < self.len {
-            Err(Fault::Truncated { needed: self.len, found })
+            Err(RuleViolation::Truncated { needed: self.len, found })
         } else if exact && found > self.len {
-            Err(Fault::TrailingBytes { extra: found - self.len })
+            Err(RuleViolation::TrailingBytes { extra: found - self.len })
         } else {
             Ok(())
         }
@@ -174,20 +178,20 @@ impl Object {
         self.pieces.get(next).map(|piece| piece.at)
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), RuleViolation> {
         let mut end = 0;
         for piece in &self.pieces {
             let piece_end = piece.at.checked_add(piece.len).filter(|_| piece.len > 0);
             let gap = piece.at > end && !self.kind.may_lack_bytes();
             match piece_end {
                 Some(piece_end) if piece.at >= end && !gap && piece_end <= self.len => end = piece_end,
-                _ => return Err(Fault::PieceOrder { offset: piece.at }),
+                _ => return Err(RuleViolation::PieceOrder { offset: piece.at }),
             }
         }
         if end == self.len || self.kind.may_lack_bytes() {
             Ok(())
         } else {
-            Err(Fault::PieceOrder { offset: end })
+            Err(RuleViolation::PieceOrder { offset: end })
         }
     }
 }
@@ -237,10 +241,10 @@ impl Table {
     }
 
     /// Decodes and checks a table that begins at `table_offset` of its bundle.
-    pub fn decode(bytes: &[u8], table_offset: u64) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8], table_offset: u64) -> Result<Self, RuleViolation> {
         let (_, mut cursor) = header::decode_whole(Kind::BundleTable, bytes)?;
         let mut count = |what, max: u64| match u64::from(cursor.u32()?) {
-            found if found > max => Err(Fault::Limit { what, found, max }),
+            found if found > max => Err(RuleViolation::Limit { what, found, max }),
             found => Ok(found),
         };
         let bases = count("bases of a bundle", BUNDLE_BASES_MAX)?;
@@ -256,13 +260,13 @@ impl Table {
         check_layout(&objects, table_offset)?;
         let images = objects.iter().take_while(|object| object.kind == ObjectKind::Record).count() as u64;
         if images == 0 {
-            return Err(Fault::EmptyPage);
+            return Err(RuleViolation::EmptyPage);
         }
         let own = |(object, _): &(&Object, u64)| {
             object.kind == ObjectKind::Record && bases.contains(&ImageId::new(object.id))
         };
         if let Some((_, index)) = objects.iter().zip(0..).find(own) {
-            return Err(Fault::TableRange { index, max: images });
+            return Err(RuleViolation::TableRange { index, max: images });
         }
         let names = decode_names(&mut cursor, names, images)?;
         cursor.end()?;
@@ -284,18 +288,18 @@ impl Table {
     }
 }
 
-fn check_ascending<T: Ord>(items: impl Iterator<Item = T>) -> Result<(), Fault> {
+fn check_ascending<T: Ord>(items: impl Iterator<Item = T>) -> Result<(), RuleViolation> {
     let mut last = None;
     for (item, index) in items.zip(0..) {
         if last.as_ref().is_some_and(|last| *last >= item) {
-            return Err(Fault::TableOrder { index });
+            return Err(RuleViolation::TableOrder { index });
         }
         last = Some(item);
     }
     Ok(())
 }
 
-fn decode_objects(cursor: &mut Cursor<'_>, objects: u64, pieces: u64) -> Result<Vec<Object>, Fault> {
+fn decode_objects(cursor: &mut Cursor<'_>, objects: u64, pieces: u64) -> Result<Vec<Object>, RuleViolation> {
     let count = cursor.count("objects of a bundle", objects, OBJECT_LEN)?;
     let mut heads = Cursor::new(cursor.bytes(count * OBJECT_LEN)?);
     let mut left = cursor.count("pieces of a bundle", pieces, PIECE_LEN)?;
@@ -304,10 +308,10 @@ fn decode_objects(cursor: &mut Cursor<'_>, objects: u64, pieces: u64) -> Result<
         let number = heads.u32()?;
         let pieces = heads.u32()? as usize;
         let (id, len) = (heads.digest()?, heads.u64()?);
-        let kind = ObjectKind::ALL.get(number as usize).ok_or(Fault::ObjectKind { found: number })?;
+        let kind = ObjectKind::ALL.get(number as usize).ok_or(RuleViolation::ObjectKind { found: number })?;
         left = match left.checked_sub(pieces) {
             Some(left) if pieces > 0 => left,
-            _ => return Err(Fault::BundleLayout { offset: pieces as u64, expected: left as u64 }),
+            _ => return Err(RuleViolation::BundleLayout { offset: pieces as u64, expected: left as u64 }),
         };
         let mut piece = || Ok(Piece { at: cursor.u64()?, offset: cursor.u64()?, len: cursor.u64()? });
         let pieces = (0..pieces).map(|_| piece()).collect::<Result<_, _>>()?;
@@ -315,12 +319,12 @@ fn decode_objects(cursor: &mut Cursor<'_>, objects: u64, pieces: u64) -> Result<
     }
     match left {
         0 => Ok(found),
-        _ => Err(Fault::BundleLayout { offset: left as u64, expected: 0 }),
+        _ => Err(RuleViolation::BundleLayout { offset: left as u64, expected: 0 }),
     }
 }
 
 /// Checks that the pieces cover the range between head and table exactly once.
-fn check_layout(objects: &[Object], table_offset: u64) -> Result<(), Fault> {
+fn check_layout(objects: &[Object], table_offset: u64) -> Result<(), RuleViolation> {
     let mut pieces: Vec<(u64, u64)> = objects
         .iter()
         .flat_map(|object| object.pieces.iter().map(|piece| (piece.offset, piece.len)))
@@ -329,29 +333,34 @@ fn check_layout(objects: &[Object], table_offset: u64) -> Result<(), Fault> {
     let mut end = HEAD_LEN;
     for (offset, len) in pieces {
         if offset != end {
-            return Err(Fault::BundleLayout { offset, expected: end });
+            return Err(RuleViolation::BundleLayout { offset, expected: end });
         }
         end = end.saturating_add(len);
     }
     if end == table_offset {
         Ok(())
     } else {
-        Err(Fault::BundleLayout { offset: end, expected: table_offset })
+        Err(RuleViolation::BundleLayout { offset: end, expected: table_offset })
     }
 }
 
-fn decode_names(cursor: &mut Cursor<'_>, names: u64, images: u64) -> Result<Vec<(String, u32)>, Fault> {
+fn decode_names(
+    cursor: &mut Cursor<'_>,
+    names: u64,
+    images: u64,
+) -> Result<Vec<(String, u32)>, RuleViolation> {
     let count = cursor.count("names of a bundle", names, NAME_LEN_MIN)?;
     let mut found: Vec<(String, u32)> = Vec::with_capacity(count);
     for _ in 0..count {
         let (image, len) = (cursor.u32()?, cursor.u32()? as usize);
         let max = 2 * NAME_LEN_MAX + 1;
         if len > max {
-            return Err(Fault::Limit { what: "name length", found: len as u64, max: max as u64 });
+            return Err(RuleViolation::Limit { what: "name length", found: len as u64, max: max as u64 });
         }
-        let name = std::str::from_utf8(cursor.bytes(len)?).map_err(|_| Fault::Text { what: "name" })?;
+        let name =
+            std::str::from_utf8(cursor.bytes(len)?).map_err(|_| RuleViolation::Text { what: "name" })?;
         if u64::from(image) >= images {
-            return Err(Fault::TableRange { index: u64::from(image), max: images });
+            return Err(RuleViolation::TableRange { index: u64::from(image), max: images });
         }
         found.push((name.into(), image));
     }
@@ -359,7 +368,9 @@ fn decode_names(cursor: &mut Cursor<'_>, names: u64, images: u64) -> Result<Vec<
     let is_reference =
         |text: &str| text.split_once(':').is_some_and(|(name, tag)| is_name(name) && is_name(tag));
     match found.iter().find(|(name, _)| !is_reference(name)) {
-        Some((name, _)) => Err(Fault::ReferenceName { expected: "NAME:TAG".into(), found: name.clone() }),
+        Some((name, _)) => {
+            Err(RuleViolation::ReferenceName { expected: "NAME:TAG".into(), found: name.clone() })
+        }
         None => Ok(found),
     }
 }

@@ -3,7 +3,7 @@
 use byteorder::{ByteOrder, LittleEndian};
 
 use crate::digest::{DIGEST_LEN, Digest, Id};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 /// A reader that consumes bytes front to back. Every method fails with `truncated` rather than read past the
 /// end.
@@ -33,88 +33,97 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `count` bytes.
-    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], Fault> {
+    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], RuleViolation> {
         let needed = (self.position() as u64).saturating_add(count as u64);
-        let (taken, rest) =
-            self.rest.split_at_checked(count).ok_or(Fault::Truncated { needed, found: self.len as u64 })?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or(RuleViolation::Truncated { needed, found: self.len as u64 })?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// Takes one byte.
-    pub fn u8(&mut self) -> Result<u8, Fault> {
+    pub fn u8(&mut self) -> Result<u8, RuleViolation> {
         self.array::<1>().map(|[byte]| byte)
     }
 
     /// Takes four bytes.
-    pub fn u32(&mut self) -> Result<u32, Fault> {
+    pub fn u32(&mut self) -> Result<u32, RuleViolation> {
         self.bytes(4).map(LittleEndian::read_u32)
     }
 
     /// Takes eight bytes.
-    pub fn u64(&mut self) -> Result<u64, Fault> {
+    pub fn u64(&mut self) -> Result<u64, RuleViolation> {
         self.bytes(8).map(LittleEndian::read_u64)
     }
 
     /// Takes a digest.
-    pub fn digest(&mut self) -> Result<Digest, Fault> {
+    pub fn digest(&mut self) -> Result<Digest, RuleViolation> {
         self.array::<DIGEST_LEN>().map(Digest)
     }
 
     /// Takes the id of a thing of kind `I`.
-    pub fn id<I: Id>(&mut self) -> Result<I, Fault> {
+    pub fn id<I: Id>(&mut self) -> Result<I, RuleViolation> {
         self.digest().map(I::new)
     }
 
     /// Takes `count` bytes, which must be zero.
-    pub fn reserved(&mut self, count: usize) -> Result<(), Fault> {
+    pub fn reserved(&mut self, count: usize) -> Result<(), RuleViolation> {
         let start = self.position();
         match self.bytes(count)?.iter().position(|&byte| byte != 0) {
             None => Ok(()),
-            Some(at) => Err(Fault::Reserved { offset: (start + at) as u64 }),
+            Some(at) => Err(RuleViolation::Reserved { offset: (start + at) as u64 }),
         }
     }
 
     /// Takes a number in the shortest LEB128 form: seven bits to a byte, lowest first.
-    pub fn varint(&mut self) -> Result<u64, Fault> {
+    pub fn varint(&mut self) -> Result<u64, RuleViolation> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
             if shift == 63 && bits > 1 {
-                return Err(Fault::VarintOverflow);
+                return Err(RuleViolation::VarintOverflow);
             }
             value |= bits << shift;
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 { Err(Fault::VarintOverlong) } else { Ok(value) };
+                return if byte == 0 && shift > 0 { Err(RuleViolation::VarintOverlong) } else { Ok(value) };
             }
         }
-        Err(Fault::VarintOverflow)
+        Err(RuleViolation::VarintOverflow)
     }
 
     /// Accepts a declared count of records of `record_len` bytes only if they are all present, so that the
     /// input bounds the allocation.
-    pub fn count(&self, what: &'static str, declared: u64, record_len: usize) -> Result<usize, Fault> {
+    pub fn count(
+        &self,
+        what: &'static str,
+        declared: u64,
+        record_len: usize,
+    ) -> Result<usize, RuleViolation> {
         let room = (self.rest.len() / record_len) as u64;
         match usize::try_from(declared) {
             Ok(count) if declared <= room => Ok(count),
-            _ => Err(Fault::Limit { what, found: declared, max: room }),
+            _ => Err(RuleViolation::Limit { what, found: declared, max: room }),
         }
     }
 
     /// Fails if any bytes remain.
-    pub fn end(&self) -> Result<(), Fault> {
+    pub fn end(&self) -> Result<(), RuleViolation> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(Fault::TrailingBytes { extra: self.rest.len() as u64 })
+            Err(RuleViolation::TrailingBytes { extra: self.rest.len() as u64 })
         }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], RuleViolation> {
         let needed = self.position() as u64 + N as u64;
-        let (taken, rest) =
-            self.rest.split_first_chunk::<N>().ok_or(Fault::Truncated { needed, found: self.len as u64 })?;
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or(RuleViolation::Truncated { needed, found: self.len as u64 })?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -193,8 +202,8 @@ mod tests {
 
     #[test]
     fn longer_forms_and_larger_numbers_are_refused() {
-        assert_eq!(Cursor::new(&[0x80, 0x00]).varint(), Err(Fault::VarintOverlong));
-        assert_eq!(Cursor::new(&[0xff; 10]).varint(), Err(Fault::VarintOverflow));
-        assert_eq!(Cursor::new(&[0x80]).varint(), Err(Fault::Truncated { needed: 2, found: 1 }));
+        assert_eq!(Cursor::new(&[0x80, 0x00]).varint(), Err(RuleViolation::VarintOverlong));
+        assert_eq!(Cursor::new(&[0xff; 10]).varint(), Err(RuleViolation::VarintOverflow));
+        assert_eq!(Cursor::new(&[0x80]).varint(), Err(RuleViolation::Truncated { needed: 2, found: 1 }));
     }
 }

@@ -4,7 +4,7 @@
 use super::cursor::Put;
 use super::header::{self, HEADER_LEN, Kind};
 use crate::digest::{DIGEST_LEN, Digest, PageId};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 /// Bytes in one entry.
 pub const ENTRY_LEN: usize = 4 + DIGEST_LEN;
@@ -51,11 +51,11 @@ pub fn encode(kind: Kind, entries: &[Entry]) -> Vec<u8> {
 }
 
 /// Decodes and checks a table whose indexes must be below `index_max`.
-pub fn decode(kind: Kind, bytes: &[u8], index_max: u64) -> Result<Vec<Entry>, Fault> {
+pub fn decode(kind: Kind, bytes: &[u8], index_max: u64) -> Result<Vec<Entry>, RuleViolation> {
     let (_, mut cursor) = header::decode_whole(kind, bytes)?;
     let body_len = cursor.rest().len();
     if body_len == 0 {
-        return Err(Fault::EmptyPage);
+        return Err(RuleViolation::EmptyPage);
     }
     let count = body_len / ENTRY_LEN;
     let mut entries = Vec::with_capacity(count);
@@ -63,10 +63,10 @@ pub fn decode(kind: Kind, bytes: &[u8], index_max: u64) -> Result<Vec<Entry>, Fa
     for _ in 0..count {
         let entry = Entry { index: cursor.u32()?, digest: cursor.digest()? };
         if u64::from(entry.index) < least {
-            return Err(Fault::TableOrder { index: entry.index });
+            return Err(RuleViolation::TableOrder { index: entry.index });
         }
         if u64::from(entry.index) >= index_max {
-            return Err(Fault::TableRange { index: u64::from(entry.index), max: index_max });
+            return Err(RuleViolation::TableRange { index: u64::from(entry.index), max: index_max });
         }
         least = u64::from(entry.index) + 1;
         entries.push(entry);

@@ -7,7 +7,7 @@
 use super::cursor::{Cursor, Put};
 use crate::codec::Codec;
 use crate::digest::{BlockDigest, DIGEST_LEN};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::BLOCK_LEN;
 
 /// Bytes before the mask or the payload.
@@ -47,16 +47,16 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// Parses and checks a frame of a chunk of `blocks` blocks.
-    pub fn decode(bytes: &'a [u8], blocks: u32) -> Result<Self, Fault> {
+    pub fn decode(bytes: &'a [u8], blocks: u32) -> Result<Self, RuleViolation> {
         let mut cursor = Cursor::new(bytes);
         let codec = Codec::from_number(cursor.u8()?)?;
         let transform = cursor.u8()?;
         if transform != 0 {
-            return Err(Fault::Transform { found: transform });
+            return Err(RuleViolation::Transform { found: transform });
         }
         let flags = cursor.u8()?;
         if flags & !FLAG_PARTIAL != 0 {
-            return Err(Fault::Reserved { offset: 2 });
+            return Err(RuleViolation::Reserved { offset: 2 });
         }
         cursor.reserved(1)?;
         let presence = if flags & FLAG_PARTIAL == 0 {
@@ -66,7 +66,7 @@ impl<'a> Frame<'a> {
             let held: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
             let within = (0..blocks).filter(|&block| has(&mask, block)).count();
             if held == 0 || held >= blocks || within != held as usize {
-                return Err(Fault::FrameMask);
+                return Err(RuleViolation::FrameMask);
             }
             let absent = (held..blocks).map(|_| cursor.id()).collect::<Result<_, _>>()?;
             Presence::Partial { mask, absent }
@@ -84,7 +84,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Decodes the held blocks, back to back, into `plain`, which has exactly their length.
-    pub fn decode_payload(&self, plain: &mut [u8]) -> Result<(), Fault> {
+    pub fn decode_payload(&self, plain: &mut [u8]) -> Result<(), RuleViolation> {
         self.codec.decode(self.payload, plain)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Put};
 use crate::digest::{Digest, object_digest};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 /// Bytes in a header.
 pub const HEADER_LEN: usize = 32;
@@ -114,25 +114,25 @@ pub struct Header {
 }
 
 /// Takes and checks a header.
-pub fn decode(kind: Kind, cursor: &mut Cursor<'_>) -> Result<Header, Fault> {
+pub fn decode(kind: Kind, cursor: &mut Cursor<'_>) -> Result<Header, RuleViolation> {
     let magic = cursor.bytes(8)?;
     if magic != kind.magic().as_bytes() {
         let found = magic.escape_ascii().to_string();
-        return Err(Fault::Magic { expected: kind.magic(), found });
+        return Err(RuleViolation::Magic { expected: kind.magic(), found });
     }
     let major = cursor.u8()?;
     if major != MAJOR {
-        return Err(Fault::Version { found: major, known: MAJOR });
+        return Err(RuleViolation::Version { found: major, known: MAJOR });
     }
     let _minor = cursor.u8()?; // newer minor versions add only ignorable fields
     let algorithm = cursor.u8()?;
     if algorithm != ALGORITHM_BLAKE3 {
-        return Err(Fault::DigestAlgorithm { found: algorithm });
+        return Err(RuleViolation::DigestAlgorithm { found: algorithm });
     }
     cursor.reserved(1)?;
     let refuse = cursor.u32()?;
     if refuse != 0 {
-        return Err(Fault::RefuseBit { found: refuse });
+        return Err(RuleViolation::RefuseBit { found: refuse });
     }
     let _ignore = cursor.u32()?;
     let writer_mask = if kind == Kind::Store {
@@ -145,13 +145,13 @@ pub fn decode(kind: Kind, cursor: &mut Cursor<'_>) -> Result<Header, Fault> {
 }
 
 /// Takes the header of a whole object, whose end must match the declared body length.
-pub fn decode_whole<'a>(kind: Kind, bytes: &'a [u8]) -> Result<(Header, Cursor<'a>), Fault> {
+pub fn decode_whole<'a>(kind: Kind, bytes: &'a [u8]) -> Result<(Header, Cursor<'a>), RuleViolation> {
     let mut cursor = Cursor::new(bytes);
     let header = decode(kind, &mut cursor)?;
     let found = cursor.rest().len() as u64;
     if header.body_len == found {
         Ok((header, cursor))
     } else {
-        Err(Fault::BodyLength { declared: header.body_len, found })
+        Err(RuleViolation::BodyLength { declared: header.body_len, found })
     }
 }

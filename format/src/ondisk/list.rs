@@ -9,7 +9,7 @@
 use super::cursor::Put;
 use super::header::{self, Kind};
 use crate::digest::{DIGEST_LEN, Digest};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{BLOCK_BITS, CHUNK_BLOCKS_MAX, LIST_BLOCKS_MAX, LIST_CHUNKS_MAX, TABLE_PAGE_RECORDS};
 
 /// Bytes of the root's length at the end of the file.
@@ -73,18 +73,22 @@ impl ListShape {
     }
 
     /// Checks the limits.
-    pub fn check(&self) -> Result<(), Fault> {
+    pub fn check(&self) -> Result<(), RuleViolation> {
         if !self.chunk_blocks.is_power_of_two() || self.chunk_blocks > CHUNK_BLOCKS_MAX {
-            return Err(Fault::ChunkBlocks { found: self.chunk_blocks });
+            return Err(RuleViolation::ChunkBlocks { found: self.chunk_blocks });
         }
         if self.blocks == 0 {
-            return Err(Fault::EmptyList);
+            return Err(RuleViolation::EmptyList);
         }
         if self.blocks > LIST_BLOCKS_MAX {
-            return Err(Fault::Limit { what: "blocks of a list", found: self.blocks, max: LIST_BLOCKS_MAX });
+            return Err(RuleViolation::Limit {
+                what: "blocks of a list",
+                found: self.blocks,
+                max: LIST_BLOCKS_MAX,
+            });
         }
         if self.chunks() > LIST_CHUNKS_MAX {
-            return Err(Fault::Limit {
+            return Err(RuleViolation::Limit {
                 what: "chunks of a list",
                 found: self.chunks(),
                 max: LIST_CHUNKS_MAX,
@@ -119,11 +123,11 @@ impl ListRoot {
     }
 
     /// Decodes and checks a root.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, RuleViolation> {
         let (_, mut cursor) = header::decode_whole(Kind::List, bytes)?;
         let block_bits = cursor.u8()?;
         if block_bits != BLOCK_BITS {
-            return Err(Fault::BlockBits { found: block_bits });
+            return Err(RuleViolation::BlockBits { found: block_bits });
         }
         cursor.reserved(3)?;
         let shape = ListShape { chunk_blocks: cursor.u32()?, blocks: cursor.u64()? };

@@ -11,7 +11,7 @@ use super::cursor::{Cursor, Put};
 use super::header::{self, Kind};
 use super::pack::FRAMES_OFFSET;
 use crate::digest::{DIGEST_LEN, Digest, ListId, PackId, object_digest};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{
     FRAME_LEN_MAX, LIST_CHUNKS_MAX, LOCATOR_PACKS_MAX, LOCATOR_RECORDS_MAX, TABLE_PAGE_RECORDS,
 };
@@ -73,7 +73,7 @@ impl FramePlace {
     }
 
     /// Decodes and checks record `number`, which lies in `page`, against the locator's root.
-    pub fn decode(page: &[u8], number: u64, root: &LocatorRoot) -> Result<Self, Fault> {
+    pub fn decode(page: &[u8], number: u64, root: &LocatorRoot) -> Result<Self, RuleViolation> {
         let within = usize::try_from(number % TABLE_PAGE_RECORDS).unwrap_or(usize::MAX) * RECORD_LEN;
         let mut cursor = Cursor::new(page.get(within..).unwrap_or_default());
         let (pack, offset, len) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
@@ -82,23 +82,23 @@ impl FramePlace {
             return if (offset, len, next, guard) == (0, 0, 0, 0) {
                 Ok(Self::NONE)
             } else {
-                Err(Fault::Reserved { offset: within as u64 + 4 })
+                Err(RuleViolation::Reserved { offset: within as u64 + 4 })
             };
         }
         if len & !(PARTIAL | LEN_MASK) != 0 {
-            return Err(Fault::Reserved { offset: within as u64 + 11 });
+            return Err(RuleViolation::Reserved { offset: within as u64 + 11 });
         }
         let partial = len & PARTIAL != 0;
         let place = Self { pack, offset, len: len & LEN_MASK, partial, next, guard };
         if u64::from(place.offset) < FRAMES_OFFSET {
-            return Err(Fault::FramePlace { end: u64::from(place.offset), max: FRAMES_OFFSET });
+            return Err(RuleViolation::FramePlace { end: u64::from(place.offset), max: FRAMES_OFFSET });
         }
         let packs = u32::try_from(root.packs.len()).unwrap_or(u32::MAX);
         if place.pack >= packs {
-            return Err(Fault::LocatorPack { found: place.pack, max: packs });
+            return Err(RuleViolation::LocatorPack { found: place.pack, max: packs });
         }
         if u64::from(place.len) > FRAME_LEN_MAX {
-            return Err(Fault::Limit {
+            return Err(RuleViolation::Limit {
                 what: "frame length",
                 found: u64::from(place.len),
                 max: FRAME_LEN_MAX,
@@ -107,7 +107,7 @@ impl FramePlace {
         let next = u64::from(place.next);
         let later = next > number && next >= root.chunks && next < root.records;
         if next != 0 && !later {
-            return Err(Fault::LocatorLink { found: next, max: root.records });
+            return Err(RuleViolation::LocatorLink { found: next, max: root.records });
         }
         Ok(place)
     }
@@ -152,14 +152,18 @@ impl LocatorRoot {
     }
 
     /// Decodes and checks a root.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, RuleViolation> {
         let (_, mut cursor) = header::decode_whole(Kind::Locator, bytes)?;
         let (list, chunks, records) = (cursor.id()?, cursor.u64()?, cursor.u64()?);
         if chunks > LIST_CHUNKS_MAX {
-            return Err(Fault::Limit { what: "chunks of a locator", found: chunks, max: LIST_CHUNKS_MAX });
+            return Err(RuleViolation::Limit {
+                what: "chunks of a locator",
+                found: chunks,
+                max: LIST_CHUNKS_MAX,
+            });
         }
         if records < chunks || records > LOCATOR_RECORDS_MAX {
-            return Err(Fault::Limit {
+            return Err(RuleViolation::Limit {
                 what: "records of a locator",
                 found: records,
                 max: LOCATOR_RECORDS_MAX,
@@ -168,10 +172,10 @@ impl LocatorRoot {
         let pack_count = u64::from(cursor.u32()?);
         let flags = cursor.u32()?;
         if flags & !IN_PART != 0 {
-            return Err(Fault::Reserved { offset: cursor.position() as u64 - 4 });
+            return Err(RuleViolation::Reserved { offset: cursor.position() as u64 - 4 });
         }
         if pack_count > LOCATOR_PACKS_MAX {
-            return Err(Fault::Limit {
+            return Err(RuleViolation::Limit {
                 what: "packs of a locator",
                 found: pack_count,
                 max: LOCATOR_PACKS_MAX,
@@ -186,7 +190,7 @@ impl LocatorRoot {
         let checksum = cursor.digest()?;
         cursor.end()?;
         if object_digest(covered) != checksum {
-            return Err(Fault::Checksum);
+            return Err(RuleViolation::Checksum);
         }
         // Only after the checksum: a damaged target must not be reported as an unsupported kind.
         let packs = (0..pack_count).map(|_| target(&mut targets)).collect::<Result<_, _>>()?;
@@ -194,9 +198,9 @@ impl LocatorRoot {
     }
 }
 
-fn target(cursor: &mut Cursor<'_>) -> Result<PackId, Fault> {
+fn target(cursor: &mut Cursor<'_>) -> Result<PackId, RuleViolation> {
     match cursor.u32()? {
         TARGET_PACK => cursor.id(),
-        found => Err(Fault::TargetKind { found }),
+        found => Err(RuleViolation::TargetKind { found }),
     }
 }

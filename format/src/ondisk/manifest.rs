@@ -6,7 +6,7 @@ use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use super::list::ListShape;
 use crate::digest::{ContentId, Digest, ImageId, ListId};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{
     BLOCK_BITS, BLOCK_LEN, DISK_SIZE_MAX, IMAGE_LISTS_MAX, LEAF_BITS_MIN, LEAVES_MAX, MANIFEST_LEN_MAX,
     METADATA_LEN_MAX, SPAN_BLOCKS,
@@ -65,13 +65,13 @@ impl Geometry {
     }
 
     /// Checks the limits.
-    pub fn check(&self) -> Result<(), Fault> {
+    pub fn check(&self) -> Result<(), RuleViolation> {
         if !self.size_bytes.is_multiple_of(512) || self.size_bytes >= DISK_SIZE_MAX {
-            return Err(Fault::DiskSize { found: self.size_bytes });
+            return Err(RuleViolation::DiskSize { found: self.size_bytes });
         }
         let (logical, physical) = (self.logical_bits, self.physical_bits);
         if !(9..=12).contains(&logical) || !(logical..=12).contains(&physical) {
-            return Err(Fault::SectorBits { logical, physical });
+            return Err(RuleViolation::SectorBits { logical, physical });
         }
         Ok(())
     }
@@ -140,9 +140,9 @@ impl Manifest {
     }
 
     /// Decodes and checks a manifest.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, RuleViolation> {
         if bytes.len() as u64 > MANIFEST_LEN_MAX {
-            return Err(Fault::Limit {
+            return Err(RuleViolation::Limit {
                 what: "manifest length",
                 found: bytes.len() as u64,
                 max: MANIFEST_LEN_MAX,
@@ -156,7 +156,11 @@ impl Manifest {
         let parent = cursor.id()?;
         let (lists, keys) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
         if lists > IMAGE_LISTS_MAX {
-            return Err(Fault::Limit { what: "lists of an image", found: lists, max: IMAGE_LISTS_MAX });
+            return Err(RuleViolation::Limit {
+                what: "lists of an image",
+                found: lists,
+                max: IMAGE_LISTS_MAX,
+            });
         }
         let lists = decode_lists(lists, &mut cursor)?;
         let metadata = decode_metadata(keys, &mut cursor)?;
@@ -165,32 +169,32 @@ impl Manifest {
         if data_blocks > geometry.blocks()
             || [map_root.is_zero(), span_root.is_zero(), lists.is_empty()].iter().any(|&none| none != empty)
         {
-            return Err(Fault::DataBlocks { found: data_blocks, blocks: geometry.blocks() });
+            return Err(RuleViolation::DataBlocks { found: data_blocks, blocks: geometry.blocks() });
         }
         Ok(Self { geometry, data_blocks, content, map_root, span_root, parent, lists, metadata })
     }
 }
 
-fn decode_geometry(cursor: &mut Cursor<'_>) -> Result<Geometry, Fault> {
+fn decode_geometry(cursor: &mut Cursor<'_>) -> Result<Geometry, RuleViolation> {
     let kind = cursor.u8()?;
     if kind != KIND_DISK {
-        return Err(Fault::ImageKind { found: kind });
+        return Err(RuleViolation::ImageKind { found: kind });
     }
     let block_bits = cursor.u8()?;
     if block_bits != BLOCK_BITS {
-        return Err(Fault::BlockBits { found: block_bits });
+        return Err(RuleViolation::BlockBits { found: block_bits });
     }
     let (logical_bits, physical_bits, leaf_bits) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
     cursor.reserved(3)?;
     let geometry = Geometry { size_bytes: cursor.u64()?, logical_bits, physical_bits };
     geometry.check()?;
     if leaf_bits != geometry.leaf_bits() {
-        return Err(Fault::LeafBits { found: leaf_bits, expected: geometry.leaf_bits() });
+        return Err(RuleViolation::LeafBits { found: leaf_bits, expected: geometry.leaf_bits() });
     }
     Ok(geometry)
 }
 
-fn decode_lists(count: u64, cursor: &mut Cursor<'_>) -> Result<Vec<ListUse>, Fault> {
+fn decode_lists(count: u64, cursor: &mut Cursor<'_>) -> Result<Vec<ListUse>, RuleViolation> {
     let count = cursor.count("lists of an image", count, LIST_LEN)?;
     let mut lists: Vec<ListUse> = Vec::with_capacity(count);
     for _ in 0..count {
@@ -200,14 +204,14 @@ fn decode_lists(count: u64, cursor: &mut Cursor<'_>) -> Result<Vec<ListUse>, Fau
         let shape = ListShape { chunk_blocks, blocks: cursor.u64()? };
         shape.check()?;
         if lists.last().is_some_and(|last| last.id >= id) {
-            return Err(Fault::ListOrder);
+            return Err(RuleViolation::ListOrder);
         }
         lists.push(ListUse { id, shape });
     }
     Ok(lists)
 }
 
-fn decode_metadata(count: u64, cursor: &mut Cursor<'_>) -> Result<BTreeMap<String, String>, Fault> {
+fn decode_metadata(count: u64, cursor: &mut Cursor<'_>) -> Result<BTreeMap<String, String>, RuleViolation> {
     let count = cursor.count("metadata keys", count, METADATA_LEN_MIN)?;
     let mut metadata = BTreeMap::new();
     let mut total = 0;
@@ -215,16 +219,21 @@ fn decode_metadata(count: u64, cursor: &mut Cursor<'_>) -> Result<BTreeMap<Strin
         let (key_len, value_len) = (cursor.u32()?, cursor.u32()?);
         total += u64::from(key_len) + u64::from(value_len);
         if total > METADATA_LEN_MAX {
-            return Err(Fault::Limit { what: "metadata length", found: total, max: METADATA_LEN_MAX });
+            return Err(RuleViolation::Limit {
+                what: "metadata length",
+                found: total,
+                max: METADATA_LEN_MAX,
+            });
         }
-        let text = |bytes: &[u8], what| String::from_utf8(bytes.to_vec()).map_err(|_| Fault::Text { what });
+        let text =
+            |bytes: &[u8], what| String::from_utf8(bytes.to_vec()).map_err(|_| RuleViolation::Text { what });
         let key = text(cursor.bytes(key_len as usize)?, "a metadata key")?;
         let value = text(cursor.bytes(value_len as usize)?, "a metadata value")?;
         if !is_key(&key) {
-            return Err(Fault::Text { what: "a metadata key" });
+            return Err(RuleViolation::Text { what: "a metadata key" });
         }
         if metadata.last_key_value().is_some_and(|(last, _)| *last >= key) {
-            return Err(Fault::MetadataOrder);
+            return Err(RuleViolation::MetadataOrder);
         }
         metadata.insert(key, value);
     }

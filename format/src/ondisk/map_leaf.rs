@@ -7,7 +7,7 @@
 use super::cursor::{Cursor, Put, unzigzag, zigzag};
 use super::header::{self, HEADER_LEN, Kind};
 use crate::digest::{DIGEST_LEN, ListId};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::LIST_BLOCKS_MAX;
 
 /// The minimum bytes of an extent.
@@ -92,28 +92,28 @@ impl MapLeaf {
     }
 
     /// Decodes and checks a leaf of `leaf_blocks` blocks.
-    pub fn decode(bytes: &[u8], leaf_blocks: u64) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8], leaf_blocks: u64) -> Result<Self, RuleViolation> {
         let (_, mut cursor) = header::decode_whole(Kind::MapLeaf, bytes)?;
         let (lists, extents) = (u64::from(cursor.u32()?), u64::from(cursor.u32()?));
         let lists = cursor.count("list count", lists, DIGEST_LEN)?;
         let lists = (0..lists).map(|_| cursor.id()).collect::<Result<Vec<_>, _>>()?;
         let count = cursor.count("extent count", extents, EXTENT_LEN_MIN)?;
         if count == 0 {
-            return Err(Fault::EmptyPage);
+            return Err(RuleViolation::EmptyPage);
         }
         if extents > leaf_blocks {
-            return Err(Fault::Limit { what: "extent count", found: extents, max: leaf_blocks });
+            return Err(RuleViolation::Limit { what: "extent count", found: extents, max: leaf_blocks });
         }
         let mut decoder = ExtentDecoder { expected: vec![0; lists.len()], used: 0, last: None, leaf_blocks };
         let extents = (0..count).map(|_| decoder.next(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
         cursor.end()?;
         if decoder.used != lists.len() as u64 {
-            return Err(Fault::ListUnused { lists: lists.len() as u64, used: decoder.used });
+            return Err(RuleViolation::ListUnused { lists: lists.len() as u64, used: decoder.used });
         }
         let mut sorted = lists.clone();
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
-            return Err(Fault::ListTwice);
+            return Err(RuleViolation::ListTwice);
         }
         Ok(Self { lists, extents })
     }
@@ -130,44 +130,46 @@ struct ExtentDecoder {
 }
 
 impl ExtentDecoder {
-    fn next(&mut self, cursor: &mut Cursor<'_>) -> Result<Extent, Fault> {
+    fn next(&mut self, cursor: &mut Cursor<'_>) -> Result<Extent, RuleViolation> {
         let head = cursor.varint()?;
         let end = self.last.map_or(0, |last| last.end());
         let start = if head & GAP != 0 { cursor.varint()?.checked_add(end + 1) } else { Some(end) };
-        let start = start.ok_or(Fault::VarintOverflow)?;
+        let start = start.ok_or(RuleViolation::VarintOverflow)?;
         let list = self.list(head & LIST_CHANGES != 0, start, cursor)?;
         let blocks = (head >> 2) + 1;
         let range = |end: Option<u64>, max: u64| match end {
             Some(end) if end <= max => Ok(()),
-            _ => Err(Fault::ExtentRange { block: end.unwrap_or(u64::MAX), max }),
+            _ => Err(RuleViolation::ExtentRange { block: end.unwrap_or(u64::MAX), max }),
         };
         range(start.checked_add(blocks), self.leaf_blocks)?;
-        let expected =
-            self.expected.get_mut(list as usize).ok_or(Fault::ListUnused { lists: 0, used: self.used })?;
+        let expected = self
+            .expected
+            .get_mut(list as usize)
+            .ok_or(RuleViolation::ListUnused { lists: 0, used: self.used })?;
         let delta = unzigzag(cursor.varint()?);
         let source = expected
             .checked_add_signed(delta)
-            .ok_or(Fault::ExtentRange { block: 0, max: LIST_BLOCKS_MAX })?;
+            .ok_or(RuleViolation::ExtentRange { block: 0, max: LIST_BLOCKS_MAX })?;
         range(source.checked_add(blocks), LIST_BLOCKS_MAX)?;
         *expected = source + blocks;
         let extent = Extent { start, blocks, list, source };
         if self.last.is_some_and(|last| last.continues_with(&extent)) {
-            return Err(Fault::ExtentUnmerged { block: start });
+            return Err(RuleViolation::ExtentUnmerged { block: start });
         }
         self.last = Some(extent);
         Ok(extent)
     }
 
-    fn list(&mut self, changes: bool, start: u64, cursor: &mut Cursor<'_>) -> Result<u32, Fault> {
+    fn list(&mut self, changes: bool, start: u64, cursor: &mut Cursor<'_>) -> Result<u32, RuleViolation> {
         let last = self.last.map_or(0, |last| last.list);
         let list = if changes { cursor.varint()? } else { u64::from(last) };
         if changes && list == u64::from(last) {
-            return Err(Fault::ListUnchanged { block: start });
+            return Err(RuleViolation::ListUnchanged { block: start });
         }
         if list > self.used {
-            return Err(Fault::ListFirstUse { found: list, max: self.used });
+            return Err(RuleViolation::ListFirstUse { found: list, max: self.used });
         }
         self.used = self.used.max(list + 1);
-        u32::try_from(list).map_err(|_| Fault::VarintOverflow)
+        u32::try_from(list).map_err(|_| RuleViolation::VarintOverflow)
     }
 }

@@ -1,5 +1,5 @@
 //! Structures to bytes and back, as `spec/format.md` defines them. Pure: bytes in, value or
-//! [`Fault`](crate::fault::Fault) out. No files, no policy, no allocation beyond the input's size.
+//! [`RuleViolation`](crate::fault::RuleViolation) out. No files, no policy, no allocation beyond the input's size.
 //!
 //! | module | object | spec |
 //! |---|---|---|

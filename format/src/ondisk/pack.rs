@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use crate::digest::{DIGEST_LEN, Hasher, PackId};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{FRAME_LEN_MAX, PACK_FRAMES_MAX, PACK_LEN_MAX};
 
 /// The offset of the first frame.
@@ -36,15 +36,15 @@ pub fn encode_head() -> Vec<u8> {
 }
 
 /// Checks the first bytes of a pack.
-pub fn decode_head(bytes: &[u8]) -> Result<(), Fault> {
+pub fn decode_head(bytes: &[u8]) -> Result<(), RuleViolation> {
     let mut cursor = Cursor::new(bytes);
     let header = header::decode(Kind::Pack, &mut cursor)?;
     if header.body_len != 0 {
-        return Err(Fault::BodyLength { declared: header.body_len, found: 0 });
+        return Err(RuleViolation::BodyLength { declared: header.body_len, found: 0 });
     }
     let key_slot = cursor.u32()?;
     if key_slot != 0 {
-        return Err(Fault::KeySlot { found: key_slot });
+        return Err(RuleViolation::KeySlot { found: key_slot });
     }
     cursor.reserved(12)
 }
@@ -104,29 +104,33 @@ impl Trailer {
 }
 
 /// Decodes and checks the last bytes of a pack of `pack_len` bytes.
-pub fn decode_trailer(bytes: &[u8], pack_len: u64) -> Result<Trailer, Fault> {
+pub fn decode_trailer(bytes: &[u8], pack_len: u64) -> Result<Trailer, RuleViolation> {
     let mut cursor = Cursor::new(bytes);
     let trailer = Trailer { frames: cursor.u64()?, frames_len: cursor.u64()?, id: cursor.id()? };
     if cursor.bytes(END_MARK.len())? != END_MARK {
-        return Err(Fault::PackEnd);
+        return Err(RuleViolation::PackEnd);
     }
     if trailer.frames == 0 || trailer.frames > PACK_FRAMES_MAX {
-        return Err(Fault::Limit { what: "frames of a pack", found: trailer.frames, max: PACK_FRAMES_MAX });
+        return Err(RuleViolation::Limit {
+            what: "frames of a pack",
+            found: trailer.frames,
+            max: PACK_FRAMES_MAX,
+        });
     }
     if pack_len > PACK_LEN_MAX {
-        return Err(Fault::Limit { what: "pack length", found: pack_len, max: PACK_LEN_MAX });
+        return Err(RuleViolation::Limit { what: "pack length", found: pack_len, max: PACK_LEN_MAX });
     }
     let expected = trailer.frames_len.checked_add(FRAMES_OFFSET + trailer.index_len() + TRAILER_LEN);
     if expected != Some(pack_len) {
-        return Err(Fault::PackLength { expected: expected.unwrap_or(u64::MAX), found: pack_len });
+        return Err(RuleViolation::PackLength { expected: expected.unwrap_or(u64::MAX), found: pack_len });
     }
     Ok(trailer)
 }
 
 /// Decodes an index and checks it against its pack's head and trailer.
-pub fn decode_index(head: &[u8], index: &[u8], trailer: &Trailer) -> Result<Vec<FrameRecord>, Fault> {
+pub fn decode_index(head: &[u8], index: &[u8], trailer: &Trailer) -> Result<Vec<FrameRecord>, RuleViolation> {
     if pack_id(head, index, trailer.frames, trailer.frames_len) != trailer.id {
-        return Err(Fault::Checksum);
+        return Err(RuleViolation::Checksum);
     }
     let mut cursor = Cursor::new(index);
     let count = cursor.count("frames of a pack", trailer.frames, RECORD_LEN)?;
@@ -135,7 +139,7 @@ pub fn decode_index(head: &[u8], index: &[u8], trailer: &Trailer) -> Result<Vec<
     for _ in 0..count {
         let record = FrameRecord { key: cursor.u64()?, len: cursor.u32()?, guard: cursor.u64()? };
         if u64::from(record.len) > FRAME_LEN_MAX {
-            return Err(Fault::Limit {
+            return Err(RuleViolation::Limit {
                 what: "frame length",
                 found: u64::from(record.len),
                 max: FRAME_LEN_MAX,
@@ -148,6 +152,6 @@ pub fn decode_index(head: &[u8], index: &[u8], trailer: &Trailer) -> Result<Vec<
     if frames_len == trailer.frames_len {
         Ok(records)
     } else {
-        Err(Fault::PackLength { expected: frames_len, found: trailer.frames_len })
+        Err(RuleViolation::PackLength { expected: frames_len, found: trailer.frames_len })
     }
 }

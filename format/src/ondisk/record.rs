@@ -10,7 +10,7 @@
 use super::cursor::{Cursor, Put};
 use super::header::{self, HEADER_LEN, Kind};
 use crate::digest::{DIGEST_LEN, Digest, Hasher, PageFileId};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{LEAVES_MAX, MANIFEST_LEN_MAX, PAGE_FILES_MAX, PAGE_LEN_MAX, ROOT_LEN_MAX};
 
 /// Bytes before the manifest.
@@ -55,12 +55,12 @@ impl PagePlace {
 
 impl RecordHead {
     /// Decodes and checks the first [`HEAD_LEN`] bytes of a record of `record_len` bytes.
-    pub fn decode(bytes: &[u8], record_len: u64) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8], record_len: u64) -> Result<Self, RuleViolation> {
         let mut cursor = Cursor::new(bytes);
         let header = header::decode(Kind::Record, &mut cursor)?;
         let found = record_len.saturating_sub(HEADER_LEN as u64);
         if header.body_len != found {
-            return Err(Fault::BodyLength { declared: header.body_len, found });
+            return Err(RuleViolation::BodyLength { declared: header.body_len, found });
         }
         let head = Self {
             manifest_len: cursor.u32()?,
@@ -78,7 +78,7 @@ impl RecordHead {
             if u64::from(found) <= max {
                 Ok(())
             } else {
-                Err(Fault::Limit { what, found: u64::from(found), max })
+                Err(RuleViolation::Limit { what, found: u64::from(found), max })
             }
         };
         limit("manifest length", head.manifest_len, MANIFEST_LEN_MAX)?;
@@ -91,7 +91,7 @@ impl RecordHead {
         if expected == record_len {
             Ok(head)
         } else {
-            Err(Fault::BodyLength { declared: expected.saturating_sub(HEADER_LEN as u64), found })
+            Err(RuleViolation::BodyLength { declared: expected.saturating_sub(HEADER_LEN as u64), found })
         }
     }
 
@@ -148,10 +148,15 @@ impl Places {
 
     /// Decodes and checks the places that follow the manifest; `head_bytes` are the record's first bytes.
     /// With `has_base`, a base may hold some of the pages.
-    pub fn decode(bytes: &[u8], head_bytes: &[u8], head: &RecordHead, has_base: bool) -> Result<Self, Fault> {
+    pub fn decode(
+        bytes: &[u8],
+        head_bytes: &[u8],
+        head: &RecordHead,
+        has_base: bool,
+    ) -> Result<Self, RuleViolation> {
         let covered = head_bytes.get(..HEADER_LEN + 32).unwrap_or_default();
         if places_checksum(covered, bytes) != head.checksum {
-            return Err(Fault::Checksum);
+            return Err(RuleViolation::Checksum);
         }
         let mut cursor = Cursor::new(bytes);
         let files = (0..head.files).map(|_| cursor.id()).collect::<Result<_, _>>()?;
@@ -164,16 +169,20 @@ impl Places {
     }
 }
 
-fn decode_place(cursor: &mut Cursor<'_>, files: u32, has_base: bool) -> Result<PagePlace, Fault> {
+fn decode_place(cursor: &mut Cursor<'_>, files: u32, has_base: bool) -> Result<PagePlace, RuleViolation> {
     let place = PagePlace { file: cursor.u32()?, len: cursor.u32()?, offset: cursor.u64()? };
     if has_base && place == PagePlace::OF_BASE {
         return Ok(place);
     }
     if place.file >= files {
-        return Err(Fault::PagePlace { found: u64::from(place.file), max: u64::from(files) });
+        return Err(RuleViolation::PagePlace { found: u64::from(place.file), max: u64::from(files) });
     }
     if u64::from(place.len) > PAGE_LEN_MAX {
-        return Err(Fault::Limit { what: "page length", found: u64::from(place.len), max: PAGE_LEN_MAX });
+        return Err(RuleViolation::Limit {
+            what: "page length",
+            found: u64::from(place.len),
+            max: PAGE_LEN_MAX,
+        });
     }
     Ok(place)
 }

@@ -3,7 +3,7 @@
 use super::cursor::Put;
 use super::header::{self, Kind};
 use crate::digest::{ImageId, object_digest};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::NAME_LEN_MAX;
 
 /// Whether `text` may be a name or a tag: `[a-z0-9]+([._-][a-z0-9]+)*`, at most 255 bytes.
@@ -40,7 +40,7 @@ impl Reference {
     }
 
     /// Decodes and checks a record that is stored under the name `expected`.
-    pub fn decode(bytes: &[u8], expected: &str) -> Result<Self, Fault> {
+    pub fn decode(bytes: &[u8], expected: &str) -> Result<Self, RuleViolation> {
         let (_, mut cursor) = header::decode_whole(Kind::Reference, bytes)?;
         let image = cursor.id()?;
         let created_seconds = cursor.u64()?;
@@ -48,18 +48,18 @@ impl Reference {
         cursor.reserved(4)?;
         let max = 2 * NAME_LEN_MAX as u64 + 1;
         if u64::from(name_len) > max {
-            return Err(Fault::Limit { what: "name length", found: u64::from(name_len), max });
+            return Err(RuleViolation::Limit { what: "name length", found: u64::from(name_len), max });
         }
         let name = cursor.bytes(name_len as usize)?;
         let covered = bytes.get(..cursor.position()).unwrap_or_default();
         let checksum = cursor.digest()?;
         cursor.end()?;
         if object_digest(covered) != checksum {
-            return Err(Fault::Checksum);
+            return Err(RuleViolation::Checksum);
         }
-        let name = std::str::from_utf8(name).map_err(|_| Fault::Text { what: "the name" })?;
+        let name = std::str::from_utf8(name).map_err(|_| RuleViolation::Text { what: "the name" })?;
         if name != expected {
-            return Err(Fault::ReferenceName { expected: expected.into(), found: name.into() });
+            return Err(RuleViolation::ReferenceName { expected: expected.into(), found: name.into() });
         }
         Ok(Self { name: name.into(), image, created_seconds })
     }

@@ -3,7 +3,7 @@
 use super::cursor::Put;
 use super::header::{self, Kind};
 use crate::digest::{Digest, object_digest};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 
 /// The contents of a store's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,17 +22,17 @@ pub fn encode() -> Vec<u8> {
 }
 
 /// Decodes and checks a store's header.
-pub fn decode(bytes: &[u8]) -> Result<StoreHeader, Fault> {
+pub fn decode(bytes: &[u8]) -> Result<StoreHeader, RuleViolation> {
     let (header, mut cursor) = header::decode_whole(Kind::Store, bytes)?;
     let domain = cursor.digest()?;
     let covered = bytes.get(..cursor.position()).unwrap_or_default();
     let checksum = cursor.digest()?;
     cursor.end()?;
     if object_digest(covered) != checksum {
-        return Err(Fault::Checksum);
+        return Err(RuleViolation::Checksum);
     }
     if !domain.is_zero() {
-        return Err(Fault::Domain);
+        return Err(RuleViolation::Domain);
     }
     Ok(StoreHeader { writer_mask: header.writer_mask })
 }

@@ -19,7 +19,7 @@ use super::open::StoreOptions;
 use super::reader::{Base, Reader, VerifyMode};
 use crate::digest::{ImageId, object_digest};
 use crate::error::{Deferred, Error, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Table};
 use crate::ondisk::reference::Reference;
 use crate::ondisk::store_header;
@@ -113,7 +113,7 @@ fn open(reader: Arc<dyn ReadAt>, name: String, exact: bool, options: BundleOptio
     let found = object_digest(&table_bytes);
     if found != head.table_digest {
         let (expected, found) = (head.table_digest.to_string(), found.to_string());
-        return Err(corrupt(head.table_offset)(Fault::PageDigest { expected, found }));
+        return Err(corrupt(head.table_offset)(RuleViolation::PageDigest { expected, found }));
     }
     let table = Table::decode(&table_bytes, head.table_offset).map_err(corrupt(head.table_offset))?;
     let base = bases(&table, &name, options.base)?;
@@ -240,7 +240,7 @@ impl ObjectSource for BundleSource {
                 Err(io::ErrorKind::NotFound.into())
             }
             _ if names::digest_of(name).is_some() && !name.starts_with(names::INDEX) => {
-                Err(deferred(Fault::Missing))
+                Err(deferred(RuleViolation::Missing))
             }
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -293,7 +293,7 @@ impl ReadAt for Pieced {
             match (piece, &self.base) {
                 (Some(piece), _) => self.parts.read_exact_at(part, piece.offset + (at - piece.at))?,
                 (None, Some(base)) => base.read_exact_at(part, at)?,
-                (None, None) => return Err(deferred(Fault::PieceAbsent { offset: at })),
+                (None, None) => return Err(deferred(RuleViolation::PieceAbsent { offset: at })),
             }
             at += now as u64;
             rest = left;
@@ -349,6 +349,6 @@ impl<R: ReadAt> ReadAt for ReadAhead<R> {
 }
 
 /// A broken rule, whose object the caller names.
-fn deferred(fault: Fault) -> io::Error {
+fn deferred(fault: RuleViolation) -> io::Error {
     Deferred::io_error(move |object| StoreError::corrupt(object, 0, fault.clone()))
 }

@@ -5,7 +5,7 @@
 use super::names::{INDEX, LISTS, LOCATORS, LOCK, MANIFESTS, PACKS, PAGES, REFS, STORE, TMP};
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::ondisk::reference::is_name;
 
 /// The questions that a store and its callers ask of an error.
@@ -14,7 +14,7 @@ pub trait StoreErrors: Sized {
     fn is_damage(&self) -> bool;
 
     /// The broken rule of the format, if the error is one.
-    fn fault(&self) -> Option<&Fault>;
+    fn fault(&self) -> Option<&RuleViolation>;
 
     /// The object of a store that the error is about, with its offset where the text has one; `None` for
     /// errors about anything else.
@@ -31,7 +31,7 @@ impl StoreErrors for Error {
         matches!(self.detail(), Some(StoreError::Corrupt { .. } | StoreError::DigestMismatch { .. }))
     }
 
-    fn fault(&self) -> Option<&Fault> {
+    fn fault(&self) -> Option<&RuleViolation> {
         match self.detail() {
             Some(StoreError::Corrupt { fault, .. }) => Some(fault),
             _ => None,
@@ -70,7 +70,7 @@ impl InStore for Error {
     }
 
     fn is_absent(&self) -> bool {
-        self.is_not_found() || matches!(self.fault(), Some(Fault::Missing))
+        self.is_not_found() || matches!(self.fault(), Some(RuleViolation::Missing))
     }
 }
 

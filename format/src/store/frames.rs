@@ -21,7 +21,7 @@ use crate::buffer::{Kept, Memory};
 use crate::cache::{Chunk, Loaded, Trust};
 use crate::digest::{BlockDigest, ChunkId, block_digests, chunk_id};
 use crate::error::{Error, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::guard::guard;
 use crate::limits::BLOCK_LEN;
 use crate::ondisk::frame::{self, Frame, Presence};
@@ -35,14 +35,14 @@ thread_local! {
 }
 
 /// A chunk being assembled from its frames.
-pub(super) struct Assembly<'a> {
+pub(super) struct ChunkAssembler<'a> {
     plain: &'a mut [u8],
-    held: Held,
+    held: Present,
     blocks: u32,
 }
 
 /// The blocks of a chunk assembled so far.
-enum Held {
+enum Present {
     Nothing,
     /// The blocks in the mask.
     Some(Vec<u8>),
@@ -58,7 +58,7 @@ impl Reader {
         let end = within + out.len();
         let out = RefCell::new(out);
         let copy = |held: &Chunk<'_>| {
-            let is_good = self.trusts(held) && held.check_held(within, end).is_ok();
+            let is_good = self.trusts(held) && held.check_present(within, end).is_ok();
             if is_good {
                 out.borrow_mut().copy_from_slice(&held.bytes()[within..end]);
             }
@@ -73,7 +73,7 @@ impl Reader {
         // blocks. Or the store may have gained blocks since.
         list.reload_locator()?;
         let copy = |loaded: &Chunk<'_>| {
-            loaded.check_held(within, end).map_err(|fault| absent(list, chunk, fault))?;
+            loaded.check_present(within, end).map_err(|fault| absent(list, chunk, fault))?;
             out.borrow_mut().copy_from_slice(&loaded.bytes()[within..end]);
             Ok(())
         };
@@ -93,7 +93,7 @@ impl Reader {
             let (now, rest) = out.split_at_mut(len);
             let copy = |held: &Chunk<'_>| {
                 let end = within + len;
-                let is_good = self.trusts(held) && held.check_held(within, end).is_ok();
+                let is_good = self.trusts(held) && held.check_present(within, end).is_ok();
                 if is_good {
                     now.copy_from_slice(&held.bytes()[within..end]);
                 }
@@ -112,7 +112,7 @@ impl Reader {
     /// evict chunks that other readers reuse.
     pub(super) fn read_whole_chunk(&self, list: &List, chunk: u64, out: &mut [u8]) -> Result<()> {
         let copy = |held: &Chunk<'_>| {
-            let is_good = held.held().is_none() && self.trusts(held);
+            let is_good = held.present().is_none() && self.trusts(held);
             if is_good {
                 out.copy_from_slice(held.bytes());
             }
@@ -133,7 +133,7 @@ impl Reader {
             Some(mask) => {
                 let lacks = |block: &u32| !frame::has(&mask, *block);
                 let block = (0..list.shape.blocks_of(chunk)).find(lacks).unwrap_or_default();
-                Err(absent(list, chunk, Fault::BlockAbsent { block }))
+                Err(absent(list, chunk, RuleViolation::BlockAbsent { block }))
             }
         }
     }
@@ -261,23 +261,25 @@ impl Reader {
     ) -> Result<Option<Vec<u8>>> {
         let blocks = list.shape.blocks_of(chunk);
         self.cache().add_decoded(1, plain.len());
-        let mut assembly = Assembly::new(plain, blocks);
+        let mut assembly = ChunkAssembler::new(plain, blocks);
         for place in list.chain(locator, chunk) {
             let place = place?;
             let name = locator.pack_name(&place);
             with_stored(place.len as usize, |stored| {
                 self.read_stored(name, u64::from(place.offset), stored)?;
                 assembly.frame(stored, &place, id, verify).map_err(|fault| match fault {
-                    Fault::ChunkId { expected, found } => mismatch(name, chunk, &place, expected, found),
+                    RuleViolation::ChunkId { expected, found } => {
+                        mismatch(name, chunk, &place, expected, found)
+                    }
                     fault => StoreError::corrupt(name, u64::from(place.offset), fault),
                 })
             })
             .map_err(|error| error.in_chunk(chunk))?;
         }
         Ok(match assembly.held {
-            Held::All => None,
-            Held::Some(mask) => Some(mask),
-            Held::Nothing => Some(vec![0; blocks.div_ceil(8) as usize]),
+            Present::All => None,
+            Present::Some(mask) => Some(mask),
+            Present::Nothing => Some(vec![0; blocks.div_ceil(8) as usize]),
         })
     }
 
@@ -291,12 +293,16 @@ impl Reader {
         let pack = self.objects.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
         let end = offset + stored.len() as u64;
         if end > pack.len() {
-            return Err(StoreError::corrupt(name, offset, Fault::FramePlace { end, max: pack.len() }));
+            return Err(StoreError::corrupt(
+                name,
+                offset,
+                RuleViolation::FramePlace { end, max: pack.len() },
+            ));
         }
         pack.read_exact_at(stored, offset).map_err(|error| match error.kind() {
             // The pack was truncated after it was opened.
             std::io::ErrorKind::UnexpectedEof => {
-                StoreError::corrupt(name, offset, Fault::Truncated { needed: end, found: offset })
+                StoreError::corrupt(name, offset, RuleViolation::Truncated { needed: end, found: offset })
             }
             _ => Error::io("read", format!("{name} at byte {offset}"), error),
         })
@@ -312,9 +318,13 @@ impl Reader {
     }
 }
 
-fn check_guard(stored: &[u8], place: &FramePlace, id: &ChunkId) -> Result<(), Fault> {
+fn check_guard(stored: &[u8], place: &FramePlace, id: &ChunkId) -> Result<(), RuleViolation> {
     let found = guard(id, stored);
-    if found == place.guard { Ok(()) } else { Err(Fault::FrameGuard { expected: place.guard, found }) }
+    if found == place.guard {
+        Ok(())
+    } else {
+        Err(RuleViolation::FrameGuard { expected: place.guard, found })
+    }
 }
 
 /// Passes `work` a buffer of `len` stored bytes with arbitrary content.
@@ -337,10 +347,10 @@ fn mismatch(pack: &str, chunk: u64, place: &FramePlace, expected: ChunkId, found
     })
 }
 
-impl<'a> Assembly<'a> {
+impl<'a> ChunkAssembler<'a> {
     /// Begins with no blocks.
     pub fn new(plain: &'a mut [u8], blocks: u32) -> Self {
-        Self { plain, held: Held::Nothing, blocks }
+        Self { plain, held: Present::Nothing, blocks }
     }
 
     /// Checks the guard of a frame's stored bytes and decodes its blocks into place.
@@ -350,7 +360,7 @@ impl<'a> Assembly<'a> {
         place: &FramePlace,
         id: &ChunkId,
         verify: VerifyMode,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RuleViolation> {
         check_guard(stored, place, id)?;
         let frame = decode_frame(stored, self.blocks, place)?;
         self.add(&frame)?;
@@ -362,18 +372,18 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    fn add(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
+    fn add(&mut self, frame: &Frame<'_>) -> Result<(), RuleViolation> {
         // No block may occur in two frames of a chunk, so decoding them all costs no more than decoding one.
         let Presence::Partial { mask, .. } = &frame.presence else {
-            let Held::Nothing = std::mem::replace(&mut self.held, Held::All) else {
-                return Err(Fault::FrameMask);
+            let Present::Nothing = std::mem::replace(&mut self.held, Present::All) else {
+                return Err(RuleViolation::FrameMask);
             };
             return frame.decode_payload(self.plain);
         };
-        let mut held = match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => vec![0; mask.len()],
-            Held::Some(held) if held.iter().zip(mask).all(|(held, bits)| held & bits == 0) => held,
-            _ => return Err(Fault::FrameMask),
+        let mut held = match std::mem::replace(&mut self.held, Present::Nothing) {
+            Present::Nothing => vec![0; mask.len()],
+            Present::Some(held) if held.iter().zip(mask).all(|(held, bits)| held & bits == 0) => held,
+            _ => return Err(RuleViolation::FrameMask),
         };
         let mut packed = vec![0; frame::plain_len(frame.held(self.blocks))];
         frame.decode_payload(&mut packed)?;
@@ -384,7 +394,7 @@ impl<'a> Assembly<'a> {
         }
         held.iter_mut().zip(mask).for_each(|(held, bits)| *held |= bits);
         let is_all = (0..self.blocks).all(|block| frame::has(&held, block));
-        self.held = if is_all { Held::All } else { Held::Some(held) };
+        self.held = if is_all { Present::All } else { Present::Some(held) };
         Ok(())
     }
 }
@@ -405,7 +415,7 @@ impl Presence {
         held: impl Iterator<Item = &'a [u8; BLOCK_LEN]>,
         blocks: u32,
         id: &ChunkId,
-    ) -> Result<Vec<BlockDigest>, Fault> {
+    ) -> Result<Vec<BlockDigest>, RuleViolation> {
         let mut digests = Vec::with_capacity(blocks as usize);
         block_digests(held, &mut digests);
         if let Self::Partial { mask, absent } = self {
@@ -414,7 +424,7 @@ impl Presence {
             digests = (0..blocks).filter_map(digest).collect();
         }
         let found = chunk_id(&digests);
-        if found == *id { Ok(digests) } else { Err(Fault::ChunkId { expected: *id, found }) }
+        if found == *id { Ok(digests) } else { Err(RuleViolation::ChunkId { expected: *id, found }) }
     }
 }
 
@@ -423,39 +433,43 @@ pub(super) fn decode_frame<'a>(
     stored: &'a [u8],
     blocks: u32,
     place: &FramePlace,
-) -> Result<Frame<'a>, Fault> {
+) -> Result<Frame<'a>, RuleViolation> {
     let frame = Frame::decode(stored, blocks)?;
     if place.partial == matches!(frame.presence, Presence::Partial { .. }) {
         Ok(frame)
     } else {
-        Err(Fault::FrameMask)
+        Err(RuleViolation::FrameMask)
     }
 }
 
 /// Whether a store reports that it holds nothing of a chunk, rather than damage.
 fn is_left_out(error: &Error) -> bool {
-    error.is_absent() || matches!(error.fault(), Some(Fault::ChunkAbsent { .. } | Fault::PieceAbsent { .. }))
+    error.is_absent()
+        || matches!(
+            error.fault(),
+            Some(RuleViolation::ChunkAbsent { .. } | RuleViolation::PieceAbsent { .. })
+        )
 }
 
-fn absent(list: &List, chunk: u64, fault: Fault) -> Error {
+fn absent(list: &List, chunk: u64, fault: RuleViolation) -> Error {
     StoreError::corrupt(names::locator(&list.id), 0, fault).in_chunk(chunk)
 }
 
 impl Chunk<'_> {
     /// Fails unless all blocks of bytes `start..end` are held.
-    fn check_held(&self, start: usize, end: usize) -> Result<(), Fault> {
-        if self.held().is_none() {
+    fn check_present(&self, start: usize, end: usize) -> Result<(), RuleViolation> {
+        if self.present().is_none() {
             return Ok(());
         }
         let (first, end) = (start / BLOCK_LEN, end.div_ceil(BLOCK_LEN));
         match (first as u32..end as u32).find(|&block| !self.has(block)) {
             None => Ok(()),
-            Some(block) => Err(Fault::BlockAbsent { block }),
+            Some(block) => Err(RuleViolation::BlockAbsent { block }),
         }
     }
 
     /// Whether block `block` is held.
     pub fn has(&self, block: u32) -> bool {
-        self.held().is_none_or(|mask| frame::has(mask, block))
+        self.present().is_none_or(|mask| frame::has(mask, block))
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::errors::StoreErrors;
 use super::names::{self, RefName};
 use super::objects::read_object;
-use super::open::Shared;
+use super::open::StoreInner;
 use super::writer;
 use crate::digest::{DIGEST_LEN, Digest, ListId, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
@@ -138,7 +138,7 @@ impl Journal {
     }
 }
 
-fn list_tmp(shared: &Shared) -> Result<Vec<Listed>> {
+fn list_tmp(shared: &StoreInner) -> Result<Vec<Listed>> {
     shared.storage.list(names::TMP).map_err(|error| Error::io("list", names::TMP, error))
 }
 
@@ -155,7 +155,7 @@ fn numbers_in(listed: &[Listed]) -> Vec<u64> {
 
 /// Cleans up after dead writers, whose locks are free. Returns the numbers of the stages that remain. The
 /// caller must hold the store's lock.
-pub(crate) fn recover(shared: &Shared) -> Result<Vec<u64>> {
+pub(crate) fn recover(shared: &StoreInner) -> Result<Vec<u64>> {
     let mut remaining = Vec::new();
     let listed = list_tmp(shared)?;
     // A leftover header of an interrupted store creation, which also held this lock.
@@ -199,7 +199,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<Vec<u64>> {
 
 /// Leaves a stage whose journal is damaged. Objects that its writer published stay and may be shared, so
 /// they must become as durable as this process's own objects.
-fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
+fn keep_damaged(shared: &StoreInner, folder: &str) -> Result<()> {
     if !shared.is_damage_told.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             folder = format!("{}/{folder}", shared.storage.place()),
@@ -216,7 +216,7 @@ fn keep_damaged(shared: &Shared, folder: &str) -> Result<()> {
 }
 
 /// Returns the lists committed now, without any that a dead writer published halfway.
-pub(crate) fn committed_lists(shared: &Shared) -> Result<Vec<ListId>> {
+pub(crate) fn committed_lists(shared: &StoreInner) -> Result<Vec<ListId>> {
     let _lock = shared.lock()?;
     recover(shared)?;
     let listed = shared.storage.list(names::LISTS).map_err(|error| Error::io("list", names::LISTS, error))?;
@@ -237,7 +237,7 @@ pub(super) enum Standing {
 }
 
 /// Determines the progress of a commit.
-pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
+pub(super) fn standing(shared: &StoreInner, folder: &str) -> Result<Standing> {
     let name = format!("{folder}/{JOURNAL}");
     let bytes = match read_object(shared.storage.as_ref(), &name, JOURNAL_LEN_MAX) {
         Ok(bytes) => bytes,
@@ -267,7 +267,7 @@ pub(super) fn standing(shared: &Shared, folder: &str) -> Result<Standing> {
 }
 
 /// Undoes a commit, unless its references were published.
-fn undo(shared: &Shared, folder: &str) -> Result<Outcome> {
+fn undo(shared: &StoreInner, folder: &str) -> Result<Outcome> {
     match standing(shared, folder)? {
         Standing::NotBegun => settle_noted(shared, folder).map(|()| Outcome::Undone),
         Standing::Unknown => Ok(Outcome::Unknown),
@@ -285,7 +285,7 @@ fn undo(shared: &Shared, folder: &str) -> Result<Outcome> {
 
 /// Makes the name durable that a dead writer may have given without a journal. A note that a loss of power
 /// damaged needs nothing: it also decided whether the name was given.
-fn settle_noted(shared: &Shared, folder: &str) -> Result<()> {
+fn settle_noted(shared: &StoreInner, folder: &str) -> Result<()> {
     let name = match read_object(shared.storage.as_ref(), &format!("{folder}/{NOTE}"), NOTE_LEN_MAX) {
         Ok(bytes) => std::str::from_utf8(&bytes).ok().and_then(RefName::from_object),
         Err(error) if error.is_not_found() || error.is_damage() => None,
@@ -299,7 +299,7 @@ fn settle_noted(shared: &Shared, folder: &str) -> Result<()> {
 }
 
 /// Undoes a commit. An interrupted rollback can be repeated.
-pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Result<()> {
+pub(super) fn roll_back(shared: &StoreInner, folder: &str, journal: &Journal) -> Result<()> {
     for (name, old) in &journal.restore {
         let staged = format!("{folder}/{old}");
         match shared.storage.open(&staged) {
@@ -323,7 +323,7 @@ pub(super) fn roll_back(shared: &Shared, folder: &str, journal: &Journal) -> Res
 }
 
 /// Whether all references of a commit are in place.
-pub(super) fn was_completed(shared: &Shared, folder: &str, journal: &Journal) -> Result<bool> {
+pub(super) fn was_completed(shared: &StoreInner, folder: &str, journal: &Journal) -> Result<bool> {
     if journal.references.is_empty() {
         let done = format!("{folder}/{DONE}");
         return match shared.storage.open(&done) {
@@ -345,7 +345,7 @@ pub(super) fn was_completed(shared: &Shared, folder: &str, journal: &Journal) ->
     Ok(true)
 }
 
-pub(super) fn remove_folder(shared: &Shared, folder: &str) -> Result<()> {
+pub(super) fn remove_folder(shared: &StoreInner, folder: &str) -> Result<()> {
     let listed = shared.storage.list(folder).map_err(|error| Error::io("list", folder, error))?;
     let names = || listed.iter().map(|object| object.name.clone());
     let is_last_part = |name: &str, part: &str| name.rsplit('/').next() == Some(part);

@@ -11,7 +11,7 @@ use super::objects::{Objects, read_range};
 use crate::cache::{Cache, KeyKind, ListNumber};
 use crate::digest::{ChunkId, DIGEST_LEN, Digest, ListId, PackId, object_digest, page_digest};
 use crate::error::{Error, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{LIST_ROOT_LEN_MAX, LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
@@ -92,7 +92,7 @@ impl List {
     pub fn check_shape(&self, claimed: Option<ListShape>) -> Result<()> {
         match claimed {
             Some(claimed) if claimed != self.shape => {
-                let fault = Fault::ListShape { expected: claimed.blocks, found: self.shape.blocks };
+                let fault = RuleViolation::ListShape { expected: claimed.blocks, found: self.shape.blocks };
                 Err(StoreError::corrupt(self.object_name(), 0, fault))
             }
             _ => Ok(()),
@@ -148,8 +148,10 @@ impl List {
     }
 
     fn out_of_list(&self, chunk: u64) -> Error {
-        let fault =
-            Fault::ExtentRange { block: chunk * u64::from(self.shape.chunk_blocks), max: self.shape.blocks };
+        let fault = RuleViolation::ExtentRange {
+            block: chunk * u64::from(self.shape.chunk_blocks),
+            max: self.shape.blocks,
+        };
         StoreError::corrupt(self.object_name(), 0, fault)
     }
 
@@ -239,7 +241,7 @@ impl List {
         std::iter::from_fn(move || {
             let number = next.take()?;
             let link = |found| {
-                let fault = Fault::LocatorLink { found, max: locator.root.records };
+                let fault = RuleViolation::LocatorLink { found, max: locator.root.records };
                 Some(Err(StoreError::corrupt(&locator.name, 0, fault)))
             };
             let place = match locator.record(&self.objects, number) {
@@ -247,7 +249,11 @@ impl List {
                 error => return Some(error),
             };
             if place.is_absent() && number == chunk {
-                return Some(Err(StoreError::corrupt(&locator.name, 0, Fault::ChunkAbsent { chunk })));
+                return Some(Err(StoreError::corrupt(
+                    &locator.name,
+                    0,
+                    RuleViolation::ChunkAbsent { chunk },
+                )));
             }
             if place.is_absent() || left == 0 {
                 return link(number);
@@ -297,14 +303,14 @@ impl Locator {
         let root = LocatorRoot::decode(&root_bytes).map_err(corrupt)?;
         if root.list != *list {
             let (expected, found) = (list.to_string(), root.list.to_string());
-            return Err(corrupt(Fault::LocatorList { expected, found }));
+            return Err(corrupt(RuleViolation::LocatorList { expected, found }));
         }
         let expected = root.records * locator::RECORD_LEN as u64 + needed;
         if root.chunks != shape.chunks() {
-            return Err(corrupt(Fault::ListShape { expected: shape.chunks(), found: root.chunks }));
+            return Err(corrupt(RuleViolation::ListShape { expected: shape.chunks(), found: root.chunks }));
         }
         if expected != len {
-            return Err(corrupt(Fault::BodyLength { declared: expected, found: len }));
+            return Err(corrupt(RuleViolation::BodyLength { declared: expected, found: len }));
         }
         let digest = object_digest(&root_bytes);
         let key = format!("{name}@{digest}");
@@ -334,7 +340,7 @@ impl Locator {
                 FramePlace::NONE.encode(&mut none);
                 Ok(page.chunks(locator::RECORD_LEN).all(|record| record == none))
             }
-            Err(error) if matches!(error.fault(), Some(Fault::PieceAbsent { .. })) => Ok(true),
+            Err(error) if matches!(error.fault(), Some(RuleViolation::PieceAbsent { .. })) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -369,7 +375,7 @@ impl Locator {
     fn page(&self, objects: &Objects, page_number: u64) -> Result<Bytes> {
         let outside = || {
             let found = page_number.saturating_mul(TABLE_PAGE_RECORDS);
-            let fault = Fault::LocatorLink { found, max: self.root.records };
+            let fault = RuleViolation::LocatorLink { found, max: self.root.records };
             StoreError::corrupt(&self.name, 0, fault)
         };
         let expected = *self.root.pages.get(page_number as usize).ok_or_else(outside)?;
@@ -395,24 +401,25 @@ fn read_page(object: &dyn ReadAt, name: &str, offset: u64, len: u64, expected: &
     if found == *expected {
         return Ok(page);
     }
-    let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
+    let fault = RuleViolation::PageDigest { expected: expected.to_string(), found: found.to_string() };
     Err(StoreError::corrupt(name, offset, fault))
 }
 
 /// Returns the root's length, from the last eight bytes of a file of `len` bytes.
 fn trailer(tail: &[u8], name: &str, len: u64, root_len_max: u64) -> Result<u64> {
-    let truncated = || StoreError::corrupt(name, 0, Fault::Truncated { needed: TRAILER_LEN, found: len });
+    let truncated =
+        || StoreError::corrupt(name, 0, RuleViolation::Truncated { needed: TRAILER_LEN, found: len });
     let root_len = u64::from_le_bytes(*tail.last_chunk().ok_or_else(truncated)?);
     match root_len.checked_add(TRAILER_LEN) {
         Some(_) if root_len > root_len_max => {
-            let fault = Fault::Limit { what: "root length", found: root_len, max: root_len_max };
+            let fault = RuleViolation::Limit { what: "root length", found: root_len, max: root_len_max };
             Err(StoreError::corrupt(name, len - TRAILER_LEN, fault))
         }
         Some(needed) if needed <= len => Ok(root_len),
         _ => Err(StoreError::corrupt(
             name,
             len - TRAILER_LEN,
-            Fault::Truncated { needed: root_len, found: len },
+            RuleViolation::Truncated { needed: root_len, found: len },
         )),
     }
 }
@@ -434,7 +441,7 @@ pub(crate) fn root_bytes(object: &dyn ReadAt, name: &str, id: &ListId, shape: &L
     if found == id.digest() {
         return Ok(bytes);
     }
-    let fault = Fault::PageDigest { expected: id.to_string(), found: found.to_string() };
+    let fault = RuleViolation::PageDigest { expected: id.to_string(), found: found.to_string() };
     Err(StoreError::corrupt(name, offset, fault))
 }
 
@@ -445,7 +452,7 @@ fn load_by_shape(objects: &Objects, id: &ListId, shape: ListShape) -> Result<Lis
     if root.shape == shape {
         return Ok(root);
     }
-    let fault = Fault::ListShape { expected: shape.blocks, found: root.shape.blocks };
+    let fault = RuleViolation::ListShape { expected: shape.blocks, found: root.shape.blocks };
     Err(StoreError::corrupt(name, shape.root_offset(), fault))
 }
 
@@ -456,16 +463,19 @@ fn load_root(object: &dyn ReadAt, name: &str, id: &ListId, offset: u64, len: u64
     let found = object_digest(&bytes);
     let corrupt = |fault| StoreError::corrupt(name, offset, fault);
     if found != id.digest() {
-        return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
+        return Err(corrupt(RuleViolation::PageDigest {
+            expected: id.to_string(),
+            found: found.to_string(),
+        }));
     }
     let root = ListRoot::decode(&bytes).map_err(corrupt)?;
     if root.shape.file_len() != object.len() {
-        let fault = Fault::BodyLength { declared: root.shape.file_len(), found: object.len() };
+        let fault = RuleViolation::BodyLength { declared: root.shape.file_len(), found: object.len() };
         return Err(corrupt(fault));
     }
     let stated = trailer(&tail, name, object.len(), LIST_ROOT_LEN_MAX)?;
     if stated != len {
-        let fault = Fault::BodyLength { declared: stated, found: len };
+        let fault = RuleViolation::BodyLength { declared: stated, found: len };
         return Err(StoreError::corrupt(name, offset + len, fault));
     }
     Ok(root)

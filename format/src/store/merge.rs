@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::errors::StoreErrors;
 use super::list::{List, Locator, load_root_by_trailer, root_bytes};
 use super::names;
-use super::open::Shared;
+use super::open::StoreInner;
 use super::reader::Reader;
 use super::runs::Runs;
 use super::stage::Stage;
@@ -61,7 +61,7 @@ pub(crate) struct OwnList {
 impl OwnList {
     /// Opens list `id` anew, if the store's copy is usable. With `shape`, taken from another copy of the
     /// list, the root of the store's own list may be damaged.
-    pub fn find(shared: &Arc<Shared>, id: &ListId, shape: Option<ListShape>) -> Result<Option<Self>> {
+    pub fn find(shared: &Arc<StoreInner>, id: &ListId, shape: Option<ListShape>) -> Result<Option<Self>> {
         let Some((list, locator)) = open_now(shared, id, shape)? else { return Ok(None) };
         let mut gone = HashSet::new();
         for pack in &locator.root.packs {
@@ -77,7 +77,7 @@ impl OwnList {
 
     /// Returns the root digest of the store's current locator of list `id`, if it is usable.
     pub fn locator_now(
-        shared: &Arc<Shared>,
+        shared: &Arc<StoreInner>,
         id: &ListId,
         shape: Option<ListShape>,
     ) -> Result<Option<Digest>> {
@@ -99,7 +99,7 @@ impl OwnList {
 
 /// Reads a list and its locator anew; `None` if they are absent or unusable.
 fn open_now(
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     id: &ListId,
     shape: Option<ListShape>,
 ) -> Result<Option<(List, Arc<Locator>)>> {
@@ -120,7 +120,7 @@ fn open_now(
 /// Merges the store's list with a staged one.
 pub(crate) fn merge(
     stage: &Stage,
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     own: &OwnList,
     staged: &StagedList,
 ) -> Result<Merged> {
@@ -142,7 +142,7 @@ pub(crate) fn merge(
 /// new ones are combined. Without new frames, the old ones stay unchanged.
 fn merge_locators(
     stage: &Stage,
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     own: &OwnList,
     new: &Locator,
     suspects: &Runs,
@@ -200,7 +200,7 @@ impl List {
 /// sound and lacks no page of the other.
 pub(crate) fn merge_lists(
     stage: &Stage,
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreInner>,
     staged: &StagedList,
 ) -> Result<Option<String>> {
     let name = names::list(&staged.id);

@@ -27,7 +27,7 @@
 //! | `writer` | the owner of a stage, if its lock alone is not conclusive |
 //! | `list` | a list opened for reading: chunk ids and places |
 //! | `frames` | from a chunk's place to its checked, decoded bytes |
-//! | `carry` | blocks of a chunk as a frame for another store or a bundle |
+//! | `reframe` | blocks of a chunk as a frame for another store or a bundle |
 //! | [`bundle`](Bundle) | a bundle as a source of objects |
 //! | `place` | adds the store's location to errors about objects |
 //! | `pin` | objects held open while an image is served |
@@ -37,8 +37,8 @@
 //!
 //! The store knows nothing about extents or guests beyond the pages it hands out.
 
+mod adjacent;
 mod bundle;
-pub(crate) mod carry;
 pub(crate) mod commit;
 mod errors;
 pub(crate) mod frames;
@@ -50,13 +50,13 @@ pub(crate) mod list;
 mod lists;
 pub(crate) mod merge;
 pub(crate) mod names;
-mod neighbours;
 mod objects;
 mod open;
 mod pin;
 mod plan;
 mod reader;
 pub(crate) mod record;
+pub(crate) mod reframe;
 mod refs;
 pub(crate) mod runs;
 pub(crate) mod scrub;
@@ -71,7 +71,7 @@ pub use errors::StoreErrors;
 pub use images::Images;
 pub use names::{ImageRef, RefName};
 pub(crate) use objects::read_range;
-pub(crate) use open::Shared;
+pub(crate) use open::StoreInner;
 pub use open::{Store, StoreOptions};
 pub use pin::Pin;
 pub(crate) use reader::Reader;

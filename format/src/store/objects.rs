@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::names;
 use crate::cache::Cache;
 use crate::error::{Error, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::storage::{ObjectSource, ReadAt};
 
 /// Packs and page files kept open, so that a store of thousands of packs needs few descriptors.
@@ -64,7 +64,7 @@ impl Objects {
         &self,
         name: &str,
         head_len: u64,
-        check: impl FnOnce(&[u8]) -> std::result::Result<(), Fault>,
+        check: impl FnOnce(&[u8]) -> std::result::Result<(), RuleViolation>,
     ) -> Result<Arc<dyn ReadAt>> {
         if let Some(object) = self.kept(name) {
             return Ok(object);
@@ -83,7 +83,7 @@ impl Objects {
         self.source.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
             // Removed while being served.
             (io::ErrorKind::NotFound, Some(object)) => Ok(object),
-            (io::ErrorKind::NotFound, None) => Err(StoreError::corrupt(name, 0, Fault::Missing)),
+            (io::ErrorKind::NotFound, None) => Err(StoreError::corrupt(name, 0, RuleViolation::Missing)),
             _ => Err(StoreError::unopened(name, error)),
         })
     }
@@ -153,7 +153,7 @@ impl Objects {
 pub(crate) fn read_object(source: &dyn ObjectSource, name: &str, len_max: u64) -> Result<Bytes> {
     let object = source.open(name).map_err(|error| StoreError::unopened(name, error))?;
     if object.len() > len_max {
-        let fault = Fault::Limit { what: "object length", found: object.len(), max: len_max };
+        let fault = RuleViolation::Limit { what: "object length", found: object.len(), max: len_max };
         return Err(StoreError::corrupt(name, 0, fault));
     }
     read_range(object.as_ref(), name, 0, object.len())
@@ -163,7 +163,11 @@ pub(crate) fn read_object(source: &dyn ObjectSource, name: &str, len_max: u64) -
 pub(crate) fn read_range(object: &dyn ReadAt, name: &str, offset: u64, len: u64) -> Result<Bytes> {
     let needed = offset.saturating_add(len);
     if needed > object.len() {
-        return Err(StoreError::corrupt(name, offset, Fault::Truncated { needed, found: object.len() }));
+        return Err(StoreError::corrupt(
+            name,
+            offset,
+            RuleViolation::Truncated { needed, found: object.len() },
+        ));
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     object

@@ -12,7 +12,7 @@ use super::objects::{Objects, read_object};
 use super::reader::{Reader, VerifyMode};
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::CACHE_BYTES_DEFAULT;
 use crate::ondisk::store_header;
 use crate::storage::{FileStorage, LocalFolder, LockGuard, LockMode, ObjectSource};
@@ -57,7 +57,7 @@ impl Default for StoreOptions {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) images: Images,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<StoreInner>,
 }
 
 impl Deref for Store {
@@ -76,7 +76,7 @@ impl From<Store> for Images {
 
 /// The state shared by all handles of one opened store that its writers need.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct StoreInner {
     pub reader: Arc<Reader>,
     pub storage: Arc<dyn LocalFolder>,
     pub lock_wait: Duration,
@@ -162,7 +162,7 @@ impl Store {
         let verify = if foreign_owner.is_some() { VerifyMode::Full } else { options.verify };
         let objects = Objects::new(storage.clone(), options.cache, false);
         let reader = Arc::new(Reader::new(objects, verify, options.keep_whole_chunks, None));
-        let shared = Shared {
+        let shared = StoreInner {
             reader: reader.clone(),
             storage,
             lock_wait: options.lock_wait,
@@ -221,7 +221,7 @@ fn take_lock(storage: &dyn LocalFolder, wait: Duration) -> Result<Box<dyn LockGu
     })
 }
 
-impl Shared {
+impl StoreInner {
     /// Takes the lock for changing references.
     pub fn lock(&self) -> Result<Box<dyn LockGuard>> {
         take_lock(self.storage.as_ref(), self.lock_wait)
@@ -236,7 +236,7 @@ impl Shared {
             return Err(StoreError::ForeignOwner { store: self.storage.place(), owner }.into());
         }
         if self.writer_mask != 0 {
-            let fault = Fault::WriterBit { found: self.writer_mask };
+            let fault = RuleViolation::WriterBit { found: self.writer_mask };
             return Err(StoreError::corrupt(format!("{}/{}", self.storage.place(), names::STORE), 0, fault));
         }
         Ok(())

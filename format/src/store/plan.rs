@@ -15,7 +15,7 @@ use super::scrub;
 use super::stage::{Moves, Stage};
 use crate::digest::{Digest, ListId, PackId};
 use crate::error::{Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::ondisk::list::ListShape;
 
 /// The findings before the lock was taken.
@@ -153,7 +153,7 @@ impl Stage {
         }
         for name in &publication.needs {
             if !self.is_there(name)? {
-                return Err(StoreError::corrupt(name, 0, Fault::Missing));
+                return Err(StoreError::corrupt(name, 0, RuleViolation::Missing));
             }
         }
         Ok(plan)

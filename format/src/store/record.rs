@@ -13,7 +13,7 @@ use crate::cache::Kept;
 use crate::codec;
 use crate::digest::{Digest, ImageId, ListId, PageId, object_digest};
 use crate::error::{Error, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::SPAN_BLOCKS;
 use crate::map::SearchableLeaf;
 use crate::ondisk::digest_table::{self, Entry};
@@ -184,7 +184,8 @@ impl Record {
             *part = read_range(object.as_ref(), &self.name, offset, u64::from(len))?;
             let found = object_digest(part);
             if found != expected {
-                let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
+                let fault =
+                    RuleViolation::PageDigest { expected: expected.to_string(), found: found.to_string() };
                 return Err(StoreError::corrupt(&self.name, offset, fault));
             }
         }
@@ -234,7 +235,7 @@ impl Record {
         let max = geometry.blocks() - u64::from(entry.index) * leaf_blocks;
         let block = leaf.leaf.extents.last().map_or(0, |last| last.end());
         if block > max {
-            return Err(StoreError::corrupt(&self.name, 0, Fault::ExtentRange { block, max }));
+            return Err(StoreError::corrupt(&self.name, 0, RuleViolation::ExtentRange { block, max }));
         }
         Ok(leaf)
     }
@@ -254,7 +255,7 @@ impl Record {
         match (root.get(slot), places.get(slot)) {
             (Some(entry), Some(place)) => Ok((*entry, *place)),
             _ => {
-                let fault = Fault::TableRange { index: slot as u64, max: root.len() as u64 };
+                let fault = RuleViolation::TableRange { index: slot as u64, max: root.len() as u64 };
                 Err(StoreError::corrupt(&self.name, 0, fault))
             }
         }
@@ -273,13 +274,13 @@ impl Record {
                 return base.page(tree, entry, place);
             }
         }
-        Err(StoreError::corrupt(&self.name, HEAD_LEN, Fault::Missing))
+        Err(StoreError::corrupt(&self.name, HEAD_LEN, RuleViolation::Missing))
     }
 
     /// Returns a page of this image in its stored form.
     pub fn stored_page(&self, tree: Tree, entry: Entry) -> Result<Vec<u8>> {
         let place = self.place_of(tree, entry, self.manifest.geometry.leaf_bits())?;
-        let place = place.ok_or_else(|| StoreError::corrupt(&self.name, HEAD_LEN, Fault::Missing))?;
+        let place = place.ok_or_else(|| StoreError::corrupt(&self.name, HEAD_LEN, RuleViolation::Missing))?;
         let (page, _) = self.page(tree, entry, place)?;
         let stored = codec::page::encode(&page);
         let stored =
@@ -338,14 +339,14 @@ impl Record {
         if found == expected.digest() {
             return Ok(page);
         }
-        let fault = Fault::PageDigest { expected: expected.to_string(), found: found.to_string() };
+        let fault = RuleViolation::PageDigest { expected: expected.to_string(), found: found.to_string() };
         Err(StoreError::corrupt(name, place.offset, fault))
     }
 
     /// Returns the position of list `id` in the manifest, which must name it.
     fn list_number(&self, id: &ListId) -> Result<usize> {
         self.manifest.lists.binary_search_by(|list| list.id.cmp(id)).map_err(|_| {
-            StoreError::corrupt(&self.name, HEAD_LEN, Fault::ListUnknown { list: id.to_string() })
+            StoreError::corrupt(&self.name, HEAD_LEN, RuleViolation::ListUnknown { list: id.to_string() })
         })
     }
 
@@ -388,7 +389,10 @@ fn decode_manifest(front: &Bytes, name: &str, head: &RecordHead, id: &ImageId) -
     let found = object_digest(&bytes);
     let corrupt = |fault| StoreError::corrupt(name, HEAD_LEN, fault);
     if found != id.digest() {
-        return Err(corrupt(Fault::PageDigest { expected: id.to_string(), found: found.to_string() }));
+        return Err(corrupt(RuleViolation::PageDigest {
+            expected: id.to_string(),
+            found: found.to_string(),
+        }));
     }
     Manifest::decode(&bytes).map_err(corrupt)
 }
@@ -397,7 +401,7 @@ fn decode_span_root(
     manifest: &Manifest,
     bytes: &[u8],
     places: usize,
-) -> std::result::Result<Vec<Entry>, Fault> {
+) -> std::result::Result<Vec<Entry>, RuleViolation> {
     decode_root(Kind::SpanRoot, bytes, &manifest.span_root, manifest.geometry.leaves(), places)
 }
 
@@ -408,22 +412,25 @@ fn decode_root(
     expected: &Digest,
     leaves: u64,
     places: usize,
-) -> std::result::Result<Vec<Entry>, Fault> {
+) -> std::result::Result<Vec<Entry>, RuleViolation> {
     let root = if expected.is_zero() {
         match bytes.len() {
             0 => Vec::new(),
-            extra => return Err(Fault::TrailingBytes { extra: extra as u64 }),
+            extra => return Err(RuleViolation::TrailingBytes { extra: extra as u64 }),
         }
     } else {
         let found = object_digest(bytes);
         if found != *expected {
-            return Err(Fault::PageDigest { expected: expected.to_string(), found: found.to_string() });
+            return Err(RuleViolation::PageDigest {
+                expected: expected.to_string(),
+                found: found.to_string(),
+            });
         }
         digest_table::decode(kind, bytes, leaves)?
     };
     if root.len() == places {
         Ok(root)
     } else {
-        Err(Fault::PagePlace { found: places as u64, max: root.len() as u64 })
+        Err(RuleViolation::PagePlace { found: places as u64, max: root.len() as u64 })
     }
 }

@@ -9,7 +9,7 @@ use super::names;
 use super::objects::read_range;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::guard::guard_by_key;
 use crate::ondisk::cursor::Cursor;
 use crate::ondisk::header::{self, HEADER_LEN, Kind};
@@ -25,16 +25,16 @@ const PIECE_LEN: u64 = 1 << 20;
 /// [`StoreError::Corrupt`] with `missing` if it does not exist: another object refers to it.
 pub(crate) fn open_anew(source: &dyn ObjectSource, name: &str) -> Result<Arc<dyn ReadAt>> {
     source.open(name).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => StoreError::corrupt(name, 0, Fault::Missing),
+        std::io::ErrorKind::NotFound => StoreError::corrupt(name, 0, RuleViolation::Missing),
         _ => StoreError::unopened(name, error),
     })
 }
 
 /// Checks the first bytes of a page file.
-pub(crate) fn check_page_file_head(head: &[u8]) -> std::result::Result<(), Fault> {
+pub(crate) fn check_page_file_head(head: &[u8]) -> std::result::Result<(), RuleViolation> {
     match header::decode(Kind::PageFile, &mut Cursor::new(head))?.body_len {
         0 => Ok(()),
-        declared => Err(Fault::BodyLength { declared, found: 0 }),
+        declared => Err(RuleViolation::BodyLength { declared, found: 0 }),
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn bad_frames(
             if found != record.guard {
                 let place = offset + at as u64;
                 bad.insert(u32::try_from(place).unwrap_or(u32::MAX));
-                let fault = Fault::FrameGuard { expected: record.guard, found };
+                let fault = RuleViolation::FrameGuard { expected: record.guard, found };
                 first.get_or_insert_with(|| StoreError::corrupt(name, place, fault));
             }
             at += stored.len();
@@ -115,5 +115,5 @@ pub(crate) fn check_name(name: &str, found: &Digest) -> Result<()> {
         return Ok(());
     }
     let expected = names::digest_of(name).map(|id| id.to_string()).unwrap_or_default();
-    Err(StoreError::corrupt(name, 0, Fault::PageDigest { expected, found: found.to_string() }))
+    Err(StoreError::corrupt(name, 0, RuleViolation::PageDigest { expected, found: found.to_string() }))
 }

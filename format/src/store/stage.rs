@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::journal::{NOTE, recover, remove_folder};
 use super::names;
-use super::open::Shared;
+use super::open::StoreInner;
 use super::syncer::Syncer;
 use super::writer;
 use crate::digest::Digest;
@@ -26,7 +26,7 @@ const SYNC_EVERY_BYTES: u64 = 16 << 20;
 /// A writer's folder. Dropping it without a commit removes everything in it.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    pub shared: Arc<Shared>,
+    pub shared: Arc<StoreInner>,
     pub(super) folder: String,
     written: Mutex<Vec<(String, Arc<dyn Append>)>>,
     /// Syncs packs while they are written.
@@ -46,7 +46,7 @@ pub(crate) type Moves = Vec<Move>;
 
 impl Stage {
     /// Creates a folder, after cleaning up after dead writers.
-    pub fn begin(shared: &Arc<Shared>) -> Result<Self> {
+    pub fn begin(shared: &Arc<StoreInner>) -> Result<Self> {
         shared.check_writable()?;
         let _lock = shared.lock()?;
         Self::begin_beside(shared, &recover(shared)?)
@@ -54,7 +54,7 @@ impl Stage {
 
     /// Creates a folder beside the stages with the numbers `taken`. The caller must hold the store's lock
     /// and have cleaned up.
-    pub(super) fn begin_beside(shared: &Arc<Shared>, taken: &[u64]) -> Result<Self> {
+    pub(super) fn begin_beside(shared: &Arc<StoreInner>, taken: &[u64]) -> Result<Self> {
         let mark = writer::mark(shared);
         let mut number = taken.iter().max().map_or(0, |last| last + 1);
         let (folder, held) = loop {

@@ -7,7 +7,7 @@
 
 use super::errors::StoreErrors;
 use super::objects::read_object;
-use super::open::Shared;
+use super::open::StoreInner;
 use crate::digest::{Digest, object_digest};
 use crate::error::Result;
 use crate::storage::Machine;
@@ -48,12 +48,12 @@ impl Writer {
 }
 
 /// Returns the mark of a writer in this process; empty if its machine is unknown.
-pub(super) fn mark(shared: &Shared) -> Vec<u8> {
+pub(super) fn mark(shared: &StoreInner) -> Vec<u8> {
     shared.storage.machine().map_or_else(Vec::new, |machine| Writer::on(&machine).encode())
 }
 
 /// Whether the lock of a stage was taken on another machine.
-pub(super) fn is_elsewhere(shared: &Shared, lock: &str) -> Result<bool> {
+pub(super) fn is_elsewhere(shared: &StoreInner, lock: &str) -> Result<bool> {
     let Some(here) = shared.storage.machine() else { return Ok(false) };
     match read_object(shared.storage.as_ref(), lock, MARK_LEN_MAX) {
         Ok(bytes) => Ok(Writer::decode(&bytes).is_some_and(|writer| writer.is_elsewhere(&Writer::on(&here)))),

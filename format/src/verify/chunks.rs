@@ -11,14 +11,14 @@ use super::ranges::{Range, Ranges, Rest};
 use super::verifier::Verifier;
 use crate::digest::ListId;
 use crate::error::{Error, ErrorKind, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::image::Image;
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::frame;
 use crate::ondisk::pack;
 use crate::store::InStore;
-use crate::store::carry::is_all;
 use crate::store::list::{List, Locator};
+use crate::store::reframe::is_all;
 use crate::store::{Reader, VerifyMode, names};
 use crate::units::ListBlock;
 use melv_block::BlockDevice;
@@ -195,7 +195,7 @@ impl Verifier<'_> {
         if self.options.full || has_base {
             return reader
                 .load_chunk(list, chunk, &id, VerifyMode::Full)
-                .map(|loaded| loaded.held().map(<[u8]>::to_vec));
+                .map(|loaded| loaded.present().map(<[u8]>::to_vec));
         }
         let locator = list.locator()?;
         list.places(&locator, chunk)?.iter().try_for_each(|(place, id)| {
@@ -205,10 +205,10 @@ impl Verifier<'_> {
             if end <= max {
                 Ok(())
             } else {
-                Err(StoreError::corrupt(name, end, Fault::FramePlace { end, max }))
+                Err(StoreError::corrupt(name, end, RuleViolation::FramePlace { end, max }))
             }
         })?;
-        let held = reader.held(list, chunk)?;
+        let held = reader.blocks_present(list, chunk)?;
         Ok(Some(held).filter(|held| !is_all(held, list.shape.blocks_of(chunk))))
     }
 
@@ -305,7 +305,7 @@ fn base_locator(base: &Reader, list: &List) -> Result<Option<Arc<Locator>>> {
 /// Returns the error for a locator that claims one frame for every chunk, contrary to its record of
 /// `chunk`.
 fn not_in_part(list: &List, chunk: u64) -> Error {
-    StoreError::corrupt(names::locator(&list.id), 0, Fault::BlockAbsent { block: 0 }).in_chunk(chunk)
+    StoreError::corrupt(names::locator(&list.id), 0, RuleViolation::BlockAbsent { block: 0 }).in_chunk(chunk)
 }
 
 /// Returns the error for unreadable chunks of a list.

@@ -5,7 +5,7 @@ use super::verifier::Verifier;
 use crate::content::{ContentHasher, span_digest};
 use crate::digest::{BlockDigest, ContentId, Digest, block_digest};
 use crate::error::{ErrorKind, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::image::Image;
 use crate::index::Digests;
 use crate::limits::{BLOCK_LEN, SPAN_BLOCKS};
@@ -62,7 +62,7 @@ impl Verifier<'_> {
     pub(super) fn content_id(&mut self, image: &Image, found: &ContentId) {
         let expected = &image.manifest().content;
         if found != expected {
-            let fault = Fault::ContentId { expected: expected.to_string(), found: found.to_string() };
+            let fault = RuleViolation::ContentId { expected: expected.to_string(), found: found.to_string() };
             self.damaged(Some(image.id()), 0, image.size(), StoreError::corrupt(image.name(), 0, fault));
         }
     }
@@ -102,12 +102,12 @@ impl Verifier<'_> {
         let text = |digest: Option<Digest>| digest.map_or("zeros".into(), |digest| digest.to_string());
         let (wrong, rest) = wrong.finish();
         for Range { start, len, what: (expected, found) } in wrong {
-            let fault = Fault::ContentId { expected: text(expected), found: text(found) };
+            let fault = RuleViolation::ContentId { expected: text(expected), found: text(found) };
             self.damaged(Some(image.id()), start, len, StoreError::corrupt(image.name(), start, fault));
         }
         if let Some(Rest { start, end, ranges, first: (expected, found), .. }) = rest {
             let found = format!("another in {ranges} further ranges, at first {}", text(found));
-            let fault = Fault::ContentId { expected: text(expected), found };
+            let fault = RuleViolation::ContentId { expected: text(expected), found };
             self.damaged(
                 Some(image.id()),
                 start,

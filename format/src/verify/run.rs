@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use crate::content::ContentHasher;
 use crate::digest::{ImageId, ListId};
 use crate::error::{Error, ErrorKind, Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::image::Image;
 use crate::index::Digests;
 use crate::index::Stamp;
@@ -15,7 +15,7 @@ use crate::limits::BLOCK_LEN;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::storage::ReadAt;
 use crate::store::InStore;
-use crate::store::{Images, Shared, Store, names, scrub};
+use crate::store::{Images, Store, StoreInner, names, scrub};
 use melv_block::BlockDevice;
 
 use super::bad_chunks::BadChunks;
@@ -51,7 +51,7 @@ impl Images {
 
 fn verify(
     images: &Images,
-    store: Option<&Arc<Shared>>,
+    store: Option<&Arc<StoreInner>>,
     ids: &[ImageId],
     options: &VerifyOptions<'_>,
 ) -> Result<VerifyReport> {
@@ -162,7 +162,8 @@ impl Verifier<'_> {
             }
         }
         if whole && data_blocks != image.manifest().data_blocks {
-            let fault = Fault::DataBlocks { found: image.manifest().data_blocks, blocks: data_blocks };
+            let fault =
+                RuleViolation::DataBlocks { found: image.manifest().data_blocks, blocks: data_blocks };
             self.damaged(Some(id), 0, size, StoreError::corrupt(image.name(), 0, fault));
         }
         // In full mode, the check of the blocks' digests covers this.
@@ -269,7 +270,7 @@ fn check_sources(image: &Image, leaf: &MapLeaf) -> Result<()> {
         };
         let block = extent.source + extent.blocks;
         if block > max {
-            return Err(StoreError::corrupt(image.name(), 0, Fault::ExtentRange { block, max }));
+            return Err(StoreError::corrupt(image.name(), 0, RuleViolation::ExtentRange { block, max }));
         }
     }
     Ok(())

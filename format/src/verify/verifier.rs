@@ -8,7 +8,7 @@ use crate::digest::{Digest, ImageId, ListId};
 use crate::error::{BlockError, Error, Result};
 use crate::index::Stamp;
 use crate::store::list::List;
-use crate::store::{Images, Reader, Shared};
+use crate::store::{Images, Reader, StoreInner};
 
 use super::bad_chunks::{BadChunks, Lacking};
 use super::damaged::Objects;
@@ -18,7 +18,7 @@ use super::report::{Damage, VerifyOptions, VerifyReport};
 pub(super) struct Verifier<'a> {
     pub images: &'a Images,
     /// The store, for notes in its index; `None` for a bundle.
-    pub store: Option<&'a Arc<Shared>>,
+    pub store: Option<&'a Arc<StoreInner>>,
     pub options: &'a VerifyOptions<'a>,
     pub report: VerifyReport,
     pub lists: BTreeMap<ListId, Option<Arc<List>>>,

@@ -25,27 +25,27 @@ pub enum Kind {
 
 /// A fault.
 #[derive(Debug)]
-pub struct Fault {
+pub struct RuleViolation {
     pub kind: Kind,
     pub text: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for RuleViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.kind, self.text)
     }
 }
 
-fn lost(text: impl Into<String>) -> Fault {
-    Fault { kind: Kind::Lost, text: text.into() }
+fn lost(text: impl Into<String>) -> RuleViolation {
+    RuleViolation { kind: Kind::Lost, text: text.into() }
 }
 
-fn half(text: impl Into<String>) -> Fault {
-    Fault { kind: Kind::Half, text: text.into() }
+fn half(text: impl Into<String>) -> RuleViolation {
+    RuleViolation { kind: Kind::Half, text: text.into() }
 }
 
-fn unusable(text: impl Into<String>) -> Fault {
-    Fault { kind: Kind::Unusable, text: text.into() }
+fn unusable(text: impl Into<String>) -> RuleViolation {
+    RuleViolation { kind: Kind::Unusable, text: text.into() }
 }
 
 /// Whether the content of an object differs between runs of the same workload: it holds the time.
@@ -54,7 +54,7 @@ pub fn holds_time(path: &str) -> bool {
 }
 
 /// Checks the state after a crash against the promise.
-pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) -> Result<(), Fault> {
+pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) -> Result<(), RuleViolation> {
     let store = match Store::open(machine.process().storage(), Default::default()) {
         Ok(store) => store,
         Err(error) if error.kind() == ErrorKind::NoStore && !promise.is_made => return write(machine, disks),
@@ -80,7 +80,7 @@ pub fn check(machine: &ModelFs, promise: &Promise, disks: &Disks, writes: bool) 
 }
 
 /// Checks that every name has a permitted disk and every required name exists.
-fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fault> {
+fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), RuleViolation> {
     let found = store.names().map_err(|error| lost(format!("the names: {error:?}")))?;
     let found: BTreeSet<String> = found.into_iter().map(|(name, _)| name.to_string()).collect();
     let spoken = promise.names();
@@ -109,7 +109,7 @@ fn check_names(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
 }
 
 /// Checks that verify finds nothing; after damage, only for images that must be whole.
-fn check_verify(store: &Store, promise: &Promise) -> Result<(), Fault> {
+fn check_verify(store: &Store, promise: &Promise) -> Result<(), RuleViolation> {
     let named = store.names().map_err(|error| unusable(format!("the names: {error:?}")))?;
     let is_sound = |name: &String| !promise.doubtful.contains(name);
     let sound = named.into_iter().filter(|(name, _)| is_sound(&name.to_string()));
@@ -124,7 +124,7 @@ fn check_verify(store: &Store, promise: &Promise) -> Result<(), Fault> {
 }
 
 /// Checks that each begun operation is there as a whole or not at all, with its objects.
-fn check_whole(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fault> {
+fn check_whole(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), RuleViolation> {
     let mut happened = 0;
     for begun in &promise.begun {
         let others =
@@ -156,7 +156,7 @@ fn check_whole(store: &Store, promise: &Promise, disks: &Disks) -> Result<(), Fa
 }
 
 /// Checks that the next import works.
-fn write(machine: &ModelFs, disks: &Disks) -> Result<(), Fault> {
+fn write(machine: &ModelFs, disks: &Disks) -> Result<(), RuleViolation> {
     let store = open(machine.process().storage()).map_err(|error| unusable(format!("made: {error:?}")))?;
     let disk = VecDisk(disks.get(3).to_vec());
     let options = melv::ImportOptions { replace: true, ..options("next") };

@@ -167,7 +167,7 @@ fn swapped_places_never_yield_another_frame() {
             let store = open(&storage, verify);
             for chunk in [one, other] {
                 let found = read_block(&store, chunk as u64 * 4);
-                let Some(StoreError::Corrupt { fault: Fault::FrameGuard { .. }, chunk: of, .. }) =
+                let Some(StoreError::Corrupt { fault: RuleViolation::FrameGuard { .. }, chunk: of, .. }) =
                     found.detail()
                 else {
                     panic!("chunk {chunk}: {found:?}")

@@ -6,7 +6,7 @@ use melv::content::{ContentHasher, span_digest};
 use melv::digest::{
     BlockDigest, ContentId, ImageId, ListId, PackId, block_digest, chunk_id, object_digest, page_digest,
 };
-use melv::fault::Fault;
+use melv::fault::RuleViolation;
 use melv::limits::BLOCK_LEN;
 use melv::ondisk::bundle::{Head, Table};
 use melv::ondisk::digest_table::{self, Entry};
@@ -37,7 +37,7 @@ pub fn parse(vector: &Vector) -> Result<Values, String> {
     }
 }
 
-fn file(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
+fn file(vector: &Vector, bytes: &[u8]) -> Result<Values, RuleViolation> {
     match vector.kind {
         "store-header" => {
             let header = store_header::decode(bytes)?;
@@ -88,16 +88,16 @@ fn manifest_values(manifest: &Manifest) -> Values {
     ]
 }
 
-fn found_under(expected: Digest, bytes: &[u8]) -> Result<(), Fault> {
+fn found_under(expected: Digest, bytes: &[u8]) -> Result<(), RuleViolation> {
     let found = object_digest(bytes);
     if found == expected {
         Ok(())
     } else {
-        Err(Fault::PageDigest { expected: expected.to_string(), found: found.to_string() })
+        Err(RuleViolation::PageDigest { expected: expected.to_string(), found: found.to_string() })
     }
 }
 
-fn record(bytes: &[u8], image: ImageId) -> Result<Values, Fault> {
+fn record(bytes: &[u8], image: ImageId) -> Result<Values, RuleViolation> {
     let head = RecordHead::decode(bytes, bytes.len() as u64)?;
     let at = |offset: u64| usize::try_from(offset).unwrap();
     let manifest_bytes = &bytes[at(HEAD_LEN)..at(head.places_offset())];
@@ -122,7 +122,7 @@ fn record(bytes: &[u8], image: ImageId) -> Result<Values, Fault> {
     ])
 }
 
-fn table(kind: Kind, vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
+fn table(kind: Kind, vector: &Vector, bytes: &[u8]) -> Result<Values, RuleViolation> {
     let entries = digest_table::decode(kind, bytes, vector.number("index_max"))?;
     let one = |entry: &Entry| format!("{}:{}", entry.index, entry.digest);
     let text = entries.iter().map(one).collect::<Vec<_>>().join(" ");
@@ -146,28 +146,28 @@ fn list_values(root: &ListRoot) -> Values {
 }
 
 /// Splits a table's file by the length at its end.
-fn split_table(bytes: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+fn split_table(bytes: &[u8]) -> Result<(&[u8], &[u8]), RuleViolation> {
     let found = bytes.len() as u64;
-    let (rest, len) = bytes.split_last_chunk::<8>().ok_or(Fault::Truncated { needed: 8, found })?;
+    let (rest, len) = bytes.split_last_chunk::<8>().ok_or(RuleViolation::Truncated { needed: 8, found })?;
     let len = usize::try_from(u64::from_le_bytes(*len)).unwrap();
-    let start = rest.len().checked_sub(len).ok_or(Fault::Truncated { needed: len as u64, found })?;
+    let start = rest.len().checked_sub(len).ok_or(RuleViolation::Truncated { needed: len as u64, found })?;
     Ok(rest.split_at(start))
 }
 
-fn check_pages(pages: &[u8], page_len: usize, digests: &[Digest]) -> Result<(), Fault> {
+fn check_pages(pages: &[u8], page_len: usize, digests: &[Digest]) -> Result<(), RuleViolation> {
     let found: Vec<_> = pages.chunks(page_len).map(page_digest).collect();
     if found == digests {
         Ok(())
     } else {
-        Err(Fault::PageDigest { expected: String::new(), found: String::new() })
+        Err(RuleViolation::PageDigest { expected: String::new(), found: String::new() })
     }
 }
 
-fn list(bytes: &[u8]) -> Result<Values, Fault> {
+fn list(bytes: &[u8]) -> Result<Values, RuleViolation> {
     let (pages, root_bytes) = split_table(bytes)?;
     let root = ListRoot::decode(root_bytes)?;
     if root.shape.file_len() != bytes.len() as u64 {
-        return Err(Fault::BodyLength { declared: root.shape.file_len(), found: bytes.len() as u64 });
+        return Err(RuleViolation::BodyLength { declared: root.shape.file_len(), found: bytes.len() as u64 });
     }
     check_pages(pages, 32 * 1024, &root.pages)?;
     let mut values = list_values(&root);
@@ -187,7 +187,7 @@ fn locator_values(root: &LocatorRoot) -> Values {
 }
 
 /// Reads record `record` of a page of records, for a locator with `chunks`, `records` and `packs`.
-fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
+fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, RuleViolation> {
     let packs = vec![PackId::ZERO; usize::try_from(vector.number("packs")).unwrap()];
     let (chunks, records) = (vector.number("chunks"), vector.number("records"));
     let root = LocatorRoot { list: ListId::ZERO, chunks, records, in_part: false, packs, pages: Vec::new() };
@@ -202,7 +202,7 @@ fn locator_page(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
     ])
 }
 
-fn locator(bytes: &[u8]) -> Result<Values, Fault> {
+fn locator(bytes: &[u8]) -> Result<Values, RuleViolation> {
     let (pages, root) = split_table(bytes)?;
     let root = LocatorRoot::decode(root)?;
     check_pages(pages, 24 * 1024, &root.pages)?;
@@ -214,9 +214,9 @@ fn locator(bytes: &[u8]) -> Result<Values, Fault> {
     Ok(locator_values(&root))
 }
 
-fn whole_pack(bytes: &[u8]) -> Result<Values, Fault> {
+fn whole_pack(bytes: &[u8]) -> Result<Values, RuleViolation> {
     let found = bytes.len() as u64;
-    let truncated = || Fault::Truncated { needed: 48 + pack::TRAILER_LEN, found };
+    let truncated = || RuleViolation::Truncated { needed: 48 + pack::TRAILER_LEN, found };
     let head = bytes.get(..48).ok_or_else(truncated)?;
     pack::decode_head(head)?;
     let tail = bytes.last_chunk::<56>().ok_or_else(truncated)?;
@@ -230,7 +230,7 @@ fn whole_pack(bytes: &[u8]) -> Result<Values, Fault> {
     ])
 }
 
-fn whole_frame(vector: &Vector, bytes: &[u8]) -> Result<Values, Fault> {
+fn whole_frame(vector: &Vector, bytes: &[u8]) -> Result<Values, RuleViolation> {
     let blocks = u32::try_from(vector.number("blocks")).unwrap();
     let frame = Frame::decode(bytes, blocks)?;
     let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
@@ -267,7 +267,7 @@ pub fn content_of(disk: &[u8]) -> ContentId {
     ContentHasher::of_spans(disk.len() as u64, spans.len() as u64, found)
 }
 
-fn bundle_head(bytes: &[u8], len: u64) -> Result<Values, Fault> {
+fn bundle_head(bytes: &[u8], len: u64) -> Result<Values, RuleViolation> {
     let head = Head::decode(bytes)?;
     head.check_len(len, true)?;
     Ok(vec![
@@ -376,10 +376,10 @@ fn rule_of(error: &Error) -> String {
         // The rules that these vectors break without being damaged.
         Some(BlockError::Unsupported { feature, .. }) => {
             let known = [
-                Fault::WriterBit { found: 1 },
-                Fault::RefuseBit { found: 1 },
-                Fault::KeySlot { found: 1 },
-                Fault::ObjectKind { found: 5 },
+                RuleViolation::WriterBit { found: 1 },
+                RuleViolation::RefuseBit { found: 1 },
+                RuleViolation::KeySlot { found: 1 },
+                RuleViolation::ObjectKind { found: 5 },
             ];
             let fault = known.iter().find(|fault| fault.to_string() == *feature);
             fault.map_or_else(|| format!("{error:?}"), |fault| fault.rule().to_owned())

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::finish::{SpanTable, TreeBuilder};
-use super::plain::{Plain, SpanData};
+use super::chunk_bytes::{ChunkBytes, SpanData};
+use super::trees::{SpanTable, TreeBuilder};
 use crate::digest::{BlockDigest, ChunkId, Digest, ListId};
 use crate::error::Result;
 use crate::image::SourceCursor;
@@ -27,7 +27,7 @@ pub(super) struct ChunkJob {
     pub list: u32,
     pub id: ChunkId,
     pub blocks: u32,
-    pub plain: Plain,
+    pub plain: ChunkBytes,
 }
 
 /// The minimum number of chunks per span that are compressed as slices of its memory. Fewer are copied, so
@@ -41,8 +41,8 @@ struct Place {
     block: ListBlock,
 }
 
-/// The sequencer: decides for each block whether it is shared or new.
-pub(super) struct Sequencer<'a> {
+/// The deduplicator: decides for each block whether it is shared or new.
+pub(super) struct Deduplicator<'a> {
     committed: CommittedIndex,
     pending: PendingIndex<'a>,
     parent: Option<SourceCursor>,
@@ -54,7 +54,7 @@ pub(super) struct Sequencer<'a> {
     /// The new list being filled, and the number of its blocks so far.
     list: u32,
     list_blocks: u64,
-    plain: Plain,
+    plain: ChunkBytes,
     digests: Vec<BlockDigest>,
     last: Option<Place>,
     pub trees: TreeBuilder<'a>,
@@ -65,7 +65,7 @@ pub(super) struct Sequencer<'a> {
     pub spare: Vec<Vec<u8>>,
 }
 
-impl<'a> Sequencer<'a> {
+impl<'a> Deduplicator<'a> {
     pub fn new(
         committed: CommittedIndex,
         pending: PendingIndex<'a>,
@@ -85,7 +85,7 @@ impl<'a> Sequencer<'a> {
             list_chunks_max: LIST_CHUNKS_MAX,
             list: 0,
             list_blocks: 0,
-            plain: Plain::Copied(Vec::new()),
+            plain: ChunkBytes::Copied(Vec::new()),
             digests: Vec::new(),
             last: None,
             trees,
@@ -112,7 +112,7 @@ impl<'a> Sequencer<'a> {
             let mut run = 1;
             let place = match self.find(digest, guest)? {
                 Some(place) => {
-                    run += self.follow(place, &span.blocks[number + 1..])?;
+                    run += self.match_run(place, &span.blocks[number + 1..])?;
                     place
                 }
                 None => self.add(digest, &span.data, number * BLOCK_LEN, jobs)?,
@@ -133,7 +133,7 @@ impl<'a> Sequencer<'a> {
 
     /// Counts the leading `blocks` that match the blocks after `place` in its list. Returns 0 in a new list.
     /// Also returns 0 with a parent: its places take precedence, so each block is looked up alone.
-    fn follow(&mut self, place: Place, blocks: &[Option<BlockDigest>]) -> Result<u64> {
+    fn match_run(&mut self, place: Place, blocks: &[Option<BlockDigest>]) -> Result<u64> {
         if self.parent.is_some() || place.list >= self.known {
             return Ok(0);
         }
@@ -220,7 +220,7 @@ impl<'a> Sequencer<'a> {
     }
 
     fn end_chunk(&mut self) -> ChunkJob {
-        let plain = std::mem::replace(&mut self.plain, Plain::Copied(Vec::new()));
+        let plain = std::mem::replace(&mut self.plain, ChunkBytes::Copied(Vec::new()));
         let id = crate::digest::chunk_id(&self.digests);
         let blocks = self.digests.len() as u32;
         self.digests.clear();
@@ -233,9 +233,9 @@ impl<'a> Sequencer<'a> {
     }
 
     /// Returns the parts that the final stage needs.
-    pub fn into_parts(self) -> SequencerParts<'a> {
+    pub fn into_parts(self) -> DeduplicatorParts<'a> {
         self.committed.drop_damaged_logs();
-        SequencerParts {
+        DeduplicatorParts {
             lists: self.committed.lists().cloned().collect(),
             pending: self.pending,
             trees: self.trees,
@@ -246,8 +246,8 @@ impl<'a> Sequencer<'a> {
     }
 }
 
-/// The parts of a sequencer that remain after the last span.
-pub(super) struct SequencerParts<'a> {
+/// The parts of a deduplicator that remain after the last span.
+pub(super) struct DeduplicatorParts<'a> {
     /// The committed lists, by number.
     pub lists: Vec<Arc<crate::store::list::List>>,
     pub pending: PendingIndex<'a>,

@@ -9,14 +9,14 @@ pub(super) type SpanData = Arc<Vec<u8>>;
 
 /// A chunk's bytes.
 #[derive(Debug)]
-pub(super) enum Plain {
+pub(super) enum ChunkBytes {
     /// A copy, assembled from scattered blocks.
     Copied(Vec<u8>),
     /// Consecutive blocks of a span: its data, the start and the end.
     Within(SpanData, usize, usize),
 }
 
-impl Plain {
+impl ChunkBytes {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Copied(bytes) => bytes,
@@ -86,7 +86,7 @@ mod tests {
             (&[(0, 0), (1, 0), (1, 1)], false),
             (&[(0, 5), (0, 0)], false),
         ] {
-            let (mut plain, mut expected) = (Plain::Copied(Vec::new()), Vec::new());
+            let (mut plain, mut expected) = (ChunkBytes::Copied(Vec::new()), Vec::new());
             for &(which, block) in order {
                 let from = if which == 0 { &span } else { &other };
                 let start = block * BLOCK_LEN;

@@ -12,17 +12,17 @@ use melv_block::{BlockDevice, RunKind};
 const PIECE_LEN: usize = 128 << 10;
 
 /// A span to be hashed.
-pub(super) struct Ticket {
+pub(super) struct PendingSpan {
     /// The span's number in the disk.
-    pub span: u64,
+    pub number: u64,
     /// The source of its bytes.
-    pub data: TicketData,
+    pub data: SpanInput,
     /// The length of the span, in bytes.
     pub len: usize,
 }
 
 /// The source of a span's bytes.
-pub(super) enum TicketData {
+pub(super) enum SpanInput {
     /// Bytes that the feed had to read itself.
     Read(Vec<u8>),
     /// The ranges with data in the span (offset and length in bytes), still to be read from the device.
@@ -32,7 +32,7 @@ pub(super) enum TicketData {
 }
 
 /// A feed: returns spans with data, front to back.
-pub(super) enum Feed<'a> {
+pub(super) enum SpanSource<'a> {
     Device {
         device: &'a dyn BlockDevice,
         offset: u64,
@@ -54,7 +54,7 @@ pub(super) enum Feed<'a> {
     },
 }
 
-impl<'a> Feed<'a> {
+impl<'a> SpanSource<'a> {
     pub fn new(source: Source<'a>, options: &ImportOptions<'_>, size_max: u64) -> Self {
         match source.kind {
             SourceKind::Device(device) => Self::Device { device, offset: 0, pending: None },
@@ -71,7 +71,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Returns the bytes passed so far, holes included; after the last ticket, the disk's size.
+    /// Returns the bytes passed so far, holes included; after the last span, the disk's size.
     pub fn offset(&self) -> u64 {
         match self {
             Self::Device { offset, .. } | Self::Spans { offset, .. } | Self::Stream { offset, .. } => *offset,
@@ -79,7 +79,7 @@ impl<'a> Feed<'a> {
     }
 
     /// Returns the next span with data. `buffer` supplies memory if the feed itself must read.
-    pub fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<Ticket>> {
+    pub fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<PendingSpan>> {
         match self {
             Self::Device { device, offset, pending } => next_of_device(*device, offset, pending),
             Self::Spans { spans, offset } => next_of_spans(spans.as_mut(), offset),
@@ -109,7 +109,7 @@ impl<'a> Feed<'a> {
                     *offset = size;
                 }
                 let len = data.len();
-                Ok((len > 0).then_some(Ticket { span, data: TicketData::Read(data), len }))
+                Ok((len > 0).then_some(PendingSpan { number: span, data: SpanInput::Read(data), len }))
             }
         }
     }
@@ -126,7 +126,7 @@ fn check_size(name: &str, found: u64, is_last: bool, expected: Option<u64>) -> R
     }
 }
 
-fn next_of_spans(spans: &mut dyn SpanStream, offset: &mut u64) -> Result<Option<Ticket>> {
+fn next_of_spans(spans: &mut dyn SpanStream, offset: &mut u64) -> Result<Option<PendingSpan>> {
     let size = spans.size();
     let Some(arrived) = spans.next_span()? else {
         *offset = size;
@@ -139,7 +139,7 @@ fn next_of_spans(spans: &mut dyn SpanStream, offset: &mut u64) -> Result<Option<
     }
     let len = (size - start).min(SPAN_LEN as u64);
     *offset = start + len;
-    Ok(Some(Ticket { span, data: TicketData::Arrived(arrived), len: len as usize }))
+    Ok(Some(PendingSpan { number: span, data: SpanInput::Arrived(arrived), len: len as usize }))
 }
 
 /// Reads the bytes of a span; only the last span of the stream may be shorter.
@@ -152,23 +152,23 @@ fn next_of_device(
     device: &dyn BlockDevice,
     offset: &mut u64,
     pending: &mut Option<(u64, u64)>,
-) -> Result<Option<Ticket>> {
+) -> Result<Option<PendingSpan>> {
     let mut found: Option<(u64, Vec<(u32, u32)>)> = None;
-    let ticket = |(span, runs): (u64, Vec<_>)| {
+    let pending_span = |(span, runs): (u64, Vec<_>)| {
         let len = (device.size() - span * SPAN_LEN as u64).min(SPAN_LEN as u64) as usize;
-        Ticket { span, data: TicketData::Runs(runs), len }
+        PendingSpan { number: span, data: SpanInput::Runs(runs), len }
     };
     loop {
         let Some((start, end)) =
             pending.take().map_or_else(|| next_data(device, offset), |run| Ok(Some(run)))?
         else {
-            return Ok(found.map(ticket));
+            return Ok(found.map(pending_span));
         };
         let span = start / SPAN_LEN as u64;
         let span_start = span * SPAN_LEN as u64;
         if found.as_ref().is_some_and(|(found, _)| *found != span) {
             *pending = Some((start, end));
-            return Ok(found.map(ticket));
+            return Ok(found.map(pending_span));
         }
         let span_end = (span_start + SPAN_LEN as u64).min(device.size());
         let now = end.min(span_end);
@@ -198,7 +198,7 @@ fn next_data(device: &dyn BlockDevice, offset: &mut u64) -> Result<Option<(u64, 
     Ok(None)
 }
 
-impl Ticket {
+impl PendingSpan {
     /// Returns the span's bytes, reading them unless the feed already did. Passes them to `each` piece by
     /// piece while they are in the CPU cache. Pieces are whole blocks, except the disk's last.
     pub fn read(
@@ -208,15 +208,15 @@ impl Ticket {
         mut each: impl FnMut(&[u8]),
     ) -> Result<Vec<u8>> {
         let (runs, mut data) = match self.data {
-            TicketData::Read(data) => (Vec::new(), data),
-            TicketData::Arrived(arrived) => {
+            SpanInput::Read(data) => (Vec::new(), data),
+            SpanInput::Arrived(arrived) => {
                 let mut data = buffer();
                 data.clear();
                 data.resize(self.len, 0);
                 (arrived.fill)(&mut data)?;
                 (Vec::new(), data)
             }
-            TicketData::Runs(runs) => {
+            SpanInput::Runs(runs) => {
                 let mut data = buffer();
                 data.resize(self.len, 0);
                 (runs, data)
@@ -225,7 +225,7 @@ impl Ticket {
         for (number, piece) in data.chunks_mut(PIECE_LEN).enumerate() {
             if let Some(device) = device.filter(|_| !runs.is_empty()) {
                 let first = number * PIECE_LEN;
-                read_runs(device, self.span * SPAN_LEN as u64, &runs, first, piece)?;
+                read_runs(device, self.number * SPAN_LEN as u64, &runs, first, piece)?;
             }
             each(piece);
         }
@@ -300,12 +300,12 @@ mod tests {
             vec![(4096, 8192), (12288, 16384), (span - 4096, span + 4096), (4 * span, 5 * span + 512)],
         );
         let options = ImportOptions::named("sparse".parse().unwrap());
-        let mut feed = Feed::new(Source::device(&disk), &options, u64::MAX);
+        let mut feed = SpanSource::new(Source::device(&disk), &options, u64::MAX);
         let mut spans = Vec::new();
-        while let Some(ticket) = feed.next(Vec::new).unwrap() {
-            let span = ticket.span;
+        while let Some(pending) = feed.next(Vec::new).unwrap() {
+            let span = pending.number;
             let mut pieces = Vec::new();
-            let data = ticket.read(Some(&disk), Vec::new, |piece| pieces.extend_from_slice(piece)).unwrap();
+            let data = pending.read(Some(&disk), Vec::new, |piece| pieces.extend_from_slice(piece)).unwrap();
             assert_eq!(pieces, data);
             spans.push((span, data.len(), data.iter().map(|&byte| u64::from(byte)).sum::<u64>()));
         }

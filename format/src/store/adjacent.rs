@@ -4,7 +4,7 @@
 //! many frames with one system call or one request to a remote server.
 
 use super::errors::StoreErrors;
-use super::frames::{Assembly, with_stored};
+use super::frames::{ChunkAssembler, with_stored};
 use super::list::{List, Locator};
 use super::reader::Reader;
 use crate::error::{Result, StoreError};
@@ -23,7 +23,7 @@ impl Reader {
     pub fn read_whole_chunks(&self, list: &List, first: u64, mut out: &mut [u8]) -> Result<()> {
         let mut chunk = first;
         while !out.is_empty() {
-            let (count, bytes) = match self.read_neighbours(list, chunk, out) {
+            let (count, bytes) = match self.read_adjacent_frames(list, chunk, out) {
                 Ok(done) if done.0 > 0 => done,
                 Err(error) if !error.is_damage() => return Err(error),
                 // Frames may have moved, or one may be damaged. Read this chunk alone, to recover or to fail.
@@ -41,10 +41,10 @@ impl Reader {
 
     /// Fills the front of `out` with as many whole chunks as one read provides. Returns their number and
     /// their bytes; zero if there would be only one.
-    fn read_neighbours(&self, list: &List, first: u64, out: &mut [u8]) -> Result<(u64, usize)> {
+    fn read_adjacent_frames(&self, list: &List, first: u64, out: &mut [u8]) -> Result<(u64, usize)> {
         let locator = list.locator()?;
         let mut places = [FramePlace::NONE; FRAMES_MAX];
-        let count = self.neighbours(list, &locator, first, out.len(), &mut places)?;
+        let count = self.adjacent(list, &locator, first, out.len(), &mut places)?;
         let places = &places[..count];
         let [start, _, ..] = places else { return Ok((0, 0)) };
         let stored_len = places.iter().map(|place| place.len as usize).sum();
@@ -57,7 +57,7 @@ impl Reader {
                 let plain = &mut out[filled..filled + plain_len(list, chunk)];
                 filled += plain.len();
                 let id = list.chunk_id(chunk)?;
-                let mut assembly = Assembly::new(plain, list.shape.blocks_of(chunk));
+                let mut assembly = ChunkAssembler::new(plain, list.shape.blocks_of(chunk));
                 assembly
                     .frame(frame, place, &id, self.verify)
                     .map_err(|fault| StoreError::corrupt(name, u64::from(place.offset), fault))?;
@@ -69,7 +69,7 @@ impl Reader {
 
     /// Finds chunks from `first` on that each have one whole frame, are adjacent and uncached, and
     /// together fit `out_len`. Stores their places and returns their number.
-    fn neighbours(
+    fn adjacent(
         &self,
         list: &List,
         locator: &Locator,

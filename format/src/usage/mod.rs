@@ -42,12 +42,12 @@ use crate::storage::Listed;
 use crate::store::list::List;
 use crate::store::{Images, Reader, names};
 
-/// A store's space, in bytes except for `images`.
+/// A store's usage, in bytes except for `images`.
 ///
 /// In a bundle, lists and locators count with their full length in a store, including bytes that the
 /// bundle lacks. Lengths are claims of the metadata: sums beyond 64 bits saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Space {
+pub struct Usage {
     /// The number of images that have a name.
     pub images: u64,
     /// The total size of their disks.
@@ -72,7 +72,7 @@ pub struct Space {
 
 /// The data that an image shares with another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shared {
+pub struct SharedWith {
     /// The other image.
     pub image: ImageId,
     /// Bytes of distinct blocks that both use.
@@ -80,43 +80,43 @@ pub struct Shared {
 }
 
 impl Images {
-    /// Measures the store's space. Reads all metadata, and the frames of chunks held in several partial
+    /// Measures the store's usage. Reads all metadata, and the frames of chunks held in several partial
     /// frames. Memory: 16 bytes for each run of blocks that images use, or about a bit for each block of
     /// their lists, whichever is less. Another 16 bytes for each contiguous run of frames and pages in use.
     ///
     /// # Errors
     /// Damage in metadata: unreadable objects cannot be counted.
-    pub fn space(&self) -> Result<Space> {
+    pub fn usage(&self) -> Result<Usage> {
         let reader = self.reader();
         reader.lists.forget_all();
         let listed =
             reader.source().list("").map_err(|error| Error::io("list", reader.source().place(), error))?;
-        let mut space = Space::default();
+        let mut usage = Usage::default();
         let mut frames = BTreeMap::new();
         for object in &listed {
             if folder(object) == names::INDEX {
-                add(&mut space.index_bytes, object.len);
+                add(&mut usage.index_bytes, object.len);
                 continue;
             }
-            add(&mut space.stored_bytes, object.len);
+            add(&mut usage.stored_bytes, object.len);
             if folder(object) == names::PACKS {
                 frames.insert(object.name.as_str(), frames_len(reader, object)?);
             } else if folder(object) == names::LISTS
                 && let Some(id) = names::id_of(&object.name)
             {
                 let blocks = held_blocks(reader, &*reader.list(&id, None)?)?;
-                add(&mut space.unique_bytes, blocks * BLOCK_LEN as u64);
+                add(&mut usage.unique_bytes, blocks * BLOCK_LEN as u64);
             }
         }
         let frames_bytes = frames.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
-        space.metadata_bytes = space.stored_bytes.saturating_sub(frames_bytes);
-        let mut needed = self.needed(&mut space)?;
+        usage.metadata_bytes = usage.stored_bytes.saturating_sub(frames_bytes);
+        let mut needed = self.needed(&mut usage)?;
         for object in &listed {
             let frames_len = frames.get(object.name.as_str()).copied().unwrap_or_default();
-            add(&mut space.dead_bytes, dead_bytes(object, frames_len, &mut needed));
+            add(&mut usage.dead_bytes, dead_bytes(object, frames_len, &mut needed));
         }
-        space.reclaimable_bytes = space.dead_bytes;
-        Ok(space)
+        usage.reclaimable_bytes = usage.dead_bytes;
+        Ok(usage)
     }
 
     /// Returns the bytes that `image` shares with each other image with a name, in ascending order of
@@ -125,7 +125,7 @@ impl Images {
     ///
     /// # Errors
     /// Damage in a map.
-    pub fn sharing(&self, image: &Image) -> Result<Vec<Shared>> {
+    pub fn sharing(&self, image: &Image) -> Result<Vec<SharedWith>> {
         let mine = BlockSet::of([image])?;
         let mut others = BTreeSet::new();
         for (_, named) in self.names()? {
@@ -135,7 +135,7 @@ impl Images {
         others
             .into_iter()
             .map(|id| {
-                Ok(Shared {
+                Ok(SharedWith {
                     image: id,
                     bytes: mine.common(&BlockSet::of([&self.image_by_id(id)?])?) * BLOCK_LEN as u64,
                 })
@@ -145,7 +145,7 @@ impl Images {
 
     /// Counts the images with a name, and returns the bytes they need. Called after the objects were
     /// listed: objects added to the store since then are not part of the sum.
-    fn needed(&self, space: &mut Space) -> Result<Needed> {
+    fn needed(&self, usage: &mut Usage) -> Result<Needed> {
         let mut images = BTreeSet::new();
         for (_, named) in self.names()? {
             images.insert(named?.image);
@@ -153,9 +153,9 @@ impl Images {
         let mut needed = Needed::default();
         for id in images {
             let image = self.image_by_id(id)?;
-            space.images += 1;
-            add(&mut space.logical_bytes, image.manifest().geometry.size_bytes);
-            add(&mut space.data_bytes, image.manifest().data_blocks.saturating_mul(BLOCK_LEN as u64));
+            usage.images += 1;
+            add(&mut usage.logical_bytes, image.manifest().geometry.size_bytes);
+            add(&mut usage.data_bytes, image.manifest().data_blocks.saturating_mul(BLOCK_LEN as u64));
             needed.add_image(&image)?;
         }
         needed.add_frames(self.reader())?;
@@ -187,7 +187,9 @@ fn held_blocks(reader: &Reader, list: &List) -> Result<u64> {
             blocks += match locator.record(&reader.objects, chunk)? {
                 record if record.is_whole() => u64::from(list.shape.blocks_of(chunk)),
                 record if record.is_absent() => 0,
-                _ => reader.held(list, chunk)?.iter().map(|bits| u64::from(bits.count_ones())).sum(),
+                _ => {
+                    reader.blocks_present(list, chunk)?.iter().map(|bits| u64::from(bits.count_ones())).sum()
+                }
             };
         }
     }

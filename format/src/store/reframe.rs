@@ -11,7 +11,7 @@ use super::names;
 use super::reader::{Reader, VerifyMode};
 use crate::digest::{BlockDigest, ChunkId, PackId, block_digests};
 use crate::error::{Result, StoreError};
-use crate::fault::Fault;
+use crate::fault::RuleViolation;
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT};
 use crate::ondisk::frame::{self, Frame, Presence};
 use crate::ondisk::locator::FramePlace;
@@ -19,7 +19,7 @@ use crate::write::{encode_partial, encode_whole};
 
 /// A frame to store elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Carried {
+pub(crate) struct PortableFrame {
     /// The chunk's id.
     pub id: ChunkId,
     /// The frame.
@@ -35,7 +35,7 @@ pub(crate) fn is_all(mask: &[u8], blocks: u32) -> bool {
 
 impl Reader {
     /// Returns a mask of the blocks of a chunk that this store holds; all zero if it holds none.
-    pub fn held(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
+    pub fn blocks_present(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
         let blocks = list.shape.blocks_of(chunk);
         let mut held = vec![0; blocks.div_ceil(8) as usize];
         if list.record(chunk)?.is_absent() {
@@ -60,7 +60,7 @@ impl Reader {
 
     /// Returns a mask of a chunk's blocks from frames that were just decoded and checked against the
     /// chunk id.
-    pub fn held_soundly(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
+    pub fn blocks_present_soundly(&self, list: &List, chunk: u64) -> Result<Vec<u8>> {
         let mut held = vec![0; list.shape.blocks_of(chunk).div_ceil(8) as usize];
         for (_, _, mask) in list.sound_places(self, &*list.locator()?, chunk)? {
             held.iter_mut().zip(&mask).for_each(|(held, bits)| *held |= bits);
@@ -108,11 +108,17 @@ impl Reader {
     /// hold all of them.
     ///
     /// In full mode, the bytes were checked against the chunk id.
-    pub fn carry(&self, list: &List, chunk: u64, wanted: &[u8], verify: VerifyMode) -> Result<Carried> {
+    pub fn reframe(
+        &self,
+        list: &List,
+        chunk: u64,
+        wanted: &[u8],
+        verify: VerifyMode,
+    ) -> Result<PortableFrame> {
         let id = list.chunk_id(chunk)?;
         if let Some(frame) = self.frame_of_just(list, chunk, &id, wanted, verify)? {
             let partial = !is_all(wanted, list.shape.blocks_of(chunk));
-            return Ok(Carried { id, frame, partial });
+            return Ok(PortableFrame { id, frame, partial });
         }
         let blocks = list.shape.blocks_of(chunk);
         let mut plain = vec![0; frame::plain_len(blocks)];
@@ -122,12 +128,12 @@ impl Reader {
         };
         if let Some(block) = (0..blocks).find(lacks) {
             let name = names::locator(&list.id);
-            return Err(StoreError::corrupt(name, 0, Fault::BlockAbsent { block }).in_chunk(chunk));
+            return Err(StoreError::corrupt(name, 0, RuleViolation::BlockAbsent { block }).in_chunk(chunk));
         }
         let mut frame = Vec::new();
         if is_all(wanted, blocks) {
             encode_whole(&id, &plain, LEVEL_DEFAULT, &mut frame)?;
-            return Ok(Carried { id, frame, partial: false });
+            return Ok(PortableFrame { id, frame, partial: false });
         }
         let digests = match held {
             None => {
@@ -143,7 +149,7 @@ impl Reader {
         let kept = plain.chunks_exact(BLOCK_LEN).zip(0u32..).filter(|(_, block)| frame::has(wanted, *block));
         let packed: Vec<u8> = kept.flat_map(|(block, _)| block.iter().copied()).collect();
         encode_partial(&id, &packed, wanted, &absent, LEVEL_DEFAULT, &mut frame)?;
-        Ok(Carried { id, frame, partial: true })
+        Ok(PortableFrame { id, frame, partial: true })
     }
 
     /// Returns the stored bytes of the chunk's only frame, if it holds exactly the wanted blocks.
@@ -193,7 +199,7 @@ impl Reader {
             }
             (Err(error), None) => return Err(error),
             (Ok(_), None) => {
-                return Err(StoreError::corrupt(list.object_name(), 0, Fault::ChunkAbsent { chunk }));
+                return Err(StoreError::corrupt(list.object_name(), 0, RuleViolation::ChunkAbsent { chunk }));
             }
         };
         let blocks = list.shape.blocks_of(chunk);
@@ -237,7 +243,11 @@ impl List {
 }
 
 /// Returns the digests of all blocks of a frame's chunk. They must hash to the chunk id.
-fn digests_of(frame: &Frame<'_>, blocks: u32, id: &ChunkId) -> std::result::Result<Vec<BlockDigest>, Fault> {
+fn digests_of(
+    frame: &Frame<'_>,
+    blocks: u32,
+    id: &ChunkId,
+) -> std::result::Result<Vec<BlockDigest>, RuleViolation> {
     let mut plain = vec![0; frame::plain_len(frame.held(blocks))];
     frame.decode_payload(&mut plain)?;
     frame.presence.check_id(plain.as_chunks().0.iter(), blocks, id)
