@@ -113,7 +113,7 @@ pub const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
         &["format/store/", "format/storage/", "format/image/", "format/index/", "format/ondisk/"],
         &["crate::bundle"],
     ),
-    (&["format/verify", "format/space"], &["crate::import"]),
+    (&["format/verify", "format/usage"], &["crate::import"]),
     // A foreign format: its bytes are read without files.
     (
         &["disks/vmdk/layout/", "disks/plain_name.rs", "disks/warning.rs"],
