@@ -343,7 +343,7 @@ impl Health {
                 objects: packs.map(|(id, _)| names::pack(id)).collect(),
             };
             found.objects.extend(pages.map(|(id, _)| names::page_file(id)));
-            found.objects.extend(state.tables.iter().map(|id| names::list(id)));
+            found.objects.extend(state.tables.iter().map(names::list));
             let mut whole = state.whole.clone();
             whole.add(healed);
             found.remove(healed);
