@@ -105,14 +105,20 @@ fn partition_tables_and_the_copy_at_the_end_are_found() {
     let bed = one_image();
     let Some(device) = Loop::new(&bed, "lun", 32 << 20) else { return };
     let device = device.0.as_str();
-    for (label, name) in [("gpt", "GPT"), ("dos", "MBR"), ("sun", "Sun"), ("sgi", "SGI")] {
+    let labels = [
+        ("gpt", "GPT", "partition table"),
+        ("dos", "MBR", "partition table"),
+        ("sun", "Sun", "disk label"),
+        ("sgi", "SGI", "disk label"),
+    ];
+    for (label, name, kind) in labels {
         let Some(ran) =
             tool(&bed, &format!("sfdisk --wipe always --no-reread {device} <<E\nlabel: {label}\nE"))
         else {
             break;
         };
         if ran.output.status.success() {
-            bed.melv(&["export", "web", device]).exits(1).says(name).says("partition table");
+            bed.melv(&["export", "web", device]).exits(1).says(name).says(kind);
         }
         bed.sh(&format!("{TOOLS} wipefs -qa {device}"));
     }
