@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use melv::digest::ImageId;
 use melv::ondisk::bundle::Object;
 use melv::{
-    BlockDevice, Bundle, Cache, Error, ErrorKind, Images, LoadOptions, MemoryStorage, Store,
-    StoreErrors, StoreOptions, VerifyOptions,
+    BlockDevice, Bundle, Cache, Error, ErrorKind, Images, LoadOptions, MemoryStorage, Store, StoreErrors,
+    StoreOptions, VerifyOptions,
 };
 
 use crate::input::Input;
