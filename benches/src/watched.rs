@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use melv::storage::{Append, Listed, LockGuard, LockMode, ReadAt};
+use melv::storage::{Append, Listed, LockGuard, LockMode, ObjectName, ReadAt};
 use melv::{LocalFolder, ObjectSource, ObjectStore, Scratch};
 
 /// One read.
@@ -72,7 +72,7 @@ impl<S: LocalFolder> ObjectSource for Watched<S> {
         self.inner.place()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         let inner = self.inner.open(name)?;
         Ok(Arc::new(WatchedRead { inner, name: name.into(), reads: self.reads.clone() }))
     }
@@ -83,21 +83,21 @@ impl<S: LocalFolder> ObjectSource for Watched<S> {
 }
 
 impl<S: LocalFolder> ObjectStore for Watched<S> {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         self.inner.publish(moves)
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         self.inner.remove(names)
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.inner.lock(name, mode, wait)
     }
 }
 
 impl<S: LocalFolder> Scratch for Watched<S> {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         self.inner.create(name)
     }
 }

@@ -76,7 +76,7 @@ impl std::fmt::Debug for ArrivedSpan {
 }
 
 impl<'a> Source<'a> {
-    /// Creates a source from a disk that is read by position, from many threads.
+    /// Creates the source of an import from a disk that is read by position, from many threads.
     #[must_use]
     pub fn device(device: &'a dyn BlockDevice) -> Self {
         Self { name: device.name(), kind: SourceKind::Device(device) }

@@ -27,7 +27,7 @@ impl OpenedImage {
     /// Whether the store or bundle has this object; a position in the object may follow the name.
     fn has(&self, object: &str) -> bool {
         let name = object.split_once(' ').map_or(object, |(name, _)| name);
-        self.images.source().open(name).is_ok()
+        name.parse().is_ok_and(|name| self.images.source().open(&name).is_ok())
     }
 
     /// Adds the bundle's path to damage in it.

@@ -33,7 +33,8 @@ pub enum StreamedDisk<R> {
 }
 
 impl<R: Read> PeekedStream<R> {
-    /// Reads the bytes that determine the format: 64 KiB, or all of a shorter pipe. `name` is for messages.
+    /// Reads ahead the bytes that determine the format: 64 KiB, or all of a shorter stream. Readers of the
+    /// disk see them again. `name` is for messages.
     ///
     /// # Errors
     /// Those of reading.

@@ -27,9 +27,9 @@ pub const BACKGROUND: u16 = 128;
 
 /// The suffix of a disk's file.
 const SUFFIX: &str = ".raw";
-/// The validity of bytes and attributes: an image never changes.
+/// Time that the kernel may keep bytes and attributes: an image never changes.
 const FOREVER: Duration = Duration::from_secs(3600);
-/// The validity of a folder, whose names may come and go.
+/// Time that the kernel may keep names and attributes of a folder, whose entries may come and go.
 const FOLDER: Duration = Duration::from_millis(500);
 /// The validity of a name in a folder: it is looked up each time, since it may refer to another image.
 const NEVER: Duration = Duration::ZERO;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{BLOCK, bed, noise, read_direct};
 use melv::storage::{
-    Append, FileStorage, Listed, LockGuard, LockMode, ObjectSource, ObjectStore, ReadAt, Scratch,
+    Append, FileStorage, Listed, LockGuard, LockMode, ObjectName, ObjectSource, ObjectStore, ReadAt, Scratch,
 };
 use melv::{Store, StoreOptions};
 use melv_serve::Catalog;
@@ -50,7 +50,7 @@ impl ObjectSource for FarStorage {
         self.0.place()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         Ok(Arc::new(FarObject(self.0.open(name)?, self.1.clone())))
     }
 
@@ -60,21 +60,21 @@ impl ObjectSource for FarStorage {
 }
 
 impl ObjectStore for FarStorage {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         self.0.publish(moves)
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         self.0.remove(names)
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.0.lock(name, mode, wait)
     }
 }
 
 impl Scratch for FarStorage {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         self.0.create(name)
     }
 }

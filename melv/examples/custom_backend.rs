@@ -10,16 +10,16 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use melv::storage::{Append, Listed, LockGuard, LockMode, ReadAt};
+use melv::storage::{Append, Listed, LockGuard, LockMode, ObjectName, ReadAt};
 use melv::{BlockDevice, ImportOptions, ObjectSource, ObjectStore, Scratch, Source, Store, StoreOptions};
 use melv_testing::check_contract;
 
 /// A table with an object per row, and the locks held.
 #[derive(Debug, Default)]
 struct Table {
-    rows: BTreeMap<String, Arc<Row>>,
-    locked: BTreeMap<String, u32>,
-    locked_alone: BTreeSet<String>,
+    rows: BTreeMap<ObjectName, Arc<Row>>,
+    locked: BTreeMap<ObjectName, u32>,
+    locked_alone: BTreeSet<ObjectName>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl ObjectSource for TableStorage {
         "a table in memory".into()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         let row = guard(&self.0).rows.get(name).cloned().ok_or(ErrorKind::NotFound)?;
         Ok(row)
     }
@@ -78,7 +78,7 @@ impl ObjectSource for TableStorage {
 }
 
 impl ObjectStore for TableStorage {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         let mut table = guard(&self.0);
         for (from, to) in moves {
             let row = table.rows.remove(from).ok_or(ErrorKind::NotFound)?;
@@ -87,13 +87,13 @@ impl ObjectStore for TableStorage {
         Ok(())
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         let mut table = guard(&self.0);
         names.iter().for_each(|name| drop(table.rows.remove(name)));
         Ok(())
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         let deadline = Instant::now() + wait;
         loop {
             let mut table = guard(&self.0);
@@ -101,10 +101,10 @@ impl ObjectStore for TableStorage {
             let free = !table.locked_alone.contains(name) && (mode == LockMode::Shared || shared == 0);
             if free {
                 match mode {
-                    LockMode::Shared => drop(table.locked.insert(name.into(), shared + 1)),
-                    LockMode::Exclusive => drop(table.locked_alone.insert(name.into())),
+                    LockMode::Shared => drop(table.locked.insert(name.clone(), shared + 1)),
+                    LockMode::Exclusive => drop(table.locked_alone.insert(name.clone())),
                 }
-                return Ok(Box::new(TableLock { storage: self.clone(), name: name.into(), mode }));
+                return Ok(Box::new(TableLock { storage: self.clone(), name: name.clone(), mode }));
             }
             drop(table);
             if Instant::now() >= deadline {
@@ -116,13 +116,13 @@ impl ObjectStore for TableStorage {
 }
 
 impl Scratch for TableStorage {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         let mut table = guard(&self.0);
         if table.rows.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let row = Arc::<Row>::default();
-        table.rows.insert(name.into(), row.clone());
+        table.rows.insert(name.clone(), row.clone());
         Ok(row)
     }
 }
@@ -130,7 +130,7 @@ impl Scratch for TableStorage {
 #[derive(Debug)]
 struct TableLock {
     storage: TableStorage,
-    name: String,
+    name: ObjectName,
     mode: LockMode,
 }
 

@@ -10,7 +10,7 @@ use melv::{
     Source, Store, StoreError, StoreOptions,
 };
 use melv_testing::{
-    Rng, VecDisk, Watched, assert_clean, assert_equal, assert_image, image, import, name, on_threads,
+    Rng, VecDisk, Watched, assert_clean, assert_equal, assert_image, image, import, name, object, on_threads,
     options, random_disk, read_all, store_in,
 };
 
@@ -278,7 +278,7 @@ fn a_lock_that_is_held_is_waited_for_as_long_as_was_asked() {
     let with_wait = |lock_wait| {
         Store::open_folder(&path, StoreOptions { lock_wait, ..Default::default() }).expect("store")
     };
-    let held = storage.lock("lock", LockMode::Exclusive, Duration::ZERO).expect("free");
+    let held = storage.lock(&object("lock"), LockMode::Exclusive, Duration::ZERO).expect("free");
 
     let store = with_wait(Duration::ZERO);
     let base: ImageRef = "disk".parse().expect("a reference");
@@ -321,10 +321,10 @@ fn imports_hold_the_lock_for_moments_only() {
     let free = {
         let storage = storage.clone();
         move |op: &melv_testing::Op| {
-            if let melv_testing::Op::Append(object, _) = op
-                && object.contains("/pack-")
+            if let melv_testing::Op::Append(name, _) = op
+                && name.contains("/pack-")
             {
-                let free = storage.lock("lock", LockMode::Exclusive, Duration::ZERO);
+                let free = storage.lock(&object("lock"), LockMode::Exclusive, Duration::ZERO);
                 assert!(free.is_ok(), "the lock is held while packs are written");
             }
             Ok(())

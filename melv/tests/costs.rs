@@ -9,7 +9,7 @@ use melv::{
     Store, StoreError, StoreErrors, StoreOptions, compare, content_of,
 };
 use melv_serve::Catalog;
-use melv_testing::{Op, SeedDisk, VecDisk, Watched, full, import, name, noise, options, store_in};
+use melv_testing::{Op, SeedDisk, VecDisk, Watched, full, import, name, noise, objects, options, store_in};
 
 const SPAN: u64 = SPAN_LEN as u64;
 
@@ -363,6 +363,6 @@ fn names_given_and_taken_by_others_are_seen_at_once() {
     assert!(catalog.image("bad").is_err_and(|error| error.is_damage()));
     assert_eq!(one.untag(&name("bad")).expect("removed"), None);
     // A missing store does not make a name count as missing.
-    storage.remove(&storage.contents().into_keys().collect::<Vec<_>>()).expect("erased");
+    storage.remove(&objects(storage.contents().into_keys())).expect("erased");
     assert!(matches!(catalog.tag_of("web", None).detail(), Some(StoreError::NoStore { .. })));
 }

@@ -16,8 +16,8 @@ use melv::{
     StoreError, StoreErrors, StoreOptions, VerifyMode, VerifyOptions,
 };
 use melv_testing::{
-    BLOCK, Rng, assert_equal, assert_image, assert_same_objects, full, import, options, places, put_all,
-    random_disk, store_in,
+    BLOCK, Rng, assert_equal, assert_image, assert_same_objects, full, import, object, options, places,
+    put_all, random_disk, store_in,
 };
 
 type Contents = BTreeMap<String, Vec<u8>>;
@@ -213,7 +213,7 @@ fn a_missing_object_is_an_error_and_told() {
             continue;
         }
         let storage = put_all(&fixture.contents);
-        storage.remove(std::slice::from_ref(name)).expect("remove");
+        storage.remove(&[object(name)]).expect("remove");
         fixture.judge(&storage, name, &format!("{name} missing"));
     }
 }

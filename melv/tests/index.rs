@@ -14,7 +14,8 @@ use melv::{
 };
 use melv_testing::{
     Op, SeedDisk, Seen, VecDisk, Watched, assert_clean, assert_equal, assert_image, assert_same_objects,
-    committed, image, import, noise, options, places, put_all, random_disk, read_all, store_in,
+    committed, image, import, noise, object, objects, options, places, put_all, random_disk, read_all,
+    store_in,
 };
 
 const MIB: usize = 1 << 20;
@@ -78,13 +79,13 @@ fn the_index_may_be_deleted_in_whole_or_in_part() {
     let fixture = Fixture::new();
     let names: Vec<String> = fixture.index().map(|(name, _)| name.clone()).collect();
     assert!(names.len() >= 4, "{names:?}");
-    fixture.check("all of it", |storage| storage.remove(&names).expect("remove"));
+    fixture.check("all of it", |storage| storage.remove(&objects(&names)).expect("remove"));
     for name in &names {
-        fixture.check(name, |storage| storage.remove(std::slice::from_ref(name)).expect("remove"));
+        fixture.check(name, |storage| storage.remove(&[object(name)]).expect("remove"));
     }
     for folder in ["index/logs/", "index/segments/"] {
         let some: Vec<_> = names.iter().filter(|name| name.starts_with(folder)).cloned().collect();
-        fixture.check(folder, |storage| storage.remove(&some).expect("remove"));
+        fixture.check(folder, |storage| storage.remove(&objects(&some)).expect("remove"));
     }
 }
 
@@ -377,7 +378,7 @@ fn what_other_lists_left_in_the_index_is_removed() {
         import(&store, disk, &options(&format!("disk-{number}")));
     }
     assert_eq!(many.list("index/segments").expect("list").len(), 1);
-    storage.remove(&index_of(&storage).into_keys().collect::<Vec<_>>()).expect("remove");
+    storage.remove(&objects(index_of(&storage).into_keys())).expect("remove");
     for (name, bytes) in index_of(&many) {
         storage.put(&name, bytes);
     }
@@ -392,7 +393,7 @@ fn what_other_lists_left_in_the_index_is_removed() {
     // Another process holds the index: it is left as it is.
     let strange = format!("index/logs/{}", object_digest(b"strange"));
     storage.put(&strange, vec![0; 32]);
-    let held = storage.lock("index/lock", LockMode::Exclusive, Duration::ZERO).expect("lock");
+    let held = storage.lock(&object("index/lock"), LockMode::Exclusive, Duration::ZERO).expect("lock");
     assert_eq!(import(&store, &disks[2], &options("held")).new_bytes, 0);
     assert!(storage.contents().contains_key(&strange));
     drop(held);
@@ -405,7 +406,7 @@ fn imports_put_their_logs_into_the_index_whoever_has_its_lock() {
     let storage = MemoryStorage::new();
     let store = store_in(&storage);
     import(&store, &noise_disk(1..=300), &options("base"));
-    let held = storage.lock("index/lock", LockMode::Exclusive, Duration::ZERO).expect("lock");
+    let held = storage.lock(&object("index/lock"), LockMode::Exclusive, Duration::ZERO).expect("lock");
     for round in 1..=8 {
         let own = noise_disk((1..=100).chain(1000 * round..1000 * round + 50));
         assert_eq!(import(&store, &own, &options(&format!("disk-{round}"))).new_bytes, 50 * 4096);
@@ -447,7 +448,7 @@ fn assert_decodes_nothing(storage: &MemoryStorage, disk: &[u8]) {
     let disk = VecDisk(disk.to_vec());
     let report = store.import(Source::device(&disk), &options("there-already")).expect("an import");
     assert_eq!(report.new_bytes, 0);
-    let len = |pack: &str| storage.open(pack).expect("a pack").len();
+    let len = |pack: &str| storage.open(&object(pack)).expect("a pack").len();
     let is_frame = |(object, offset, read): &(String, u64, u64)| {
         object.starts_with("packs/") && (*offset, *read) != (0, 48) && *offset + 56 != len(object)
     };
@@ -465,7 +466,7 @@ impl BlockDevice for TakingIndex {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> melv::Result<()> {
-        self.1.remove(&index_of(&self.1).into_keys().collect::<Vec<_>>()).expect("remove");
+        self.1.remove(&objects(index_of(&self.1).into_keys())).expect("remove");
         self.0.read_at(offset, buf)
     }
 
@@ -497,7 +498,7 @@ fn a_new_segment_may_be_merged_and_removed_by_another_process_at_once() {
     let fixture = Fixture::new();
     // Without its index, an import publishes one segment before it reads the disk and one behind its commit.
     let storage = put_all(&fixture.contents);
-    storage.remove(&index_of(&storage).into_keys().collect::<Vec<_>>()).expect("remove");
+    storage.remove(&objects(index_of(&storage).into_keys())).expect("remove");
     let (other, removed) = (storage.clone(), Arc::new(AtomicUsize::new(0)));
     let count = removed.clone();
     let watched = Watched::new(storage.clone()).and_after(move |op| {
@@ -505,7 +506,7 @@ fn a_new_segment_may_be_merged_and_removed_by_another_process_at_once() {
         let published = moves.iter().map(|(_, name)| name.clone());
         let segments: Vec<_> = published.filter(|name| name.starts_with("index/segments/")).collect();
         count.fetch_add(segments.len(), Ordering::SeqCst);
-        other.remove(&segments).expect("remove");
+        other.remove(&objects(&segments)).expect("remove");
     });
     let store = Store::open(watched, StoreOptions::default()).expect("the store");
     let report = import(&store, &fixture.next, &options("next"));

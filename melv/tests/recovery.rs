@@ -13,7 +13,7 @@ use melv::{
     BlockDevice, BlockError, Cache, FileStorage, ImageId, ImportOptions, MemoryStorage, ObjectStore, Result,
     ResultExt, Source, Store, StoreError, StoreOptions, VerifyOptions,
 };
-use melv_testing::{FaultMode, FaultyStorage, Operation};
+use melv_testing::{FaultMode, FaultyStorage, Operation, object, objects};
 
 melv_testing::on_every_machine!(
     a_commit_is_not_taken_back_because_its_reference_could_not_be_read,
@@ -50,7 +50,7 @@ fn store_in(storage: &impl Machine) -> Store {
 }
 
 fn names_in(storage: &impl Machine, folder: &str) -> Vec<String> {
-    storage.list(folder).unwrap().into_iter().map(|object| object.name).collect()
+    storage.list(folder).unwrap().into_iter().map(|object| object.name.into()).collect()
 }
 
 /// Leaves the journal of a writer that died after writing its reference and before removing its journal.
@@ -147,7 +147,7 @@ fn heals<M: Machine>(folder: &str, harm: impl Fn(&M, &str)) {
 
 fn importing_a_disk_again_puts_back_what_was_lost_of_it<M: Machine>() {
     for folder in ["packs", "lists", "locators", "pages", "manifests"] {
-        heals::<M>(folder, |storage, name| storage.remove(&[name.into()]).unwrap());
+        heals::<M>(folder, |storage, name| storage.remove(&[object(name)]).unwrap());
     }
 }
 
@@ -184,8 +184,7 @@ fn importing_a_disk_again_puts_back_what_was_flipped<M: Machine>() {
             let at = if name.starts_with("pages") { bytes.len() - 8 } else { bytes.len() / 2 };
             bytes[at] ^= 1;
             storage.put(name, bytes);
-            let index: Vec<_> = names_in(storage, "index");
-            storage.remove(&index).unwrap();
+            storage.remove(&objects(names_in(storage, "index"))).unwrap();
         });
     }
 }
@@ -219,7 +218,7 @@ fn one_cache_never_hands_a_stores_guarded_chunks_to_another() {
     read_block(&Store::open(one, options()).unwrap()).unwrap();
     // The second store has lost its frames: a chunk cached under the first store's guard is not its own.
     for pack in names_in(&other, "packs") {
-        other.remove(&[pack]).unwrap();
+        other.remove(&[object(&pack)]).unwrap();
     }
     assert!(read_block(&Store::open(other, options()).unwrap()).is_err());
 }

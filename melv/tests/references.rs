@@ -6,6 +6,7 @@ use melv::{
     FileStorage, ImageRef, ImportOptions, MemoryStorage, ObjectStore, RefName, ResultExt, Scratch, Source,
     Store, StoreError, StoreOptions,
 };
+use melv_testing::object;
 
 fn store_in(storage: MemoryStorage) -> Store {
     Store::create(storage, StoreOptions::default()).unwrap()
@@ -25,8 +26,8 @@ fn reference(text: &str) -> ImageRef {
 fn add_twins(storage: &MemoryStorage, digits: &str, count: usize) {
     for number in 0..count {
         let id = format!("{digits}{number:0>width$}", width = 64 - digits.len());
-        storage.create("twin").unwrap().sync().unwrap();
-        storage.publish(&[("twin".into(), format!("manifests/{id}"))]).unwrap();
+        storage.create(&object("twin")).unwrap().sync().unwrap();
+        storage.publish(&[(object("twin"), object(&format!("manifests/{id}")))]).unwrap();
     }
 }
 

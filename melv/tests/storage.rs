@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use melv::storage::model::{ModelFs, Names};
 use melv::storage::{FileStorage, MemoryStorage, ObjectSource, ObjectStore, Scratch};
-use melv_testing::{FaultMode, FaultyStorage, Operation, check_contract};
+use melv_testing::{FaultMode, FaultyStorage, Operation, check_contract, object};
 
 #[test]
 fn a_folder_keeps_the_contract() {
@@ -42,12 +42,12 @@ fn the_nth_operation_fails_once_or_for_ever() {
 #[test]
 fn a_loss_of_power_keeps_what_was_synced_and_published() {
     let storage = MemoryStorage::new();
-    let object = storage.create("tmp/one").unwrap();
-    object.append(b"synced").unwrap();
-    object.sync().unwrap();
-    object.append(b" and not").unwrap();
-    storage.publish(&[("tmp/one".into(), "one".into())]).unwrap();
-    storage.create("tmp/two").unwrap().append(b"never published").unwrap();
+    let made = storage.create(&object("tmp/one")).unwrap();
+    made.append(b"synced").unwrap();
+    made.sync().unwrap();
+    made.append(b" and not").unwrap();
+    storage.publish(&[(object("tmp/one"), object("one"))]).unwrap();
+    storage.create(&object("tmp/two")).unwrap().append(b"never published").unwrap();
     let mut gone = 0;
     for seed in 0..64 {
         let after = storage.power_loss(seed).contents();
@@ -65,6 +65,6 @@ fn a_folder_does_not_follow_a_link_to_a_file_elsewhere() {
     std::fs::create_dir(folder.path().join("store")).unwrap();
     std::os::unix::fs::symlink(&outside, folder.path().join("store/link")).unwrap();
     let storage = FileStorage::new(folder.path().join("store"));
-    assert!(storage.open("link").is_err());
+    assert!(storage.open(&object("link")).is_err());
     assert_eq!(storage.list("").unwrap(), []);
 }

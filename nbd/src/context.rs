@@ -102,7 +102,7 @@ impl Context {
     }
 }
 
-/// The contexts that a client has selected.
+/// The metadata contexts that a client has selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chosen {
     allocation: bool,
@@ -110,7 +110,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Adds a context.
+    /// Selects a context.
     pub fn add(&mut self, context: Context) {
         match context {
             Context::Allocation => self.allocation = true,

@@ -47,7 +47,7 @@ pub struct Session {
     pub export: Export,
     /// The form of replies.
     pub mode: ReplyMode,
-    /// The contexts of block status.
+    /// The metadata contexts that block status is reported for.
     pub contexts: Chosen,
 }
 
@@ -83,7 +83,7 @@ pub struct Negotiation {
     no_zeroes: bool,
     options: u32,
     mode: ReplyMode,
-    /// The selected contexts, and the name of their export.
+    /// The metadata contexts that the client has selected, and the name of the export they are for.
     contexts: Option<(String, Chosen)>,
 }
 

@@ -82,7 +82,7 @@ impl Request {
     }
 
     /// Returns the action for the request, on a disk of `size` bytes. `has_contexts` tells whether
-    /// contexts are selected.
+    /// the client has selected metadata contexts.
     #[must_use]
     pub fn action(&self, mode: ReplyMode, size: u64, has_contexts: bool) -> Action {
         let can_df = mode > ReplyMode::Simple;

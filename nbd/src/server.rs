@@ -48,8 +48,8 @@ pub struct ServerOptions {
 
 impl Default for ServerOptions {
     /// Returns the defaults: no TLS; one minute of silence and ten minutes in all for a handshake;
-    /// ten minutes for a reply; one helper per processor, from 2 to 16, and 16 while reads wait;
-    /// 4096 connections; a budget of its own.
+    /// ten minutes for a reply; helper threads: one per processor, from 2 to 16, or up to 16 while reads wait for
+    /// a drive; 4096 connections; limits on threads that are shared with no other server.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {

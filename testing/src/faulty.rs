@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use melv_format::storage::ObjectName;
 use melv_format::storage::{
     Append, Listed, LocalFolder, LockGuard, LockMode, Machine, ObjectSource, ObjectStore, ReadAt, Scratch,
 };
@@ -137,7 +138,7 @@ impl<S: LocalFolder> ObjectSource for FaultyStorage<S> {
         self.inner.place()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         self.faults.check(false)?;
         Ok(Arc::new(FaultyRead { inner: self.inner.open(name)?, faults: self.faults.clone() }))
     }
@@ -147,13 +148,13 @@ impl<S: LocalFolder> ObjectSource for FaultyStorage<S> {
         self.inner.list(prefix)
     }
 
-    fn foreign_owner(&self, name: &str) -> Option<u32> {
+    fn foreign_owner(&self, name: &ObjectName) -> Option<u32> {
         self.inner.foreign_owner(name)
     }
 }
 
 impl<S: LocalFolder> ObjectStore for FaultyStorage<S> {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         if let Err(fault) = self.faults.check(true) {
             self.inner.publish(&moves[..moves.len() / 2])?;
             return Err(fault);
@@ -161,31 +162,31 @@ impl<S: LocalFolder> ObjectStore for FaultyStorage<S> {
         self.inner.publish(moves)
     }
 
-    fn prepare(&self, names: &[String]) -> io::Result<()> {
+    fn prepare(&self, names: &[ObjectName]) -> io::Result<()> {
         self.faults.check(true)?;
         self.inner.prepare(names)
     }
 
-    fn settle(&self, names: &[String]) -> io::Result<()> {
+    fn settle(&self, names: &[ObjectName]) -> io::Result<()> {
         self.faults.check(true)?;
         self.inner.settle(names)
     }
 
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+    fn link(&self, name: &ObjectName, second: &ObjectName) -> io::Result<()> {
         self.faults.check(true)?;
         self.inner.link(name, second)
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         self.faults.check(true)?;
         self.inner.remove(names)
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.inner.lock(name, mode, wait)
     }
 
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+    fn claim(&self, name: &ObjectName, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         self.inner.claim(name, mark)
     }
 
@@ -195,7 +196,7 @@ impl<S: LocalFolder> ObjectStore for FaultyStorage<S> {
 }
 
 impl<S: LocalFolder> Scratch for FaultyStorage<S> {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         self.faults.check(true)?;
         Ok(Arc::new(FaultyAppend { inner: self.inner.create(name)?, faults: self.faults.clone() }))
     }

@@ -48,6 +48,6 @@ pub use faulty::{FaultMode, FaultyStorage, Operation};
 pub use random::{BLOCK, Rng, noise, places, text};
 pub use stores::{
     after_kill, assert_clean, assert_equal, assert_image, assert_same_objects, blocks_of_pack, but_refs,
-    committed, full, image, import, name, on_threads, options, put_all, read_all, store_in,
+    committed, full, image, import, name, object, objects, on_threads, options, put_all, read_all, store_in,
 };
 pub use watched::{Op, Watched};

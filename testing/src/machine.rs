@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use melv_format::storage::ObjectName;
 use melv_format::storage::model::{ModelFs, Names};
 use melv_format::storage::{Append, FileStorage, Listed, LockGuard, LockMode, Machine as MachineIds, ReadAt};
 use melv_format::{LocalFolder, MemoryStorage, ObjectSource, ObjectStore, Scratch, Store, StoreOptions};
@@ -108,7 +109,7 @@ impl<const LOOSE: bool> ObjectSource for Modelled<LOOSE> {
         self.storage.place()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         self.storage.open(name)
     }
 
@@ -118,31 +119,31 @@ impl<const LOOSE: bool> ObjectSource for Modelled<LOOSE> {
 }
 
 impl<const LOOSE: bool> ObjectStore for Modelled<LOOSE> {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         self.storage.publish(moves)
     }
 
-    fn prepare(&self, names: &[String]) -> io::Result<()> {
+    fn prepare(&self, names: &[ObjectName]) -> io::Result<()> {
         self.storage.prepare(names)
     }
 
-    fn settle(&self, names: &[String]) -> io::Result<()> {
+    fn settle(&self, names: &[ObjectName]) -> io::Result<()> {
         self.storage.settle(names)
     }
 
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+    fn link(&self, name: &ObjectName, second: &ObjectName) -> io::Result<()> {
         self.storage.link(name, second)
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         self.storage.remove(names)
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.storage.lock(name, mode, wait)
     }
 
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+    fn claim(&self, name: &ObjectName, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         self.storage.claim(name, mark)
     }
 
@@ -152,7 +153,7 @@ impl<const LOOSE: bool> ObjectStore for Modelled<LOOSE> {
 }
 
 impl<const LOOSE: bool> Scratch for Modelled<LOOSE> {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         self.storage.create(name)
     }
 }

@@ -13,6 +13,7 @@ use melv_format::{
 
 use crate::disks::VecDisk;
 use crate::random::BLOCK;
+use melv_format::storage::ObjectName;
 
 /// Parses a name.
 pub fn name(text: &str) -> RefName {
@@ -125,10 +126,20 @@ pub fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads").install(work)
 }
 
+/// Returns the name of an object.
+pub fn object(name: &str) -> ObjectName {
+    name.parse().unwrap()
+}
+
+/// Returns the names of objects.
+pub fn objects<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Vec<ObjectName> {
+    names.into_iter().map(|name| object(name.as_ref())).collect()
+}
+
 /// Returns the digests of all blocks in the frames of a pack. Chunks have eight blocks, except the last of a
 /// list.
 pub fn blocks_of_pack(storage: &dyn ObjectSource, name: &str) -> Vec<BlockDigest> {
-    let object = storage.open(name).unwrap();
+    let object = storage.open(&object(name)).unwrap();
     let read = |offset: u64, len: u64| {
         let mut bytes = vec![0; len as usize];
         object.read_exact_at(&mut bytes, offset).unwrap();

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use melv_format::storage::ObjectName;
 use melv_format::storage::{
     Append, Listed, LocalFolder, LockGuard, LockMode, Machine, ObjectSource, ObjectStore, ReadAt, Scratch,
 };
@@ -131,12 +132,16 @@ impl<S: LocalFolder> Append for WatchedObject<S, dyn Append> {
     }
 }
 
+fn pairs(moves: &[(ObjectName, ObjectName)]) -> Vec<(String, String)> {
+    moves.iter().map(|(from, to)| (from.into(), to.into())).collect()
+}
+
 impl<S: LocalFolder + Clone + 'static> ObjectSource for Watched<S> {
     fn place(&self) -> String {
         self.inner.place()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         self.op(Op::Open(name.into()))?;
         let inner = self.inner.open(name)?;
         (self.after)(&Op::Open(name.into()));
@@ -148,46 +153,46 @@ impl<S: LocalFolder + Clone + 'static> ObjectSource for Watched<S> {
         self.inner.list(prefix)
     }
 
-    fn foreign_owner(&self, name: &str) -> Option<u32> {
+    fn foreign_owner(&self, name: &ObjectName) -> Option<u32> {
         self.inner.foreign_owner(name)
     }
 }
 
 impl<S: LocalFolder + Clone + 'static> ObjectStore for Watched<S> {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
-        self.op(Op::Publish(moves.to_vec()))?;
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
+        self.op(Op::Publish(pairs(moves)))?;
         self.inner.publish(moves)?;
-        (self.after)(&Op::Publish(moves.to_vec()));
+        (self.after)(&Op::Publish(pairs(moves)));
         Ok(())
     }
 
-    fn prepare(&self, names: &[String]) -> io::Result<()> {
+    fn prepare(&self, names: &[ObjectName]) -> io::Result<()> {
         self.inner.prepare(names)
     }
 
-    fn settle(&self, names: &[String]) -> io::Result<()> {
+    fn settle(&self, names: &[ObjectName]) -> io::Result<()> {
         self.inner.settle(names)
     }
 
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+    fn link(&self, name: &ObjectName, second: &ObjectName) -> io::Result<()> {
         self.op(Op::Link(name.into(), second.into()))?;
         self.inner.link(name, second)?;
         (self.after)(&Op::Link(name.into(), second.into()));
         Ok(())
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
-        self.op(Op::Remove(names.to_vec()))?;
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
+        self.op(Op::Remove(names.iter().map(String::from).collect()))?;
         self.inner.remove(names)?;
-        (self.after)(&Op::Remove(names.to_vec()));
+        (self.after)(&Op::Remove(names.iter().map(String::from).collect()));
         Ok(())
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.inner.lock(name, mode, wait)
     }
 
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+    fn claim(&self, name: &ObjectName, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         self.inner.claim(name, mark)
     }
 
@@ -197,7 +202,7 @@ impl<S: LocalFolder + Clone + 'static> ObjectStore for Watched<S> {
 }
 
 impl<S: LocalFolder + Clone + 'static> Scratch for Watched<S> {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         self.op(Op::Create(name.into()))?;
         let inner = self.inner.create(name)?;
         Ok(Arc::new(WatchedObject { name: name.into(), by: self.clone(), inner }))

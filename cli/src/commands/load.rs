@@ -68,7 +68,7 @@ pub fn run(args: &Args, session: &Session<'_>) -> Result<Exit, Failure> {
 /// Whether the damaged object is in the bundle and not in the store, which names its objects in the same way.
 fn is_only_in(error: &Error, bundle: &Images, store: &Images) -> bool {
     let Some(StoreError::Corrupt { object, .. }) = error.detail() else { return false };
-    let has = |place: &Images| place.source().open(object).is_ok();
+    let has = |place: &Images| object.parse().is_ok_and(|name| place.source().open(&name).is_ok());
     has(bundle) && !has(store)
 }
 

@@ -20,6 +20,7 @@ use crate::image::{BlockSet, ChunkBlocks, Image, ListBlocks};
 use crate::limits::{BLOCK_LEN, LEVEL_DEFAULT, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
 use crate::ondisk::record::PagePlace;
+use crate::storage::ObjectName;
 use crate::store::commit::{OnExisting, Publication};
 use crate::store::journal::recover;
 use crate::store::list::List;
@@ -127,7 +128,7 @@ struct WaitingList<'a> {
     locator: LocatorWriter<'a, Stage>,
     id: ListId,
     /// The staged name.
-    list: String,
+    list: ObjectName,
     based: Based,
     suspects: Arc<Runs>,
 }
@@ -288,8 +289,8 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Returns frames for a batch of chunks of `list`. Encodes missing chunks on all threads, checks them
-    /// against their chunk ids, and writes them.
+    /// Returns the places of a batch of chunks of `list`. Chunks that the store lacks are read from the
+    /// bundle, encoded on all threads, checked against their chunk ids, and written to a pack.
     fn frames(
         &self,
         list: &List,
@@ -313,7 +314,7 @@ impl<'a> Load<'a> {
         Ok(located)
     }
 
-    /// Stages the missing part of one list, if any.
+    /// Stages the part of one list that the store lacks, if any.
     fn list(
         &self,
         id: &ListId,
@@ -433,7 +434,7 @@ fn all_names(loaded: &[LoadedImage]) -> Vec<(RefName, ImageId)> {
 }
 
 /// Returns the names of stored objects that the images need in addition to the loaded ones.
-fn needs(images: &[Image], brought: &Publication, donors: &[PageFileId]) -> Vec<String> {
+fn needs(images: &[Image], brought: &Publication, donors: &[PageFileId]) -> Vec<ObjectName> {
     let is_brought = |id: &ListId| brought.lists.iter().any(|list| list.id == *id);
     let lists: BTreeSet<ListId> =
         images.iter().flat_map(|image| image.manifest().lists.iter().map(|list| list.id)).collect();

@@ -15,6 +15,7 @@ use crate::store::{StoreInner, names, scrub};
 
 use super::chunks::ChunkHealer;
 use super::tables::tables;
+use crate::storage::ObjectName;
 
 /// The result of [`after_commit`].
 #[derive(Debug, Default)]
@@ -119,11 +120,11 @@ impl Work<'_> {
     /// Checks packs and page files that were damaged. Those now sound, or gone and unused, count as
     /// healed. Damaged ones that no object refers to are removed.
     fn objects(&mut self, before: &Health) -> Result<()> {
-        let packs = (&before.bad_packs(), names::pack as fn(&PackId) -> String);
+        let packs = (&before.bad_packs(), names::pack as fn(&PackId) -> ObjectName);
         self.folder(packs, is_sound_pack, names::LISTS, |shared, list| {
             List::open(&shared.reader.objects, list, None).and_then(|list| list.packs())
         })?;
-        let files = (&before.bad_page_files(), names::page_file as fn(&PageFileId) -> String);
+        let files = (&before.bad_page_files(), names::page_file as fn(&PageFileId) -> ObjectName);
         self.folder(files, is_sound_page_file, names::MANIFESTS, |shared, image| {
             shared.reader.record(image).map(|record| record.places.files)
         })
@@ -133,7 +134,7 @@ impl Work<'_> {
     /// may refer to them.
     fn folder<I: Id + Ord, N: Id>(
         &mut self,
-        (bad, name): (&BTreeSet<I>, fn(&I) -> String),
+        (bad, name): (&BTreeSet<I>, fn(&I) -> ObjectName),
         is_sound: fn(&StoreInner, &I) -> bool,
         naming: &str,
         named_by: impl Fn(&Arc<StoreInner>, N) -> Result<Vec<I>>,

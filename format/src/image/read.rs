@@ -82,7 +82,7 @@ impl Image {
         leaves + crate::ondisk::digest_table::encoded_len(self.record.map_root.len())
     }
 
-    /// Returns the slot in the map root of leaf `leaf`, or `None` if the leaf is all zeros.
+    /// Returns the position of the entry of leaf `leaf` in the map root. A leaf of zeros has no entry: `None`.
     pub(crate) fn slot_of(&self, leaf: u64) -> Option<usize> {
         let root = &self.record.map_root;
         // Fast path: usually no earlier leaf is all zeros.

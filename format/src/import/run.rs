@@ -18,6 +18,7 @@ use crate::index::{self, CommittedIndex, PendingIndex};
 use crate::limits::{BLOCK_BITS, BLOCK_LEN, LEAF_BITS_MIN, LEAVES_MAX};
 use crate::ondisk::manifest::{Geometry, ListUse, Manifest};
 use crate::ondisk::record;
+use crate::storage::ObjectName;
 use crate::store::commit::{OnExisting, Publication};
 use crate::store::journal::committed_lists;
 use crate::store::merge::{Based, StagedList};
@@ -144,7 +145,7 @@ struct Finished {
     report: ImportReport,
     health: Arc<Health>,
     /// The input for the index: lists, staged logs, staged segment.
-    index: Option<(Vec<ListId>, Vec<String>, String)>,
+    index: Option<(Vec<ListId>, Vec<ObjectName>, ObjectName)>,
 }
 
 fn finish(
@@ -220,7 +221,7 @@ fn staged(written: WrittenList<Move>, health: &Health) -> StagedList {
 }
 
 /// Returns the names of the objects that the image needs and this import does not add.
-fn needs(manifest: &Manifest, trees: &FinishedTrees, brought: &Publication) -> Vec<String> {
+fn needs(manifest: &Manifest, trees: &FinishedTrees, brought: &Publication) -> Vec<ObjectName> {
     let is_brought = |id: &ListId| brought.lists.iter().any(|list| list.id == *id);
     let lists = manifest
         .lists
@@ -228,7 +229,7 @@ fn needs(manifest: &Manifest, trees: &FinishedTrees, brought: &Publication) -> V
         .filter(|list| !is_brought(&list.id))
         .flat_map(|list| names::list_and_locator(&list.id));
     let pages = trees.places.files.iter().map(names::page_file);
-    let is_page_file = |name: &String| brought.objects.iter().any(|(_, to)| to == name);
+    let is_page_file = |name: &ObjectName| brought.objects.iter().any(|(_, to)| to == name);
     lists.chain(pages.filter(|name| !is_page_file(name))).collect()
 }
 

@@ -217,7 +217,7 @@ impl CommittedIndex {
     /// Rebuilds a damaged segment.
     fn replace(&mut self, number: usize) -> Result<()> {
         let damaged = &self.segments[number];
-        tracing::warn!(segment = damaged.segment.name, "the block index is damaged here; rebuilding it");
+        tracing::warn!(segment = %damaged.segment.name, "the block index is damaged here; rebuilding it");
         let present = |list: &&u32| self.logs.get(**list as usize).is_some();
         let lists: Vec<_> = damaged
             .numbers

@@ -18,7 +18,7 @@ use crate::error::{Error, Result, StoreError};
 use crate::fault::RuleViolation;
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::pack::{self, FRAMES_OFFSET};
-use crate::storage::ReadAt;
+use crate::storage::{ObjectName, ReadAt};
 use crate::store::StoreErrors;
 use crate::store::list::{List, Locator};
 use crate::store::runs::Runs;
@@ -108,7 +108,7 @@ impl Health {
         state.tables.insert(list.id);
         Arc::make_mut(state.lists.entry(list.id).or_default()).add(0, list.shape.chunks());
         let name = list.object_name();
-        state.reasons.entry(name.clone()).or_insert_with(|| format!("{name} is damaged"));
+        state.reasons.entry(String::from(&name)).or_insert_with(|| format!("{name} is damaged"));
     }
 
     /// Whether a page file may be reused.
@@ -257,7 +257,7 @@ impl Health {
         Ok(pack)
     }
 
-    fn look_at_pack(&self, id: &PackId, name: &str) -> Result<Pack> {
+    fn look_at_pack(&self, id: &PackId, name: &ObjectName) -> Result<Pack> {
         let object = scrub::open_anew(self.shared.storage.as_ref(), name)?;
         let is_noted = self.notes.objects.contains(name);
         let bad = match stamps::recall(&self.shared, &id.digest(), object.as_ref()) {
@@ -273,11 +273,11 @@ impl Health {
     }
 
     /// Reads a whole pack.
-    fn read_pack(&self, id: &PackId, name: &str, object: &dyn ReadAt) -> Result<Pack> {
+    fn read_pack(&self, id: &PackId, name: &ObjectName, object: &dyn ReadAt) -> Result<Pack> {
         let records = scrub::check_pack(object, name)?;
         let (bad, first) = scrub::bad_frames(object, name, &records)?;
         stamps::remember(&self.shared, &id.digest(), object, &bad);
-        self.state().whole.objects.insert(name.into());
+        self.state().whole.objects.insert(name.clone());
         match first {
             None => Ok(Pack::Sound),
             Some(error) => {

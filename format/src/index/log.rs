@@ -17,6 +17,7 @@ use crate::digest::{BlockDigest, DIGEST_LEN, ListId, LogKey, block_digests, chun
 use crate::error::{Error, Result, StoreError};
 use crate::limits::{BLOCK_LEN, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::ListShape;
+use crate::storage::ObjectName;
 use crate::store::InStore;
 use crate::store::list::List;
 use crate::store::names;
@@ -90,7 +91,7 @@ pub(crate) struct Log {
     pub list: Arc<List>,
     /// See [`key_of_list`].
     pub key: LogKey,
-    name: String,
+    name: ObjectName,
     file: LogFile,
 }
 
@@ -98,8 +99,8 @@ pub(crate) struct Log {
 pub(crate) type Hurt<'a> = &'a mut dyn FnMut(u64, &Error);
 
 /// Returns the name of the log object of the list that the index knows as `key`.
-pub(crate) fn object_name(key: &LogKey) -> String {
-    format!("{}/logs/{key}", names::INDEX)
+pub(crate) fn object_name(key: &LogKey) -> ObjectName {
+    ObjectName::made(format!("{}/logs/{key}", names::INDEX))
 }
 
 /// Removes a log, so that the next import rebuilds it.

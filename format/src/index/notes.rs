@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::digest::{DIGEST_LEN, ListId, object_digest};
 use crate::error::{Error, Result};
-use crate::storage::LockMode;
+use crate::storage::{LockMode, ObjectName};
 use crate::store::runs::Runs;
 use crate::store::stage::Stage;
 use crate::store::{StoreInner, names, read_range};
@@ -33,22 +33,17 @@ pub(crate) struct Notes {
     /// Chunks, by list.
     pub chunks: BTreeMap<ListId, Runs>,
     /// Names of objects.
-    pub objects: BTreeSet<String>,
-}
-
-fn object_name() -> String {
-    format!("{}/damaged", names::INDEX)
+    pub objects: BTreeSet<ObjectName>,
 }
 
 impl Notes {
     /// Reads the notes; none if they are unreadable.
     pub fn read(shared: &StoreInner) -> Self {
-        let name = object_name();
-        let Ok(object) = shared.storage.open(&name) else { return Self::default() };
+        let Ok(object) = shared.storage.open(&names::INDEX_NOTES) else { return Self::default() };
         if object.len() > LEN_MAX {
             return Self::default();
         }
-        read_range(object.as_ref(), &name, 0, object.len())
+        read_range(object.as_ref(), &names::INDEX_NOTES, 0, object.len())
             .ok()
             .and_then(|bytes| Self::decode(&bytes))
             .unwrap_or_default()
@@ -108,7 +103,7 @@ impl Notes {
                     let runs = notes.chunks.entry(list.parse().ok()?).or_default();
                     runs.add(start.parse().ok()?, end.parse().ok()?);
                 }
-                ["object", name] => drop(notes.objects.insert(name.into())),
+                ["object", name] => drop(notes.objects.insert(name.parse().ok()?)),
                 _ => return None,
             }
         }
@@ -134,22 +129,23 @@ fn try_update(shared: &std::sync::Arc<StoreInner>, found: &Notes, healed: &Notes
     if after == before {
         return Ok(());
     }
-    let lock = format!("{}/{}", names::INDEX, names::LOCK);
     let _lock = shared
         .storage
-        .lock(&lock, LockMode::Exclusive, WAIT)
-        .map_err(|error| Error::io("lock", lock, error))?;
+        .lock(&names::INDEX_LOCK, LockMode::Exclusive, WAIT)
+        .map_err(|error| Error::io("lock", &names::INDEX_LOCK, error))?;
     let mut now = Notes::read(shared);
     now.remove(healed);
     now.add(found);
-    let name = object_name();
     if now.is_empty() {
-        return shared.storage.remove(&[name]).map_err(|error| Error::io("remove from", names::INDEX, error));
+        return shared
+            .storage
+            .remove(std::slice::from_ref(&names::INDEX_NOTES))
+            .map_err(|error| Error::io("remove from", names::INDEX, error));
     }
     let stage = Stage::begin(shared)?;
     let object = stage.create_untracked("damaged")?;
     stage.append(object.as_ref(), "damaged", &now.encode())?;
-    let moved = [(stage.staged("damaged"), name)];
+    let moved = [(stage.staged("damaged"), names::INDEX_NOTES.clone())];
     shared.storage.publish(&moved).map_err(|error| Error::io("publish", names::INDEX, error))
 }
 
@@ -163,7 +159,7 @@ mod tests {
         let mut notes = Notes::default();
         notes.chunks.entry(list).or_default().add(3, 9);
         notes.chunks.entry(list).or_default().add(12, 13);
-        notes.objects.insert(format!("packs/{list}"));
+        notes.objects.insert(names::pack(&crate::digest::PackId::new(list.digest())));
         let bytes = notes.encode();
         assert_eq!(Notes::decode(&bytes), Some(notes.clone()));
         assert_eq!(Notes::decode(&bytes[..bytes.len() - 1]), None);

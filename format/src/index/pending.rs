@@ -14,7 +14,7 @@ use super::entry::{Entry, key_of};
 use super::segment::{self, Segment};
 use crate::digest::{BlockDigest, DIGEST_LEN, ListId, LogKey};
 use crate::error::{Error, Result, StoreError};
-use crate::storage::{Append, ReadAt};
+use crate::storage::{Append, ObjectName, ReadAt};
 use crate::store::stage::Stage;
 use crate::units::ListBlock;
 
@@ -186,7 +186,7 @@ impl<'a> PendingIndex<'a> {
 
     /// Flushes the logs, and merges all entries into one segment for `lists`, the new lists by number.
     /// Returns the staged names of the logs, by number, and of the segment.
-    pub fn finish(mut self, lists: &[ListId]) -> Result<Option<(Vec<String>, String)>> {
+    pub fn finish(mut self, lists: &[ListId]) -> Result<Option<(Vec<ObjectName>, ObjectName)>> {
         if self.entries == 0 {
             return Ok(None);
         }

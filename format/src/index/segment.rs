@@ -23,7 +23,7 @@ use super::entry::{ENTRY_LEN, Entry, LISTS_MAX};
 use super::filter::{self, Filter, PART_KEYS, PartBuilder};
 use crate::digest::{DIGEST_LEN, LogKey, object_digest};
 use crate::guard::guard_by_key;
-use crate::storage::{Append, ReadAt};
+use crate::storage::{Append, ObjectName, ReadAt};
 
 const MAGIC: &[u8; 8] = b"melvindx";
 const VERSION: u32 = 2;
@@ -65,7 +65,7 @@ impl From<io::Error> for SegmentError {
 /// A segment open for lookups or merging.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub name: String,
+    pub name: ObjectName,
     object: Arc<dyn ReadAt>,
     /// In ascending order, so that lower numbers mean lower ids.
     pub lists: Vec<LogKey>,
@@ -127,14 +127,14 @@ impl Layout {
 
 impl Segment {
     /// Opens a segment for lookups: reads its head, fences and filter, and checks them.
-    pub fn open(name: String, object: Arc<dyn ReadAt>) -> Result<Self, SegmentError> {
+    pub fn open(name: ObjectName, object: Arc<dyn ReadAt>) -> Result<Self, SegmentError> {
         let mut segment = Self::open_unfiltered(name, object)?;
         segment.read_filter()?;
         Ok(segment)
     }
 
     /// Opens a segment for merging: its filter is neither read nor checked.
-    pub fn open_unfiltered(name: String, object: Arc<dyn ReadAt>) -> Result<Self, SegmentError> {
+    pub fn open_unfiltered(name: ObjectName, object: Arc<dyn ReadAt>) -> Result<Self, SegmentError> {
         let mut head = vec![0; HEAD_FIXED_LEN];
         object.read_exact_at(&mut head, 0)?;
         let field = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
@@ -409,6 +409,8 @@ mod tests {
     use crate::index::entry::key_of;
     use crate::storage::{MemoryStorage, ObjectSource, Scratch};
 
+    static ONE: ObjectName = ObjectName::constant("index/one");
+
     fn made(count: u64) -> (MemoryStorage, Vec<Entry>) {
         let key = |number: u64| key_of(&block_digest(&number.to_le_bytes()));
         // Some keys occur twice, and one key fills more than a page.
@@ -416,7 +418,7 @@ mod tests {
         entries.extend((0..600).map(|n| Entry::new(77, 1, n)));
         entries.sort_unstable();
         let storage = MemoryStorage::new();
-        let object = storage.create("index/one").unwrap();
+        let object = storage.create(&ONE).unwrap();
         let lists = [LogKey::from_bytes([1; 32]), LogKey::from_bytes([2; 32])];
         let source = entries.iter().map(|entry| Ok::<_, io::Error>(*entry));
         write(object.as_ref(), &lists, entries.len() as u64, source).unwrap();
@@ -424,7 +426,7 @@ mod tests {
     }
 
     fn opened(storage: &MemoryStorage) -> Result<Segment, SegmentError> {
-        Segment::open("index/one".into(), storage.open("index/one").unwrap())
+        Segment::open(ONE.clone(), storage.open(&ONE).unwrap())
     }
 
     #[test]
@@ -470,7 +472,7 @@ mod tests {
         };
         let entry = |n: u64| Entry::new(key(n) << 26, 0, n);
         let storage = MemoryStorage::new();
-        let object = storage.create("index/one").unwrap();
+        let object = storage.create(&ONE).unwrap();
         let source = (0..count).map(|n| Ok::<_, io::Error>(entry(n)));
         write(object.as_ref(), &[LogKey::from_bytes([1; 32])], count, source).unwrap();
         let mut segment = opened(&storage).unwrap();
@@ -499,7 +501,7 @@ mod tests {
     fn a_segment_of_few_entries_or_none_is_small() {
         for (count, len) in [(0, 128), (1, 4300), (30, 4300)] {
             let storage = MemoryStorage::new();
-            let object = storage.create("index/one").unwrap();
+            let object = storage.create(&ONE).unwrap();
             let entries: Vec<_> = (0..count).map(|n| Entry::new(n << 40, 0, n)).collect();
             let source = entries.iter().map(|entry| Ok::<_, io::Error>(*entry));
             write(object.as_ref(), &[LogKey::from_bytes([1; 32])], count, source).unwrap();

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::digest::{DIGEST_LEN, Digest, object_digest};
 use crate::limits::PACK_FRAMES_MAX;
-use crate::storage::ReadAt;
+use crate::storage::{ObjectName, ReadAt};
 use crate::store::{StoreInner, names, read_range};
 
 /// The lengths of length and stamp, in bytes.
@@ -32,8 +32,8 @@ pub(crate) enum Recalled {
     Read(BTreeSet<u32>),
 }
 
-fn object_name(id: &Digest) -> String {
-    format!("{}/stamps/{id}", names::INDEX)
+fn object_name(id: &Digest) -> ObjectName {
+    ObjectName::made(format!("{}/stamps/{id}", names::INDEX))
 }
 
 /// An object's length, and the time of its last change in nanoseconds since 1970.
@@ -88,7 +88,7 @@ impl Stamp {
             done => done,
         };
         if let Err(error) = done {
-            tracing::debug!(name, %error, "cannot record this object as sound; the next import reads it again");
+            tracing::debug!(%name, %error, "cannot record this object as sound; the next import reads it again");
         }
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn remember(shared: &StoreInner, id: &Digest, object: &dyn ReadAt, ba
 }
 
 /// Records packs and page files that a commit has just given these names.
-pub(crate) fn remember_new(shared: &StoreInner, names: impl Iterator<Item = String>) {
+pub(crate) fn remember_new(shared: &StoreInner, names: impl Iterator<Item = ObjectName>) {
     for name in names {
         if let (Some(id), Ok(object)) = (names::digest_of(&name), shared.storage.open(&name)) {
             remember(shared, &id, object.as_ref(), &BTreeSet::new());

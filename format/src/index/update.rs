@@ -18,12 +18,12 @@ use super::log;
 use super::segment::{self, Segment, SegmentError};
 use crate::digest::{ListId, LogKey, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
-use crate::storage::{LockMode, ReadAt};
+use crate::storage::{LockMode, ObjectName, ReadAt};
 use crate::store::StoreInner;
 use crate::store::journal::committed_lists;
 use crate::store::list::List;
 use crate::store::names;
-use crate::store::stage::Stage;
+use crate::store::stage::{Move, Stage};
 
 /// The minimum ratio of a segment's entries to those of all smaller segments together.
 const GROWTH: u64 = 4;
@@ -113,7 +113,7 @@ fn without_unknown(shared: &Arc<StoreInner>, segment: Segment, keys: &Keys) -> R
 }
 
 /// A way to open a segment: for lookups, or for merging.
-type Open = fn(String, Arc<dyn ReadAt>) -> std::result::Result<Segment, SegmentError>;
+type Open = fn(ObjectName, Arc<dyn ReadAt>) -> std::result::Result<Segment, SegmentError>;
 
 /// Opens all sound segments for lookups, and removes the others.
 pub(crate) fn open_segments(shared: &Arc<StoreInner>) -> Result<Vec<Segment>> {
@@ -145,7 +145,7 @@ fn try_open_segments(shared: &Arc<StoreInner>, open: Open) -> Result<Option<Vec<
             Ok(segment) => segments.push(segment),
             Err(SegmentError::Io(error)) => return Err(Error::io("read", object.name, error)),
             Err(SegmentError::Damaged) => {
-                tracing::warn!(segment = object.name, "the block index is damaged here; rebuilding it");
+                tracing::warn!(segment = %object.name, "the block index is damaged here; rebuilding it");
                 let _ = shared.storage.remove(&[object.name]);
             }
         }
@@ -159,10 +159,10 @@ pub(crate) fn remove_segment(shared: &StoreInner, segment: &Segment) {
 }
 
 /// Derives a segment's name from its lists and its count, so that equal work gives equal names.
-fn segment_name(lists: &[LogKey], entries: u64) -> String {
+fn segment_name(lists: &[LogKey], entries: u64) -> ObjectName {
     let bytes: Vec<u8> =
         lists.iter().flat_map(|list| *list.as_bytes()).chain(entries.to_le_bytes()).collect();
-    format!("{}/{}", segments_folder(), object_digest(&bytes))
+    ObjectName::made(format!("{}/{}", segments_folder(), object_digest(&bytes)))
 }
 
 /// Adds the logs and the segment of a committed import to the index. Merges segments unless another
@@ -170,8 +170,8 @@ fn segment_name(lists: &[LogKey], entries: u64) -> String {
 pub(crate) fn add_lists(
     stage: &Stage,
     lists: &[ListId],
-    logs: Vec<String>,
-    segment: String,
+    logs: Vec<ObjectName>,
+    segment: ObjectName,
     entries: u64,
 ) -> Result<()> {
     let shared = &stage.shared;
@@ -185,10 +185,7 @@ pub(crate) fn add_lists(
 }
 
 fn lock(shared: &StoreInner) -> Option<Box<dyn crate::storage::LockGuard>> {
-    shared
-        .storage
-        .lock(&format!("{}/{}", names::INDEX, names::LOCK), LockMode::Exclusive, Duration::ZERO)
-        .ok()
+    shared.storage.lock(&names::INDEX_LOCK, LockMode::Exclusive, Duration::ZERO).ok()
 }
 
 /// Merges the smallest segments until each has [`GROWTH`] times the entries of all smaller ones.
@@ -237,7 +234,12 @@ fn merge_into_one(stage: &Stage, segments: &[Segment], keys: &Keys) -> Result<Op
 
 /// Publishes a staged segment as `name`, and opens it; `None` if it is damaged. The object is opened before
 /// it is published, since another process may merge it into a larger one and remove it at once.
-fn publish_segment(shared: &StoreInner, staged: String, name: String, open: Open) -> Result<Option<Segment>> {
+fn publish_segment(
+    shared: &StoreInner,
+    staged: ObjectName,
+    name: ObjectName,
+    open: Open,
+) -> Result<Option<Segment>> {
     let object = shared.storage.open(&staged).map_err(|error| StoreError::unopened(&staged, error))?;
     let publish = |error| Error::io("publish", names::INDEX, error);
     shared.storage.publish(&[(staged, name.clone())]).map_err(publish)?;
@@ -250,7 +252,7 @@ fn publish_segment(shared: &StoreInner, staged: String, name: String, open: Open
 
 /// Writes one segment with the entries of `segments` that belong to `lists`, which must ascend. Returns
 /// its staged and its final name.
-fn write_merged(stage: &Stage, segments: &[Segment], lists: &[LogKey]) -> Result<Option<(String, String)>> {
+fn write_merged(stage: &Stage, segments: &[Segment], lists: &[LogKey]) -> Result<Option<Move>> {
     if lists.len() > LISTS_MAX {
         return Err(BlockError::Limit {
             what: "lists of a segment",

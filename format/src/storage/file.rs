@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use super::fs::{Access, Fs, Kind, Stat, SyncPoint};
 use super::machine::Machine;
+use super::object_name::{NotObjectName, PARTS_MAX};
 use super::open_file::{FileAppend, FileLockGuard, FileObject};
 use super::real_fs::RealFs;
-use super::{Append, Listed, LockGuard, LockMode, ObjectSource, ObjectStore, ReadAt, Scratch};
+use super::{Append, Listed, LockGuard, LockMode, ObjectName, ObjectSource, ObjectStore, ReadAt, Scratch};
 use melv_block::folder_synced;
 
 /// The sleep between two attempts to take a lock; the kernel offers no lock wait with a timeout.
@@ -27,8 +28,6 @@ const LOCK_POLL: Duration = Duration::from_millis(20);
 const FOLDER_TRIES: u32 = 64;
 /// The maximum number of folders held open and remembered as durable.
 const FOLDERS_MAX: usize = 64;
-/// Names have fewer parts than this; deeper files do not belong to the store.
-const DEPTH_MAX: usize = 8;
 
 /// Stores objects as files in a folder.
 ///
@@ -62,20 +61,9 @@ impl FileStorage {
     }
 }
 
-/// Splits a name into its folder and its last part.
-fn split(name: &str) -> io::Result<(&str, &str)> {
-    check_name(name)?;
-    let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
-    if last.is_empty() { Err(not_a_name()) } else { Ok((folder, last)) }
-}
-
-fn check_name(name: &str) -> io::Result<()> {
-    let is_part = |part: &str| !matches!(part, "" | "." | "..");
-    if name.is_empty() || name.split('/').all(is_part) { Ok(()) } else { Err(not_a_name()) }
-}
-
-fn not_a_name() -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, "not a name of this storage")
+/// Splits the name of an object or folder into its folder and its last part.
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('/').unwrap_or(("", name))
 }
 
 fn is_not_there(error: &io::Error) -> bool {
@@ -210,7 +198,7 @@ impl<F: Fs> FileStorage<F> {
         }
         match self.fs().folder(&root, path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let (above, name) = split(path)?;
+                let (above, name) = split(path);
                 self.make_folder(self.made(above)?.as_ref(), OsStr::new(name))?;
                 self.fs().folder(&root, path)
             }
@@ -229,7 +217,7 @@ impl<F: Fs> FileStorage<F> {
         if path.is_empty() {
             self.sync_above(&folder, SyncPoint::AboveRoot)?;
         } else {
-            let (above_path, _) = split(path)?;
+            let (above_path, _) = split(path);
             let above = self.settled(above_path)?;
             self.sync_folder(&above, above_path, SyncPoint::Chain)?;
         }
@@ -292,7 +280,7 @@ impl<F: Fs> FileStorage<F> {
             let Some(part) = name.to_str() else { continue };
             let path = if path.is_empty() { part.to_owned() } else { format!("{path}/{part}") };
             match kind {
-                Kind::Folder if path.split('/').count() < DEPTH_MAX => {
+                Kind::Folder if path.split('/').count() < PARTS_MAX => {
                     match self.fs().folder(folder, part) {
                         Ok(inner) => self.collect(&inner, &path, found)?,
                         // Removed meanwhile, or replaced by something else.
@@ -300,10 +288,13 @@ impl<F: Fs> FileStorage<F> {
                         Err(error) => return Err(error),
                     }
                 }
-                // A file may be removed between the listing and the stat.
+                // A file whose name is none of an object does not belong to the store. One may be removed
+                // between the listing and the stat.
                 Kind::File => {
-                    if let Ok(Stat { kind: Kind::File, len, .. }) = self.fs().stat(folder, part) {
-                        found.push(Listed { name: path, len });
+                    if let Ok(name) = path.parse()
+                        && let Ok(Stat { kind: Kind::File, len, .. }) = self.fs().stat(folder, part)
+                    {
+                        found.push(Listed { name, len });
                     }
                 }
                 _ => {}
@@ -313,11 +304,11 @@ impl<F: Fs> FileStorage<F> {
     }
 
     /// Publishes objects whose folders together fit the limit on open folders.
-    fn publish_some(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish_some(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         let mut targets: BTreeMap<&str, Arc<F::Folder>> = BTreeMap::new();
         let mut source: Option<(&str, Arc<F::Folder>)> = None;
         for (from, to) in moves {
-            let ((from_path, from), (to_path, to)) = (split(from)?, split(to)?);
+            let ((from_path, from), (to_path, to)) = (split(from), split(to));
             if source.as_ref().is_none_or(|(path, _)| *path != from_path) {
                 let known = self.known(from_path).map_or_else(|| self.existing(from_path), Ok);
                 source = Some((from_path, known?));
@@ -340,7 +331,7 @@ impl<F: Fs> FileStorage<F> {
     /// first remaining folder.
     fn remove_empty<'a>(&self, mut path: &'a str) -> io::Result<&'a str> {
         while !path.is_empty() {
-            let (above_path, name) = split(path)?;
+            let (above_path, name) = split(path);
             match self.existing(above_path) {
                 Ok(above) => match self.fs().remove_folder(&above, name) {
                     Ok(()) => drop(self.durable().remove(path)),
@@ -362,15 +353,15 @@ impl<F: Fs> FileStorage<F> {
         loop {
             match self.existing(path) {
                 Ok(folder) => return self.sync_folder(&folder, path, SyncPoint::Removal),
-                Err(error) if is_not_there(&error) && !path.is_empty() => path = split(path)?.0,
+                Err(error) if is_not_there(&error) && !path.is_empty() => path = split(path).0,
                 Err(error) if is_not_there(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn open_lock(&self, name: &str, mode: LockMode) -> io::Result<F::File> {
-        let (folder, _) = split(name)?;
+    fn open_lock(&self, name: &ObjectName, mode: LockMode) -> io::Result<F::File> {
+        let (folder, _) = split(name);
         // A reader may hold a shared lock of another user's store without write permission.
         if mode == LockMode::Shared {
             match self.root().and_then(|root| self.fs().open(&root, name, Access::Read)) {
@@ -390,7 +381,7 @@ impl<F: Fs> FileStorage<F> {
         })
     }
 
-    fn take_lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<F::File> {
+    fn take_lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<F::File> {
         let mut file = self.open_lock(name, mode)?;
         // A wait beyond the clock's range never ends.
         let deadline = Instant::now().checked_add(wait);
@@ -423,8 +414,7 @@ impl<F: Fs> ObjectSource for FileStorage<F> {
         self.place.path.display().to_string()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
-        split(name)?;
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         let file = self.fs().open(self.root()?.as_ref(), name, Access::Read)?;
         let Stat { kind, len, modified_nanos, .. } = self.fs().stat_file(&file)?;
         if kind != Kind::File {
@@ -434,7 +424,9 @@ impl<F: Fs> ObjectSource for FileStorage<F> {
     }
 
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
-        check_name(prefix)?;
+        if !prefix.is_empty() && prefix.parse::<ObjectName>().is_err() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, NotObjectName));
+        }
         let mut found = self.listed(prefix)?;
         if found.is_empty() && self.forget_removed_root() {
             found = self.listed(prefix)?;
@@ -443,42 +435,42 @@ impl<F: Fs> ObjectSource for FileStorage<F> {
         Ok(found)
     }
 
-    fn foreign_owner(&self, name: &str) -> Option<u32> {
-        let (path, last) = split(name).ok()?;
+    fn foreign_owner(&self, name: &ObjectName) -> Option<u32> {
+        let (path, last) = split(name);
         let folder = self.existing(path).ok()?;
         self.fs().stat(&folder, last).ok()?.foreign_owner
     }
 }
 
 impl<F: Fs> ObjectStore for FileStorage<F> {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         moves.chunks(FOLDERS_MAX).try_for_each(|some| self.publish_some(some))
     }
 
-    fn prepare(&self, names: &[String]) -> io::Result<()> {
+    fn prepare(&self, names: &[ObjectName]) -> io::Result<()> {
         let mut inner: BTreeSet<&str> = BTreeSet::new();
         for name in names {
-            let mut path = split(name)?.0;
-            // Further folders become durable when names are published in them.
+            let mut path = split(name).0;
+            // Folders beyond the limit become durable later, when names are published in them.
             if inner.len() >= FOLDERS_MAX / 2 {
                 break;
             }
             while !path.is_empty() && inner.insert(path) {
-                path = split(path)?.0;
+                path = split(path).0;
             }
         }
         // Grouped by parent, the root first, so that each parent is synced only once.
         let mut by_above: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
         for path in inner {
-            let above = split(path)?.0;
+            let above = split(path).0;
             by_above.entry((above.len(), above)).or_default().push(path);
         }
         by_above.iter().try_for_each(|((_, above), inner)| self.retried(|| self.settle_all(above, inner)))
     }
 
-    fn settle(&self, names: &[String]) -> io::Result<()> {
+    fn settle(&self, names: &[ObjectName]) -> io::Result<()> {
         for name in names {
-            let mut path = split(name)?.0;
+            let mut path = split(name).0;
             loop {
                 match self.existing(path) {
                     Ok(folder) => self.sync_folder(&folder, path, SyncPoint::Settle)?,
@@ -488,23 +480,23 @@ impl<F: Fs> ObjectStore for FileStorage<F> {
                 if path.is_empty() {
                     break;
                 }
-                path = split(path)?.0;
+                path = split(path).0;
             }
         }
         Ok(())
     }
 
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
-        let ((from_path, from), (to_path, to)) = (split(name)?, split(second)?);
+    fn link(&self, name: &ObjectName, second: &ObjectName) -> io::Result<()> {
+        let ((from_path, from), (to_path, to)) = (split(name), split(second));
         let source = self.existing(from_path)?;
         self.retried(|| self.fs().link((&source, from), (self.made(to_path)?.as_ref(), to)))
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         let mut folders = BTreeSet::new();
         let mut open: Option<(&str, Option<Arc<F::Folder>>)> = None;
         for name in names {
-            let (path, last) = split(name)?;
+            let (path, last) = split(name);
             if open.as_ref().is_none_or(|(known, _)| *known != path) {
                 let folder = match self.existing(path) {
                     Err(error) if is_not_there(&error) => None,
@@ -524,11 +516,11 @@ impl<F: Fs> ObjectStore for FileStorage<F> {
         folders.iter().rev().try_for_each(|path| self.sync_removal(self.remove_empty(path)?))
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         Ok(Box::new(FileLockGuard::<F> { _file: self.take_lock(name, mode, wait)? }))
     }
 
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+    fn claim(&self, name: &ObjectName, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         let file = self.take_lock(name, LockMode::Exclusive, Duration::ZERO)?;
         self.fs().rewrite(&file, mark)?;
         Ok(Box::new(FileLockGuard::<F> { _file: file }))
@@ -540,8 +532,8 @@ impl<F: Fs> ObjectStore for FileStorage<F> {
 }
 
 impl<F: Fs> Scratch for FileStorage<F> {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
-        let (folder, _) = split(name)?;
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
+        let (folder, _) = split(name);
         let file = self.retried(|| {
             let root = self.root_made()?;
             match self.fs().open(&root, name, Access::Create) {

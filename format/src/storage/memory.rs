@@ -5,7 +5,9 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Append, BytesObject, Listed, LockGuard, LockMode, ObjectSource, ObjectStore, ReadAt, Scratch};
+use super::{
+    Append, BytesObject, Listed, LockGuard, LockMode, ObjectName, ObjectSource, ObjectStore, ReadAt, Scratch,
+};
 
 /// Objects in memory, shared by all clones of the value.
 ///
@@ -21,8 +23,8 @@ pub struct MemoryStorage {
 
 #[derive(Debug, Default)]
 struct State {
-    live: BTreeMap<String, Arc<Object>>,
-    durable: BTreeMap<String, Arc<Object>>,
+    live: BTreeMap<ObjectName, Arc<Object>>,
+    durable: BTreeMap<ObjectName, Arc<Object>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ impl MemoryStorage {
         self.state()
             .live
             .iter()
-            .map(|(name, object)| (name.clone(), object.content().bytes.to_vec()))
+            .map(|(name, object)| (name.into(), object.content().bytes.to_vec()))
             .collect()
     }
 
@@ -66,8 +68,9 @@ impl MemoryStorage {
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let object = Arc::new(Object(Mutex::new(Content { synced_len: bytes.len(), bytes: bytes.into() })));
         let mut state = self.state();
-        state.live.insert(name.into(), object.clone());
-        state.durable.insert(name.into(), object);
+        let name = ObjectName::made(name.to_owned());
+        state.live.insert(name.clone(), object.clone());
+        state.durable.insert(name, object);
     }
 
     /// Returns one of the possible states after a power loss, chosen by `seed`.
@@ -133,7 +136,7 @@ impl ObjectSource for MemoryStorage {
         "memory".into()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         let state = self.state();
         let object = state.live.get(name).ok_or(io::ErrorKind::NotFound)?;
         let bytes = object.content().bytes.clone();
@@ -144,7 +147,7 @@ impl ObjectSource for MemoryStorage {
         let inside = |name: &str| {
             prefix.is_empty() || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
         };
-        let listed = |(name, object): (&String, &Arc<Object>)| Listed {
+        let listed = |(name, object): (&ObjectName, &Arc<Object>)| Listed {
             name: name.clone(),
             len: object.content().bytes.len() as u64,
         };
@@ -153,7 +156,7 @@ impl ObjectSource for MemoryStorage {
 }
 
 impl ObjectStore for MemoryStorage {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         let mut state = self.state();
         for (from, to) in moves {
             let object = state.live.remove(from).ok_or(io::ErrorKind::NotFound)?;
@@ -164,17 +167,17 @@ impl ObjectStore for MemoryStorage {
         Ok(())
     }
 
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+    fn link(&self, name: &ObjectName, second: &ObjectName) -> io::Result<()> {
         let mut state = self.state();
         let object = state.live.get(name).ok_or(io::ErrorKind::NotFound)?.clone();
         if state.live.contains_key(second) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        state.live.insert(second.into(), object);
+        state.live.insert(second.clone(), object);
         Ok(())
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         let mut state = self.state();
         for name in names {
             state.live.remove(name);
@@ -183,20 +186,20 @@ impl ObjectStore for MemoryStorage {
         Ok(())
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         self.locks.take(name, mode, wait)?;
-        Ok(Box::new(MemoryLockGuard { locks: self.locks.clone(), name: name.into(), mode }))
+        Ok(Box::new(MemoryLockGuard { locks: self.locks.clone(), name: name.clone(), mode }))
     }
 }
 
 impl Scratch for MemoryStorage {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         let mut state = self.state();
         if state.live.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let object = Arc::<Object>::default();
-        state.live.insert(name.into(), object.clone());
+        state.live.insert(name.clone(), object.clone());
         Ok(Arc::new(Writer(object)))
     }
 }
@@ -204,16 +207,16 @@ impl Scratch for MemoryStorage {
 /// The holders of each lock: the number of shared holders, or -1 for an exclusive one.
 #[derive(Debug, Default)]
 struct Locks {
-    holders: Mutex<BTreeMap<String, i64>>,
+    holders: Mutex<BTreeMap<ObjectName, i64>>,
     freed: Condvar,
 }
 
 impl Locks {
-    fn take(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<()> {
+    fn take(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<()> {
         let deadline = Instant::now() + wait.min(Duration::from_secs(1 << 30));
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let count = holders.entry(name.into()).or_default();
+            let count = holders.entry(name.clone()).or_default();
             match mode {
                 LockMode::Shared if *count >= 0 => {
                     *count += 1;
@@ -237,7 +240,7 @@ impl Locks {
 #[derive(Debug)]
 struct MemoryLockGuard {
     locks: Arc<Locks>,
-    name: String,
+    name: ObjectName,
     mode: LockMode,
 }
 

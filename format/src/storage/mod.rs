@@ -12,9 +12,8 @@
 //! A store needs nothing else: an object store, a database or a network service that keeps these promises
 //! can hold one. The crate `melv-testing` has a function that tests an implementation.
 //!
-//! Names are paths of one to four parts, each of lower-case letters, digits, `.`, `-` and `_`. The store
-//! creates them, so an implementation need not check them. It must never follow a name out of its own
-//! place.
+//! Names are checked: see [`ObjectName`]. An implementation must never follow a name out of its own place,
+//! such as through a symbolic link.
 
 mod bytes;
 mod file;
@@ -25,6 +24,7 @@ mod memory;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod model;
+mod object_name;
 mod open_file;
 mod real_fs;
 
@@ -38,6 +38,7 @@ pub use file::FileStorage;
 pub use machine::Machine;
 pub use melv_block::LocalFile;
 pub use memory::MemoryStorage;
+pub use object_name::{NotObjectName, ObjectName};
 
 /// An object, read by position from any number of threads.
 #[expect(clippy::len_without_is_empty, reason = "an empty object is damage, nobody asks for it")]
@@ -81,7 +82,7 @@ pub trait Append: Send + Sync + Debug {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
     /// The full name.
-    pub name: String,
+    pub name: ObjectName,
     /// The length, in bytes.
     pub len: u64,
 }
@@ -107,7 +108,7 @@ pub trait ObjectSource: Send + Sync + Debug {
     ///
     /// # Errors
     /// `NotFound` if it does not exist.
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>>;
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>>;
 
     /// Lists all objects whose name begins with `prefix` and `/`, in ascending order of names; all
     /// objects for an empty prefix.
@@ -118,7 +119,7 @@ pub trait ObjectSource: Send + Sync + Debug {
 
     /// Returns the owner of object `name` if it is neither this process's user nor root: such an owner
     /// may have written anything. Returns `None` as well if the back end has no users.
-    fn foreign_owner(&self, name: &str) -> Option<u32> {
+    fn foreign_owner(&self, name: &ObjectName) -> Option<u32> {
         let _ = name;
         None
     }
@@ -131,14 +132,14 @@ pub trait ObjectStore: ObjectSource {
     ///
     /// # Errors
     /// Errors of the medium; some objects may have been renamed.
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()>;
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()>;
 
     /// Announces the names for the next [`ObjectStore::publish`], so that their folders can be made durable
     /// together. The call is optional and gives no names.
     ///
     /// # Errors
     /// Errors of the medium.
-    fn prepare(&self, names: &[String]) -> io::Result<()> {
+    fn prepare(&self, names: &[ObjectName]) -> io::Result<()> {
         let _ = names;
         Ok(())
     }
@@ -148,7 +149,7 @@ pub trait ObjectStore: ObjectSource {
     ///
     /// # Errors
     /// Errors of the medium.
-    fn settle(&self, names: &[String]) -> io::Result<()> {
+    fn settle(&self, names: &[ObjectName]) -> io::Result<()> {
         let _ = names;
         Ok(())
     }
@@ -159,7 +160,7 @@ pub trait ObjectStore: ObjectSource {
     /// # Errors
     /// `Unsupported` if the back end cannot; then the caller copies. `NotFound` if the object does not
     /// exist, `AlreadyExists` if the second name is taken.
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+    fn link(&self, name: &ObjectName, second: &ObjectName) -> io::Result<()> {
         let _ = (name, second);
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -169,20 +170,20 @@ pub trait ObjectStore: ObjectSource {
     ///
     /// # Errors
     /// Errors of the medium.
-    fn remove(&self, names: &[String]) -> io::Result<()>;
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()>;
 
     /// Takes the lock `name`, waiting up to `wait`. No object of that name need exist.
     ///
     /// # Errors
     /// `WouldBlock` if another process holds it for longer.
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>>;
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>>;
 
     /// Takes the lock `name` exclusively without waiting. If the back end can, it stores `mark` in the
     /// lock, which other processes can then open as an object.
     ///
     /// # Errors
     /// As [`ObjectStore::lock`].
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+    fn claim(&self, name: &ObjectName, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         let _ = mark;
         self.lock(name, LockMode::Exclusive, Duration::ZERO)
     }
@@ -202,7 +203,7 @@ pub trait Scratch: Send + Sync + Debug {
     ///
     /// # Errors
     /// `AlreadyExists` if the name is taken.
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>>;
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>>;
 }
 
 /// A folder on this machine that holds a store: its objects, and the work of its writers. Every type that
@@ -216,7 +217,7 @@ impl<S: ObjectSource + ?Sized> ObjectSource for Arc<S> {
         (**self).place()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         (**self).open(name)
     }
 
@@ -224,37 +225,37 @@ impl<S: ObjectSource + ?Sized> ObjectSource for Arc<S> {
         (**self).list(prefix)
     }
 
-    fn foreign_owner(&self, name: &str) -> Option<u32> {
+    fn foreign_owner(&self, name: &ObjectName) -> Option<u32> {
         (**self).foreign_owner(name)
     }
 }
 
 impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
-    fn publish(&self, moves: &[(String, String)]) -> io::Result<()> {
+    fn publish(&self, moves: &[(ObjectName, ObjectName)]) -> io::Result<()> {
         (**self).publish(moves)
     }
 
-    fn prepare(&self, names: &[String]) -> io::Result<()> {
+    fn prepare(&self, names: &[ObjectName]) -> io::Result<()> {
         (**self).prepare(names)
     }
 
-    fn settle(&self, names: &[String]) -> io::Result<()> {
+    fn settle(&self, names: &[ObjectName]) -> io::Result<()> {
         (**self).settle(names)
     }
 
-    fn link(&self, name: &str, second: &str) -> io::Result<()> {
+    fn link(&self, name: &ObjectName, second: &ObjectName) -> io::Result<()> {
         (**self).link(name, second)
     }
 
-    fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[ObjectName]) -> io::Result<()> {
         (**self).remove(names)
     }
 
-    fn lock(&self, name: &str, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
+    fn lock(&self, name: &ObjectName, mode: LockMode, wait: Duration) -> io::Result<Box<dyn LockGuard>> {
         (**self).lock(name, mode, wait)
     }
 
-    fn claim(&self, name: &str, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+    fn claim(&self, name: &ObjectName, mark: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         (**self).claim(name, mark)
     }
 
@@ -264,7 +265,7 @@ impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
 }
 
 impl<S: Scratch + ?Sized> Scratch for Arc<S> {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn Append>> {
+    fn create(&self, name: &ObjectName) -> io::Result<Arc<dyn Append>> {
         (**self).create(name)
     }
 }

@@ -23,7 +23,7 @@ use crate::fault::RuleViolation;
 use crate::ondisk::bundle::{HEAD_LEN, Head, Object, ObjectKind, Table};
 use crate::ondisk::reference::Reference;
 use crate::ondisk::store_header;
-use crate::storage::{BytesObject, Listed, LocalFile, ObjectSource, ReadAt};
+use crate::storage::{BytesObject, Listed, LocalFile, ObjectName, ObjectSource, ReadAt};
 
 /// The maximum length read from the bundle's end on opening, unless the table is longer. It keeps the
 /// cost of opening independent of the image size, in bytes.
@@ -183,8 +183,8 @@ const FOLDERS: [(ObjectKind, &str); 5] = [
 impl BundleSource {
     /// Synthesizes objects without bytes in the bundle: the store's header, and a reference for each
     /// name.
-    fn made_up(&self, name: &str) -> Option<Vec<u8>> {
-        if name == names::STORE {
+    fn made_up(&self, name: &ObjectName) -> Option<Vec<u8>> {
+        if *name == names::STORE {
             return Some(store_header::encode());
         }
         let reference = RefName::from_object(name)?.to_string();
@@ -195,11 +195,11 @@ impl BundleSource {
         Some(Reference { name: reference, image, created_seconds: 0 }.encode())
     }
 
-    fn find(&self, name: &str) -> Option<usize> {
+    fn find(&self, name: &ObjectName) -> Option<usize> {
         let id = names::digest_of(name)?;
         let folder = name.split('/').next()?;
         let (kind, _) = FOLDERS.iter().find(|(_, known)| *known == folder)?;
-        self.parts.table.find(*kind, &id).filter(|_| names::object(folder, &id) == name)
+        self.parts.table.find(*kind, &id).filter(|_| names::object(folder, &id) == *name)
     }
 
     fn names(&self) -> impl Iterator<Item = Listed> {
@@ -221,7 +221,7 @@ impl ObjectSource for BundleSource {
         self.parts.name.clone()
     }
 
-    fn open(&self, name: &str) -> io::Result<Arc<dyn ReadAt>> {
+    fn open(&self, name: &ObjectName) -> io::Result<Arc<dyn ReadAt>> {
         if let Some(bytes) = self.made_up(name) {
             return Ok(Arc::new(BytesObject::from(bytes)));
         }

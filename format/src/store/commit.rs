@@ -23,10 +23,11 @@ use super::journal::{
 use super::merge::StagedList;
 use super::names::{self, RefName};
 use super::objects::read_range;
-use super::stage::{Moves, Stage};
+use super::stage::{Move, Moves, Stage};
 use crate::digest::{Digest, ImageId, object_digest};
 use crate::error::{BlockError, Error, ErrorKind, Result, StoreError};
 use crate::ondisk::reference::Reference;
+use crate::storage::ObjectName;
 
 /// The names that a commit publishes.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ pub(crate) struct Publication {
     /// The time of the names, in seconds since 1970 UTC; `None` means now.
     pub created_seconds: Option<u64>,
     /// Objects that must exist already: the images need them, and this commit does not bring them.
-    pub needs: Vec<String>,
+    pub needs: Vec<ObjectName>,
 }
 
 /// The rule for a name that already exists.
@@ -92,7 +93,7 @@ impl Plan {
     }
 
     /// Returns the only move, if one rename is the whole commit: one reference, and nothing that it needs.
-    fn only_reference(&self) -> Option<&(String, String)> {
+    fn only_reference(&self) -> Option<&Move> {
         let mut moves = self.groups().into_iter().flatten();
         let first = moves.next()?;
         (moves.next().is_none() && self.references.len() == 1).then_some(first)
@@ -155,7 +156,7 @@ impl Stage {
     }
 
     /// Publishes a plan of one reference, which needs no journal: one rename gives it or does not.
-    fn publish_reference(&mut self, plan: &Plan, (staged, name): &(String, String)) -> Result<u64> {
+    fn publish_reference(&mut self, plan: &Plan, (staged, name): &Move) -> Result<u64> {
         let [grown, old] = [self.len_of(staged)?, self.len_of(name)?].map(|len| len.unwrap_or(0));
         // Other processes see the name before the sync of its folder. If this one dies in between, the next
         // writer finds the note and syncs the folder. A loss of power needs no note, so it is not synced.
@@ -239,7 +240,7 @@ impl Stage {
     /// Makes the target folders of the plan durable.
     fn prepare_folders(&self, plan: &Plan) -> Result<()> {
         let names = plan.groups().into_iter().flatten().map(|(_, name)| name.clone());
-        let names: Vec<String> = [self.staged(JOURNAL)].into_iter().chain(names).collect();
+        let names: Vec<ObjectName> = [self.staged(JOURNAL)].into_iter().chain(names).collect();
         self.shared.storage.prepare(&names).map_err(|error| {
             self.shared.poison();
             Error::io("sync", format!("the folders that {} publishes to", self.folder), error)
@@ -311,7 +312,7 @@ impl Stage {
     /// Keeps an object that is about to be replaced, under a staged name: by a second name for any
     /// length, otherwise as a copy. Returns false if it is not kept; then its replacement stays even if
     /// the commit is undone.
-    fn keep_old(&self, name: &str, staged: &str) -> Result<bool> {
+    fn keep_old(&self, name: &ObjectName, staged: &str) -> Result<bool> {
         match self.shared.storage.link(name, &self.staged(staged)) {
             Ok(()) => return Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
@@ -326,7 +327,7 @@ impl Stage {
     }
 
     /// Copies an object of the store into this stage; false where it cannot be read.
-    fn copy(&self, name: &str, staged: &str) -> Result<bool> {
+    fn copy(&self, name: &ObjectName, staged: &str) -> Result<bool> {
         const PIECE_LEN: u64 = 1 << 20;
         let from = self.shared.storage.open(name).map_err(|error| StoreError::unopened(name, error))?;
         let to = self.create(staged)?;
@@ -341,13 +342,13 @@ impl Stage {
         Ok(true)
     }
 
-    pub(super) fn is_there(&self, name: &str) -> Result<bool> {
+    pub(super) fn is_there(&self, name: &ObjectName) -> Result<bool> {
         Ok(self.len_of(name)?.is_some())
     }
 
     /// Returns the length of an existing object. Other errors do not count as absence: an object taken
     /// for missing would be overwritten, and removed if the commit fails.
-    pub(super) fn len_of(&self, name: &str) -> Result<Option<u64>> {
+    pub(super) fn len_of(&self, name: &ObjectName) -> Result<Option<u64>> {
         match self.shared.storage.open(name) {
             Ok(object) => Ok(Some(object.len())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -355,7 +356,7 @@ impl Stage {
         }
     }
 
-    pub(super) fn publish(&self, moves: &[(String, String)]) -> Result<()> {
+    pub(super) fn publish(&self, moves: &[Move]) -> Result<()> {
         let target = moves.first().map_or("", |moved| moved.1.as_str());
         self.shared.storage.publish(moves).map_err(|error| {
             self.shared.poison();
@@ -366,7 +367,7 @@ impl Stage {
 
 /// Returns the error of a commit whose last names were published, but may not be durable.
 fn unknown_outcome(plan: &Plan, error: Error) -> Error {
-    let is_decided = |object: &str| plan.references.iter().any(|(_, name)| name == object);
+    let is_decided = |object: &str| plan.references.iter().any(|(_, name)| name.as_str() == object);
     match error.into_detail() {
         Ok(BlockError::Io { object, source, .. } | BlockError::NoSpace { object, source, .. })
             if is_decided(&object) =>

@@ -2,7 +2,7 @@
 //!
 //! Inside the library an object is known by its name alone; a caller that prints an error knows its store.
 
-use super::names::{INDEX, LISTS, LOCATORS, LOCK, MANIFESTS, PACKS, PAGES, REFS, STORE, TMP};
+use super::names::{INDEX, LISTS, LOCATORS, LOCK, MANIFESTS, NEW_STORE, PACKS, PAGES, REFS, STORE, TMP};
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, StoreError};
 use crate::fault::RuleViolation;
@@ -92,12 +92,16 @@ fn store_object(error: &Error) -> Option<&str> {
 fn begins_as_object(text: &str) -> bool {
     let name = text.split_once(' ').map_or(text, |(name, _)| name);
     let Some((folder, rest)) = name.split_once('/') else {
-        return [STORE, LOCK, TMP, PACKS, LISTS, LOCATORS, PAGES, MANIFESTS, REFS, INDEX].contains(&name);
+        return [STORE.as_str(), LOCK.as_str(), TMP, PACKS, LISTS, LOCATORS, PAGES, MANIFESTS, REFS, INDEX]
+            .contains(&name);
     };
     match folder {
         PACKS | LISTS | LOCATORS | PAGES | MANIFESTS => rest.parse::<Digest>().is_ok(),
         REFS => rest.split('/').all(is_name),
-        TMP => rest == STORE || rest.split('/').next().is_some_and(|writer| writer.parse::<u64>().is_ok()),
+        TMP => {
+            name == NEW_STORE.as_str()
+                || rest.split('/').next().is_some_and(|writer| writer.parse::<u64>().is_ok())
+        }
         INDEX => true,
         _ => false,
     }

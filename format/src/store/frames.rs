@@ -27,6 +27,7 @@ use crate::limits::BLOCK_LEN;
 use crate::ondisk::frame::{self, Frame, Presence};
 use crate::ondisk::locator::FramePlace;
 use crate::ondisk::pack::{self, FRAMES_OFFSET};
+use crate::storage::ObjectName;
 use crate::units::ByteOffset;
 
 thread_local! {
@@ -289,7 +290,7 @@ impl Reader {
     }
 
     /// Fills `stored` from a place in a pack.
-    pub(super) fn read_stored(&self, name: &str, offset: u64, stored: &mut [u8]) -> Result<()> {
+    pub(super) fn read_stored(&self, name: &ObjectName, offset: u64, stored: &mut [u8]) -> Result<()> {
         let pack = self.objects.open_checked(name, FRAMES_OFFSET, pack::decode_head)?;
         let end = offset + stored.len() as u64;
         if end > pack.len() {
@@ -309,7 +310,7 @@ impl Reader {
     }
 
     /// Reads a frame's stored bytes and checks their guard.
-    pub(super) fn read_frame(&self, name: &str, place: &FramePlace, id: &ChunkId) -> Result<Vec<u8>> {
+    pub(super) fn read_frame(&self, name: &ObjectName, place: &FramePlace, id: &ChunkId) -> Result<Vec<u8>> {
         let mut stored = vec![0; place.len as usize];
         self.read_stored(name, u64::from(place.offset), &mut stored)?;
         check_guard(&stored, place, id)

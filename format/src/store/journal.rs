@@ -21,7 +21,7 @@ use super::open::StoreInner;
 use super::writer;
 use crate::digest::{DIGEST_LEN, Digest, ListId, object_digest};
 use crate::error::{BlockError, Error, Result, StoreError};
-use crate::storage::{Listed, LockMode};
+use crate::storage::{Listed, LockMode, ObjectName};
 
 /// The journal's name in a stage.
 pub(super) const JOURNAL: &str = "journal";
@@ -40,11 +40,11 @@ const OLD: &str = "old-";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Journal {
     /// References, with the digests of their objects.
-    pub references: Vec<(String, Digest)>,
+    pub references: Vec<(ObjectName, Digest)>,
     /// New objects, in the order of publication.
-    pub new: Vec<String>,
+    pub new: Vec<ObjectName>,
     /// Replaced objects, and the staged names of their old copies.
-    pub restore: Vec<(String, String)>,
+    pub restore: Vec<(ObjectName, String)>,
 }
 
 /// The reason why a journal cannot be followed.
@@ -76,7 +76,7 @@ pub(super) fn old_name(number: usize) -> String {
 /// Whether commits publish objects with this name.
 fn is_published(name: &str) -> bool {
     let folders = [names::PACKS, names::LISTS, names::LOCATORS, names::PAGES, names::MANIFESTS];
-    let is_object = |id: &Digest| folders.iter().any(|folder| names::object(folder, id) == name);
+    let is_object = |id: &Digest| folders.iter().any(|folder| names::object(folder, id).as_str() == name);
     names::digest_of(name).is_some_and(|id| is_object(&id)) || RefName::from_object(name).is_some()
 }
 
@@ -125,12 +125,12 @@ impl Journal {
         match (word, names.split_once(' ')) {
             ("reference", Some((name, digest))) => {
                 RefName::from_object(name)?;
-                self.references.push((name.into(), digest.parse().ok()?));
+                self.references.push((name.parse().ok()?, digest.parse().ok()?));
             }
-            ("new", None) if is_published(names) => self.new.push(names.into()),
+            ("new", None) if is_published(names) => self.new.push(names.parse().ok()?),
             ("restore", Some((name, old))) if is_published(name) => {
                 let number: usize = old.strip_prefix(OLD)?.parse().ok()?;
-                self.restore.push((name.into(), Some(old_name(number)).filter(|name| name == old)?));
+                self.restore.push((name.parse().ok()?, Some(old_name(number)).filter(|name| name == old)?));
             }
             _ => return None,
         }
@@ -159,14 +159,13 @@ pub(crate) fn recover(shared: &StoreInner) -> Result<Vec<u64>> {
     let mut remaining = Vec::new();
     let listed = list_tmp(shared)?;
     // A leftover header of an interrupted store creation, which also held this lock.
-    let header = format!("{}/{}", names::TMP, names::STORE);
-    if listed.iter().any(|object| object.name == header) {
-        let removed = shared.storage.remove(std::slice::from_ref(&header));
-        removed.map_err(|error| Error::io("remove", header, error))?;
+    if listed.iter().any(|object| object.name == names::NEW_STORE) {
+        let removed = shared.storage.remove(std::slice::from_ref(&names::NEW_STORE));
+        removed.map_err(|error| Error::io("remove", &names::NEW_STORE, error))?;
     }
     for number in numbers_in(&listed) {
         let folder = format!("{}/{number}", names::TMP);
-        let lock = format!("{folder}/{}", names::LOCK);
+        let lock = names::staged(&folder, &names::LOCK);
         let _held = match shared.storage.lock(&lock, LockMode::Exclusive, Duration::ZERO) {
             Ok(held) => held,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -208,7 +207,8 @@ fn keep_damaged(shared: &StoreInner, folder: &str) -> Result<()> {
         );
     }
     let folders = [names::PACKS, names::PAGES, names::LOCATORS, names::LISTS, names::MANIFESTS, names::REFS];
-    let objects: Vec<String> = folders.iter().map(|folder| format!("{folder}/any")).collect();
+    let objects: Vec<ObjectName> =
+        folders.iter().map(|folder| ObjectName::made(format!("{folder}/any"))).collect();
     shared.storage.settle(&objects).map_err(|error| {
         shared.poison();
         Error::io("sync", format!("the objects that {folder} published"), error)
@@ -231,14 +231,14 @@ pub(super) enum Standing {
     /// The commit was interrupted before its last names.
     BrokenOff(Journal),
     /// The last names exist: these.
-    Completed(Vec<String>),
+    Completed(Vec<ObjectName>),
     /// The journal is damaged.
     Unknown,
 }
 
 /// Determines the progress of a commit.
 pub(super) fn standing(shared: &StoreInner, folder: &str) -> Result<Standing> {
-    let name = format!("{folder}/{JOURNAL}");
+    let name = names::staged(folder, JOURNAL);
     let bytes = match read_object(shared.storage.as_ref(), &name, JOURNAL_LEN_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.is_not_found() => return Ok(Standing::NotBegun),
@@ -261,7 +261,7 @@ pub(super) fn standing(shared: &StoreInner, folder: &str) -> Result<Standing> {
         return Ok(Standing::BrokenOff(journal));
     }
     Ok(Standing::Completed(match journal.references.as_slice() {
-        [] => vec![format!("{folder}/{DONE}")],
+        [] => vec![names::staged(folder, DONE)],
         references => references.iter().map(|(name, _)| name.clone()).collect(),
     }))
 }
@@ -286,7 +286,7 @@ fn undo(shared: &StoreInner, folder: &str) -> Result<Outcome> {
 /// Makes the name durable that a dead writer may have given without a journal. A note that a loss of power
 /// damaged needs nothing: it also decided whether the name was given.
 fn settle_noted(shared: &StoreInner, folder: &str) -> Result<()> {
-    let name = match read_object(shared.storage.as_ref(), &format!("{folder}/{NOTE}"), NOTE_LEN_MAX) {
+    let name = match read_object(shared.storage.as_ref(), &names::staged(folder, NOTE), NOTE_LEN_MAX) {
         Ok(bytes) => std::str::from_utf8(&bytes).ok().and_then(RefName::from_object),
         Err(error) if error.is_not_found() || error.is_damage() => None,
         Err(error) => return Err(error),
@@ -301,7 +301,7 @@ fn settle_noted(shared: &StoreInner, folder: &str) -> Result<()> {
 /// Undoes a commit. An interrupted rollback can be repeated.
 pub(super) fn roll_back(shared: &StoreInner, folder: &str, journal: &Journal) -> Result<()> {
     for (name, old) in &journal.restore {
-        let staged = format!("{folder}/{old}");
+        let staged = names::staged(folder, old);
         match shared.storage.open(&staged) {
             // An interrupted rollback has already restored it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -325,7 +325,7 @@ pub(super) fn roll_back(shared: &StoreInner, folder: &str, journal: &Journal) ->
 /// Whether all references of a commit are in place.
 pub(super) fn was_completed(shared: &StoreInner, folder: &str, journal: &Journal) -> Result<bool> {
     if journal.references.is_empty() {
-        let done = format!("{folder}/{DONE}");
+        let done = names::staged(folder, DONE);
         return match shared.storage.open(&done) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -349,15 +349,17 @@ pub(super) fn remove_folder(shared: &StoreInner, folder: &str) -> Result<()> {
     let listed = shared.storage.list(folder).map_err(|error| Error::io("list", folder, error))?;
     let names = || listed.iter().map(|object| object.name.clone());
     let is_last_part = |name: &str, part: &str| name.rsplit('/').next() == Some(part);
-    let remove =
-        |names: &[String]| shared.storage.remove(names).map_err(|error| Error::io("clear", folder, error));
+    let remove = |names: &[ObjectName]| {
+        shared.storage.remove(names).map_err(|error| Error::io("clear", folder, error))
+    };
     // Remove the journal before the objects it names, and the lock last, so that an interrupted removal
     // is found and finished.
     if let Some(journal) = names().find(|name| is_last_part(name, JOURNAL)) {
         remove(&[journal])?;
     }
-    let (lock, others): (Vec<_>, Vec<_>) =
-        names().filter(|name| !is_last_part(name, JOURNAL)).partition(|name| is_last_part(name, names::LOCK));
+    let (lock, others): (Vec<_>, Vec<_>) = names()
+        .filter(|name| !is_last_part(name, JOURNAL))
+        .partition(|name| is_last_part(name, &names::LOCK));
     remove(&others)?;
     remove(&lock)
 }
@@ -368,6 +370,10 @@ mod tests {
     use crate::storage::{MemoryStorage, ObjectSource};
     use crate::store::{Store, StoreOptions};
 
+    fn name(text: &str) -> ObjectName {
+        text.parse().expect("the name of an object")
+    }
+
     fn sealed(text: &str) -> Vec<u8> {
         format!("{text}{}", object_digest(text.as_bytes())).into_bytes()
     }
@@ -376,9 +382,9 @@ mod tests {
     fn a_journal_is_read_as_written_or_not_at_all() {
         let id = object_digest(b"some");
         let journal = Journal {
-            references: vec![("refs/web/latest".into(), id)],
-            new: vec![format!("packs/{id}"), "refs/web/latest".into()],
-            restore: vec![(format!("locators/{id}"), "old-0".into())],
+            references: vec![(name("refs/web/latest"), id)],
+            new: vec![name(&format!("packs/{id}")), name("refs/web/latest")],
+            restore: vec![(name(&format!("locators/{id}")), "old-0".into())],
         };
         let bytes = journal.encode();
         assert_eq!(Journal::decode(&bytes), Ok(journal));
@@ -400,9 +406,10 @@ mod tests {
     fn every_kind_of_object_can_be_restored() {
         let id = object_digest(b"some");
         let folders = ["packs", "pages", "lists", "locators", "manifests"];
-        let names = folders.map(|folder| format!("{folder}/{id}")).into_iter().chain(["refs/a/b".into()]);
+        let names =
+            folders.map(|folder| name(&format!("{folder}/{id}"))).into_iter().chain([name("refs/a/b")]);
         let restore = names.zip(0..).map(|(name, number)| (name, old_name(number))).collect();
-        let journal = Journal { references: vec![("refs/a/b".into(), id)], restore, ..Journal::default() };
+        let journal = Journal { references: vec![(name("refs/a/b"), id)], restore, ..Journal::default() };
         assert_eq!(Journal::decode(&journal.encode()), Ok(journal));
     }
 
@@ -415,7 +422,7 @@ mod tests {
     #[test]
     fn a_commit_without_references_is_undone_unless_it_is_done() {
         let id = object_digest(b"some");
-        let pack = format!("packs/{id}");
+        let pack = name(&format!("packs/{id}"));
         let journal = Journal { new: vec![pack.clone()], ..Journal::default() };
         assert_eq!(Journal::decode(&journal.encode()).as_ref(), Ok(&journal));
         for is_done in [false, true] {

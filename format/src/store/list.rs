@@ -15,7 +15,7 @@ use crate::fault::RuleViolation;
 use crate::limits::{LIST_ROOT_LEN_MAX, LOCATOR_ROOT_LEN_MAX, TABLE_PAGE_RECORDS};
 use crate::ondisk::list::{ListRoot, ListShape, TRAILER_LEN};
 use crate::ondisk::locator::{self, FramePlace, LocatorRoot};
-use crate::storage::ReadAt;
+use crate::storage::{ObjectName, ReadAt};
 
 /// A list. Its root, its locator's root and their pages are read on first use. It keeps no file open, so
 /// a store may have any number of lists.
@@ -33,12 +33,12 @@ pub(crate) struct List {
 /// A list's locator, as of its loading.
 #[derive(Debug)]
 pub(crate) struct Locator {
-    name: String,
+    name: ObjectName,
     /// The name under which its file is kept open. It includes the digest, so that pages and root always
     /// come from the same file.
     key: String,
     /// The names of the packs, each built on first use.
-    pack_names: Box<[OnceLock<String>]>,
+    pack_names: Box<[OnceLock<ObjectName>]>,
     pub root: LocatorRoot,
     /// The digest of the root, which changes with the frames.
     pub digest: Digest,
@@ -84,7 +84,7 @@ impl List {
         self.root.get().is_some()
     }
 
-    pub fn object_name(&self) -> String {
+    pub fn object_name(&self) -> ObjectName {
         names::list(&self.id)
     }
 
@@ -283,7 +283,7 @@ impl List {
 
 impl Locator {
     /// Loads the locator of `list` from the object `name`.
-    pub fn load(objects: &Objects, name: String, list: &ListId, shape: &ListShape) -> Result<Self> {
+    pub fn load(objects: &Objects, name: ObjectName, list: &ListId, shape: &ListShape) -> Result<Self> {
         // Bypass the open-object cache, to read the newest locator.
         let object = objects.open_anew(&name)?;
         let len = object.len();
@@ -325,11 +325,11 @@ impl Locator {
     }
 
     /// Returns the object that contains a frame.
-    pub fn pack_name(&self, place: &FramePlace) -> &str {
+    pub fn pack_name(&self, place: &FramePlace) -> &ObjectName {
         let number = place.pack as usize;
         let make = || names::pack(&self.root.packs.get(number).copied().unwrap_or_default());
-        // Decoded records always refer to an existing pack.
-        self.pack_names.get(number).map_or("", |name| name.get_or_init(make))
+        // Decoded records always refer to an existing pack. No object has the name of the folder.
+        self.pack_names.get(number).map_or(&names::PACKS_FOLDER, |name| name.get_or_init(make))
     }
 
     /// Whether no chunk of a page has a frame. Such a page may be absent.

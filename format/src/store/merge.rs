@@ -15,7 +15,7 @@ use crate::digest::{DIGEST_LEN, Digest, ListId, PackId, page_digest};
 use crate::error::{Error, Result, StoreError};
 use crate::limits::TABLE_PAGE_RECORDS;
 use crate::ondisk::list::ListShape;
-use crate::storage::ReadAt;
+use crate::storage::{ObjectName, ReadAt};
 use crate::write::{LocatedFrame, LocatorWriter, copy_list};
 
 /// A list that a commit brings.
@@ -23,8 +23,8 @@ use crate::write::{LocatedFrame, LocatorWriter, copy_list};
 pub(crate) struct StagedList {
     pub id: ListId,
     /// Staged names of the list and of its locator.
-    pub list: String,
-    pub locator: String,
+    pub list: ObjectName,
+    pub locator: ObjectName,
     /// The store's locator when the missing frames were selected.
     pub based: Based,
     /// Chunks of the store's own list that are damaged or may be.
@@ -45,8 +45,8 @@ pub(crate) enum Based {
 /// Staged names of the replacements for the store's list and locator.
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
-    pub list: Option<String>,
-    pub locator: Option<String>,
+    pub list: Option<ObjectName>,
+    pub locator: Option<ObjectName>,
 }
 
 /// The store's own copy of a list.
@@ -125,7 +125,7 @@ pub(crate) fn merge(
     staged: &StagedList,
 ) -> Result<Merged> {
     if ![Based::Anything, Based::On(own.locator.digest)].contains(&staged.based) {
-        return Err(StoreError::Conflict { object: own.list.object_name() }.into());
+        return Err(StoreError::Conflict { object: own.list.object_name().into() }.into());
     }
     let list = merge_lists(stage, shared, staged)?;
     if !own.locator.root.in_part && own.gone.is_empty() && staged.suspects.is_empty() {
@@ -146,7 +146,7 @@ fn merge_locators(
     own: &OwnList,
     new: &Locator,
     suspects: &Runs,
-) -> Result<String> {
+) -> Result<ObjectName> {
     let list = &own.list;
     let mut writer = LocatorWriter::begin(stage, Some(list.shape.chunks()))?;
     let is_whole = |frames: &[LocatedFrame]| frames.first().is_some_and(|first| !first.is_partial());
@@ -202,7 +202,7 @@ pub(crate) fn merge_lists(
     stage: &Stage,
     shared: &Arc<StoreInner>,
     staged: &StagedList,
-) -> Result<Option<String>> {
+) -> Result<Option<ObjectName>> {
     let name = names::list(&staged.id);
     let own = match shared.storage.open(&name) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(staged.list.clone())),

@@ -7,14 +7,23 @@ use crate::digest::{Digest, Id, ImageId, ListId, PackId, PageFileId};
 use crate::error::{BlockError, Error, Result};
 use crate::limits::NAME_LEN_MAX;
 use crate::ondisk::reference::is_name;
+use crate::storage::ObjectName;
 
 /// The store's header.
-pub(crate) const STORE: &str = "melv.store";
+pub(crate) static STORE: ObjectName = ObjectName::constant("melv.store");
 /// The lock for changing references and publishing objects.
-pub(crate) const LOCK: &str = "lock";
+pub(crate) static LOCK: ObjectName = ObjectName::constant("lock");
+/// The header of a store that is being created.
+pub(crate) static NEW_STORE: ObjectName = ObjectName::constant("tmp/melv.store");
+/// The lock for merging and tidying the block index.
+pub(crate) static INDEX_LOCK: ObjectName = ObjectName::constant("index/lock");
+/// The notes of damage that readers found.
+pub(crate) static INDEX_NOTES: ObjectName = ObjectName::constant("index/damaged");
 /// Work in progress, with a folder for each writer.
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const PACKS: &str = "packs";
+/// The folder of packs, as a name that no object has.
+pub(crate) static PACKS_FOLDER: ObjectName = ObjectName::constant(PACKS);
 pub(crate) const LISTS: &str = "lists";
 pub(crate) const LOCATORS: &str = "locators";
 pub(crate) const PAGES: &str = "pages";
@@ -24,37 +33,42 @@ pub(crate) const REFS: &str = "refs";
 pub(crate) const INDEX: &str = "index";
 
 /// Returns the name `folder/digest`, where a bundle's table or a listing gives the kind.
-pub(super) fn object(folder: &str, digest: &Digest) -> String {
-    format!("{folder}/{digest}")
+pub(super) fn object(folder: &str, digest: &Digest) -> ObjectName {
+    ObjectName::made(format!("{folder}/{digest}"))
+}
+
+/// Returns the name of an object in the folder of a stage.
+pub(crate) fn staged(folder: &str, part: &str) -> ObjectName {
+    ObjectName::made(format!("{folder}/{part}"))
 }
 
 /// Returns the name of a pack.
-pub(crate) fn pack(id: &PackId) -> String {
+pub(crate) fn pack(id: &PackId) -> ObjectName {
     object(PACKS, &id.digest())
 }
 
 /// Returns the name of a chunk list.
-pub(crate) fn list(id: &ListId) -> String {
+pub(crate) fn list(id: &ListId) -> ObjectName {
     object(LISTS, &id.digest())
 }
 
 /// Returns the name of the locator of a chunk list.
-pub(crate) fn locator(list: &ListId) -> String {
+pub(crate) fn locator(list: &ListId) -> ObjectName {
     object(LOCATORS, &list.digest())
 }
 
 /// Returns the names of a chunk list and of its locator.
-pub(crate) fn list_and_locator(id: &ListId) -> [String; 2] {
+pub(crate) fn list_and_locator(id: &ListId) -> [ObjectName; 2] {
     [list(id), locator(id)]
 }
 
 /// Returns the name of a page file.
-pub(crate) fn page_file(id: &PageFileId) -> String {
+pub(crate) fn page_file(id: &PageFileId) -> ObjectName {
     object(PAGES, &id.digest())
 }
 
 /// Returns the name of the record of an image.
-pub(crate) fn manifest(image: &ImageId) -> String {
+pub(crate) fn manifest(image: &ImageId) -> ObjectName {
     object(MANIFESTS, &image.digest())
 }
 
@@ -91,8 +105,8 @@ impl RefName {
         &self.tag
     }
 
-    pub(crate) fn object(&self) -> String {
-        format!("{REFS}/{}/{}", self.name, self.tag)
+    pub(crate) fn object(&self) -> ObjectName {
+        ObjectName::made(format!("{REFS}/{}/{}", self.name, self.tag))
     }
 
     pub(crate) fn from_object(object: &str) -> Option<Self> {

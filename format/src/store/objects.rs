@@ -11,7 +11,7 @@ use super::names;
 use crate::cache::Cache;
 use crate::error::{Error, Result, StoreError};
 use crate::fault::RuleViolation;
-use crate::storage::{ObjectSource, ReadAt};
+use crate::storage::{ObjectName, ObjectSource, ReadAt};
 
 /// Packs and page files kept open, so that a store of thousands of packs needs few descriptors.
 const OPEN_OBJECTS_MAX: usize = 256;
@@ -28,7 +28,7 @@ pub(crate) struct Objects {
     pub is_bundle: bool,
     open: Mutex<HashMap<String, Arc<dyn ReadAt>>>,
     /// Objects of images being served.
-    pinned: Mutex<HashMap<String, Pinned>>,
+    pinned: Mutex<HashMap<ObjectName, Pinned>>,
 }
 
 impl Objects {
@@ -44,17 +44,17 @@ impl Objects {
 
     /// Fails unless the store's header still exists.
     pub fn check_is_there(&self) -> Result<()> {
-        match self.source.open(names::STORE) {
+        match self.source.open(&names::STORE) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::NoStore { path: self.source.place() }.into())
             }
-            Err(error) => Err(StoreError::unopened(names::STORE, error)),
+            Err(error) => Err(StoreError::unopened(&names::STORE, error)),
         }
     }
 
     /// Opens an object for reading, or returns it if it is open.
-    pub fn open(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
+    pub fn open(&self, name: &ObjectName) -> Result<Arc<dyn ReadAt>> {
         self.open_checked(name, 0, |_| Ok(()))
     }
 
@@ -62,7 +62,7 @@ impl Objects {
     /// opening it.
     pub fn open_checked(
         &self,
-        name: &str,
+        name: &ObjectName,
         head_len: u64,
         check: impl FnOnce(&[u8]) -> std::result::Result<(), RuleViolation>,
     ) -> Result<Arc<dyn ReadAt>> {
@@ -79,7 +79,7 @@ impl Objects {
     }
 
     /// Opens an object in its current state. Another object refers to this one, so its absence is damage.
-    pub fn open_anew(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
+    pub fn open_anew(&self, name: &ObjectName) -> Result<Arc<dyn ReadAt>> {
         self.source.open(name).or_else(|error| match (error.kind(), self.pinned(name)) {
             // Removed while being served.
             (io::ErrorKind::NotFound, Some(object)) => Ok(object),
@@ -89,12 +89,12 @@ impl Objects {
     }
 
     /// Returns an object if it is open.
-    pub fn kept(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
-        self.opened().get(name).cloned()
+    pub fn kept(&self, key: &str) -> Option<Arc<dyn ReadAt>> {
+        self.opened().get(key).cloned()
     }
 
-    /// Keeps an object open under `name`.
-    pub fn keep(&self, name: &str, object: Arc<dyn ReadAt>) {
+    /// Keeps an object open under `key`: its name, or one that no object has.
+    pub fn keep(&self, key: &str, object: Arc<dyn ReadAt>) {
         let mut open = self.opened();
         if open.len() >= OPEN_OBJECTS_MAX {
             // The choice hardly matters: this keeps descriptors, not content.
@@ -104,20 +104,20 @@ impl Objects {
                 keep
             });
         }
-        open.insert(name.into(), object);
+        open.insert(key.to_owned(), object);
     }
 
     /// Closes an object that may have been replaced.
-    pub fn forget(&self, name: &str) {
-        self.opened().remove(name);
+    pub fn forget(&self, key: &str) {
+        self.opened().remove(key);
     }
 
-    fn pinned(&self, name: &str) -> Option<Arc<dyn ReadAt>> {
+    fn pinned(&self, name: &ObjectName) -> Option<Arc<dyn ReadAt>> {
         self.pins().get(name).map(|(object, _)| object.clone())
     }
 
     /// Holds an object open until a matching call of [`Objects::unpin`].
-    pub fn pin(&self, name: &str) -> Result<()> {
+    pub fn pin(&self, name: &ObjectName) -> Result<()> {
         if let Some((_, users)) = self.pins().get_mut(name) {
             *users += 1;
             return Ok(());
@@ -125,12 +125,12 @@ impl Objects {
         // Open replaceable objects anew, to pin their current state.
         let never_moved = [names::PACKS, names::PAGES].iter().any(|folder| name.starts_with(folder));
         let object = if never_moved { self.open(name)? } else { self.open_anew(name)? };
-        self.pins().entry(name.into()).or_insert((object, 0)).1 += 1;
+        self.pins().entry(name.clone()).or_insert((object, 0)).1 += 1;
         Ok(())
     }
 
     /// Reverts one [`Objects::pin`].
-    pub fn unpin(&self, name: &str) {
+    pub fn unpin(&self, name: &ObjectName) {
         let mut pins = self.pins();
         if let Some((_, users)) = pins.get_mut(name) {
             *users -= 1;
@@ -140,7 +140,7 @@ impl Objects {
         }
     }
 
-    fn pins(&self) -> MutexGuard<'_, HashMap<String, Pinned>> {
+    fn pins(&self) -> MutexGuard<'_, HashMap<ObjectName, Pinned>> {
         self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,7 +150,7 @@ impl Objects {
 }
 
 /// Reads a small object whole.
-pub(crate) fn read_object(source: &dyn ObjectSource, name: &str, len_max: u64) -> Result<Bytes> {
+pub(crate) fn read_object(source: &dyn ObjectSource, name: &ObjectName, len_max: u64) -> Result<Bytes> {
     let object = source.open(name).map_err(|error| StoreError::unopened(name, error))?;
     if object.len() > len_max {
         let fault = RuleViolation::Limit { what: "object length", found: object.len(), max: len_max };

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::fault::RuleViolation;
 use crate::limits::CACHE_BYTES_DEFAULT;
 use crate::ondisk::store_header;
-use crate::storage::{FileStorage, LocalFolder, LockGuard, LockMode, ObjectSource};
+use crate::storage::{FileStorage, LocalFolder, LockGuard, LockMode, ObjectName, ObjectSource};
 
 /// Options for opening a store.
 #[derive(Debug, Clone)]
@@ -135,11 +135,11 @@ impl Store {
     pub fn create_folder(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
         // Check before writing anything, and without walking the whole folder.
         let folder = FileStorage::new(path.as_ref());
-        let ours = [names::STORE, names::LOCK, names::TMP];
+        let ours = [names::STORE.as_str(), names::LOCK.as_str(), names::TMP];
         let foreign =
             folder.foreign_entry(&ours).map_err(|error| Error::io("list", folder.place(), error))?;
         if let Some(foreign) = foreign
-            && folder.open(names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+            && folder.open(&names::STORE).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
             return Err(StoreError::NoStore {
                 path: format!("{} (which holds other files, such as {foreign})", folder.place()),
@@ -150,7 +150,7 @@ impl Store {
     }
 
     fn open_shared(storage: Arc<dyn LocalFolder>, options: StoreOptions) -> Result<Self> {
-        let bytes = match read_object(storage.as_ref(), names::STORE, 4096) {
+        let bytes = match read_object(storage.as_ref(), &names::STORE, 4096) {
             Err(error) if error.is_not_found() => {
                 return Err(StoreError::NoStore { path: storage.place() }.into());
             }
@@ -158,7 +158,7 @@ impl Store {
         };
         let object = format!("{}/{}", storage.place(), names::STORE);
         let header = store_header::decode(&bytes).map_err(|fault| StoreError::corrupt(object, 0, fault))?;
-        let foreign_owner = storage.foreign_owner(names::STORE).filter(|_| !options.trust_owner);
+        let foreign_owner = storage.foreign_owner(&names::STORE).filter(|_| !options.trust_owner);
         let verify = if foreign_owner.is_some() { VerifyMode::Full } else { options.verify };
         let objects = Objects::new(storage.clone(), options.cache, false);
         let reader = Arc::new(Reader::new(objects, verify, options.keep_whole_chunks, None));
@@ -191,25 +191,24 @@ fn make_store(storage: &dyn LocalFolder, wait: Duration) -> Result<u64> {
     if listed.iter().any(|object| object.name == names::STORE) {
         return Ok(0);
     }
-    let ours = |name: &str| name == names::LOCK || name.starts_with("tmp/");
+    let ours = |name: &ObjectName| *name == names::LOCK || name.starts_with("tmp/");
     if listed.iter().any(|object| !ours(&object.name)) {
         return Err(
             StoreError::NoStore { path: format!("{} (which holds other files)", storage.place()) }.into()
         );
     }
-    let temporary = format!("{}/{}", names::TMP, names::STORE);
-    let failed = |operation| move |error| Error::io(operation, names::STORE, error);
-    storage.remove(std::slice::from_ref(&temporary)).map_err(failed("clear"))?;
-    let object = storage.create(&temporary).map_err(failed("create"))?;
+    let failed = |operation| move |error| Error::io(operation, &names::STORE, error);
+    storage.remove(std::slice::from_ref(&names::NEW_STORE)).map_err(failed("clear"))?;
+    let object = storage.create(&names::NEW_STORE).map_err(failed("create"))?;
     let header = store_header::encode();
     object.append(&header).map_err(failed("append to"))?;
     object.sync().map_err(failed("sync"))?;
-    storage.publish(&[(temporary, names::STORE.into())]).map_err(failed("publish"))?;
+    storage.publish(&[(names::NEW_STORE.clone(), names::STORE.clone())]).map_err(failed("publish"))?;
     Ok(header.len() as u64)
 }
 
 fn take_lock(storage: &dyn LocalFolder, wait: Duration) -> Result<Box<dyn LockGuard>> {
-    storage.lock(names::LOCK, LockMode::Exclusive, wait).map_err(|error| {
+    storage.lock(&names::LOCK, LockMode::Exclusive, wait).map_err(|error| {
         let object = format!("{}/{}", storage.place(), names::LOCK);
         match error.kind() {
             std::io::ErrorKind::WouldBlock => {

@@ -8,13 +8,14 @@ use super::objects::Objects;
 use super::reader::Reader;
 use super::record::Record;
 use crate::error::Result;
+use crate::storage::ObjectName;
 
 /// Holds open all objects that an image needs: about one descriptor per 64 MiB stored. Images that need
 /// the same object share it.
 #[derive(Debug)]
 pub struct Pin {
     objects: Arc<Objects>,
-    names: BTreeSet<String>,
+    names: BTreeSet<ObjectName>,
 }
 
 impl Pin {
@@ -43,7 +44,7 @@ impl Pin {
         Ok(pin)
     }
 
-    fn object(&mut self, name: String) -> Result<()> {
+    fn object(&mut self, name: ObjectName) -> Result<()> {
         if !self.names.contains(&name) {
             self.objects.pin(&name)?;
             self.names.insert(name);

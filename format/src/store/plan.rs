@@ -17,6 +17,7 @@ use crate::digest::{Digest, ListId, PackId};
 use crate::error::{Result, StoreError};
 use crate::fault::RuleViolation;
 use crate::ondisk::list::ListShape;
+use crate::storage::ObjectName;
 
 /// The findings before the lock was taken.
 #[derive(Debug, Default)]
@@ -24,7 +25,7 @@ pub(super) struct Prepared {
     /// One entry for each list of the publication.
     lists: Vec<PreparedList>,
     /// Packs and page files that were in the store, by name, and whether they were sound.
-    objects: BTreeMap<String, bool>,
+    objects: BTreeMap<ObjectName, bool>,
 }
 
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Stage {
         let bring = match &own {
             Some(own) => merge(self, shared, own, staged)?,
             None if matches!(staged.based, Based::On(_)) => {
-                return Err(StoreError::Conflict { object: names::list(&staged.id) }.into());
+                return Err(StoreError::Conflict { object: names::list(&staged.id).into() }.into());
             }
             None => {
                 Merged { list: merge_lists(self, shared, staged)?, locator: Some(staged.locator.clone()) }
@@ -107,7 +108,7 @@ impl Stage {
 
     /// Whether an existing pack or page file is sound. `frames` tells whether to read the frames of packs
     /// too.
-    fn is_sound(&self, name: &str, frames: bool) -> Result<bool> {
+    fn is_sound(&self, name: &ObjectName, frames: bool) -> Result<bool> {
         let look = || -> Result<bool> {
             let object = scrub::open_anew(self.shared.storage.as_ref(), name)?;
             if !name.starts_with(names::PACKS) {
@@ -136,15 +137,15 @@ impl Stage {
         }
         let (packs, gone) = self.lists_missing(publication, prepared.lists, &mut plan)?;
         self.objects_missing(publication, &packs, &prepared.objects, &mut plan)?;
-        let is_brought = |name: &String| publication.objects.iter().any(|(_, to)| to == name);
+        let is_brought = |name: &ObjectName| publication.objects.iter().any(|(_, to)| to == name);
         for pack in packs.difference(&gone) {
             // Frames found in the store have vanished since.
             let name = names::pack(pack);
             if !is_brought(&name) && !self.is_there(&name)? {
-                return Err(StoreError::Conflict { object: name }.into());
+                return Err(StoreError::Conflict { object: name.into() }.into());
             }
         }
-        let brought: BTreeSet<String> = plan.records.iter().map(|(_, name)| name.clone()).collect();
+        let brought: BTreeSet<ObjectName> = plan.records.iter().map(|(_, name)| name.clone()).collect();
         for (_, image) in &publication.references {
             let record = names::manifest(image);
             if !brought.contains(&record) && !self.is_there(&record)? {
@@ -186,7 +187,7 @@ impl Stage {
         &self,
         publication: &Publication,
         packs: &BTreeSet<PackId>,
-        looked_at: &BTreeMap<String, bool>,
+        looked_at: &BTreeMap<ObjectName, bool>,
         plan: &mut Plan,
     ) -> Result<()> {
         for moved in &publication.objects {

@@ -22,6 +22,7 @@ use crate::ondisk::list::ListShape;
 use crate::ondisk::manifest::Manifest;
 use crate::ondisk::map_leaf::MapLeaf;
 use crate::ondisk::record::{HEAD_LEN, PagePlace, Places, RecordHead};
+use crate::storage::ObjectName;
 
 /// The length of the first read of a record, before its lengths are known; it usually covers everything.
 const FIRST_READ_LEN: u64 = 64 << 10;
@@ -44,7 +45,7 @@ pub(crate) struct Record {
     open_lists: Arc<Lists>,
     /// The records that provide the pages that a bundle leaves out.
     bases: Option<Arc<[Record]>>,
-    name: String,
+    name: ObjectName,
     head: RecordHead,
     pub id: ImageId,
     pub manifest: Manifest,
@@ -262,7 +263,7 @@ impl Record {
     }
 
     /// Returns the bytes of a page, and its object.
-    pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, String)> {
+    pub fn page(&self, tree: Tree, entry: Entry, place: PagePlace) -> Result<(Vec<u8>, ObjectName)> {
         if place != PagePlace::OF_BASE {
             return self.read_page(place, &entry.page()).or_else(|error| {
                 let now = if error.is_transient() { Ok(None) } else { self.page_now(tree, entry) };
@@ -304,7 +305,7 @@ impl Record {
         })
     }
 
-    fn read_page(&self, place: PagePlace, expected: &PageId) -> Result<(Vec<u8>, String)> {
+    fn read_page(&self, place: PagePlace, expected: &PageId) -> Result<(Vec<u8>, ObjectName)> {
         let file = self.places.files.get(place.file as usize).copied().unwrap_or_default();
         let name = names::page_file(&file);
         match self.read_page_of(&name, place, expected) {
@@ -320,7 +321,7 @@ impl Record {
 
     /// Reads a page by the record's current places, if they differ from those at opening. Pages may have
     /// been moved, or stored again elsewhere.
-    fn page_now(&self, tree: Tree, entry: Entry) -> Result<Option<(Vec<u8>, String)>> {
+    fn page_now(&self, tree: Tree, entry: Entry) -> Result<Option<(Vec<u8>, ObjectName)>> {
         let now = Self::open(&self.objects, &self.open_lists, self.bases.as_ref(), self.id)?;
         if now.places == self.places {
             return Ok(None);
@@ -329,7 +330,7 @@ impl Record {
         place.map(|place| now.read_page(place, &entry.page())).transpose()
     }
 
-    fn read_page_of(&self, name: &str, place: PagePlace, expected: &PageId) -> Result<Vec<u8>> {
+    fn read_page_of(&self, name: &ObjectName, place: PagePlace, expected: &PageId) -> Result<Vec<u8>> {
         let object = self.objects.open_checked(name, HEADER_LEN as u64, check_page_file_head)?;
         let stored = read_range(object.as_ref(), name, place.offset, u64::from(place.len))?;
         let page = codec::page::decode(&stored)

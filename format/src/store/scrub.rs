@@ -14,7 +14,7 @@ use crate::guard::guard_by_key;
 use crate::ondisk::cursor::Cursor;
 use crate::ondisk::header::{self, HEADER_LEN, Kind};
 use crate::ondisk::pack::{self, FRAMES_OFFSET, FrameRecord, Trailer};
-use crate::storage::{ObjectSource, ReadAt};
+use crate::storage::{ObjectName, ObjectSource, ReadAt};
 
 /// The number of bytes read at a time.
 const PIECE_LEN: u64 = 1 << 20;
@@ -23,7 +23,7 @@ const PIECE_LEN: u64 = 1 << 20;
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] with `missing` if it does not exist: another object refers to it.
-pub(crate) fn open_anew(source: &dyn ObjectSource, name: &str) -> Result<Arc<dyn ReadAt>> {
+pub(crate) fn open_anew(source: &dyn ObjectSource, name: &ObjectName) -> Result<Arc<dyn ReadAt>> {
     source.open(name).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => StoreError::corrupt(name, 0, RuleViolation::Missing),
         _ => StoreError::unopened(name, error),

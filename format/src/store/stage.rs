@@ -13,7 +13,7 @@ use super::writer;
 use crate::digest::Digest;
 use crate::error::{BlockError, Error, Result};
 use crate::limits::PACK_LEN_TARGET;
-use crate::storage::{Append, LockGuard};
+use crate::storage::{Append, LockGuard, ObjectName};
 use crate::write::{ObjectKind, Sink};
 
 /// The maximum number of created but unsynced objects: each is an open file.
@@ -28,7 +28,7 @@ const SYNC_EVERY_BYTES: u64 = 16 << 20;
 pub(crate) struct Stage {
     pub shared: Arc<StoreInner>,
     pub(super) folder: String,
-    written: Mutex<Vec<(String, Arc<dyn Append>)>>,
+    written: Mutex<Vec<(ObjectName, Arc<dyn Append>)>>,
     /// Syncs packs while they are written.
     syncer: Mutex<Syncer>,
     /// The number of the next object of a [`Sink`].
@@ -40,7 +40,7 @@ pub(crate) struct Stage {
 }
 
 /// The names of an object to publish: staged name, final name.
-pub(crate) type Move = (String, String);
+pub(crate) type Move = (ObjectName, ObjectName);
 /// Objects to publish.
 pub(crate) type Moves = Vec<Move>;
 
@@ -59,7 +59,7 @@ impl Stage {
         let mut number = taken.iter().max().map_or(0, |last| last + 1);
         let (folder, held) = loop {
             let folder = format!("{}/{number}", names::TMP);
-            let lock = format!("{folder}/{}", names::LOCK);
+            let lock = names::staged(&folder, &names::LOCK);
             match shared.storage.claim(&lock, &mark) {
                 Ok(held) => break (folder, held),
                 // A writer without objects yet: a lock need not appear in a listing.
@@ -79,8 +79,8 @@ impl Stage {
     }
 
     /// Returns the staged name of `name`.
-    pub fn staged(&self, name: &str) -> String {
-        format!("{}/{name}", self.folder)
+    pub fn staged(&self, name: &str) -> ObjectName {
+        names::staged(&self.folder, name)
     }
 
     /// Creates an object in this stage. The commit syncs it at the latest. Finished objects are synced
@@ -90,7 +90,8 @@ impl Stage {
         let finished: Vec<_> = {
             let mut written = self.written();
             written.push((self.staged(name), object.clone()));
-            let is_finished = |(_, object): &mut (String, Arc<dyn Append>)| Arc::strong_count(object) == 1;
+            let is_finished =
+                |(_, object): &mut (ObjectName, Arc<dyn Append>)| Arc::strong_count(object) == 1;
             if written.len() >= WRITTEN_MAX {
                 written.extract_if(.., is_finished).collect()
             } else {
@@ -120,7 +121,7 @@ impl Stage {
         })
     }
 
-    fn written(&self) -> MutexGuard<'_, Vec<(String, Arc<dyn Append>)>> {
+    fn written(&self) -> MutexGuard<'_, Vec<(ObjectName, Arc<dyn Append>)>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,12 +144,12 @@ impl Stage {
         })
     }
 
-    fn sync_these(&self, objects: &[(String, Arc<dyn Append>)]) -> Result<()> {
+    fn sync_these(&self, objects: &[(ObjectName, Arc<dyn Append>)]) -> Result<()> {
         if let [(name, object)] = objects {
             return self.sync(object.as_ref(), name);
         }
         let results: Vec<_> = std::thread::scope(|scope| {
-            let sync = |(name, object): &(String, Arc<dyn Append>)| self.sync(object.as_ref(), name);
+            let sync = |(name, object): &(ObjectName, Arc<dyn Append>)| self.sync(object.as_ref(), name);
             let threads: Vec<_> = objects
                 .chunks(objects.len().div_ceil(8).max(1))
                 .map(|some| {
@@ -177,7 +178,7 @@ impl Stage {
     /// Clears the folder of a commit that left nothing but the note of its name. The caller must hold the
     /// store's lock: nobody else can take the folder's number while its lock goes.
     pub(super) fn clear_under_lock(&mut self) {
-        let names = [self.staged(NOTE), self.staged(names::LOCK)];
+        let names = [self.staged(NOTE), self.staged(&names::LOCK)];
         if let Err(error) = self.shared.storage.remove(&names) {
             tracing::warn!(folder = self.folder, %error, "cannot remove this folder; the next import will");
         }

@@ -10,7 +10,7 @@ use super::objects::read_object;
 use super::open::StoreInner;
 use crate::digest::{Digest, object_digest};
 use crate::error::Result;
-use crate::storage::Machine;
+use crate::storage::{Machine, ObjectName};
 
 const HEAD: &str = "melv writer";
 const MARK_LEN_MAX: u64 = 4096;
@@ -53,7 +53,7 @@ pub(super) fn mark(shared: &StoreInner) -> Vec<u8> {
 }
 
 /// Whether the lock of a stage was taken on another machine.
-pub(super) fn is_elsewhere(shared: &StoreInner, lock: &str) -> Result<bool> {
+pub(super) fn is_elsewhere(shared: &StoreInner, lock: &ObjectName) -> Result<bool> {
     let Some(here) = shared.storage.machine() else { return Ok(false) };
     match read_object(shared.storage.as_ref(), lock, MARK_LEN_MAX) {
         Ok(bytes) => Ok(Writer::decode(&bytes).is_some_and(|writer| writer.is_elsewhere(&Writer::on(&here)))),

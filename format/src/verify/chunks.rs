@@ -113,13 +113,13 @@ impl Verifier<'_> {
         if let Some(object) = object_of(error) {
             return object.to_owned();
         }
-        let list_name = || names::list(list);
+        let list_name = || String::from(names::list(list));
         let Some(list) = self.lists.get(list).and_then(Option::as_ref) else { return list_name() };
         let pack = list.locator().and_then(|locator| {
             let place = locator.record(&self.reader().objects, chunk)?;
-            Ok(locator.pack_name(&place).to_owned())
+            Ok(String::from(locator.pack_name(&place)))
         });
-        pack.ok().filter(|name| !name.is_empty()).unwrap_or_else(list_name)
+        pack.unwrap_or_else(|_| list_name())
     }
 
     /// Fails if the root of the list, or of a locator used to read it, is damaged.
@@ -309,6 +309,6 @@ fn not_in_part(list: &List, chunk: u64) -> Error {
 }
 
 /// Returns the error for unreadable chunks of a list.
-fn unreadable(object: String, reason: String) -> Error {
-    StoreError::Unreadable { object, reason }.into()
+fn unreadable(object: impl Into<String>, reason: String) -> Error {
+    StoreError::Unreadable { object: object.into(), reason }.into()
 }

@@ -26,8 +26,9 @@ impl Verifier<'_> {
         for damage in &self.report.damaged {
             if let Some(StoreError::Corrupt { object, .. }) = damage.error.detail()
                 && names::digest_of(object).is_some()
+                && let Ok(name) = object.parse()
             {
-                found.objects.insert(object.clone());
+                found.objects.insert(name);
             }
         }
         let settles = everything && self.options.full;

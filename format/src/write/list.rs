@@ -50,8 +50,8 @@ impl<'a, S: Sink> ListWriter<'a, S> {
     }
 }
 
-/// Copies a list of which only some pages are available. Absent pages become zeros, or are left out of a
-/// sparse sink.
+/// Copies a list of which the source may hold only some pages. Pages that it lacks become zeros, or are
+/// left out of a sparse sink.
 pub(crate) struct ListCopier<'a, S: Sink> {
     sink: &'a S,
     object: S::Object,
@@ -88,7 +88,7 @@ impl<'a, S: Sink> ListCopier<'a, S> {
     }
 }
 
-/// Copies list `id`, whose root is `root`. `page` returns the pages that are available.
+/// Copies list `id`, whose root is `root`, to `sink`. `page` returns the pages that the source holds.
 pub(crate) fn copy_list<S: Sink>(
     sink: &S,
     id: &ListId,

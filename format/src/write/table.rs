@@ -12,7 +12,7 @@ pub(super) struct TableWriter<'a, S: Sink> {
     object: S::Object,
     record_len: usize,
     page: Vec<u8>,
-    /// Whether readers need a record of the page.
+    /// Whether the page has a record that readers need. A page without one can be left out of a sparse object.
     is_needed: bool,
     /// The digest of a page of records that no reader needs. All these records are equal.
     unneeded: Option<Digest>,

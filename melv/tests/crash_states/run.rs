@@ -68,7 +68,13 @@ struct Run<'a> {
 pub fn objects(storage: &dyn LocalFolder) -> BTreeSet<String> {
     let is_committed =
         |name: &String| !["refs/", "index/", "tmp/", "lock"].iter().any(|other| name.starts_with(other));
-    storage.list("").expect("listed").into_iter().map(|object| object.name).filter(is_committed).collect()
+    storage
+        .list("")
+        .expect("listed")
+        .into_iter()
+        .map(|object| object.name.into())
+        .filter(is_committed)
+        .collect()
 }
 
 pub fn open(storage: FileStorage<ModelFs>) -> Result<Store> {

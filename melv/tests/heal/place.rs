@@ -64,7 +64,7 @@ impl Place {
 
     /// Returns the names of the objects in a folder.
     pub fn list(&self, folder: &str) -> Vec<String> {
-        self.storage().list(folder).unwrap().into_iter().map(|object| object.name).collect()
+        self.storage().list(folder).unwrap().into_iter().map(|object| object.name.into()).collect()
     }
 
     pub fn only(&self, folder: &str) -> String {
@@ -85,7 +85,7 @@ impl Place {
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let listed = self.storage().list("").unwrap().into_iter().map(|object| object.name);
         let kept = listed.filter(|name| !name.starts_with("index/") && !name.starts_with("tmp/"));
-        kept.map(|name| (name.clone(), self.bytes(&name))).collect()
+        kept.map(|name| (String::from(&name), self.bytes(&name))).collect()
     }
 
     /// Replaces a file, as a backup does.

@@ -47,11 +47,11 @@ pub(crate) struct Descriptor {
     pub extents: Vec<Extent>,
     /// The parent of a differencing disk.
     pub parent: Option<Box<Parent>>,
-    /// The disk's own content id, if the text has one.
+    /// The disk's own content id, if the descriptor has one.
     pub cid: Option<u32>,
     /// The disk's own UUID, as VirtualBox writes it.
     pub uuid: Option<String>,
-    /// The logical and the physical sector size, in bytes, if the text has them.
+    /// The logical and the physical sector size, in bytes, each if the descriptor has it.
     sector_bytes: (Option<u64>, Option<u64>),
 }
 
