@@ -95,7 +95,7 @@ impl<'a> Pool<'a> {
         Self { pages, bytes_max, free, idle_bytes: AtomicU64::new(0) }
     }
 
-    /// Returns the bytes of the pieces that no chunk uses.
+    /// Returns the number of bytes in pieces of arenas that no chunk uses at present.
     pub fn idle_bytes(&self) -> u64 {
         self.idle_bytes.load(Ordering::Relaxed)
     }

@@ -265,13 +265,13 @@ fn move_bits(run: &mut (u64, u64), dense: &mut BTreeMap<u64, Page>) -> bool {
     run.0 < run.1
 }
 
+/// Sets the bits from `start` to before `end`, at least one, of a page.
 fn set_bits(page: &mut [u64; PAGE_WORDS], start: u64, end: u64) {
-    for (word, first) in page.iter_mut().zip((0..).step_by(64)).skip((start / 64) as usize) {
-        if first >= end {
-            break;
-        }
-        let above = u64::MAX << start.saturating_sub(first);
-        *word |= above & u64::MAX >> (first + 64).saturating_sub(end);
+    let (first, last) = ((start / 64) as usize, ((end - 1) / 64) as usize);
+    for (word, number) in page[first..=last].iter_mut().zip(first..) {
+        let above = if number == first { u64::MAX << (start % 64) } else { u64::MAX };
+        let below = if number == last { u64::MAX >> (63 - (end - 1) % 64) } else { u64::MAX };
+        *word |= above & below;
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) type SpanData = Arc<Vec<u8>>;
 pub(super) enum ChunkBytes {
     /// A copy, assembled from scattered blocks.
     Copied(Vec<u8>),
-    /// Consecutive blocks of a span: its data, the start and the end.
+    /// Consecutive blocks of a span: the data of the whole span, and the first and the last byte of the blocks in it.
     Within(SpanData, usize, usize),
 }
 

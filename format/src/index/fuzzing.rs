@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::segment::Segment;
-use crate::storage::ReadAt;
+use crate::storage::{ObjectName, ReadAt};
 
 /// Opens a segment as lookups do, reads all its entries, and looks up `key` and every key in it. Returns
 /// the number of entries read, and the number found again by their keys; `None` if the segment is
 /// rejected.
 #[must_use]
 pub fn segment(object: Arc<dyn ReadAt>, key: u64) -> Option<(usize, usize)> {
-    let segment = Segment::open("segment".into(), object).ok()?;
+    let segment = Segment::open(ObjectName::constant("segment"), object).ok()?;
     let mut found = Vec::new();
     segment.find(key, &mut found).ok()?;
     assert!(found.iter().all(|entry| entry.key == key), "entries of another key");

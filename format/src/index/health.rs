@@ -95,7 +95,7 @@ impl Health {
         state.tell(error, &names::list(list));
     }
 
-    /// Adds a list with damage in its own tables or those of its locator.
+    /// Records damage in the pages of a list or of its locator.
     pub fn add_tables(&self, list: &ListId, error: &Error) {
         let mut state = self.state();
         state.tables.insert(*list);

@@ -8,7 +8,6 @@ use crate::fault::RuleViolation;
 pub const HEADER_LEN: usize = 32;
 /// The version that this library writes, and the only major version that it reads.
 pub const MAJOR: u8 = 1;
-const MINOR: u8 = 0;
 const ALGORITHM_BLAKE3: u8 = 1;
 
 /// The kind of an object: the last four bytes of the magic.
@@ -69,8 +68,12 @@ impl Kind {
 
 /// Appends the header of an object whose body has `body_len` bytes.
 pub fn encode(kind: Kind, body_len: u64, out: &mut Vec<u8>) {
+    encode_version(kind, 0, body_len, out);
+}
+
+fn encode_version(kind: Kind, minor: u8, body_len: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(kind.magic().as_bytes());
-    out.extend_from_slice(&[MAJOR, MINOR, ALGORITHM_BLAKE3, 0]);
+    out.extend_from_slice(&[MAJOR, minor, ALGORITHM_BLAKE3, 0]);
     out.put_u32(0); // refuse mask
     out.put_u32(0); // ignore mask
     out.put_u32(0); // writer mask, reserved except in a store's header
@@ -80,8 +83,14 @@ pub fn encode(kind: Kind, body_len: u64, out: &mut Vec<u8>) {
 /// Begins an object; [`finish`] fills in its body length.
 #[must_use]
 pub fn begin(kind: Kind) -> Vec<u8> {
+    begin_version(kind, 0)
+}
+
+/// Begins an object of a minor version.
+#[must_use]
+pub fn begin_version(kind: Kind, minor: u8) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(kind, 0, &mut out);
+    encode_version(kind, minor, 0, &mut out);
     out
 }
 

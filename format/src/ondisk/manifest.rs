@@ -107,11 +107,15 @@ pub struct Manifest {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// The metadata keys of version 1.1.
+const KEYS_OF_1_1: [&str; 3] = ["melv.appliance", "melv.boot", "melv.lock"];
+
 impl Manifest {
     /// Encodes the manifest; its object digest is the image id.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = header::begin(Kind::Manifest);
+        let has_later_key = KEYS_OF_1_1.iter().any(|key| self.metadata.contains_key(*key));
+        let mut out = header::begin_version(Kind::Manifest, u8::from(has_later_key));
         let geometry = &self.geometry;
         out.extend_from_slice(&[KIND_DISK, BLOCK_BITS, geometry.logical_bits, geometry.physical_bits]);
         out.extend_from_slice(&[geometry.leaf_bits(), 0, 0, 0]);

@@ -18,5 +18,5 @@ pub fn reference_of_object(name: &str) -> Option<RefName> {
 /// Returns the object that contains the reference of `name`.
 #[must_use]
 pub fn object_of_reference(name: &RefName) -> String {
-    name.object()
+    name.object().into()
 }

@@ -228,9 +228,9 @@ pub(crate) fn committed_lists(shared: &StoreInner) -> Result<Vec<ListId>> {
 pub(super) enum Standing {
     /// There is no journal: nothing was published, or one name.
     NotBegun,
-    /// The commit was interrupted before its last names.
+    /// The commit was interrupted before all of its objects had their final names.
     BrokenOff(Journal),
-    /// The last names exist: these.
+    /// All objects have their final names; these came last.
     Completed(Vec<ObjectName>),
     /// The journal is damaged.
     Unknown,

@@ -119,8 +119,41 @@ fn manifests() -> Vec<Vector> {
             .gives("logical_bits", 12)
             .gives("physical_bits", 12)
             .gives("metadata", "a=1;b=2"),
+        valid("appliance", "keys of version 1.1, and so minor version 1", &appliance())
+            .gives("metadata", appliance_text().as_str()),
     ]
 }
+
+/// Makes a manifest with the metadata of an appliance.
+fn appliance() -> Manifest {
+    let metadata = APPLIANCE.map(|(key, value)| (key.into(), value.into()));
+    Manifest { metadata: BTreeMap::from(metadata), ..two_lists() }
+}
+
+fn appliance_text() -> String {
+    APPLIANCE.map(|(key, value)| format!("{key}={value}")).join(";")
+}
+
+const APPLIANCE: [(&str, &str); 3] = [
+    (
+        "melv.appliance",
+        concat!(
+            r#"{"version":1,"memory_bytes":134217728,"cpus":1,"ports":["80/tcp"],"data":[],"#,
+            r#""firmware":["uefi","bios"],"network":"dhcp","services":[{"name":"nginx","ready":"http :80/"}],"#,
+            r#""secrets":[],"kernel":"6.1.0-1-cloud-amd64","suite":"bookworm","packages":[]}"#
+        ),
+    ),
+    (
+        "melv.boot",
+        concat!(
+            r#"{"version":1,"kernel":{"offset":2363392,"length":4096,"blake3":"#,
+            r#""0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"},"#,
+            r#""command_line":"root=PARTUUID=0f0f0f0f-0102-8000-8000-000000000003","#,
+            r#""root_partuuid":"0f0f0f0f-0102-8000-8000-000000000003"}"#
+        ),
+    ),
+    ("melv.lock", "sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b"),
+];
 
 fn bad_manifests() -> Vec<Vector> {
     let sound = two_lists().encode();
