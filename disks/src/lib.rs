@@ -11,10 +11,12 @@
 //! | `gate`, `gated_folder`, `plain_name` | permission to open files that a disk names, and the only code that opens them |
 //! | [`raw`] | raw bytes as a disk; any disk as raw bytes: to a sparse file, a block device or a stream |
 //! | `vmdk` | VMware's format, in and out |
+//! | `ova` | a machine around a disk: OVA packages and VMX files, out |
 //!
 //! | feature | brings |
 //! |---|---|
 //! | `vmdk` (default) | VMDKs; without it they are refused as other formats are |
+//! | `ova` (default) | OVA packages and VMX files |
 
 mod error;
 mod foreign_disk;
@@ -23,6 +25,8 @@ mod gate;
 mod gated_folder;
 mod open;
 mod open_stream;
+#[cfg(feature = "ova")]
+pub mod ova;
 #[cfg(feature = "vmdk")]
 mod plain_name;
 pub mod raw;

@@ -47,6 +47,8 @@ pub use melv_block::{
     ErrorKind, Place, Position, RawFile, Result, ResultExt, Run, RunKind, SectorBits, Source, SpanStream,
     check_range, container, first_data, for_each_run, padded_size,
 };
+#[cfg(feature = "ova")]
+pub use melv_disks::ova;
 pub use melv_disks::raw::{ExportOptions, PeekedReader, RawStream, export, export_into, export_stream};
 #[cfg(feature = "vmdk")]
 pub use melv_disks::vmdk;

@@ -31,7 +31,7 @@ pub(crate) enum Grains {
     Marked,
 }
 
-/// The intact one of two copies that disagree, judged on each copy alone.
+/// The verdict on two copies of the grain tables that disagree: the intact one, judged by each copy alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whole {
     /// Both or neither look intact.
