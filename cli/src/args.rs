@@ -7,7 +7,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
 
 use crate::commands::{
-    compare, df, digest, export, import, inspect, load, ls, map, mount, rm, save, serve, tag, tooling,
+    build, compare, df, digest, export, import, inspect, load, ls, map, mount, rm, save, serve, tag, tooling,
     umount, verify,
 };
 use crate::exit::Exit;
@@ -42,6 +42,8 @@ pub struct Cli {
 pub enum Command {
     /// Import a disk into the store
     Import(import::Args),
+    /// Build the disk of an appliance from its declaration
+    Build(build::Args),
     /// List the images
     #[command(after_help = ls::HELP)]
     Ls,
@@ -96,6 +98,7 @@ impl Command {
     pub fn needs(&self) -> Option<Needs> {
         match self {
             Self::Import(args) => Some(args.needs()),
+            Self::Build(_) => Some(build::NEEDS),
             Self::Digest(_)
             | Self::Export(_)
             | Self::Compare(_)
@@ -110,6 +113,7 @@ impl Command {
     pub fn run(&self, session: &Session<'_>) -> Result<Exit, Failure> {
         match self {
             Self::Import(args) => import::run(args, session),
+            Self::Build(args) => build::run(args, session),
             Self::Ls => ls::run(session),
             Self::Inspect(args) => inspect::run(args, session),
             Self::Map(args) => map::run(args, session),
@@ -187,7 +191,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
 
 /// Command names of other tools, by the command that does the same here.
 const ELSEWHERE: &[(&str, &[&str])] = &[
-    ("import", &["add", "create", "backup", "put", "new", "build", "commit"]),
+    ("import", &["add", "create", "backup", "put", "new", "commit"]),
     ("ls", &["list", "images", "image", "snapshots", "ps", "dir"]),
     ("inspect", &["info", "show", "history", "stat", "stats", "describe"]),
     ("export", &["convert", "restore", "extract", "dump", "cat", "dd", "get", "cp"]),

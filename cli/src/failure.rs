@@ -5,6 +5,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use melv::{BlockError, Error, ErrorKind, StoreError, StoreErrors};
+use melv_appliance::build::BuildError;
+use melv_appliance::declaration::DeclarationError;
 
 use crate::bundled_image::BundledImage;
 use crate::cause::chain;
@@ -113,6 +115,29 @@ pub enum Failure {
         /// The verb of the message: read or write.
         verb: &'static str,
     },
+    /// The declaration of an appliance breaks a rule.
+    #[error("{}:{error}", path.display())]
+    Declaration {
+        /// The file.
+        path: PathBuf,
+        /// The fault with its line and column.
+        error: Box<DeclarationError>,
+    },
+    /// An appliance cannot be built.
+    #[error(transparent)]
+    Build(Box<BuildError>),
+    /// The image tells a machine that cannot be read.
+    #[error("the metadata of the image: {error}")]
+    Record {
+        /// The fault.
+        error: String,
+    },
+    /// A path is no part of an appliance.
+    #[error("{path} is no part of this appliance")]
+    NotInAppliance {
+        /// The path.
+        path: String,
+    },
     /// Mounting or unmounting failed.
     #[error(transparent)]
     Fuse(#[from] melv_fuse::Error),
@@ -150,6 +175,12 @@ pub enum Failure {
     ReaderGone,
 }
 
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
 impl Failure {
     /// Wraps an error about a disk of another program. An unsupported kind of VMDK becomes a failure of its
     /// own.
@@ -177,6 +208,11 @@ impl Failure {
             Self::Melv(error) | Self::ForeignVmdk(error) => exit_of(error),
             Self::InBundle { error, .. } | Self::InOneOf { error, .. } => exit_of(error),
             Self::Usage(_) | Self::SeveralImages { .. } | Self::Empty { .. } => Exit::Usage,
+            Self::Declaration { error, .. } if error.is_unsupported() => Exit::Unsupported,
+            Self::Declaration { .. } => Exit::Usage,
+            Self::Build(error) => exit_of_kind(error.kind()),
+            Self::NotInAppliance { .. } => Exit::NotFound,
+            Self::Record { .. } => Exit::Damage,
             Self::StoreNotFolder { .. } | Self::FolderNotEmpty { .. } => Exit::NoStore,
             Self::NoFile { .. } | Self::NoOperand { .. } | Self::NotInBundle { .. } => Exit::NotFound,
             Self::ForeignFormat { .. } | Self::NotBundle { .. } | Self::PipedBundle { .. } => {
@@ -201,6 +237,13 @@ fn exit_of(error: &Error) -> Exit {
         ErrorKind::NotFound if is_lost_object(error) => Exit::Damage,
         // Input files are looked at first: this is the folder of an output.
         ErrorKind::NotFound if matches!(error.detail(), Some(BlockError::Io { .. })) => Exit::Failure,
+        kind => exit_of_kind(kind),
+    }
+}
+
+/// The exit code of a kind, whatever has failed.
+fn exit_of_kind(kind: ErrorKind) -> Exit {
+    match kind {
         ErrorKind::Damaged => Exit::Damage,
         ErrorKind::Mismatch => Exit::DigestMismatch,
         ErrorKind::NotFound => Exit::NotFound,

@@ -32,6 +32,10 @@ pub enum OutFormat {
     Vmdk,
     /// A compressed VMDK, written front to back: `streamOptimized`.
     VmdkStream,
+    /// A machine with its disks in one file, for VMware and others.
+    Ova,
+    /// A machine beside its disk, for VMware Workstation and Fusion.
+    Vmx,
 }
 
 /// Formats known to other tools by these names, but not supported here.
@@ -41,7 +45,6 @@ const FOREIGN: &[&str] = &[
     "dmg",
     "e01",
     "ewf",
-    "ova",
     "ovf",
     "parallels",
     "qcow",
@@ -58,7 +61,7 @@ const FOREIGN: &[&str] = &[
 /// The names of the input formats.
 pub const READ: &str = "raw, vmdk or bundle";
 /// The names of the output formats.
-pub const WRITTEN: &str = "raw, vmdk or vmdk-stream";
+pub const WRITTEN: &str = "raw, vmdk, vmdk-stream, ova or vmx";
 
 /// Parses the input format. Without a name, it is detected from the file.
 pub fn read_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
@@ -70,6 +73,7 @@ pub fn read_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
         Some("vmdk-stream") => {
             Err(Failure::Usage("--format vmdk reads every kind of VMDK, including streams".into()))
         }
+        Some(name @ ("ova" | "vmx")) => Err(Failure::ForeignFormat { format: name.into(), verb: "read" }),
         Some(name) => Err(unknown(name, "read", READ)),
     }
 }
@@ -80,6 +84,8 @@ pub fn write_format(name: Option<&str>) -> Result<OutFormat, Failure> {
         None | Some("raw") => Ok(OutFormat::Raw),
         Some("vmdk") => Ok(OutFormat::Vmdk),
         Some("vmdk-stream") => Ok(OutFormat::VmdkStream),
+        Some("ova") => Ok(OutFormat::Ova),
+        Some("vmx") => Ok(OutFormat::Vmx),
         Some("bundle") => Err(Failure::Usage("bundles are made with `melv save REF... FILE.melv`".into())),
         Some(name) => Err(unknown(name, "write", WRITTEN)),
     }

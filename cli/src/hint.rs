@@ -6,6 +6,13 @@ use std::path::Path;
 use melv::vmdk::{Parent, VmdkViolation};
 use melv::{BlockError, Container, DeviceState, DiskError, Error, StoreError, StoreErrors};
 
+use melv_appliance::apt::AptError;
+use melv_appliance::build::BuildError;
+use melv_appliance::closure::ClosureError;
+use melv_appliance::fetch::FetchError;
+use melv_appliance::image::DeclaredError;
+use melv_appliance::kernel::tailored::TailoredError;
+
 use crate::bundle_path::SUFFIX;
 use crate::failure::{Failure, is_lost_object};
 use crate::memory;
@@ -67,7 +74,47 @@ pub fn hint_of(failure: &Failure) -> Option<&'static str> {
         Failure::Run { source, .. } | Failure::Start { source, .. } | Failure::Listen { source, .. } => {
             of_refusal(source)
         }
+        Failure::Build(error) => of_build(error),
+        Failure::NotInAppliance { .. } => {
+            Some("`melv build FILE.toml` lists the largest files; files.keep takes more into the appliance")
+        }
+        Failure::Declaration { .. } | Failure::Record { .. } => None,
         Failure::Daemon(_) | Failure::Usage(_) | Failure::NoFile { .. } | Failure::ReaderGone => None,
+    }
+}
+
+/// Returns the hint for an appliance that cannot be built.
+fn of_build(error: &BuildError) -> Option<&'static str> {
+    match error {
+        BuildError::Apt(AptError::NoApt { .. }) => Some(
+            "a build from a lock needs no apt: make FILE.lock once on a machine with Debian or Ubuntu, and commit it",
+        ),
+        BuildError::Apt(AptError::NoKeys { .. }) => {
+            Some("the package debian-archive-keyring has the keys of Debian")
+        }
+        BuildError::Apt(AptError::Unknown { .. }) => Some("`apt-cache search WORD` finds names of packages"),
+        BuildError::Apt(AptError::NoLists { .. }) | BuildError::Fetch(FetchError::Offline { .. }) => {
+            Some("build once without --offline; everything that is fetched stays in the cache")
+        }
+        BuildError::Apt(AptError::Unreachable { .. } | AptError::Refused { .. }) => {
+            Some("--mirror URL names another mirror; proxies are those of apt and of the environment")
+        }
+        BuildError::Tailored(TailoredError::MissingTool(_)) => Some(
+            "the packages build-essential, flex, bison, bc and libelf-dev have what a kernel takes; `use = \"cloud\"` takes Debian's",
+        ),
+        BuildError::NoLock { .. } => Some("build without --locked to make it"),
+        BuildError::Stale { .. } => Some("build without --locked: only the difference is resolved anew"),
+        BuildError::Recipe { .. } => {
+            Some("build without --locked, or with the version of melv that made the lock")
+        }
+        BuildError::Changed { .. } => Some("if the change is wanted, --update makes a new lock"),
+        BuildError::Declared(DeclaredError::NotAllowed { .. }) => {
+            Some("--allow-dir DIR allows files of a folder elsewhere")
+        }
+        BuildError::Closure(ClosureError::Missing(_)) => {
+            Some("add the package to `packages`, or leave out the file that needs it with files.drop")
+        }
+        _ => None,
     }
 }
 

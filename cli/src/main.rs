@@ -24,6 +24,7 @@
 //! | `threads`, `memory` | threads and memory, reduced under resource limits |
 //! | `opened_image`, `input_file` | images that were opened; files and block devices that are read |
 //! | `store_path` | the path of the store, and errors that name it |
+//! | `machine` | the machine around an image |
 //! | `format`, `naming` | names of disk formats; names of new images |
 //! | `failure` | the reasons why a command fails: messages, exit codes |
 //! | `bundled_image`, `bundle_path` | images in bundles; the form of paths to bundles |
@@ -56,6 +57,7 @@ mod hint;
 mod incoming;
 mod input_file;
 mod log;
+mod machine;
 mod memory;
 mod naming;
 mod opened_image;

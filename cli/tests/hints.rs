@@ -84,7 +84,20 @@ const TRIED_AS_PRINTED: [&str; 3] = [
 ];
 
 /// Hints that name a command that cannot be tried everywhere, with the reason.
-const NOT_TRIED: [(&str, &str); 9] = [
+const NOT_TRIED: [(&str, &str); 13] = [
+    ("`apt-cache search WORD` finds names of packages", "it needs the lists of the archive"),
+    (
+        "`melv build FILE.toml` lists the largest files; files.keep takes more into the appliance",
+        "a build needs the archive",
+    ),
+    (
+        "add the package to `packages`, or leave out the file that needs it with files.drop",
+        "a build needs the archive",
+    ),
+    (
+        "the packages build-essential, flex, bison, bc and libelf-dev have what a kernel takes; `use = \"cloud\"` takes Debian's",
+        "a build needs the archive",
+    ),
     (
         "it is a raw disk with a footer: `head -c -511 FILE | melv import - --name N` imports the disk alone; --format raw takes the bytes as they are",
         "Virtual PC wrote such footers before its version of 2004; the disk is cut as with 512",

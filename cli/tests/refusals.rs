@@ -306,7 +306,9 @@ fn exit_14_formats_that_are_not_built() {
         bed.melv(&["import", "disk.raw", "--format", format]).exits(14).says(format).says("qemu-img");
         bed.melv(&["digest", "disk.raw", "--format", format]).exits(14).says(format);
         bed.melv(&["compare", "web", "disk.raw", "--format", format]).exits(14).says(format);
-        bed.melv(&["export", "web", "out.raw", "--format", format]).exits(14).says(format);
+        if format != "ova" {
+            bed.melv(&["export", "web", "out.raw", "--format", format]).exits(14).says(format);
+        }
     }
     bed.sh("tar cf disk.ova disk.raw").exits(0);
     bed.melv(&["import", "disk.ova"]).exits(14).says("tar xf");

@@ -319,7 +319,7 @@ pub fn index(data: &[u8]) {
     for (name, file) in files {
         match file {
             Some(bytes) => storage.put(name, bytes),
-            None => gone.push(name.clone()),
+            None => gone.push(name.parse().expect("the name of an object")),
         }
     }
     melv::ObjectStore::remove(&storage, &gone).expect("a removal");

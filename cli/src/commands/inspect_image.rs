@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::bundled_image::names_text;
 use crate::cause::chain;
+use crate::commands::inspect_appliance;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::log::note;
@@ -33,8 +34,15 @@ const SHARED_MIN: usize = 3;
 /// share data with it.
 pub fn describe(found: &OpenedImage, all: bool) -> Result<(Value, String, Exit), Failure> {
     let facts = found.in_bundle(Facts::of(found))?;
+    let appliance = inspect_appliance::record(&found.image)?;
     let exit = if facts.sharing.is_some() { Exit::Done } else { Exit::Damage };
-    Ok((facts.json(&found.image), facts.text(&found.image, all), exit))
+    let mut json = facts.json(&found.image);
+    let mut lines = facts.lines(&found.image, all);
+    if let Some(record) = &appliance {
+        json["appliance"] = inspect_appliance::json(record);
+        lines.splice(lines.len().min(3)..lines.len().min(3), inspect_appliance::lines(record, all));
+    }
+    Ok((json, stdout::facts(&lines), exit))
 }
 
 /// An image with some of the same blocks, and the number of bytes both have.
@@ -128,7 +136,7 @@ impl Facts {
         })
     }
 
-    fn text(&self, image: &Image, all: bool) -> String {
+    fn lines(&self, image: &Image, all: bool) -> Vec<(&'static str, String)> {
         let unknown = || "unknown".to_owned();
         let names = first(&self.names, NAMES_MAX, all).join(" ");
         let mut lines = vec![
@@ -153,7 +161,7 @@ impl Facts {
         let older = self.lineage.get(1..).unwrap_or_default();
         lines.extend(first(older, ANCESTORS_MAX, all).into_iter().map(|ancestor| ("", ancestor)));
         lines.extend(self.shares(LINES_MAX.saturating_sub(lines.len()), all));
-        stdout::facts(&lines)
+        lines
     }
 
     /// Returns the lines about sharing images: at most `room`, but at least `SHARED_MIN` of them and a count.
