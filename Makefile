@@ -6,7 +6,7 @@ FUZZ = CARGO_TARGET_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)) $(CARGO)
 export MELV ?= $(or $(CARGO_TARGET_DIR),target)/release/melv
 
 .PHONY: all build test demo bench bench-index compare record-boot lint check-disks check-serve check-hostile \
-	check-bare check-crash check-outcomes check-scale check-speed fuzz clean
+	check-appliances check-bare check-crash check-outcomes check-scale check-speed fuzz clean
 
 all: build
 
@@ -70,6 +70,11 @@ check-hostile:
 	benches/setup test
 	MELV_CASES=1000000 $(CARGO) test --locked -p melv --test bundle_hostile --test vmdk_hostile -- --nocapture
 	MELV_CASES=5000000 $(CARGO) test --locked -p melv-nbd --test fuzz -- --nocapture
+
+# Appliances from packages of Debian, booted under QEMU without KVM by BIOS and UEFI, and the tests that need root,
+# packages or virt-v2v: the network once, about 30 minutes.
+check-appliances: build
+	MELV=$(abspath $(MELV)) benches/check-appliances
 
 # 300,000 different states after a loss of power, beneath the folder; about 15 minutes of one core.
 STATES ?= 300000

@@ -11,7 +11,9 @@ pub const CRATES: &[(&str, &[&str])] = &[
     ("melv", &["melv-block", "melv-disks", "melv-format"]),
     ("nbd", &["melv-block", "melv-serve"]),
     ("fuse", &["melv-block", "melv-serve"]),
-    ("cli", &["melv", "melv-fuse", "melv-nbd", "melv-serve"]),
+    ("appliance/init", &[]),
+    ("appliance", &["melv-block", "melv-init"]),
+    ("cli", &["melv", "melv-appliance", "melv-fuse", "melv-nbd", "melv-serve"]),
     // Nobody but tests, benches and fuzz targets may name it.
     ("testing", &["melv-block", "melv-disks", "melv-format", "melv-nbd", "melv-serve"]),
     ("benches", &["melv", "melv-fuse", "melv-serve"]),
@@ -123,14 +125,46 @@ pub const MAY_NOT_NAME: &[(&[&str], &[&str])] = &[
         &["block/container/"],
         &["std::fs", "std::io", "crate::error", "crate::raw_file", "crate::device", "rustix"],
     ),
-    (&[""], &["unsafe ", "async ", "tokio"]),
+    // A declaration, a lock, an ELF file and the structures of a disk are bytes to values.
+    (
+        &[
+            "appliance/declaration/",
+            "appliance/elf/",
+            "appliance/lock/",
+            "appliance/record/",
+            "appliance/sbom/",
+            "appliance/tree.rs",
+        ],
+        &["std::fs", "crate::build", "crate::sources", "crate::fetch", "crate::apt"],
+    ),
+    (
+        &["appliance/closure/", "appliance/image/"],
+        &["crate::build", "crate::fetch", "crate::apt", "crate::disk"],
+    ),
+    (
+        &["appliance/erofs/", "appliance/fat/", "appliance/gpt/"],
+        &["crate::declaration", "crate::closure", "crate::image", "crate::build", "std::fs"],
+    ),
+    (&["appliance/sources/"], &["crate::declaration", "crate::closure", "crate::image", "crate::build"]),
+    (&[""], &["async ", "tokio"]),
 ];
 
 /// Words that the code of these files alone may contain.
 pub const ONLY_IN: &[(&str, &[&str])] = &[
-    ("blake3::", &["format/digest/", "disks/vmdk/layout/stream_tables.rs", "testing/", "benches/"]),
-    ("::zstd", &["format/codec/", "benches/"]),
-    ("zstd::bulk", &["format/codec/zstd.rs", "benches/"]),
+    (
+        "blake3::",
+        &[
+            "format/digest/",
+            "disks/vmdk/layout/stream_tables.rs",
+            "appliance/disk/",
+            "appliance/record/",
+            "appliance/build/write.rs",
+            "testing/",
+            "benches/",
+        ],
+    ),
+    ("::zstd", &["format/codec/", "appliance/kernel/", "benches/"]),
+    ("zstd::bulk", &["format/codec/zstd.rs", "appliance/kernel/", "benches/"]),
     ("byteorder", &["format/ondisk/cursor.rs", "disks/vmdk/", "nbd/"]),
     ("twox_hash", &["format/guard.rs"]),
     ("self_cell", &["format/cache/"]),
@@ -146,6 +180,7 @@ pub const ONLY_IN: &[(&str, &[&str])] = &[
             "disks/raw/write.rs",
             "nbd/",
             "fuse/",
+            "appliance/",
             "cli/",
             "testing/",
             "benches/",
@@ -153,9 +188,33 @@ pub const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("encoding_rs", &["disks/vmdk/layout/encoding.rs"]),
     ("unicode_normalization", &["disks/gated_folder.rs"]),
-    ("flate2", &["disks/vmdk/layout/grain.rs", "disks/vmdk/write/stream.rs", "testing/", "benches/"]),
-    ("SystemTime", &["format/store/commit.rs", "block/", "serve/", "nbd/", "fuse/", "cli/", "benches/"]),
-    ("rustls", &["nbd/", "benches/"]),
+    (
+        "flate2",
+        &["disks/vmdk/layout/grain.rs", "disks/vmdk/write/stream.rs", "appliance/", "testing/", "benches/"],
+    ),
+    (
+        "SystemTime",
+        &[
+            "format/store/commit.rs",
+            "block/",
+            "serve/",
+            "nbd/",
+            "fuse/",
+            "cli/",
+            "benches/",
+            // The age of lists and of files in a cache; the clock of a machine.
+            "appliance/apt/state.rs",
+            "appliance/fetch/cache.rs",
+            "appliance/init/network/",
+            // Files of a source get the time of its package.
+            "appliance/kernel/tailored/source.rs",
+        ],
+    ),
+    ("rustls", &["nbd/", "appliance/fetch/", "benches/"]),
+    ("ureq", &["appliance/fetch/"]),
+    ("toml::", &["appliance/declaration/", "appliance/lock/", "appliance/closure/rules.rs"]),
+    ("object::", &["appliance/elf/", "appliance/kernel/modinfo.rs"]),
+    ("unsafe ", &["appliance/init/sys/"]),
     ("fuser", &["fuse/", "benches/"]),
     ("clap", &["cli/"]),
 ];
